@@ -1,0 +1,53 @@
+# Every target does its own set-up, from a fresh clone on: `make` alone lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench results clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.train ## train a network on real handwriting, here and now (half a minute)
+	@penstroke train --fresh
+
+test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DATA
+	@scripts/system-packages.sh chromium
+	@pytest
+
+lint: $(VENV)/.dev ## check style, types and the direction of imports
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports
+
+format: $(VENV)/.dev ## lay the code out
+	@ruff check --fix-only .
+	@ruff format .
+
+bench: $(VENV)/.dev ## measure speed and memory; writes docs/benchmarks.md (needs MNIST)
+	@python scripts/bench.py
+
+results: $(VENV)/.dev ## repeat the published set-ups; writes docs/results.md (needs MNIST)
+	@python scripts/results.py
+
+clean: ## remove the environment and all caches; runs are kept
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Penstroke needs Python 3.11 or newer; name one: make PYTHON=python3.11 …" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "no virtual environment: on Debian, as root: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.train: pyproject.toml | $(VENV)/bin/python
+	@echo "installing Penstroke with its training packages into $(VENV) (once)"
+	@pip install --quiet --editable '.[train]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "installing Penstroke with its development packages into $(VENV) (once)"
+	@pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.train

@@ -1,0 +1,82 @@
+"""Arrays and facts as bytes: one safetensors file, checked whole, with JSON in its header.
+
+Nothing is pickled. A single file, so that weights and facts can never be of two different moments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from penstroke.errors import CheckpointError
+
+Array = npt.NDArray[np.generic]
+
+MODEL_PREFIX = "model."
+"""Names of the network's own arrays begin so; the optimiser's do not."""
+
+_KEY = "penstroke"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A moment of training that can be gone on from.
+
+    Attributes:
+        arrays: weights (`model.…`) and optimiser state (`optimizer.…`).
+        facts: JSON values: epoch, step, best epoch and score so far.
+
+    """
+
+    arrays: Mapping[str, Array]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """The network's own arrays, by their names inside the network."""
+        return {
+            name.removeprefix(MODEL_PREFIX): array
+            for name, array in self.arrays.items()
+            if name.startswith(MODEL_PREFIX)
+        }
+
+    def to_bytes(self) -> bytes:
+        """Return the checkpoint as one safetensors file; equal checkpoints give equal bytes."""
+        header = json.dumps({"facts": self.facts, "sha256": _digest(self.arrays)}, sort_keys=True)
+        # safetensors reads raw memory: an array in another order would be stored wrongly.
+        in_order = {name: np.asarray(array, order="C") for name, array in self.arrays.items()}
+        return safetensors.numpy.save(in_order, metadata={_KEY: header})
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str = "checkpoint") -> Checkpoint:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            CheckpointError: cut short, changed, or no checkpoint of Penstroke's; says `name`.
+
+        """
+        try:
+            arrays = safetensors.numpy.load(content)
+            length = int.from_bytes(content[:8], "little")
+            header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_KEY])
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{name} is cut short or damaged: {error}") from error
+        if _digest(arrays) != header["sha256"]:
+            raise CheckpointError(f"{name} was changed: its arrays do not match their checksum")
+        return cls(arrays, header["facts"])
+
+
+def _digest(arrays: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()

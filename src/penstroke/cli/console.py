@@ -1,0 +1,81 @@
+"""What every command shares: tables and progress for people, one JSON object for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object on stdout, the rest on stderr.")
+]
+
+
+def say(text: str, *, as_json: bool = False) -> None:
+    """Print a line for people; on stderr where stdout belongs to a machine."""
+    typer.echo(text, err=as_json)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print the one object; what JSON has no word for (nan) becomes null."""
+    typer.echo(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right: str = "") -> None:
+    """Print a plain table; columns whose index stands in `right` are aligned so ("12")."""
+    lines = [[str(cell) for cell in row] for row in rows]
+    everything = [list(headings), *lines]
+    widths = [max(len(line[k]) for line in everything) for k in range(len(headings))]
+    for line in everything:
+        cells = (
+            cell.rjust(width) if str(k) in right else cell.ljust(width)
+            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        typer.echo("  ".join(cells).rstrip())
+
+
+@contextlib.contextmanager
+def progress_bar(*columns: str) -> Iterator[Progress]:
+    """Show a bar with an estimate on stderr; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), *map(TextColumn, columns),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+    ) as progress:  # fmt: skip
+        yield progress
+
+
+def program() -> str:
+    """Return how this program is called from here: by its name, or by its path."""
+    return "penstroke" if shutil.which("penstroke") else sys.argv[0]
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """Return a share as a person reads it."""
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and value != value else value

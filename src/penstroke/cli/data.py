@@ -1,0 +1,135 @@
+"""`penstroke data`: what there is to learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
+
+app = typer.Typer(name="data", help="List, show, fetch and import data sets.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """List the data sets: the catalogue, and what was imported."""
+    from penstroke.datasets import imported_folder, imported_names
+    from penstroke.datasets.catalogue import catalogue
+    from penstroke.datasets.store import load_index
+    from penstroke.files import data_root
+
+    rows = []
+    for name, manifest in catalogue().items():
+        present = all((data_root() / name / f.name).exists() for f in manifest.files)
+        where = "comes with it" if not manifest.files else "here" if present else "to be fetched"
+        rows.append((name, len(manifest.classes), where, manifest.title))
+    for name in imported_names():
+        index = load_index(imported_folder(name))
+        rows.append((name, len(index.classes), "imported", index.title))
+    if as_json:
+        keys = ("name", "classes", "where", "title")
+        print_json({"datasets": [dict(zip(keys, row, strict=True)) for row in rows]})
+        return
+    print_table(("name", "classes", "where", "what it is"), rows, "1")
+    say(f"\ndata folder: {data_root()} (PENSTROKE_DATA)")
+
+
+@app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(help="Data set: `penstroke data list`.")],
+    sheet: Annotated[
+        Path | None, typer.Option(help="Where to write the contact sheet (PNG).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Count a data set, class by class, and draw a sheet of its training pictures."""
+    from penstroke.config import DataConfig
+    from penstroke.datasets import load_dataset
+    from penstroke.datasets.sheet import contact_sheet
+    from penstroke.files import cache_root, write_atomically
+
+    splits = load_dataset(DataConfig(dataset=name, validation_fraction=0))
+    mean, std = splits.train.mean_and_std()
+    path = sheet or cache_root() / "sheets" / f"{name}.png"
+    write_atomically(path, contact_sheet(splits.train))
+    counts = {
+        "train": [int(n) for n in splits.train.class_counts()],
+        "test": [int(n) for n in splits.test.class_counts()],
+    }
+    if as_json:
+        print_json({
+            "name": name, "classes": splits.classes,
+            "images": {split: sum(by_class) for split, by_class in counts.items()},
+            "class_counts": counts, "mean": mean, "std": std, "fingerprint": splits.fingerprint,
+            "sheet": str(path),
+        })  # fmt: skip
+        return
+    widest = max(counts["train"])
+    rows = [
+        (label, f"{train:,}", f"{test:,}", "█" * round(30 * train / widest))
+        for label, train, test in zip(splits.classes, counts["train"], counts["test"], strict=True)
+    ]
+    total = ("all", f"{len(splits.train):,}", f"{len(splits.test):,}", "")
+    print_table(("class", "train", "test", ""), [*rows, total], "12")
+    say(f"\npixels: mean {mean:.4f}, standard deviation {std:.4f} of full scale")
+    say(f"sheet:  {path}")
+
+
+@app.command("fetch")
+def fetch_command(
+    name: Annotated[str, typer.Argument(help="Data set of the catalogue.")], as_json: Json = False
+) -> None:
+    """Download a data set; what is there is checked, what was cut short goes on."""
+    from penstroke.datasets.catalogue import manifest_of
+    from penstroke.datasets.download import fetch
+    from penstroke.files import data_root
+
+    manifest = manifest_of(name)
+    with progress_bar("{task.fields[megabytes]}") as bar:
+        task = bar.add_task(name, total=manifest.size_bytes, megabytes="")
+
+        def advance(more: int) -> None:
+            bar.advance(task, more)
+            bar.update(task, megabytes=f"{bar.tasks[task].completed / 1e6:.1f} MB")
+
+        paths = fetch(manifest, data_root(), advance)
+    if as_json:
+        print_json({"name": name, "files": [str(path) for path in paths]})
+    elif paths:
+        say(f"{len(paths)} files, {manifest.size_bytes / 1e6:.1f} MB, checked: {paths[0].parent}")
+    else:
+        say(f"{name} comes with Penstroke: there is nothing to fetch")
+
+
+@app.command("import")
+def import_command(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    source: Annotated[Path, typer.Argument(help="Folder of IDX files, or how their names begin.")],
+    transposed: Annotated[
+        bool, typer.Option("--transposed", help="The pictures lie on their side, as EMNIST's do.")
+    ] = False,
+    label_offset: Annotated[int, typer.Option(help="Label of the first class in the files.")] = 0,
+    classes: Annotated[str | None, typer.Option(help="Names of the classes, with commas.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="If it is there already.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Import IDX files as a data set, upright and with labels from 0."""
+    from penstroke.datasets import imported_folder, imported_names
+    from penstroke.datasets.importing import check_name, import_idx
+    from penstroke.errors import ConfigError
+
+    check_name(name)
+    if name in imported_names() and not replace:
+        raise ConfigError(f'"{name}" is imported already: --replace does it again')
+    train, test = import_idx(
+        name, source, imported_folder(name), transposed=transposed, label_offset=label_offset,
+        classes=tuple(classes.split(",")) if classes else None,
+    )  # fmt: skip
+    if as_json:
+        print_json({"name": name, "classes": train.classes, "train": len(train), "test": len(test)})
+        return
+    sizes = f"{len(train):,} training and {len(test):,} test pictures"
+    say(f"{name}: {sizes} of {len(train.classes)} classes")
+    say(f"\nnext: penstroke data show {name}")

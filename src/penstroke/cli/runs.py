@@ -1,0 +1,97 @@
+"""`penstroke runs`: what has been trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from penstroke.cli.console import Json, percent, print_json, print_table, say
+
+app = typer.Typer(name="runs", help="List, show and remove runs.", no_args_is_help=True)
+
+_Name = Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run.")]
+
+
+@app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """List the runs, oldest first."""
+    from penstroke.files import runs_root
+    from penstroke.runs import list_runs
+
+    runs = list_runs()
+    if as_json:
+        print_json({"runs": [_facts(run) for run in runs]})
+        return
+    if not runs:
+        say(f"no runs in {runs_root()}: `penstroke train` makes one")
+        return
+    rows = []
+    for run in runs:
+        figures = run.summary()
+        rows.append((
+            run.name, run.record.config.data.dataset, run.status, len(run.history()),
+            percent(figures.get("val_accuracy")), percent(figures.get("test_accuracy")),
+            f"{run.size_bytes / 1e6:.1f} MB",
+        ))  # fmt: skip
+    headings = ("run", "data set", "status", "epochs", "validation", "test", "size")
+    print_table(headings, rows, "3456")
+
+
+@app.command("show")
+def show_command(name: _Name, as_json: Json = False) -> None:
+    """Show one run: figures, history, settings."""
+    from penstroke.runs import find_run
+
+    run = find_run(name)
+    if as_json:
+        print_json({**_facts(run), "record": run.record.to_dict(), "history": run.history()})
+        return
+    say(f"{run.path}  {run.status}, {run.size_bytes / 1e6:.1f} MB\n")
+    history = run.history()
+    rows = [
+        (line["epoch"], f"{line['train_loss']:.4f}", percent(line["train_accuracy"]),
+         f"{line['val_loss']:.4f}" if "val_loss" in line else "–",
+         percent(line.get("val_accuracy")),
+         "kept" if line["epoch"] == history[-1]["best_epoch"] else "")
+        for line in history
+    ]  # fmt: skip
+    print_table(("epoch", "train loss", "accuracy", "val loss", "accuracy", ""), rows, "01234")
+    for key, value in run.summary().items():
+        say(f"{key:16} {value:.5g}" if isinstance(value, float) else f"{key:16} {value}")
+    say(f"\n{run.record.to_toml()}")
+
+
+@app.command("rm")
+def remove_command(
+    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="Names or paths of runs.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove runs, with all that is in them."""
+    from penstroke.runs import find_run
+
+    found = [find_run(name) for name in names]
+    size = sum(run.size_bytes for run in found) / 1e6
+    listed = ", ".join(str(run.path) for run in found)
+    if not yes:
+        typer.confirm(f"remove {listed} ({size:.1f} MB)?", abort=True, err=True)
+    for run in found:
+        with run.locked():
+            run.remove()
+    if as_json:
+        print_json({"removed": [str(run.path) for run in found]})
+    else:
+        say(f"removed {listed}")
+
+
+def _facts(run: Any) -> dict[str, Any]:
+    return {
+        "run": str(run.path),
+        "status": run.status,
+        "created": run.record.created,
+        "dataset": run.record.config.data.dataset,
+        "epochs": len(run.history()),
+        "size_bytes": run.size_bytes,
+        "summary": run.summary(),
+    }

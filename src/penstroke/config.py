@@ -1,0 +1,338 @@
+"""What a run is: small frozen settings, read from TOML, overridden by dotted names.
+
+A bad value is refused here, at the door, with the name of its field. This module knows nothing of
+torch: the same settings describe a run to the command line, the run directory and the model file.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from penstroke.errors import ConfigError, near_match
+from penstroke.files import reason, sha256
+
+IMAGE_SIZE = 28
+"""Side of the square picture, in pixels, that every network reads (MNIST's own)."""
+
+Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys refused, no coercion, no nan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, source: str = "") -> Self:
+        """Validate plain `values` as read from TOML or JSON.
+
+        Raises:
+            ConfigError: names every offending field, with a near match for unknown words.
+
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, cls, source)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that `parse` takes back; settings left at None are absent."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_toml(self) -> str:
+        """Return TOML that `parse` reads back to an equal object."""
+        return tomli_w.dumps(self.to_dict())
+
+
+class DataConfig(Settings):
+    """Which pictures, and how training and validation are told apart."""
+
+    dataset: str = Field("digits", min_length=1, description="name in `penstroke data list`")
+    validation_fraction: float = Field(
+        0.1, ge=0, lt=1, description="share of the training split held out, class by class"
+    )
+    split_seed: int = Field(
+        0, ge=0, description="seed of that split; kept apart from train.seed, so that seeds compare"
+    )
+    train_limit: int | None = Field(
+        None, ge=1, description="train on this many pictures only, drawn class by class"
+    )
+
+
+class Convolution(Settings):
+    """One block: convolution → batch norm → activation → pooling → dropout."""
+
+    filters: int = Field(ge=1, description="output channels")
+    kernel: int = Field(3, ge=1, description="side of the square kernel, pixels")
+    stride: int = Field(1, ge=1, description="step of the kernel, pixels")
+    padding: int = Field(0, ge=0, description="zeros added on each side, pixels")
+    pool: int = Field(1, ge=1, description="window and step of the pooling; 1 is none")
+    pooling: Literal["max", "average"] = Field("max", description="what the window keeps")
+    batch_norm: bool = Field(False, description="normalise each channel over the batch")
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability of dropping an output")
+
+    def output_size(self, size: int) -> int:
+        """Return the side of the output, in pixels, for an input of side `size`."""
+        convolved = (size + 2 * self.padding - self.kernel) // self.stride + 1
+        return convolved // self.pool if convolved > 0 else 0
+
+
+class Dense(Settings):
+    """One block: linear → batch norm → activation → dropout."""
+
+    units: int = Field(ge=1, description="output features")
+    batch_norm: bool = Field(False, description="normalise each feature over the batch")
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability of dropping an output")
+
+
+class MLPConfig(Settings):
+    """A fully connected network over the 784 pixels."""
+
+    architecture: Literal["mlp"] = Field("mlp", description="file in models/")
+    dense: Annotated[tuple[Dense, ...], Field(strict=False)] = Field(
+        (Dense(units=128), Dense(units=64)), description="hidden layers, first to last"
+    )
+    activation: Activation = Field("relu", description="after every hidden layer")
+
+
+class CNNConfig(Settings):
+    """Convolution blocks, then dense blocks, then the output layer."""
+
+    architecture: Literal["cnn"] = Field("cnn", description="file in models/")
+    convolutions: Annotated[tuple[Convolution, ...], Field(strict=False)] = Field(
+        (Convolution(filters=32, padding=1, pool=2), Convolution(filters=64, padding=1, pool=2)),
+        min_length=1,
+        description="convolution blocks, first to last",
+    )
+    dense: Annotated[tuple[Dense, ...], Field(strict=False)] = Field(
+        (Dense(units=128),), description="hidden dense layers, first to last"
+    )
+    activation: Activation = Field("relu", description="in every block")
+
+    @model_validator(mode="after")
+    def _leave_pixels(self) -> Self:
+        size = IMAGE_SIZE
+        for index, convolution in enumerate(self.convolutions):
+            before, size = size, convolution.output_size(size)
+            if size < 1:
+                raise ValueError(
+                    f"convolutions.{index}: no pixels are left of its {before}×{before} input; "
+                    "lower kernel, stride or pool, or raise padding"
+                )
+        return self
+
+
+ModelConfig = Annotated[MLPConfig | CNNConfig, Field(discriminator="architecture")]
+ARCHITECTURES: dict[str, type[MLPConfig] | type[CNNConfig]] = {"mlp": MLPConfig, "cnn": CNNConfig}
+
+
+class AugmentConfig(Settings):
+    """Random affine warp of each training picture, drawn anew each epoch; all zero is none."""
+
+    rotation_degrees: float = Field(0.0, ge=0, le=180, description="up to this, either way")
+    scale: float = Field(0.0, ge=0, lt=1, description="0.1: between 0.9 and 1.1 times")
+    shear_degrees: float = Field(0.0, ge=0, lt=90, description="up to this slant, either way")
+    translate_pixels: float = Field(0.0, ge=0, le=14, description="up to this, either way")
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything is warped at all."""
+        return any(self.model_dump().values())
+
+
+class TrainConfig(Settings):
+    """How the network is trained, and which epoch is kept."""
+
+    epochs: int = Field(5, ge=1, description="passes over the training pictures, at most")
+    batch_size: int = Field(64, ge=1, description="pictures a step")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="update rule")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule")
+    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(0.0, ge=0, description="L2 for sgd and adam, decoupled for adamw")
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = Field(
+        "constant", description="of the learning rate, step by step"
+    )
+    step_epochs: int | None = Field(None, ge=1, description="of step: epochs between two cuts")
+    step_factor: float | None = Field(None, gt=0, lt=1, description="of step: size of a cut")
+    warmup_fraction: float | None = Field(
+        None, gt=0, lt=1, description="of one_cycle: share of the steps spent rising (0.25)"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label spread evenly")
+    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random warps")
+    select: Literal["val_loss", "val_accuracy", "last"] = Field(
+        "val_loss", description="which epoch is kept: lowest loss, highest accuracy, or the last"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after this many epochs without a better one"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, dropout and warps")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: the fastest")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the multiplications; auto measures both once on this machine"
+    )
+    threads: int = Field(0, ge=0, description="processor threads; 0 is all that are allowed")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        step = self.schedule == "step"
+        _require(self.momentum == 0 or self.optimizer == "sgd", "momentum", 'optimizer = "sgd"')
+        _require(self.step_epochs is None or step, "step_epochs", 'schedule = "step"')
+        _require(self.step_factor is None or step, "step_factor", 'schedule = "step"')
+        one_cycle = self.schedule == "one_cycle"
+        _require(self.warmup_fraction is None or one_cycle, "warmup_fraction", "one_cycle")
+        _require(self.patience is None or self.select != "last", "patience", "select = val_…")
+        if step and (self.step_epochs is None or self.step_factor is None):
+            raise ValueError("schedule: step needs step_epochs and step_factor")
+        return self
+
+
+class RunConfig(Settings):
+    """Everything that decides the outcome of one training run."""
+
+    data: DataConfig = Field(default_factory=DataConfig, description="pictures")
+    model: ModelConfig = Field(default_factory=CNNConfig, description="network")
+    train: TrainConfig = Field(default_factory=TrainConfig, description="training")
+
+    @model_validator(mode="after")
+    def _have_what_selects(self) -> Self:
+        if self.data.validation_fraction == 0 and self.train.select != "last":
+            raise ValueError(
+                f"train.select: {self.train.select} needs validation pictures, but "
+                "data.validation_fraction is 0: raise it, or set train.select=last"
+            )
+        return self
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the settings: equal settings, equal fingerprint."""
+        return sha256(json.dumps(self.to_dict(), sort_keys=True).encode())
+
+
+class Resolved(Settings):
+    """What `auto` came to on the machine that started the run; a resumed run keeps to it."""
+
+    device: str = Field(description="where the network was trained")
+    precision: str = Field(description="of the multiplications")
+    threads: int = Field(description="processor threads; the last bits depend on it")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the plain values in the TOML file at `path`.
+
+    Raises:
+        ConfigError: the file cannot be read or is not TOML; names the file and the line.
+
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {reason(error)}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Return a copy of `values` with `dotted.name=value` assignments applied in turn.
+
+    A value is read as TOML (`3e-4`, `true`, `[1, 2]`), and as a plain word where it is none. List
+    items go by their index: `model.convolutions.0.filters=64`.
+
+    Raises:
+        ConfigError: an assignment has no `=`, or its name leads through a plain value.
+
+    """
+    changed: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"--set {assignment}: write it as NAME=VALUE, train.epochs=3 say")
+        _assign(changed, name.strip(), _value(text.strip()))
+    return changed
+
+
+def _assign(values: dict[str, Any], name: str, value: Any) -> None:
+    *path, last = name.split(".")
+    place: Any = values
+    for part in path:
+        is_table = isinstance(place, dict)
+        place = place.setdefault(part, {}) if is_table else _item(place, part, name)
+    if isinstance(place, dict):
+        place[last] = value
+    else:
+        _item(place, last, name)
+        place[int(last)] = value
+
+
+def _item(place: Any, part: str, name: str) -> Any:
+    if not isinstance(place, list):
+        raise ConfigError(f"--set {name}: there is nothing named {part!r} inside a plain value")
+    if not part.isdecimal() or int(part) >= len(place):
+        raise ConfigError(f"--set {name}: {part!r} is no index of a list of {len(place)}")
+    return place[int(part)]
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _require(holds: bool, field: str, needed: str) -> None:
+    if not holds:
+        raise ValueError(f"{field}: has no effect without {needed}; remove it or set that")
+
+
+def _explain(error: ValidationError, settings: type[BaseModel], source: str) -> str:
+    where = f"{source}: " if source else ""
+    return "\n".join(
+        where + _explain_one(dict(detail), settings)
+        for detail in error.errors(include_url=False, include_context=True)
+    )
+
+
+def _explain_one(detail: dict[str, Any], settings: type[BaseModel]) -> str:
+    # pydantic puts the union's tag into the path (model.cnn.dense); a person wrote model.dense.
+    path = [str(p) for i, p in enumerate(detail["loc"]) if not (i == 1 and p in ARCHITECTURES)]
+    name = ".".join(path)
+    prefix = f"{name}: " if name else ""
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    match detail["type"]:
+        case "extra_forbidden":
+            known = _fields_at(settings, list(detail["loc"][:-1]))
+            return f"{prefix}unknown setting{near_match(path[-1], known) or _one_of(known)}"
+        case "literal_error" | "union_tag_invalid":
+            context = detail["ctx"]
+            words = str(context.get("expected") or context.get("expected_tags"))
+            given = context.get("tag", detail["input"])
+            field = f"{name}.architecture" if "tag" in context else name
+            known = [word.strip("' ") for word in words.replace(" or ", ",").split(",")]
+            return f'{field}: "{given}" is not known{near_match(str(given), known)}{_one_of(known)}'
+        case "value_error":
+            # Our own validators begin their message with the field, seen from where they stand.
+            return f"{name}.{message}" if name else message
+        case _:
+            return f"{prefix}{message[0].lower()}{message[1:]}, got {detail['input']!r}"
+
+
+def _one_of(words: Iterable[str]) -> str:
+    return f"; one of {', '.join(words)}"
+
+
+def _fields_at(settings: type[BaseModel], path: list[int | str]) -> list[str]:
+    """Return the names of the fields of the settings that `path` leads to."""
+    place: Any = settings
+    for part in path:
+        if part in ARCHITECTURES:
+            place = ARCHITECTURES[str(part)]
+        elif isinstance(part, str):
+            place = place.model_fields[part].annotation
+        else:
+            place = place.__args__[0]
+    return list(place.model_fields) if hasattr(place, "model_fields") else []

@@ -1,0 +1,149 @@
+"""From a name to verified arrays: catalogue, downloads, IDX files, imports, seeded splits."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from penstroke.config import DataConfig
+from penstroke.datasets import digits, store
+from penstroke.datasets.catalogue import ROLES, DataFile, Manifest, Role, catalogue
+from penstroke.datasets.dataset import (
+    Dataset,
+    DataSplits,
+    Images,
+    Labels,
+    SealedTest,
+    sealed,
+    stratified_split,
+)
+from penstroke.datasets.idx import decode_idx
+from penstroke.errors import ConfigError, DataError, StorageError, near_match
+from penstroke.files import cache_root, data_root, reason, sha256
+
+__all__ = [
+    "DataSplits",
+    "Dataset",
+    "Images",
+    "Labels",
+    "SealedTest",
+    "imported_folder",
+    "imported_names",
+    "load_dataset",
+    "sealed",
+    "stratified_split",
+]
+
+
+def load_dataset(config: DataConfig | str) -> DataSplits:
+    """Return the training, validation and sealed test pictures that `config` asks for.
+
+    A name alone stands for `DataConfig(dataset=name)`.
+
+    Raises:
+        ConfigError: no data set of that name, or fewer pictures than the split needs.
+        DataError: its files are missing, damaged or changed; names the file.
+
+    """
+    if isinstance(config, str):
+        config = DataConfig(dataset=config)
+    everything, test = _open(config.dataset)
+    count = round(config.validation_fraction * len(everything))
+    train, validation = stratified_split(everything.labels, count, config.split_seed)
+    if config.train_limit is not None:
+        if config.train_limit > len(train):
+            raise ConfigError(
+                f"data.train_limit: {config.train_limit} pictures are asked for, "
+                f"{len(train)} are left for training in {config.dataset}"
+            )
+        _, kept = stratified_split(everything.labels[train], config.train_limit, config.split_seed)
+        train = train[kept]
+    return DataSplits(
+        name=config.dataset,
+        train=everything.take(train),
+        validation=everything.take(validation),
+        test=SealedTest(test),
+        fingerprint=sha256(f"{everything.fingerprint} {test.fingerprint}".encode()),
+    )
+
+
+def _open(name: str) -> tuple[Dataset, Dataset]:
+    """Return (train, test) of the data set `name`, whole and verified; see `load_dataset`."""
+    manifests = catalogue()
+    if name in manifests:
+        return _open_catalogued(manifests[name])
+    if name in imported_names():
+        return store.load(imported_folder(name))
+    known = [*manifests, *imported_names()]
+    raise ConfigError(
+        f'data.dataset: there is no data set "{name}"{near_match(name, known)}; '
+        f"`penstroke data list` shows {', '.join(known)}"
+    )
+
+
+def imported_folder(name: str) -> Path:
+    """Return where the imported data set `name` is kept."""
+    return cache_root() / "imported" / name
+
+
+def imported_names() -> list[str]:
+    """Return the names of the imported data sets, sorted."""
+    folder = imported_folder("")
+    return sorted(p.parent.name for p in folder.glob("[a-z0-9]*/dataset.toml"))
+
+
+def _open_catalogued(manifest: Manifest) -> tuple[Dataset, Dataset]:
+    if not manifest.files:
+        return _cached(manifest.name, digits.cache_key(), lambda: digits.build(manifest))
+    # The files are hashed at every opening (12 MB of MNIST: 10 ms), so that a change is always
+    # noticed; what is kept from the first time is their decoded form.
+    contents = {file.role: _read_verified(manifest, file) for file in manifest.files}
+    key = sha256("".join(file.sha256 for file in manifest.files).encode())
+    return _cached(manifest.name, key, lambda: _decode(manifest, contents))
+
+
+def _read_verified(manifest: Manifest, file: DataFile) -> bytes:
+    path = data_root() / manifest.name / file.name
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} is not there: `penstroke data fetch {manifest.name}` brings it "
+            f"({manifest.size_bytes / 1e6:.0f} MB), or point PENSTROKE_DATA to where it is"
+        ) from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
+    if sha256(content) != file.sha256:
+        raise DataError(
+            f"{path} is damaged or was changed: its SHA-256 is not the catalogue's; "
+            f"`penstroke data fetch {manifest.name}` replaces it"
+        )
+    return content
+
+
+def _decode(manifest: Manifest, contents: dict[Role, bytes]) -> tuple[Dataset, Dataset]:
+    arrays = {
+        role: decode_idx(contents[role], rank=3 if role.endswith("images") else 1, name=role)
+        for role in ROLES
+    }
+    splits = []
+    for split in ("train", "test"):
+        images, labels = (arrays[role] for role in ROLES if role.startswith(split))
+        upright = images.transpose(0, 2, 1) if manifest.transposed else images
+        splits.append(Dataset(upright, labels.astype("int64") - manifest.label_offset,
+                              manifest.classes))  # fmt: skip
+    return splits[0], splits[1]
+
+
+def _cached(
+    name: str, key: str, build: Callable[[], tuple[Dataset, Dataset]]
+) -> tuple[Dataset, Dataset]:
+    """Return the decoded splits kept under `key`, or build and keep them."""
+    folder = cache_root() / "decoded" / f"{name}-{key[:16]}"
+    with contextlib.suppress(DataError):
+        return store.load(folder)
+    splits = build()
+    with contextlib.suppress(StorageError):  # a cache that cannot be written only costs time
+        store.save(folder, name, *splits)
+    return splits

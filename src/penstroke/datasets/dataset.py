@@ -1,0 +1,157 @@
+"""A data set in memory: verified arrays, seeded splits, and a test split under seal."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from penstroke.config import IMAGE_SIZE
+from penstroke.errors import DataError, SealedTestError
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+_sealed: ContextVar[bool] = ContextVar("test_split_is_sealed", default=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Pictures and what they show.
+
+    Attributes:
+        images: (N, 28, 28) uint8, upright, ink bright on dark.
+        labels: (N,) int64, 0-based indices into `classes`.
+        classes: the name of each class.
+
+    """
+
+    images: Images
+    labels: Labels
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE) or self.images.dtype != np.uint8:
+            raise DataError(f"images are {self.images.dtype} {self.images.shape}, not (N, 28, 28)")
+        if len(self.images) != len(self.labels):
+            raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise DataError(
+                f"labels run from {self.labels.min()} to {self.labels.max()}, "
+                f"but there are {len(self.classes)} classes"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over images, labels and class names."""
+        digest = hashlib.sha256(json.dumps(self.classes).encode())
+        digest.update(np.ascontiguousarray(self.labels, "<i8").data)
+        digest.update(np.ascontiguousarray(self.images).data)
+        return digest.hexdigest()
+
+    def class_counts(self) -> Labels:
+        """Return how many pictures each class has: (K,) int64."""
+        return np.bincount(self.labels, minlength=len(self.classes))
+
+    def mean_and_std(self) -> tuple[float, float]:
+        """Return mean and standard deviation of all pixels, scaled to 0..1."""
+        # Exact, from the 256 levels: no float copy of the pictures is made.
+        levels = np.arange(256) / 255
+        share = np.bincount(self.images.reshape(-1), minlength=256) / max(self.images.size, 1)
+        mean = float(share @ levels)
+        return mean, float(np.sqrt(share @ (levels - mean) ** 2))
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Dataset:
+        """Return the pictures at `indices` as a data set of the same classes."""
+        return Dataset(self.images[indices], self.labels[indices], self.classes)
+
+
+class SealedTest:
+    """The test split under seal: its size is no secret, its pictures are opened by evaluation."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the split."""
+        return self._dataset.fingerprint
+
+    def class_counts(self) -> Labels:
+        """Return how many pictures each class has: (K,) int64."""
+        return self._dataset.class_counts()
+
+    def unseal(self) -> Dataset:
+        """Return the test split; for `penstroke.evaluation` alone, which keeps a record.
+
+        Raises:
+            SealedTestError: called inside `sealed()`, by a search say.
+
+        """
+        if _sealed.get():
+            raise SealedTestError(
+                "the test split is sealed here: settings are chosen on validation data; "
+                "evaluate the chosen run afterwards"
+            )
+        return self._dataset
+
+
+@contextlib.contextmanager
+def sealed() -> Iterator[None]:
+    """Keep every test split shut while the block runs."""
+    token = _sealed.set(True)
+    try:
+        yield
+    finally:
+        _sealed.reset(token)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSplits:
+    """Training, validation and (sealed) test pictures of one data set."""
+
+    name: str
+    train: Dataset
+    validation: Dataset
+    test: SealedTest
+    fingerprint: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each class."""
+        return self.train.classes
+
+
+def stratified_split(
+    labels: Labels, count: int, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return indices of (the rest, `count` drawn) with every class drawn in its proportion.
+
+    Shares are rounded by the largest remainder, so that exactly `count` are drawn. Both results
+    are sorted; the same seed draws the same pictures on every machine.
+    """
+    shares = np.bincount(labels) * (count / max(len(labels), 1))
+    quotas = np.floor(shares).astype(np.int64)
+    by_remainder = np.argsort(quotas - shares, kind="stable")
+    quotas[by_remainder[: count - int(quotas.sum())]] += 1
+    random = np.random.default_rng(seed)
+    drawn = [
+        random.permutation(np.flatnonzero(labels == label))[:quota]
+        for label, quota in enumerate(quotas)
+    ]
+    chosen = np.sort(np.concatenate(drawn))
+    rest = np.setdiff1d(np.arange(len(labels)), chosen, assume_unique=True)
+    return rest, chosen

@@ -1,0 +1,116 @@
+"""IDX, the format MNIST and EMNIST come in: a header of magic and dimensions, then the values.
+
+Bytes 0-1 are zero, byte 2 the type, byte 3 the rank; one big-endian uint32 a dimension follows
+(yann.lecun.com/exdb/mnist, "the IDX file format"). Nothing in a header is believed before it agrees
+with the bytes that are there.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from penstroke.errors import DataError
+from penstroke.files import reason
+
+_UNSIGNED_BYTE = 0x08
+_TYPES = {
+    0x08: "uint8",
+    0x09: "int8",
+    0x0B: "int16",
+    0x0C: "int32",
+    0x0D: "float32",
+    0x0E: "float64",
+}
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def read_idx(path: Path, *, rank: int) -> npt.NDArray[np.uint8]:
+    """Return the array in the IDX file at `path`, gzipped or plain.
+
+    Raises:
+        DataError: names the file and what is wrong with it.
+
+    """
+    try:
+        return decode_idx(path.read_bytes(), rank=rank, name=str(path))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
+
+
+def decode_idx(content: bytes, *, rank: int, name: str) -> npt.NDArray[np.uint8]:
+    """Return the array that the bytes of an IDX file hold; `name` stands in messages.
+
+    Raises:
+        DataError: wrong magic, type or rank; dimensions that are not the bytes there; trailing
+            bytes; a damaged gzip stream.
+
+    """
+    if not content.startswith(_GZIP_MAGIC):
+        return _decode(io.BytesIO(content), len(content), rank, name)
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            return _decode(stream, _unpacked_size(content, name), rank, name)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{name}: the gzip stream is cut short or damaged: {error}") from error
+
+
+def encode_idx(array: npt.NDArray[np.uint8]) -> bytes:
+    """Return `array` as the bytes of a plain IDX file."""
+    header = struct.pack(">BBBB", 0, 0, _UNSIGNED_BYTE, array.ndim)
+    return header + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def _decode(
+    stream: io.BytesIO | gzip.GzipFile, size: int, rank: int, name: str
+) -> npt.NDArray[np.uint8]:
+    shape = _read_header(stream, rank, name)
+    expected = math.prod(shape)
+    present = size - 4 - 4 * rank
+    # Compared before a byte is set aside: a header may promise terabytes.
+    if present != expected:
+        while stream.read(1 << 16):  # a damaged stream is told from a wrong header by its checksum
+            pass
+        trouble = "is cut short" if present < expected else "has trailing bytes"
+        raise DataError(
+            f"{name} {trouble}: its header promises {'×'.join(map(str, shape))} = {expected} "
+            f"values, {present} are there"
+        )
+    payload = stream.read(expected + 1)
+    if len(payload) != expected:
+        raise DataError(f"{name}: {len(payload)} values where the header promises {expected}")
+    return np.frombuffer(payload, np.uint8).reshape(shape).copy()  # one that can be written to
+
+
+def _read_header(stream: io.BytesIO | gzip.GzipFile, rank: int, name: str) -> tuple[int, ...]:
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise DataError(f"{name} is not an IDX file: it starts with {magic.hex(' ') or 'nothing'}")
+    if magic[2] != _UNSIGNED_BYTE:
+        kind = _TYPES.get(magic[2], f"the unknown type 0x{magic[2]:02x}")
+        raise DataError(f"{name} holds {kind}, where uint8 is expected")
+    if magic[3] != rank:
+        what = {1: "labels", 3: "images"}.get(rank, f"rank {rank}")
+        raise DataError(f"{name} has rank {magic[3]}, where {what} have rank {rank}")
+    dimensions = stream.read(4 * rank)
+    if len(dimensions) < 4 * rank:
+        raise DataError(f"{name} is cut short inside its header")
+    return struct.unpack(f">{rank}I", dimensions)
+
+
+def _unpacked_size(content: bytes, name: str) -> int:
+    """Return the size that the gzip trailer states; the stream's own check holds it to that."""
+    if len(content) < 18:
+        raise DataError(f"{name}: the gzip stream is cut short")
+    size: int = struct.unpack("<I", content[-4:])[0]
+    # deflate cannot pack more than 1032 to 1 (zlib's technical notes).
+    if size > 1032 * len(content):
+        raise DataError(f"{name}: the gzip stream is cut short or damaged: wrong length at its end")
+    return size

@@ -1,0 +1,72 @@
+"""What can go wrong, by kind: each message says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PenstrokeError(Exception):
+    """Base of every error that a person can mend; the command line exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class ConfigError(PenstrokeError):
+    """A setting is unknown, out of range or at odds with another; the message names the field."""
+
+    exit_code = 2
+
+
+class DataError(PenstrokeError):
+    """A data set is missing, damaged, changed or not in the layout it claims."""
+
+
+class DownloadError(DataError):
+    """No mirror delivered the file with the right checksum."""
+
+
+class SealedTestError(PenstrokeError):
+    """The test split was asked for where it must stay sealed."""
+
+
+class PictureError(PenstrokeError):
+    """A file or array is not a picture that can be read."""
+
+
+class RunError(PenstrokeError):
+    """A run directory is missing, damaged, in use or written by a newer version."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint is missing, cut short or changed."""
+
+
+class ModelFileError(PenstrokeError):
+    """A model file is not one that Penstroke wrote, or is damaged."""
+
+
+class TrainingError(PenstrokeError):
+    """Training cannot go on: the loss is no longer finite, or the device is not there."""
+
+
+class StorageError(PenstrokeError):
+    """A file could not be written: disk full, read-only or no permission."""
+
+
+class MissingExtraError(PenstrokeError):
+    """A part of Penstroke was used whose optional packages are not installed."""
+
+    @classmethod
+    def for_extra(cls, extra: str, module: str | None) -> MissingExtraError:
+        """Say which extra brings the missing `module`."""
+        return cls(
+            f"this needs the package {module!r}, which is not installed: "
+            f'pip install "penstroke[{extra}]"'
+        )
+
+
+def near_match(word: str, known: Iterable[str]) -> str:
+    """Return ' (did you mean "x"?)' for the known word closest to `word`, or an empty string."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f' (did you mean "{matches[0]}"?)' if matches else ""

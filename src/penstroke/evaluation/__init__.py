@@ -1,0 +1,88 @@
+"""Judging a run: the one place where the test split is opened, each time on record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstroke.datasets import Dataset, DataSplits, load_dataset
+from penstroke.errors import RunError
+from penstroke.evaluation.metrics import ClassMetrics, Metrics, compute_metrics
+from penstroke.evaluation.predictions import Predictions, predict
+from penstroke.evaluation.report import write_report
+from penstroke.models import build_network, summarize
+from penstroke.runs import Run, find_run
+
+__all__ = [
+    "ClassMetrics",
+    "Evaluation",
+    "Metrics",
+    "Predictions",
+    "compute_metrics",
+    "evaluate",
+    "predict",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was found of one run: by split, and the pictures of the test split for a page on it."""
+
+    run: Run
+    data: DataSplits
+    predictions: dict[str, Predictions]
+    metrics: dict[str, Metrics]
+    test_pictures: Dataset
+
+    def figures(self) -> dict[str, float | None]:
+        """Return the figures of a run's summary: `train_…`, `val_…` and `test_…`."""
+        found: dict[str, float | None] = {}
+        for split, metrics in self.metrics.items():
+            prefix = "val" if split == "validation" else split
+            for name in ("accuracy", "loss", "auroc", "f1"):
+                found[f"{prefix}_{name}"] = metrics.to_dict()[name]
+        return found
+
+    def write_report(self) -> Path:
+        """Write the run's page and return its path."""
+        return write_report(
+            self.run,
+            metrics=self.metrics,
+            predictions=self.predictions["test"],
+            pictures=self.test_pictures,
+            samples=self.data.train,
+            network=summarize(
+                build_network(
+                    self.run.record.config.model,
+                    num_classes=len(self.data.classes),
+                    mean=self.run.record.data.mean,
+                    std=self.run.record.data.std,
+                )
+            ),
+        )
+
+
+def evaluate(run: Run | str | Path, data: DataSplits | None = None) -> Evaluation:
+    """Judge the chosen epoch of `run` on train, validation and test, and keep the predictions.
+
+    Opens the test split, which is written into the run first.
+
+    Raises:
+        RunError: there is no such run, it has no model yet, or its data set is no longer the same.
+
+    """
+    run = run if isinstance(run, Run) else find_run(run)
+    data = data or load_dataset(run.record.config.data)
+    if data.fingerprint != run.record.data.fingerprint:
+        raise RunError(
+            f"{run.path} was trained on another version of {data.name}: fingerprint "
+            f"{run.record.data.fingerprint[:12]}…, but here it is {data.fingerprint[:12]}…"
+        )
+    run.log_test_opening("evaluate")
+    test = data.test.unseal()
+    splits = {"train": data.train, "validation": data.validation, "test": test}
+    predictions = {name: predict(run, split) for name, split in splits.items() if len(split)}
+    for name, of_split in predictions.items():
+        of_split.save(run.path / "predictions" / f"{name}.safetensors")
+    metrics = {name: compute_metrics(of_split) for name, of_split in predictions.items()}
+    return Evaluation(run, data, predictions, metrics, test)

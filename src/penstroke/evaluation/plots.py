@@ -1,0 +1,119 @@
+"""Plots as SVG that take on the colours of the page they stand in, and small pictures as PNG."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from penstroke.datasets import Images
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK = "#010203"
+"""Stands for the page's text colour while matplotlib draws; replaced by `currentColor` after."""
+_TRAINING, _VALIDATION = "#3b82c4", "#d97706"
+_MOST_NAMED_CELLS = 36
+
+
+def learning_curves(history: Sequence[dict[str, Any]], best_epoch: int) -> str:
+    """Return an SVG of loss and accuracy by epoch, with the kept epoch marked."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = _figure(8.0, 3.1, columns=2)
+    epochs = [line["epoch"] for line in history]
+    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+        for split, label, colour in (
+            ("train", "training", _TRAINING),
+            ("val", "validation", _VALIDATION),
+        ):
+            values = [line.get(f"{split}_{name}", np.nan) for line in history]
+            if not np.isnan(values).all():
+                axis.plot(epochs, values, ".-", color=colour, label=label, linewidth=1.6)
+        axis.axvline(best_epoch, color=_INK, linestyle=":", linewidth=1, label="kept epoch")
+        axis.set(xlabel="epoch", title=name)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.2, color=_INK)
+        axis.legend(frameon=False, fontsize=9, labelcolor=_INK)
+    return _svg(figure)
+
+
+def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+    """Return an SVG: rows what was shown, columns what was read, mistakes in another colour."""
+    counts = np.asarray(confusion)
+    side = min(3.0 + 0.36 * len(classes), 11.0)
+    figure, (axis,) = _figure(side, side)
+    axis.imshow(_confusion_colours(counts), interpolation="nearest")
+    ticks = np.arange(len(classes))
+    size = 9 if len(classes) <= _MOST_NAMED_CELLS else 6
+    axis.set_xticks(ticks, classes, fontsize=size)
+    axis.set_yticks(ticks, classes, fontsize=size)
+    axis.set(xlabel="read as", ylabel="shown")
+    if len(classes) <= _MOST_NAMED_CELLS:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            axis.text(
+                column, row, str(counts[row, column]), ha="center", va="center",
+                fontsize=max(5, 10 - len(classes) // 6), color=_INK,
+            )  # fmt: skip
+    return _svg(figure)
+
+
+def png_uri(image: Images) -> str:
+    """Return one picture (28, 28) as a data URI."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG", optimize=True)
+    return data_uri(stream.getvalue())
+
+
+def data_uri(png: bytes) -> str:
+    """Return a PNG as a data URI, so that a page needs no file beside it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _confusion_colours(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return (K, K, 4): blue for right, orange for wrong, opacity by the root of the count."""
+    right = np.eye(len(counts), dtype=bool)
+    colours = np.zeros((*counts.shape, 4))
+    for mask, colour in ((right, (0.23, 0.51, 0.77)), (~right, (0.85, 0.47, 0.02))):
+        most = max(int(counts[mask].max(initial=0)), 1)
+        colours[mask, :3] = colour
+        colours[mask, 3] = 0.75 * np.sqrt(counts[mask] / most)
+    return colours
+
+
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure outside pyplot: nothing global, nothing to close."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = list(figure.subplots(1, columns, squeeze=False)[0])
+    for axis in axes:
+        axis.patch.set_alpha(0)
+        axis.tick_params(colors=_INK, labelcolor=_INK)
+        for part in (axis.xaxis.label, axis.yaxis.label, axis.title):
+            part.set_color(_INK)
+        for spine in axis.spines.values():
+            spine.set_color(_INK)
+            spine.set_alpha(0.4)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    from matplotlib import rc_context
+
+    stream = io.StringIO()
+    # The page's own font, and ids that do not change from one drawing to the next.
+    with rc_context(
+        {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "penstroke"}
+    ):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    svg = stream.getvalue()
+    return svg[svg.index("<svg") :].replace(_INK, "currentColor")

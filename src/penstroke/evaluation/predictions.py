@@ -1,0 +1,110 @@
+"""What a network says of every picture of a split: computed once, all figures follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from penstroke.checkpoint import Array, Checkpoint
+from penstroke.datasets import Dataset, Labels
+from penstroke.errors import CheckpointError, RunError
+from penstroke.files import write_atomically
+from penstroke.runs import Run
+
+_BATCH = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """One split, as the network sees it.
+
+    Attributes:
+        labels: (N,) int64, what the pictures show.
+        logits: (N, K) float32, what the network says.
+        classes: the name of each class.
+
+    """
+
+    labels: Labels
+    logits: npt.NDArray[np.float32]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def log_probabilities(self) -> npt.NDArray[np.float64]:
+        """Log of the softmax: (N, K), in double precision."""
+        logits = self.logits.astype(np.float64)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+    @cached_property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Softmax of the logits: (N, K), rows sum to 1."""
+        return np.exp(self.log_probabilities)
+
+    @cached_property
+    def predicted(self) -> Labels:
+        """The likeliest class of each picture: (N,)."""
+        return np.asarray(self.logits.argmax(axis=1))
+
+    @property
+    def is_right(self) -> npt.NDArray[np.bool_]:
+        """Whether each picture was read right: (N,)."""
+        return np.asarray(self.predicted == self.labels)
+
+    def worst_mistakes(self, count: int) -> Labels:
+        """Return indices of the wrongly read pictures, the least likely true label first."""
+        wrong = np.flatnonzero(~self.is_right)
+        of_truth = self.log_probabilities[wrong, self.labels[wrong]]
+        return wrong[np.argsort(of_truth, kind="stable")[:count]]
+
+    def save(self, path: Path) -> None:
+        """Write to one safetensors file."""
+        arrays: dict[str, Array] = {"labels": self.labels, "logits": self.logits}
+        write_atomically(path, Checkpoint(arrays, {"classes": self.classes}).to_bytes())
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Read what `save` wrote.
+
+        Raises:
+            RunError: it is missing or damaged.
+
+        """
+        try:
+            stored = Checkpoint.from_bytes(path.read_bytes(), str(path))
+        except (OSError, CheckpointError) as error:
+            raise RunError(
+                f"{path} cannot be read ({error}): `penstroke evaluate` writes it"
+            ) from None
+        classes = tuple(stored.facts["classes"])
+        return cls(
+            stored.arrays["labels"].astype(np.int64),
+            stored.arrays["logits"].astype(np.float32),
+            classes,
+        )
+
+
+def predict(run: Run, dataset: Dataset) -> Predictions:
+    """Return what the trained network of `run` says of every picture in `dataset`."""
+    import torch
+
+    from penstroke.models import build_network, load_weights
+
+    data = run.record.data
+    network = build_network(
+        run.record.config.model, num_classes=len(data.classes), mean=data.mean, std=data.std
+    )
+    load_weights(network, run.model().weights)
+    network.eval()
+    batches = torch.split(torch.from_numpy(dataset.images).unsqueeze(1), _BATCH)
+    with torch.inference_mode():
+        logits = [network(images.to(torch.float32) / 255).numpy() for images in batches]
+    empty = np.zeros((0, len(data.classes)), np.float32)
+    return Predictions(dataset.labels, np.concatenate([empty, *logits]), dataset.classes)

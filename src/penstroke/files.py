@@ -1,0 +1,100 @@
+"""Files that are whole or not there: atomic writes, checksums, and where things live."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from penstroke.errors import StorageError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that a reader, or a crash, sees all of it or none.
+
+    Temporary name in the same folder, fsync, rename, fsync of the folder.
+
+    Raises:
+        StorageError: the disk is full, read-only or not permitted; nothing is left behind.
+
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).chmod(0o666 & ~_umask())
+            Path(temporary).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {reason(error)}") from error
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write `text` as UTF-8; see `write_atomically`."""
+    write_atomically(path, text.encode())
+
+
+def sha256(content: bytes | memoryview) -> str:
+    """Return the SHA-256 of `content` as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of the file's content, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def data_root() -> Path:
+    """Return the folder of downloaded data sets: PENSTROKE_DATA, or the platform's cache."""
+    return _folder("PENSTROKE_DATA", "data")
+
+
+def cache_root() -> Path:
+    """Return the folder of decoded and imported data: PENSTROKE_CACHE, or the platform's cache."""
+    return _folder("PENSTROKE_CACHE", "cache")
+
+
+def runs_root() -> Path:
+    """Return the folder of run directories: PENSTROKE_RUNS, or `runs` here."""
+    return Path(os.environ.get("PENSTROKE_RUNS") or "runs").expanduser()
+
+
+def reason(error: OSError) -> str:
+    """Return the operating system's words for `error`, without its number."""
+    return error.strerror or str(error)
+
+
+def _folder(variable: str, name: str) -> Path:
+    if chosen := os.environ.get(variable):
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("penstroke") / name
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; folders cannot be opened on Windows, where it is not needed."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,77 @@
+"""The named blocks that every architecture is built of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from penstroke.config import Activation, Convolution, Dense
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+_MONOTONE: frozenset[Activation] = frozenset({"relu", "leaky_relu", "elu", "tanh", "sigmoid"})
+
+
+class Normalize(nn.Module):
+    """Brings pixels in 0..1 to mean 0 and standard deviation 1; the figures travel as buffers."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, *, mean: float, std: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 1, 28, 28) float32 in 0..1 to the same shape."""
+        return (images - self.mean) / self.std
+
+
+def convolution_block(config: Convolution, channels: int, activation: Activation) -> nn.Sequential:
+    """Return convolution → batch norm → activation → pooling → dropout.
+
+    A maximum and a monotone activation commute, so there the pooling goes first: the same numbers
+    from a quarter of the activations.
+    """
+    block = nn.Sequential()
+    block.add_module(
+        "convolution",
+        nn.Conv2d(channels, config.filters, config.kernel, config.stride, config.padding),
+    )
+    if config.batch_norm:
+        block.add_module("batch_norm", nn.BatchNorm2d(config.filters))
+    activate = ("activation", ACTIVATIONS[activation]())
+    pool = ("pool", _pooling(config))
+    pool_first = config.pooling == "max" and activation in _MONOTONE
+    for name, module in (pool, activate) if pool_first else (activate, pool):
+        if module is not None:
+            block.add_module(name, module)
+    if config.dropout:
+        block.add_module("dropout", nn.Dropout(config.dropout))
+    return block
+
+
+def dense_block(config: Dense, features: int, activation: Activation) -> nn.Sequential:
+    """Return linear → batch norm → activation → dropout."""
+    block = nn.Sequential()
+    block.add_module("linear", nn.Linear(features, config.units))
+    if config.batch_norm:
+        block.add_module("batch_norm", nn.BatchNorm1d(config.units))
+    block.add_module("activation", ACTIVATIONS[activation]())
+    if config.dropout:
+        block.add_module("dropout", nn.Dropout(config.dropout))
+    return block
+
+
+def _pooling(config: Convolution) -> nn.Module | None:
+    if config.pool == 1:
+        return None
+    return nn.MaxPool2d(config.pool) if config.pooling == "max" else nn.AvgPool2d(config.pool)

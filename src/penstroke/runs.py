@@ -1,0 +1,316 @@
+"""The run directory: plain files that a person can read, whole at every moment.
+
+run.toml             settings, data fingerprint, versions, machine
+history.jsonl        a line an epoch
+checkpoints/         the last two epochs and the best
+model.safetensors    the weights of the chosen epoch
+model.onnx           the one file to deploy
+summary.json         the figures; its presence says that the run is finished
+test_openings.jsonl  each time the test split was opened
+predictions/         what the network said of each picture, a file a split
+report/              pages and plots
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+from pydantic import Field
+
+from penstroke.checkpoint import MODEL_PREFIX, Checkpoint
+from penstroke.config import Resolved, RunConfig, Settings, read_toml
+from penstroke.errors import CheckpointError, ConfigError, RunError, near_match
+from penstroke.files import reason, runs_root, sha256, write_atomically, write_text_atomically
+
+FORMAT_VERSION = 1
+_CHECKPOINTS_KEPT = 2
+
+Metrics = dict[str, Any]
+Status = Literal["finished", "unfinished"]
+
+
+class Epoch(Protocol):
+    """What `record` needs of an epoch: figures to write and a state to go on from."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """One line of history: `epoch`, `best_epoch` and the rest."""
+
+    @property
+    def state(self) -> Checkpoint:
+        """Where training can go on."""
+
+
+EpochT = TypeVar("EpochT", bound=Epoch)
+
+
+class DataFacts(Settings):
+    """What the network was trained on."""
+
+    fingerprint: str = Field(description="SHA-256 of the data set")
+    classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(description="class names")
+    train_images: int = Field(description="pictures trained on")
+    validation_images: int = Field(description="pictures that chose the epoch")
+    test_images: int = Field(description="pictures under seal")
+    mean: float = Field(description="of the training pixels, in 0..1")
+    std: float = Field(description="of the training pixels, in 0..1")
+
+
+class RunRecord(Settings):
+    """The run.toml: everything that was decided before the first step."""
+
+    format_version: int = Field(FORMAT_VERSION, description="of the run directory")
+    created: str = Field(description="when, in UTC")
+    config: RunConfig = Field(description="the settings, as asked for")
+    resolved: Resolved = Field(description="what `auto` came to")
+    data: DataFacts = Field(description="the pictures")
+    versions: dict[str, str] = Field(description="of Python and the packages that compute")
+    machine: dict[str, str | int] = Field(description="processor, cores, system")
+
+
+class Run:
+    """One run directory."""
+
+    def __init__(self, path: Path, record: RunRecord) -> None:
+        self.path = path
+        self.record = record
+
+    @classmethod
+    def create(cls, path: Path, record: RunRecord) -> Run:
+        """Write a new run directory with its run.toml."""
+        write_text_atomically(path / "run.toml", record.to_toml())
+        return cls(path, record)
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open the run directory at `path`.
+
+        Raises:
+            RunError: it is none, is damaged, or was written by a newer version.
+
+        """
+        try:
+            values = read_toml(path / "run.toml")
+            version = values.get("format_version")
+            if isinstance(version, int) and version > FORMAT_VERSION:
+                raise RunError(
+                    f"{path} was written by a newer Penstroke (format {version}; this one reads up "
+                    f"to {FORMAT_VERSION}): upgrade with pip install -U penstroke"
+                )
+            return cls(path, RunRecord.parse(values, source=str(path / "run.toml")))
+        except ConfigError as error:
+            raise RunError(f"{path} is no run directory: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @property
+    def model_path(self) -> Path:
+        """The one file to deploy."""
+        return self.path / "model.onnx"
+
+    @property
+    def status(self) -> Status:
+        """Whether training came to its end."""
+        return "finished" if (self.path / "summary.json").exists() else "unfinished"
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """What the directory takes on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    def history(self) -> list[Metrics]:
+        """Return the metrics of each epoch so far."""
+        path = self.path / "history.jsonl"
+        if not path.exists():
+            return []
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()]
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {error}") from error
+
+    def best_epoch(self) -> int:
+        """Return the epoch that is kept: the one its validation figures chose."""
+        history = self.history()
+        if not history:
+            raise RunError(
+                f"{self.path} has no finished epoch yet: `penstroke train` goes on with it"
+            )
+        return int(history[-1]["best_epoch"])
+
+    def summary(self) -> Metrics:
+        """Return the final figures; empty while the run is unfinished."""
+        path = self.path / "summary.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def write_summary(self, figures: Mapping[str, Any]) -> None:
+        """Write the final figures, which marks the run as finished."""
+        write_text_atomically(
+            self.path / "summary.json", json.dumps(dict(figures), indent=2) + "\n"
+        )
+
+    def checkpoint(self, epoch: int) -> Checkpoint:
+        """Return the checkpoint of `epoch`.
+
+        Raises:
+            CheckpointError: it is missing, cut short or changed.
+
+        """
+        path = self._checkpoint_path(epoch)
+        try:
+            return Checkpoint.from_bytes(path.read_bytes(), str(path))
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
+
+    def keep_epoch(self, metrics: Metrics, state: Checkpoint) -> None:
+        """Write one epoch, so that a kill at any moment leaves a run to go on from.
+
+        The history goes first: a line without its checkpoint is dropped on resuming, while a
+        checkpoint without its line would lose the figures.
+        """
+        self._write_history([*self.history(), metrics])
+        write_atomically(self._checkpoint_path(metrics["epoch"]), state.to_bytes())
+        recent = range(metrics["epoch"] - _CHECKPOINTS_KEPT + 1, metrics["epoch"] + 1)
+        for path in (self.path / "checkpoints").glob("epoch-*.safetensors"):
+            if _epoch_of(path) not in {*recent, metrics["best_epoch"]}:
+                path.unlink()
+
+    def resume(self) -> tuple[Checkpoint | None, list[str]]:
+        """Return the latest state to go on from, and what was found damaged on the way to it.
+
+        A state counts only if the best epoch up to it can be read too: it may be the one to deploy.
+        """
+        notes: list[str] = []
+        history = self.history()
+        while history:
+            try:
+                state = self.checkpoint(history[-1]["epoch"])
+                self.checkpoint(history[-1]["best_epoch"])
+            except CheckpointError as error:
+                if self._checkpoint_path(history[-1]["epoch"]).exists():
+                    notes.append(f"{error}; the previous one is used")
+                history.pop()
+            else:
+                self._write_history(history)
+                return state, notes
+        if self.history():
+            notes.append("no checkpoint can be read: training starts again from the first epoch")
+            self._write_history([])
+        return None, notes
+
+    def write_model(self) -> None:
+        """Write model.safetensors: the weights of the chosen epoch, with classes and settings."""
+        epoch = self.best_epoch()
+        weights = self.checkpoint(epoch).weights
+        facts = {
+            "classes": self.record.data.classes,
+            "model": self.record.config.model.to_dict(),
+            "epoch": epoch,
+        }
+        prefixed = {MODEL_PREFIX + name: array for name, array in weights.items()}
+        write_atomically(self.path / "model.safetensors", Checkpoint(prefixed, facts).to_bytes())
+
+    def model(self) -> Checkpoint:
+        """Return the weights in model.safetensors, and the facts beside them."""
+        path = self.path / "model.safetensors"
+        try:
+            return Checkpoint.from_bytes(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            raise RunError(f"{self.path} has no model yet: `penstroke train` finishes it") from None
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {reason(error)}") from error
+
+    def log_test_opening(self, purpose: str) -> None:
+        """Write down that the test split is about to be opened."""
+        path = self.path / "test_openings.jsonl"
+        before = path.read_text() if path.exists() else ""
+        line = json.dumps({"time": now(), "purpose": purpose})
+        write_text_atomically(path, f"{before}{line}\n")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run directory; the lock falls with the process, however that ends.
+
+        Raises:
+            RunError: another process holds it.
+
+        """
+        import fcntl
+
+        descriptor = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(f"{self.path} is being trained by another process") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Delete the directory and all in it."""
+        shutil.rmtree(self.path)
+
+    def _write_history(self, history: Iterable[Metrics]) -> None:
+        lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
+        write_text_atomically(self.path / "history.jsonl", lines)
+
+    def _checkpoint_path(self, epoch: int) -> Path:
+        return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
+
+
+def record(run: Run, epochs: Iterable[EpochT]) -> Iterator[EpochT]:
+    """Write each epoch to `run`, then pass it on: the consumer sees only what is safe on disk."""
+    for epoch in epochs:
+        run.keep_epoch(epoch.metrics, epoch.state)
+        yield epoch
+
+
+def run_name(stem: str, config: RunConfig, data_fingerprint: str) -> str:
+    """Return the name of the run of these settings on this data: same command, same name."""
+    return f"{stem}-{sha256(f'{config.fingerprint()} {data_fingerprint}'.encode())[:8]}"
+
+
+def find_run(name: str | Path) -> Run:
+    """Open the run at the path `name`, or of that name in the folder of runs.
+
+    Raises:
+        RunError: there is none, with a near match.
+
+    """
+    for path in (Path(name), runs_root() / name):
+        if (path / "run.toml").exists():
+            return Run.open(path)
+    known = [run.name for run in list_runs()]
+    raise RunError(
+        f'there is no run "{name}" here or in {runs_root()}{near_match(str(name), known)}: '
+        "`penstroke runs list` shows them"
+    )
+
+
+def list_runs(root: Path | None = None) -> list[Run]:
+    """Return the runs under `root`, oldest first; directories that cannot be read are left out."""
+    found = []
+    for path in sorted((root or runs_root()).glob("*/run.toml")):
+        with contextlib.suppress(RunError):
+            found.append(Run.open(path.parent))
+    return sorted(found, key=lambda run: run.record.created)
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _epoch_of(path: Path) -> int:
+    return int(path.stem.removeprefix("epoch-"))

@@ -1,0 +1,44 @@
+"""Random affine warps of a whole batch at once, on the device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor
+
+from penstroke.config import IMAGE_SIZE, AugmentConfig
+
+
+def warp(images: Tensor, config: AugmentConfig) -> Tensor:
+    """Return (B, 1, 28, 28) with each picture rotated, scaled, sheared and shifted by its own draw.
+
+    Draws come from torch's global generator, which `fit` seeds anew for each epoch.
+    """
+    if not config.is_active:
+        return images
+    matrices = _draw_affine(len(images), config).to(images)
+    grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+    warped = F.grid_sample(images, grid, align_corners=False)
+    return warped.contiguous(memory_format=torch.channels_last)
+
+
+def _draw_affine(count: int, config: AugmentConfig) -> Tensor:
+    """Return (count, 2, 3) matrices from output to input, as `affine_grid` wants them."""
+    angle = _uniform(count, math.radians(config.rotation_degrees))
+    slant = torch.tan(_uniform(count, math.radians(config.shear_degrees)))
+    scale = 1 / (1 + _uniform(count, config.scale))
+    # affine_grid's picture runs from -1 to 1: half the side is one unit.
+    shift = torch.stack([_uniform(count, config.translate_pixels) for _ in range(2)], dim=1)
+    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+    rows = [
+        torch.stack([cosine, cosine * slant - sine], dim=1),
+        torch.stack([sine, sine * slant + cosine], dim=1),
+    ]
+    linear = torch.stack(rows, dim=1)
+    return torch.cat([linear, shift.unsqueeze(2) / (IMAGE_SIZE / 2)], dim=2)
+
+
+def _uniform(count: int, limit: float) -> Tensor:
+    return (torch.rand(count) * 2 - 1) * limit

@@ -1,0 +1,55 @@
+"""Pictures that live on the device as uint8, and come out as float batches: no DataLoader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from penstroke.datasets import Dataset
+
+
+class Batches:
+    """One split, resident on the device."""
+
+    def __init__(self, dataset: Dataset, device: str) -> None:
+        self.images = torch.from_numpy(dataset.images).unsqueeze(1).to(device)
+        self.labels = torch.from_numpy(dataset.labels).to(device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def shuffled(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every picture once, in an order drawn by `seed`: see `_gather`."""
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self), generator=generator).to(self.labels.device)
+        return (self._gather(indices) for indices in split_order(order, batch_size))
+
+    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every picture once, in the order they are stored."""
+        order = torch.arange(len(self), device=self.labels.device)
+        return (self._gather(indices) for indices in torch.split(order, batch_size))
+
+    def _gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images (B, 1, 28, 28) float32 in 0..1, channels last, and labels (B,) int64."""
+        images = self.images[indices].to(torch.float32).div_(255)
+        return images.contiguous(memory_format=torch.channels_last), self.labels[indices]
+
+
+def split_order(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Split `order` into batches; a last one of a single picture joins the one before.
+
+    Batch norm has no variance over one picture.
+    """
+    batches = list(torch.split(order, batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return batches
+
+
+def steps_an_epoch(images: int, batch_size: int) -> int:
+    """Return how many batches `split_order` makes of `images` pictures."""
+    full, rest = divmod(images, batch_size)
+    return max(1, full + (rest > 1 or (rest == 1 and full == 0)))

@@ -1,0 +1,119 @@
+"""What `auto` comes to on this machine: device, precision and threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+import torch
+
+from penstroke.config import IMAGE_SIZE, Resolved, RunConfig
+from penstroke.errors import StorageError, TrainingError
+from penstroke.files import cache_root, sha256, write_text_atomically
+from penstroke.models import build_network
+from penstroke.training.step import make_optimizer, train_step
+
+_WORTHWHILE_RATIO = 1.1
+"""bfloat16 is taken where it is this much faster: less is within the noise of a shared machine."""
+
+
+def resolve(config: RunConfig) -> Resolved:
+    """Return the device, precision and threads to train with; sets torch's threads to that.
+
+    Raises:
+        TrainingError: the device asked for is not there; says which are.
+
+    """
+    threads = config.train.threads or allowed_cores()
+    torch.set_num_threads(threads)
+    device = _device(config.train.device)
+    return Resolved(device=device, precision=_precision(config, device, threads), threads=threads)
+
+
+def apply(config: RunConfig, resolved: Resolved) -> RunConfig:
+    """Return `config` with `auto` replaced; sets torch's threads."""
+    torch.set_num_threads(resolved.threads)
+    train = config.train.model_copy(update=resolved.model_dump())
+    return config.model_copy(update={"train": train})
+
+
+def allowed_cores() -> int:
+    """Return how many processor cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_devices() -> list[str]:
+    """Return the devices torch can use here, fastest first."""
+    devices = ["cuda"] if torch.cuda.is_available() else []
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    return [*devices, "cpu"]
+
+
+def _device(wanted: str) -> str:
+    available = available_devices()
+    if wanted == "auto":
+        return available[0]
+    if wanted not in available:
+        raise TrainingError(
+            f'train.device: "{wanted}" is not here; this machine has {", ".join(available)}'
+        )
+    return wanted
+
+
+def _precision(config: RunConfig, device: str, threads: int) -> str:
+    if config.train.precision != "auto":
+        return config.train.precision
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if device == "mps" or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "float32"
+    return _measured_precision(config, threads)
+
+
+def _measured_precision(config: RunConfig, threads: int) -> str:
+    """Return the faster precision for this network on this processor; measured once, then kept.
+
+    Kept, because a measurement that fell differently on another day would change a run's bits.
+    """
+    facts = [config.model.to_dict(), config.train.batch_size, threads, torch.__version__,
+             torch.backends.cpu.get_cpu_capability()]  # fmt: skip
+    key = sha256(json.dumps(facts).encode())[:16]
+    path = cache_root() / "precision" / f"{key}.json"
+    try:
+        return str(json.loads(path.read_text())["precision"])
+    except (OSError, ValueError, KeyError):
+        seconds = _time_precisions(config)
+    ratio = seconds["float32"] / seconds["bfloat16"]
+    precision = "bfloat16" if ratio >= _WORTHWHILE_RATIO else "float32"
+    try:
+        found = {"precision": precision, "seconds_a_step": seconds, "for": facts}
+        write_text_atomically(path, json.dumps(found, indent=2) + "\n")
+    except StorageError:
+        pass  # measured again next time
+    return precision
+
+
+def _time_precisions(config: RunConfig, rounds: int = 3, steps: int = 6) -> dict[str, float]:
+    """Return the least seconds a step in each precision, taken in turn."""
+    batch_size = min(config.train.batch_size, 512)
+    images = torch.rand(batch_size, 1, IMAGE_SIZE, IMAGE_SIZE)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch_size, dtype=torch.int64)
+    least: dict[str, float] = {}
+    for _ in range(rounds):
+        for precision in ("float32", "bfloat16"):
+            network: Any = build_network(config.model, num_classes=10, mean=0.5, std=0.5)
+            network = network.to(memory_format=torch.channels_last)
+            optimizer = make_optimizer(network, config.train)
+            train = config.train.model_copy(update={"precision": precision})
+            train_step(network, optimizer, images, labels, train)
+            start = time.perf_counter()
+            for _ in range(steps):
+                train_step(network, optimizer, images, labels, train)
+            seconds = (time.perf_counter() - start) / steps
+            least[precision] = min(seconds, least.get(precision, seconds))
+    return least

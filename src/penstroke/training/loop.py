@@ -1,0 +1,164 @@
+"""`fit`: training as a generator of epochs. It touches no disk and knows no one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from penstroke.checkpoint import Checkpoint
+from penstroke.config import RunConfig, TrainConfig
+from penstroke.datasets import DataSplits
+from penstroke.errors import ConfigError, TrainingError
+from penstroke.models import build_network
+from penstroke.training.batches import Batches, steps_an_epoch
+from penstroke.training.device import apply, resolve
+from penstroke.training.schedule import learning_rate_at
+from penstroke.training.state import capture, restore
+from penstroke.training.step import make_optimizer, score, train_step
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's figures, and the state from which training can go on.
+
+    `metrics`: epoch, train_loss, train_accuracy, val_loss and val_accuracy (absent without
+    validation pictures), learning_rate, best_epoch, elapsed_seconds (of training, in all).
+    """
+
+    metrics: dict[str, Any]
+    state: Checkpoint
+
+
+def fit(config: RunConfig, data: DataSplits, state: Checkpoint | None = None) -> Iterator[Epoch]:
+    """Train, yielding after each epoch; with `state`, go on from there to the same bits.
+
+    The test split is not looked at. Stopping early is up to `config.train.patience`, or to the
+    caller, who may simply stop asking.
+
+    Raises:
+        TrainingError: the loss is no longer finite (says at which step), or no such device.
+
+    """
+    config = apply(config, resolve(config))
+    train = config.train
+    network, optimizer, batches, validation = _prepare(config, data)
+    best = Best()
+    if state is not None:
+        restore(network, optimizer, state)
+        best = Best(**state.facts["best"])
+    done = state.facts["epoch"] if state is not None else 0
+    elapsed = state.facts["elapsed_seconds"] if state is not None else 0.0
+    for epoch in range(done + 1, train.epochs + 1):
+        if best.has_waited(train.patience, epoch - 1):
+            return
+        start = time.perf_counter()
+        metrics = {"epoch": epoch, **_train_epoch(network, optimizer, batches, train, epoch)}
+        if len(validation):
+            metrics["val_loss"], metrics["val_accuracy"] = score(network, validation)
+            _refuse_non_finite_validation(metrics["val_loss"], epoch)
+        best = best.after(metrics, train.select)
+        elapsed += time.perf_counter() - start
+        metrics |= {"best_epoch": best.epoch, "elapsed_seconds": elapsed}
+        facts = {"epoch": epoch, "best": vars(best), "elapsed_seconds": elapsed}
+        yield Epoch(metrics, capture(network, optimizer, facts))
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch so far; higher scores are better, and of equal ones the earlier."""
+
+    epoch: int = 0
+    score: float | None = None
+
+    def after(self, metrics: dict[str, Any], select: str) -> Best:
+        """Return the best epoch once `metrics` are known."""
+        sign = -1 if select == "val_loss" else 1
+        score = sign * metrics["epoch" if select == "last" else select]
+        if self.score is None or score > self.score:
+            return Best(metrics["epoch"], score)
+        return self
+
+    def has_waited(self, patience: int | None, epoch: int) -> bool:
+        """Return whether `patience` epochs have brought no better one."""
+        return patience is not None and epoch - self.epoch >= patience
+
+
+def _prepare(
+    config: RunConfig, data: DataSplits
+) -> tuple[nn.Module, torch.optim.Optimizer, Batches, Batches]:
+    train = config.train
+    if len(data.train) < 2:
+        raise ConfigError(
+            f"data.dataset: {data.name} leaves {len(data.train)} pictures to train on"
+        )
+    mean, std = data.train.mean_and_std()
+    network = build_network(
+        config.model, num_classes=len(data.classes), mean=mean, std=max(std, 1e-6),
+        seed=_seed(train.seed, 0),
+    )  # fmt: skip
+    network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batches, validation = (Batches(split, train.device) for split in (data.train, data.validation))
+    return network, make_optimizer(network, train), batches, validation
+
+
+def _train_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    config: TrainConfig,
+    epoch: int,
+) -> dict[str, float]:
+    steps = steps_an_epoch(len(batches), config.batch_size)
+    losses = torch.zeros(steps, dtype=torch.float64, device=batches.labels.device)
+    right = torch.zeros((), dtype=torch.int64, device=batches.labels.device)
+    sizes = []
+    learning_rate = config.learning_rate
+    # Seeded anew for each epoch: no random state needs to be stored, and none of ours leaks out.
+    with torch.random.fork_rng():
+        torch.manual_seed(_seed(config.seed, epoch, 1))
+        order = batches.shuffled(config.batch_size, _seed(config.seed, epoch, 2))
+        for step, (images, labels) in enumerate(order):
+            learning_rate = learning_rate_at((epoch - 1) * steps + step, steps, config)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            losses[step], correct = train_step(network, optimizer, images, labels, config)
+            right += correct
+            sizes.append(len(labels))
+    _refuse_non_finite(losses, epoch)
+    images_seen = sum(sizes)
+    return {
+        "train_loss": float(losses.cpu() @ torch.tensor(sizes, dtype=torch.float64)) / images_seen,
+        "train_accuracy": int(right) / images_seen,
+        "learning_rate": learning_rate,
+    }
+
+
+def _refuse_non_finite(losses: Tensor, epoch: int) -> None:
+    bad = torch.nonzero(~torch.isfinite(losses))
+    if len(bad):
+        step = int(bad[0])
+        value = "nan" if math.isnan(float(losses[step])) else "infinite"
+        raise TrainingError(
+            f"the loss became {value} at step {step + 1} of {len(losses)} in epoch {epoch}: "
+            "lower train.learning_rate; the checkpoint of the epoch before is kept"
+        )
+
+
+def _refuse_non_finite_validation(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the validation loss became {loss} after epoch {epoch}: lower train.learning_rate; "
+            "the checkpoint of the epoch before is kept"
+        )
+
+
+def _seed(*parts: int) -> int:
+    """Return one seed from several numbers, well apart from that of their neighbours."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])

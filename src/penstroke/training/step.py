@@ -1,0 +1,61 @@
+"""One step of training, and one pass of scoring."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from penstroke.config import TrainConfig
+from penstroke.training.augment import warp
+from penstroke.training.batches import Batches
+
+_SCORING_BATCH = 1000
+
+
+def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return the optimiser, fused: one call over all parameters instead of several each."""
+    parameters = list(network.parameters())
+    rate, decay = config.learning_rate, config.weight_decay
+    match config.optimizer:
+        case "sgd":
+            return torch.optim.SGD(
+                parameters, rate, momentum=config.momentum, weight_decay=decay, fused=True
+            )
+        case "adam":
+            return torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
+
+
+def train_step(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    config: TrainConfig,
+) -> tuple[Tensor, Tensor]:
+    """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number right)."""
+    with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
+        logits = network(warp(images, config.augment))
+    logits = logits.float()
+    loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    optimizer.step()
+    return loss.detach(), (logits.argmax(1) == labels).sum()
+
+
+@torch.no_grad()
+def score(network: nn.Module, batches: Batches) -> tuple[float, float]:
+    """Return (mean loss over images, accuracy) in evaluation mode and full precision."""
+    network.eval()
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    right = torch.zeros((), dtype=torch.int64)
+    for images, labels in batches.in_order(_SCORING_BATCH):
+        logits = network(images)
+        # Sums, not means: the last batch is smaller, and a mean of means would overrate it.
+        loss_sum += F.cross_entropy(logits, labels, reduction="sum").cpu()
+        right += (logits.argmax(1) == labels).sum().cpu()
+    network.train()
+    return float(loss_sum) / len(batches), float(right) / len(batches)

@@ -1,0 +1,188 @@
+"""The way of one run, from settings to a finished run directory: train, choose, export, judge."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+from collections.abc import Generator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from penstroke import evaluation
+from penstroke.checkpoint import Checkpoint
+from penstroke.config import RunConfig
+from penstroke.datasets import DataSplits, load_dataset
+from penstroke.errors import RunError
+from penstroke.files import runs_root, write_atomically
+from penstroke.ink import DEFAULT_INK
+from penstroke.models import build_network, load_weights
+from penstroke.models.export import export_onnx
+from penstroke.recognizer import model_metadata
+from penstroke.runs import DataFacts, Run, RunRecord, now, record, run_name
+from penstroke.training import Epoch, apply, fit, resolve
+from penstroke.training.device import allowed_cores
+
+_PACKAGES = ("penstroke", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A run that is ready to train: new, or to go on from `state`."""
+
+    run: Run
+    data: DataSplits
+    state: Checkpoint | None
+    notes: tuple[str, ...]
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs that need not be trained again."""
+        return int(self.state.facts["epoch"]) if self.state else 0
+
+    def train(self) -> Generator[Epoch, None, None]:
+        """Train, keeping every epoch on disk before it is passed on."""
+        config = apply(self.run.record.config, self.run.record.resolved)
+        with self.run.locked():
+            yield from record(self.run, fit(config, self.data, self.state))
+
+
+def prepare(
+    config: RunConfig, *, stem: str, name: str | None = None, fresh: bool = False
+) -> Prepared:
+    """Return the run of `config`: the same settings on the same data are the same run.
+
+    Args:
+        config: the settings.
+        stem: beginning of the run's name; the rest is drawn from settings and data.
+        name: the whole name instead.
+        fresh: begin again, whatever is there.
+
+    Raises:
+        RunError: `name` is taken by a run of other settings.
+
+    """
+    data = load_dataset(config.data)
+    path = runs_root() / (name or run_name(stem, config, data.fingerprint))
+    if fresh and (path / "run.toml").exists():
+        Run.open(path).remove()
+    if not (path / "run.toml").exists():
+        return Prepared(Run.create(path, _new_record(config, data)), data, None, ())
+    run = Run.open(path)
+    _refuse_another(run, config, data)
+    state, notes = run.resume()
+    return Prepared(run, data, state, tuple(notes))
+
+
+def finish(prepared: Prepared, *, report: bool = True) -> dict[str, Any]:
+    """Keep the chosen epoch, export it, judge it, write the report; return the figures."""
+    run = prepared.run
+    run.write_model()
+    write_atomically(run.model_path, export(run))
+    judged = evaluation.evaluate(run, prepared.data)
+    figures = {"run": str(run.path), **summary_of(judged)}
+    if report:
+        figures["report"] = str(judged.write_report())
+    run.write_summary(figures)
+    return figures
+
+
+def summary_of(judged: evaluation.Evaluation) -> dict[str, Any]:
+    """Return what `penstroke train` and `penstroke evaluate` tell about a run."""
+    run = judged.run
+    return {
+        "best_epoch": run.best_epoch(),
+        "epochs": len(run.history()),
+        **judged.figures(),
+        "elapsed_seconds": run.history()[-1]["elapsed_seconds"],
+        "model": str(run.model_path),
+    }
+
+
+def export(run: Run) -> bytes:
+    """Return the run's chosen epoch as an ONNX file that a `Recognizer` opens."""
+    data = run.record.data
+    network = build_network(
+        run.record.config.model, num_classes=len(data.classes), mean=data.mean, std=data.std
+    )
+    load_weights(network, run.model().weights)
+    metadata = model_metadata(
+        data.classes,
+        DEFAULT_INK,
+        run=run.name,
+        dataset=run.record.config.data.dataset,
+        data_fingerprint=data.fingerprint,
+        penstroke_version=_version("penstroke"),
+    )
+    return export_onnx(network, metadata)
+
+
+def history_csv(run: Run) -> bytes:
+    """Return the run's history as CSV, a line an epoch."""
+    history = run.history()
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(history[0]) if history else ["epoch"])
+    writer.writeheader()
+    writer.writerows(history)
+    return stream.getvalue().encode()
+
+
+def _refuse_another(run: Run, config: RunConfig, data: DataSplits) -> None:
+    if run.record.config != config:
+        raise RunError(
+            f"{run.path} was made with other settings: choose another --name, or --fresh "
+            "to replace it"
+        )
+    if run.record.data.fingerprint != data.fingerprint:
+        raise RunError(
+            f"{run.path} was made with another version of {data.name}: choose another --name, or "
+            "--fresh to replace it"
+        )
+
+
+def _new_record(config: RunConfig, data: DataSplits) -> RunRecord:
+    mean, std = data.train.mean_and_std()
+    return RunRecord(
+        created=now(),
+        config=config,
+        resolved=resolve(config),
+        data=DataFacts(
+            fingerprint=data.fingerprint,
+            classes=data.classes,
+            train_images=len(data.train),
+            validation_images=len(data.validation),
+            test_images=len(data.test),
+            mean=mean,
+            std=max(std, 1e-6),
+        ),
+        versions=package_versions(),
+        machine={
+            "processor": processor_name(),
+            "cores": allowed_cores(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that compute."""
+    return {"python": platform.python_version()} | {p: _version(p) for p in _PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def processor_name() -> str:
+    """Return the processor's name; the platform module knows it on few systems."""
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from helpers import Outcome, write_idx_set
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_list(penstroke: Cli) -> None:
+    assert "digits" in penstroke("data", "list").out
+    names = [d["name"] for d in json.loads(penstroke("data", "list", "--json").out)["datasets"]]
+    assert {"digits", "mnist"} <= set(names)
+
+
+def test_show_counts_and_draws(penstroke: Cli, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    done = penstroke("data", "show", "digits", "--sheet", sheet)
+    assert "1,437" in done.out
+    assert "mean 0." in done.out
+    with Image.open(sheet) as picture:
+        assert picture.width > 500
+    facts = json.loads(penstroke("data", "show", "digits", "--json").out)
+    assert facts["images"] == {"train": 1437, "test": 360}
+    assert sum(facts["class_counts"]["train"]) == 1437
+
+
+@pytest.mark.mnist
+def test_show_mnist(penstroke: Cli) -> None:
+    facts = json.loads(penstroke("data", "show", "mnist", "--json").out)
+    assert (round(facts["mean"], 4), round(facts["std"], 4)) == (0.1307, 0.3081)
+    assert facts["images"] == {"train": 60000, "test": 10000}
+
+
+def test_import_and_train_on_it(penstroke: Cli, tmp_path: Path, cache: Path) -> None:
+    write_idx_set(tmp_path / "idx", offset=1)
+    arguments = ("data", "import", "mine", tmp_path / "idx", "--transposed", "--label-offset", 1,
+                 "--classes", "x,y,z")  # fmt: skip
+    done = penstroke(*arguments)
+    assert done.exit_code == 0, done.err
+    assert "30 training and 12 test pictures of 3 classes" in done.out
+    assert "mine" in penstroke("data", "list").out
+    assert "imported already" in penstroke(*arguments).err
+    assert penstroke(*arguments, "--replace").exit_code == 0
+    trained = penstroke("train", "--dataset", "mine", "--epochs", 1, "--json")
+    assert trained.exit_code == 0, trained.err
+
+
+def test_bad_import(penstroke: Cli, tmp_path: Path, cache: Path) -> None:
+    done = penstroke("data", "import", "mine", tmp_path / "nowhere" / "x")
+    assert (done.exit_code, "no folder" in done.err) == (1, True)
+    done = penstroke("data", "import", "mnist", tmp_path)
+    assert (done.exit_code, "in the catalogue already" in done.err) == (2, True)
+    assert not cache.exists()
+
+
+def test_fetch_says_what_is_wrong(penstroke: Cli) -> None:
+    assert 'did you mean "mnist"' in penstroke("data", "fetch", "mnits").err
+    assert "nothing to fetch" in penstroke("data", "fetch", "digits").out
+
+
+@pytest.mark.mnist
+def test_fetch_of_what_is_there_only_checks(penstroke: Cli, shared: Path) -> None:
+    files = json.loads(penstroke("data", "fetch", "mnist", "--json").out)["files"]
+    assert [Path(file).parent for file in files] == [shared / "mnist"] * 4

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import penstroke as package
+from helpers import Outcome
+
+Cli = Callable[..., Outcome]
+
+
+def test_help_names_every_command(penstroke: Cli) -> None:
+    done = penstroke("--help")
+    assert done.exit_code == 0
+    for command in ("data", "train", "evaluate", "predict", "report", "export", "runs", "doctor"):
+        assert command in done.out
+    assert penstroke("-h").out == done.out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; sys.argv = ['penstroke', '--help']\n"
+        "from penstroke.cli.main import main\n"
+        "try: main()\n"
+        "finally: print([m for m in ('torch', 'numpy', 'pydantic', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version(penstroke: Cli) -> None:
+    assert penstroke("--version").out == f"penstroke {package.__version__}\n"
+
+
+def test_wrong_usage_is_two(penstroke: Cli) -> None:
+    assert penstroke("nonsense").exit_code == 2
+    assert penstroke("data").exit_code == 2
+
+
+def test_doctor_finds_this_machine_healthy(penstroke: Cli) -> None:
+    done = penstroke("doctor", "--json")
+    found = json.loads(done.out)
+    assert found["healthy"], found
+    assert done.exit_code == 0
+    assert "gradient equals finite difference" in penstroke("doctor").out
+
+
+def test_a_sick_machine_is_told(
+    penstroke: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "file"))
+    done = penstroke("doctor")
+    assert done.exit_code == 1
+    assert "FAILED  cache" in done.out
+
+
+def test_without_the_training_packages_it_says_which_to_install(
+    penstroke: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in list(sys.modules):
+        if module.startswith(("penstroke.workflow", "penstroke.training", "penstroke.models")):
+            monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = penstroke("train", "--epochs", 1)
+    assert done.exit_code == 1
+    assert 'pip install "penstroke[train]"' in done.err
+
+
+def test_a_fault_of_our_own_is_called_one(penstroke: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    def broken() -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(importlib.import_module("penstroke.runs"), "list_runs", broken)
+    done = penstroke("runs", "list")
+    assert done.exit_code == 1
+    assert "ZeroDivisionError: oops" in done.err
+    assert "--debug" in done.err

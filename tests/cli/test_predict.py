@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import SMALL_CNN, Outcome, drawn_digit
+from penstroke.ink import DEFAULT_INK
+from penstroke.models import build_network
+from penstroke.models.export import export_onnx
+from penstroke.recognizer import model_metadata
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = build_network(SMALL_CNN, num_classes=3, mean=0.1, std=0.3, seed=4)
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    path.write_bytes(export_onnx(network, model_metadata("abc", DEFAULT_INK)))
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("one.png", "two.jpg", "deep/three.PNG"):
+        Image.fromarray(drawn_digit()).save(folder / name)
+    Image.fromarray(np.full((40, 40), 250, np.uint8)).save(folder / "blank.png")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_table(penstroke: Cli, model: Path, pictures: Path) -> None:
+    done = penstroke("predict", model, pictures)
+    assert done.exit_code == 0, done.err
+    rows = {Path(line.split()[0]).name: line for line in done.out.splitlines()[1:]}
+    assert set(rows) == {"one.png", "two.jpg", "three.PNG", "blank.png"}
+    assert "no ink found" in rows["blank.png"]
+    assert "%" in rows["one.png"]
+
+
+def test_json_files_folders_globs_and_stdin(
+    penstroke: Cli, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO((pictures / "one.png").read_bytes()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    done = penstroke(
+        "predict", model, pictures / "deep", pictures / "*.jpg", "-", "--json", "--top", 2
+    )
+    answers = json.loads(done.out)["answers"]
+    assert [Path(answer["picture"]).name for answer in answers] == ["three.PNG", "two.jpg", "-"]
+    assert all(len(answer["top"]) == 2 for answer in answers)
+    assert answers[0]["label"] == answers[0]["top"][0]["label"]
+
+
+def test_one_bad_picture_does_not_stop_the_others(
+    penstroke: Cli, model: Path, pictures: Path
+) -> None:
+    (pictures / "bad.png").write_bytes(b"")
+    done = penstroke("predict", model, pictures / "bad.png", pictures / "one.png", "--json")
+    assert done.exit_code == 1
+    assert "bad.png is empty: zero bytes" in done.err
+    assert [answer["status"] for answer in json.loads(done.out)["answers"]] == ["error", "ok"]
+
+
+def test_what_cannot_be_read(penstroke: Cli, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "holds no pictures" in penstroke("predict", model, tmp_path / "empty").err
+    missing = penstroke("predict", model, tmp_path / "nothing.png")
+    assert (missing.exit_code, "No such file" in missing.err) == (1, True)
+    no_model = penstroke("predict", tmp_path / "nothing.onnx", tmp_path)
+    assert (no_model.exit_code, "cannot read the model" in no_model.err) == (1, True)
+    assert "no run" in penstroke("predict", "nothing", tmp_path).err
+    assert penstroke("predict", model).exit_code == 2
+
+
+def test_predicting_never_imports_torch(model: Path, pictures: Path) -> None:
+    script = (
+        "import sys; sys.argv[0] = 'penstroke'\n"
+        "from penstroke.cli.main import main\n"
+        "try: main()\n"
+        "finally: print([m for m in ('torch', 'sklearn', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "predict", str(model), str(pictures / "one.png")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "[]"

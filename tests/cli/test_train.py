@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from helpers import Outcome
+
+Cli = Callable[..., Outcome]
+QUICK = ("--epochs", 2, "--set", "data.train_limit=300")
+
+
+def test_json_is_one_object_with_the_promised_figures(penstroke: Cli, runs: Path) -> None:
+    done = penstroke("train", *QUICK, "--seed", 3, "--json")
+    assert done.exit_code == 0, done.err
+    figures = json.loads(done.out)
+    promised = {"run", "val_accuracy", "test_accuracy", "test_loss", "test_auroc", "test_f1",
+                "elapsed_seconds", "model", "report"}  # fmt: skip
+    assert promised <= set(figures)
+    assert Path(figures["run"]).parent == runs
+    assert Path(figures["report"]).exists()
+    assert "epoch 2/2" in done.err
+
+
+def test_words_for_people_and_the_next_step(penstroke: Cli) -> None:
+    done = penstroke("train", *QUICK)
+    assert "test accuracy" in done.out
+    assert "report/index.html" in done.out
+    assert "next: " in done.out
+    again = penstroke("train", *QUICK)
+    assert "finished already" in again.err
+    assert "test accuracy" in again.out
+    assert "epoch 1/2" in penstroke("train", *QUICK, "--fresh").out
+
+
+def test_options_are_settings(penstroke: Cli) -> None:
+    from penstroke.runs import list_runs
+
+    done = penstroke(
+        "train", "--model", "mlp", "--epochs", 1, "--batch-size", 32, "--lr", "0.01",
+        "--set", "train.optimizer=sgd", "--set", "train.momentum=0.9", "--set",
+        "train.schedule=constant", "--name", "mine", "--no-report",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.err
+    (run,) = list_runs()
+    config = run.record.config
+    assert (run.name, config.model.architecture, config.train.batch_size) == ("mine", "mlp", 32)
+    assert (config.train.optimizer, config.train.momentum) == ("sgd", 0.9)
+    assert config.train.learning_rate == 0.01
+    assert not (run.path / "report").exists()
+
+
+def test_a_recipe_file_and_a_run_directory_can_be_repeated(penstroke: Cli, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        '[data]\ntrain_limit = 200\n[train]\nepochs = 1\n[model]\narchitecture = "mlp"\n'
+    )
+    first = json.loads(penstroke("train", recipe, "--json").out)
+    assert Path(first["run"]).name.startswith("mine-")
+    again = json.loads(penstroke("train", first["run"], "--name", "again", "--json").out)
+    assert again["test_loss"] == first["test_loss"]
+
+
+def test_list_and_dry_run(penstroke: Cli, runs: Path) -> None:
+    listed = penstroke("train", "--list")
+    assert "baseline-cnn" in listed.out
+    assert "one-conv-trial-6" in json.loads(penstroke("train", "--list", "--json").out)["recipes"]
+    plan = penstroke("train", "--dry-run")
+    assert "convolutions.0.convolution" in plan.out
+    assert json.loads(penstroke("train", "--dry-run", "--json").out)["parameters"] > 1000
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--lr", "nan"), 2, "train.learning_rate"),
+        (("--epochs", "0"), 2, "train.epochs"),
+        (("--set", "train.optimizer=adma"), 2, 'did you mean "adam"'),
+        (("--dataset", "mnits"), 2, 'did you mean "mnist"'),
+        (("--model", "cmn"), 2, 'did you mean "cnn"'),
+        (("nosuch",), 2, "no recipe"),
+        (("--epochs", "many"), 2, "--epochs"),
+        (("--nonsense",), 2, "--nonsense"),
+        (("--lr", "1e30", "--set", "train.optimizer=sgd"), 1, "the loss became"),
+    ],
+)
+def test_bad_input(penstroke: Cli, arguments: tuple[str, ...], code: int, said: str) -> None:
+    done = penstroke("train", *arguments)
+    assert done.exit_code == code
+    assert said in done.err
+    assert "Traceback" not in done.err
+
+
+def test_debug_shows_the_traceback(
+    penstroke: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    from penstroke.cli.main import main
+    from penstroke.errors import ConfigError
+
+    monkeypatch.setattr(sys, "argv", ["penstroke", "train", "--epochs", "0", "--debug"])
+    with pytest.raises(ConfigError):
+        main()
+
+
+def test_nan_keeps_the_last_good_checkpoint(penstroke: Cli) -> None:
+    """The third epoch fails: what the second left is there, whole, and said to be kept."""
+    from penstroke.runs import list_runs
+
+    settings = ("--set", "train.optimizer=sgd", "--set", "train.schedule=step", "--set",
+                "train.step_epochs=1", "--set", "train.step_factor=0.5")  # fmt: skip
+    done = penstroke("train", "--epochs", 3, "--lr", "3e4", "--model", "mlp", *settings)
+    assert done.exit_code == 1
+    (run,) = list_runs()
+    state, _ = run.resume()
+    kept = state.facts["epoch"] if state else 0
+    assert f"epoch {kept + 1}" in done.err
+    assert "the checkpoint of the epoch before is kept" in done.err
+    assert run.status == "unfinished"

@@ -1,0 +1,71 @@
+"""What every test shares: folders of its own, the command line in-process, and what MNIST needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers import Outcome
+from penstroke.datasets import DataSplits, load_dataset
+
+DATA = os.environ.get("PENSTROKE_DATA")
+HAS_MNIST = DATA is not None and (Path(DATA) / "mnist/train-images-idx3-ubyte.gz").exists()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs MNIST where it is not; fail instead where it is promised."""
+    if item.get_closest_marker("mnist") and not HAS_MNIST:
+        reason = f"MNIST is not under PENSTROKE_DATA ({DATA}): penstroke data fetch mnist"
+        if os.environ.get("PENSTROKE_REQUIRE_DATA"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One cache for the session, apart from the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PENSTROKE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of runs for each test."""
+    monkeypatch.setenv("PENSTROKE_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real handwriting."""
+    assert DATA is not None
+    return Path(DATA)
+
+
+@pytest.fixture(scope="session")
+def digits() -> DataSplits:
+    return load_dataset("digits")
+
+
+@pytest.fixture
+def penstroke(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Run the command line in this process."""
+    from penstroke.cli.main import main
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["penstroke", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        code = stopped.value.code
+        captured = capsys.readouterr()
+        return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return run

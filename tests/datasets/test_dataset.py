@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import random_glyphs
+from penstroke.config import DataConfig
+from penstroke.datasets import Dataset, DataSplits, load_dataset, sealed, stratified_split
+from penstroke.errors import ConfigError, DataError, SealedTestError
+
+
+def dataset(count: int = 10) -> Dataset:
+    return Dataset(random_glyphs(count), np.arange(count) % 2, ("a", "b"))
+
+
+def test_fingerprint_covers_images_labels_and_classes() -> None:
+    images, labels = random_glyphs(4), np.array([0, 1, 0, 1])
+    changed = images.copy()
+    changed[3, 27, 27] ^= 1
+    prints = {
+        Dataset(images, labels, ("a", "b")).fingerprint,
+        Dataset(changed, labels, ("a", "b")).fingerprint,
+        Dataset(images, 1 - labels, ("a", "b")).fingerprint,
+        Dataset(images, labels, ("a", "c")).fingerprint,
+    }
+    assert len(prints) == 4
+    assert Dataset(images.copy(), labels, ("a", "b")).fingerprint in prints
+
+
+def test_mean_and_std_equal_numpys() -> None:
+    images = random_glyphs(30)
+    mean, std = Dataset(images, np.zeros(30, np.int64), ("a",)).mean_and_std()
+    assert mean == pytest.approx(images.mean() / 255, abs=1e-12)
+    assert std == pytest.approx(images.std() / 255, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "said"),
+    [
+        (np.array([0, 1]), ("a", "b"), "3 images but 2 labels"),
+        (np.array([0, 1, 2]), ("a", "b"), "labels run from 0 to 2, but there are 2 classes"),
+        (np.array([0, -1, 0]), ("a", "b"), "labels run from -1"),
+    ],
+)
+def test_parts_that_do_not_fit(labels: np.ndarray, classes: tuple[str, ...], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        Dataset(random_glyphs(3), labels, classes)
+    with pytest.raises(DataError, match="not \\(N, 28, 28\\)"):
+        Dataset(np.zeros((3, 8, 8), np.uint8), np.zeros(3, np.int64), ("a",))
+
+
+@given(
+    counts=st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(any),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 5),
+)
+def test_split_is_stratified_exact_and_whole(counts: list[int], share: float, seed: int) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    count = round(share * len(labels))
+    rest, chosen = stratified_split(labels, count, seed)
+    assert len(chosen) == count
+    assert sorted([*rest, *chosen]) == list(range(len(labels)))
+    for label, size in enumerate(counts):
+        drawn = int((labels[chosen] == label).sum())
+        assert abs(drawn - size * count / len(labels)) < 1
+    again = stratified_split(labels, count, seed)[1]
+    assert np.array_equal(again, chosen)
+
+
+def test_split_depends_on_its_seed() -> None:
+    labels = np.repeat(np.arange(10), 100)
+    draws = {tuple(stratified_split(labels, 100, seed)[1]) for seed in range(5)}
+    assert len(draws) == 5
+
+
+def test_test_split_is_sealed(digits: DataSplits) -> None:
+    assert len(digits.test) == 360
+    assert digits.test.class_counts().sum() == 360
+    with pytest.raises(SealedTestError, match="sealed"), sealed():
+        digits.test.unseal()
+    assert len(digits.test.unseal()) == 360
+
+
+def test_digits_splits(digits: DataSplits) -> None:
+    assert (len(digits.train), len(digits.validation)) == (1293, 144)
+    assert digits.classes == tuple("0123456789")
+    everything = np.concatenate([digits.train.images, digits.validation.images])
+    assert len(np.unique(everything.reshape(len(everything), -1), axis=0)) > 1400
+    again = load_dataset("digits")
+    assert again.fingerprint == digits.fingerprint
+    assert np.array_equal(again.train.images, digits.train.images)
+
+
+def test_train_limit_is_stratified() -> None:
+    limited = load_dataset(DataConfig(dataset="digits", train_limit=100)).train
+    assert len(limited) == 100
+    assert set(limited.class_counts()) <= {9, 10, 11}
+    with pytest.raises(ConfigError, match=r"data\.train_limit: 99999 pictures"):
+        load_dataset(DataConfig(dataset="digits", train_limit=99999))
+
+
+def test_unknown_name_offers_a_near_one() -> None:
+    with pytest.raises(ConfigError, match='no data set "mnits" \\(did you mean "mnist"'):
+        load_dataset("mnits")
+
+
+def test_contact_sheet_shows_every_class(digits: DataSplits) -> None:
+    import io
+
+    from PIL import Image
+
+    from penstroke.datasets.sheet import contact_sheet
+
+    sheet = np.asarray(Image.open(io.BytesIO(contact_sheet(digits.train, columns=5))))
+    assert sheet.shape == (10 * 32 + 4, 40 + 5 * 32)
+    for row in range(10):
+        assert (sheet[4 + row * 32 : 32 + row * 32, 40:] < 128).mean() > 0.02

@@ -1,0 +1,61 @@
+"""Small things that tests build of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from penstroke.config import CNNConfig, Convolution, DataConfig, Dense, RunConfig, TrainConfig
+from penstroke.datasets.idx import encode_idx
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+SMALL_CNN = CNNConfig(
+    convolutions=(Convolution(filters=8, padding=1, pool=2, batch_norm=True),),
+    dense=(Dense(units=16, dropout=0.2),),
+)
+
+
+def small_config(**train: object) -> RunConfig:
+    """A run on digits that takes a fraction of a second an epoch, with all that draws at random."""
+    settings = {"epochs": 3, "precision": "float32", "threads": 1, "learning_rate": 3e-3, **train}
+    return RunConfig(
+        data=DataConfig(dataset="digits", train_limit=400),
+        model=SMALL_CNN,
+        train=TrainConfig.parse(settings),
+    )
+
+
+def random_glyphs(count: int, seed: int = 0) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (count, 28, 28), np.uint8)
+
+
+def write_idx_set(folder: Path, *, prefix: str = "", classes: int = 3, offset: int = 0) -> None:
+    """Write the four files of a small IDX data set, plain."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", 30), ("test", 12)):
+        labels = (np.arange(count) % classes + offset).astype(np.uint8)
+        images = random_glyphs(count, seed=count)
+        (folder / f"{prefix}{split}-images-idx3-ubyte").write_bytes(encode_idx(images))
+        (folder / f"{prefix}{split}-labels-idx1-ubyte").write_bytes(encode_idx(labels))
+
+
+def drawn_digit(size: int = 200, *, ink: int = 20, paper: int = 235) -> npt.NDArray[np.uint8]:
+    """A 7 drawn with a pen of a twelfth of the size."""
+    from PIL import Image, ImageDraw
+
+    image = Image.new("L", (size, size), paper)
+    points = [(0.3 * size, 0.25 * size), (0.7 * size, 0.25 * size), (0.45 * size, 0.8 * size)]
+    ImageDraw.Draw(image).line(points, fill=ink, width=size // 12, joint="curve")
+    return np.asarray(image)

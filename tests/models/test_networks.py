@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from penstroke.config import Activation, CNNConfig, Convolution, Dense, MLPConfig
+from penstroke.models import build_network, summarize
+from penstroke.models.blocks import ACTIVATIONS, convolution_block
+from penstroke.recipes import load_recipe, shipped_recipes
+
+
+def network(config: MLPConfig | CNNConfig, seed: int = 0) -> nn.Module:
+    return build_network(config, num_classes=10, mean=0.1307, std=0.3081, seed=seed)
+
+
+def test_summary_of_the_published_networks() -> None:
+    """Parameters counted by hand from the publication's layers."""
+    mlp = summarize(network(load_recipe("baseline-mlp").model))
+    assert mlp.parameters == (784 * 128 + 128) + (128 * 64 + 64) + (64 * 10 + 10)
+    assert mlp.multiply_adds == 784 * 128 + 128 * 64 + 64 * 10
+    cnn = summarize(network(load_recipe("baseline-cnn").model))
+    assert cnn.parameters == 320 + 18496 + (3136 * 128 + 128) + (128 * 64 + 64) + 650
+    assert cnn.multiply_adds == (
+        28 * 28 * 32 * 9 + 14 * 14 * 64 * 32 * 9 + 3136 * 128 + 128 * 64 + 640
+    )
+    shapes = {layer.name: layer.output_shape for layer in cnn.layers}
+    assert shapes["convolutions.0.convolution"] == (32, 28, 28)
+    assert shapes["convolutions.1.pool"] == (64, 7, 7)
+    assert shapes["output"] == (10,)
+
+
+def test_one_convolution_one_linear_layer() -> None:
+    kinds = [
+        layer.kind for layer in summarize(network(load_recipe("one-conv-trial-1").model)).layers
+    ]
+    assert kinds == ["Normalize", "Conv2d", "ReLU", "Flatten", "Linear"]
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_recipe_builds_and_answers(name: str) -> None:
+    logits = network(load_recipe(name).model)(torch.rand(3, 1, 28, 28))
+    assert logits.shape == (3, 10)
+    assert torch.isfinite(logits).all()
+
+
+def test_seed_decides_the_weights_and_leaves_no_trace() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, same, other = (network(CNNConfig(), seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), same.parameters(), strict=True)
+    )
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_blocks_equal_the_textbook_order(activation: Activation, pooling: str) -> None:
+    """Pooling before a monotone activation is the same function; elsewhere the order is kept."""
+    config = Convolution.parse({"filters": 6, "padding": 1, "pool": 2, "pooling": pooling})
+    block = convolution_block(config, 1, activation)
+    pool = nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)
+    textbook = nn.Sequential(block.get_submodule("convolution"), ACTIVATIONS[activation](), pool)
+    images = torch.randn(4, 1, 28, 28)
+    torch.testing.assert_close(block(images), textbook(images), rtol=0, atol=1e-7)
+
+
+def test_per_layer_options() -> None:
+    config = CNNConfig(
+        convolutions=(
+            Convolution(filters=4, kernel=5, stride=2, padding=2, batch_norm=True, dropout=0.1),
+            Convolution(filters=6, pool=2, pooling="average"),
+        ),
+        dense=(Dense(units=7, batch_norm=True, dropout=0.5), Dense(units=5)),
+        activation="gelu",
+    )
+    kinds = [layer.kind for layer in summarize(network(config)).layers]
+    assert kinds == [
+        "Normalize", "Conv2d", "BatchNorm2d", "GELU", "Dropout", "Conv2d", "GELU", "AvgPool2d",
+        "Flatten", "Linear", "BatchNorm1d", "GELU", "Dropout", "Linear", "GELU", "Linear",
+    ]  # fmt: skip
+
+
+def test_summary_leaves_the_network_as_it_was() -> None:
+    net = network(load_recipe("default").model).train()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    summarize(net)
+    assert net.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_normalisation_travels_with_the_weights() -> None:
+    state = network(MLPConfig()).state_dict()
+    assert float(state["normalize.mean"]) == np.float32(0.1307)
+    assert float(state["normalize.std"]) == np.float32(0.3081)

@@ -1,0 +1,83 @@
+"""What the documents promise of the code, checked."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+
+
+def test_imports_go_one_way() -> None:
+    from importlinter.cli import lint_imports
+
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+
+
+def test_only_evaluation_unseals_the_test_split() -> None:
+    callers = {
+        path.relative_to(ROOT / "src/penstroke").parts[0]
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("unseal", "_dataset")
+        if path.name != "dataset.py"
+    }
+    assert callers == {"evaluation"}
+
+
+def test_nothing_is_pickled() -> None:
+    for path in SOURCES:
+        text = path.read_text()
+        assert "import pickle" not in text
+        assert "torch.load(" not in text
+        assert not re.search(r"allow_pickle=True", text)
+
+
+@pytest.mark.parametrize(
+    "module", ["penstroke", "penstroke.recognizer", "penstroke.runs", "penstroke.datasets"]
+)
+def test_recognising_needs_no_torch(module: str) -> None:
+    heavy = ("torch", "sklearn", "onnx")
+    script = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_public_names() -> None:
+    import penstroke
+
+    for name in penstroke.__all__:
+        assert getattr(penstroke, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        penstroke.nonsense  # noqa: B018
+
+
+def test_readme_tree_names_every_file() -> None:
+    tree = (ROOT / "README.md").read_text()
+    unnamed = [
+        str(path.relative_to(ROOT))
+        for path in [*SOURCES, *(ROOT / "scripts").glob("*")]
+        if path.is_file() and path.name not in tree and path.name != "__init__.py"
+    ]
+    assert unnamed == []
+
+
+def test_functions_and_files_stay_small() -> None:
+    lengths = [
+        (node.end_lineno - node.lineno + 1, f"{path.name}:{node.name}")
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno
+    ]
+    lengths.sort()
+    assert lengths[len(lengths) // 2][0] <= 12
+    assert [name for length, name in lengths if length > 50] == []
+    assert [p.name for p in SOURCES if len(p.read_text().splitlines()) > 420] == []

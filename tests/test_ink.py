@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from helpers import drawn_digit
+from penstroke.datasets import load_dataset
+from penstroke.errors import PictureError
+from penstroke.ink import InkSettings, read_glyph
+
+Array = npt.NDArray[np.uint8]
+
+
+def encoded(array: npt.NDArray[np.generic] | Image.Image, kind: str = "PNG") -> bytes:
+    image = array if isinstance(array, Image.Image) else Image.fromarray(array)
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+def box(pixels: Array) -> tuple[int, int]:
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    return int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
+
+
+def center_of_mass(pixels: Array) -> tuple[float, float]:
+    weights = pixels.astype(float)
+    places = np.arange(28) + 0.5
+    return (
+        float(weights.sum(1) @ places / weights.sum()),
+        float(weights.sum(0) @ places / weights.sum()),
+    )
+
+
+def difference(first: Array, second: Array) -> float:
+    return float(np.abs(first.astype(int) - second).mean())
+
+
+def test_longer_side_is_twenty_pixels_and_mass_is_centred() -> None:
+    glyph = read_glyph(drawn_digit())
+    assert not glyph.is_blank
+    assert glyph.pixels.shape == (28, 28)
+    assert glyph.pixels.dtype == np.uint8
+    assert glyph.pixels.max() == 255
+    assert max(box(glyph.pixels)) == 20
+    assert all(abs(c - 14.5) <= 0.51 for c in center_of_mass(glyph.pixels))
+
+
+@pytest.mark.parametrize("size", [(300, 40), (40, 300)])
+def test_proportion_is_kept(size: tuple[int, int]) -> None:
+    picture = np.full((400, 400), 255, np.uint8)
+    picture[10 : 10 + size[0], 10 : 10 + size[1]] = 0
+    height, width = box(read_glyph(picture).pixels)
+    assert (height, width) == tuple(round(20 * s / 300) for s in size)
+
+
+@pytest.mark.parametrize("size", [24, 28, 60, 200, 900, 2500])
+def test_size_of_the_picture_does_not_matter(size: int) -> None:
+    reference = read_glyph(drawn_digit(400)).pixels
+    # Width and place are rounded to whole pixels: 6 is such a step, two different digits are 40.
+    assert difference(read_glyph(drawn_digit(size)).pixels, reference) < 9
+
+
+def test_dark_on_light_and_light_on_dark_are_the_same() -> None:
+    picture = drawn_digit()
+    assert difference(read_glyph(picture).pixels, read_glyph(255 - picture).pixels) < 0.5
+
+
+def test_faint_pencil_reads_as_full_ink() -> None:
+    faint = read_glyph(drawn_digit(ink=150, paper=210)).pixels
+    assert difference(faint, read_glyph(drawn_digit()).pixels) < 0.5
+
+
+def modes() -> dict[str, bytes]:
+    grey = drawn_digit()
+    rgb = np.stack([grey] * 3, axis=2)
+    clear = np.dstack([np.zeros_like(rgb), 255 - grey])
+    chalk = np.dstack([np.full_like(rgb, 255), 255 - grey])
+    return {
+        "grey": encoded(grey),
+        "rgb": encoded(rgb),
+        "rgba": encoded(np.dstack([rgb, np.full_like(grey, 255)])),
+        "black on clear": encoded(clear),
+        "white on clear": encoded(chalk),
+        "1-bit": encoded(Image.fromarray(grey > 128)),
+        "16-bit": encoded(grey.astype(np.uint16) * 257),
+        "palette": encoded(Image.fromarray(rgb).convert("P")),
+        "cmyk": encoded(Image.fromarray(rgb).convert("CMYK"), "TIFF"),
+        "jpeg": encoded(rgb, "JPEG"),
+        "float tiff": encoded(Image.fromarray(grey.astype(np.float32) / 255), "TIFF"),
+    }
+
+
+@pytest.mark.parametrize("mode", modes())
+def test_every_mode_gives_the_same_glyph(mode: str) -> None:
+    assert difference(read_glyph(modes()[mode]).pixels, read_glyph(drawn_digit()).pixels) < 3.5
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        drawn_digit() / 255.0,
+        drawn_digit() > 128,
+        drawn_digit()[..., None],
+        np.stack([drawn_digit()] * 3, axis=2),
+        drawn_digit().astype(np.uint16) * 257,
+        drawn_digit().astype(np.float64),
+    ],
+    ids=["0..1", "bool", "(H, W, 1)", "(H, W, 3)", "uint16", "0..255"],
+)
+def test_arrays(array: npt.NDArray[np.generic]) -> None:
+    assert difference(read_glyph(array).pixels, read_glyph(drawn_digit()).pixels) < 3.5
+
+
+def test_path_bytes_image_and_array_give_the_same_bits(tmp_path: Path) -> None:
+    content = encoded(drawn_digit())
+    (tmp_path / "seven.png").write_bytes(content)
+    from_path = read_glyph(tmp_path / "seven.png").pixels
+    for same in (
+        str(tmp_path / "seven.png"),
+        content,
+        Image.open(io.BytesIO(content)),
+        drawn_digit(),
+    ):
+        assert np.array_equal(read_glyph(same).pixels, from_path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(orientation: int) -> None:
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # PIL's transposes that make such a photo
+    image = Image.fromarray(drawn_digit())
+    if orientation in undo:
+        image = image.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", exif=exif, quality=95)
+    upright = read_glyph(drawn_digit()).pixels
+    assert difference(read_glyph(stream.getvalue()).pixels, upright) < 3.5
+
+
+@pytest.mark.parametrize(
+    "blank",
+    [
+        np.full((50, 50), 255, np.uint8),
+        np.zeros((50, 50), np.uint8),
+        np.full((28, 28), 128, np.uint8),
+        np.random.default_rng(0).normal(220, 3, (90, 90)).astype(np.uint8),
+        np.zeros((40, 40, 4), np.uint8),
+        np.full((1, 1), 7, np.uint8),
+    ],
+    ids=["white", "black", "grey", "paper noise", "clear", "one pixel"],
+)
+def test_blank_is_an_answer_not_a_digit(blank: Array) -> None:
+    glyph = read_glyph(blank)
+    assert glyph.is_blank
+    assert not glyph.pixels.any()
+
+
+@pytest.mark.parametrize("shape", [(1, 20000), (20000, 1), (3, 3), (2, 500)])
+def test_odd_shapes_do_not_break_it(shape: tuple[int, int]) -> None:
+    picture = np.full(shape, 255, np.uint8)
+    picture.flat[picture.size // 2] = 0
+    assert read_glyph(picture).pixels.shape == (28, 28)
+
+
+@pytest.mark.mnist
+def test_mnist_pictures_come_out_as_they_are() -> None:
+    pictures = load_dataset("mnist").train.images[:500]
+    glyphs = np.stack([read_glyph(picture).pixels for picture in pictures])
+    assert difference(glyphs, pictures) < 2.5
+    assert np.mean([max(box(p)) for p in glyphs]) == pytest.approx(20, abs=0.1)
+
+
+def test_settings_change_the_box() -> None:
+    assert max(box(read_glyph(drawn_digit(), InkSettings(box_pixels=24)).pixels)) == 24
+
+
+def png_of_claimed_size(width: int, height: int) -> bytes:
+    """A PNG whose header promises more than it holds: the way a bomb is made."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = zlib.compress(b"\0" * 1000)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "zero bytes"),
+        (b"not a picture at all", "not a picture"),
+        (encoded(drawn_digit())[:200], "damaged"),
+        (encoded(drawn_digit(), "JPEG")[:-300], "damaged"),
+        (png_of_claimed_size(10_000, 10_000), "100 megapixels"),
+        (png_of_claimed_size(60_000, 60_000), "too large"),
+    ],
+    ids=["empty", "text", "cut PNG", "cut JPEG", "100 megapixels", "bomb"],
+)
+def test_no_picture_is_a_clear_error(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match=said) as refused:
+        read_glyph(path)
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((0, 5), np.uint8), "shape"),
+        (np.zeros(5, np.uint8), "shape"),
+        (np.zeros((5, 5, 2), np.uint8), "2 channels"),
+        (np.array([["a"]]), "no picture"),
+        (np.full((5, 5), np.nan), "not finite"),
+        (np.full((5, 5), -1.0), "negative"),
+        (np.zeros((9000, 9000), np.bool_), "megapixels"),
+    ],
+)
+def test_arrays_that_are_no_picture(array: npt.NDArray[np.generic], said: str) -> None:
+    with pytest.raises(PictureError, match=said):
+        read_glyph(array)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="cannot read .*nothing.png: No such file"):
+        read_glyph(tmp_path / "nothing.png")

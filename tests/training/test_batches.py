@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import random_glyphs
+from penstroke.datasets import Dataset
+from penstroke.training.batches import Batches, split_order, steps_an_epoch
+
+
+def batches(count: int) -> Batches:
+    return Batches(Dataset(random_glyphs(count), np.arange(count) % 3, ("a", "b", "c")), "cpu")
+
+
+@pytest.mark.parametrize("count", [2, 63, 64, 65, 66, 128, 129])
+def test_every_picture_once(count: int) -> None:
+    data = batches(count)
+    drawn = list(data.shuffled(64, seed=1))
+    assert sum(len(labels) for _, labels in drawn) == count
+    seen = torch.cat([images for images, _ in drawn]).flatten(1).mul(255).round().byte()
+    expected = torch.from_numpy(random_glyphs(count)).flatten(1)
+    assert torch.equal(torch.unique(seen, dim=0), torch.unique(expected, dim=0))
+    assert len(drawn) == steps_an_epoch(count, 64)
+    assert min(len(labels) for _, labels in drawn) > 1
+
+
+def test_pictures_keep_their_labels() -> None:
+    data = batches(50)
+    by_picture = {bytes(p.numpy()): int(k) for p, k in zip(data.images, data.labels, strict=True)}
+    for images, labels in data.shuffled(8, seed=3):
+        for image, label in zip(images.mul(255).round().byte(), labels, strict=True):
+            assert by_picture[bytes(image.contiguous().numpy())] == label
+
+
+def test_seed_decides_the_order() -> None:
+    data = batches(40)
+    first, same, other = (torch.cat([k for _, k in data.shuffled(8, s)]) for s in (1, 1, 2))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_in_order_is_in_order_in_zero_to_one() -> None:
+    data = batches(10)
+    images = torch.cat([images for images, _ in data.in_order(4)])
+    assert torch.equal(images, data.images.float() / 255)
+    assert images.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"), [(65, 64, [65]), (66, 64, [64, 2]), (1, 8, [1])]
+)
+def test_no_batch_of_one(count: int, size: int, sizes: list[int]) -> None:
+    assert [len(b) for b in split_order(torch.arange(count), size)] == sizes
+    assert steps_an_epoch(count, size) == len(sizes)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+from helpers import random_glyphs, small_config
+from penstroke.config import TrainConfig
+from penstroke.datasets import Dataset
+from penstroke.errors import TrainingError
+from penstroke.training.batches import Batches
+from penstroke.training.device import available_devices, resolve
+from penstroke.training.step import make_optimizer, score, train_step
+
+
+def linear(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 3))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_step_equals_torchs_plain_one(name: str) -> None:
+    """Taken once, and equal to the unfused textbook step."""
+    settings = {
+        "optimizer": name,
+        "learning_rate": 0.01,
+        "weight_decay": 0.1,
+        "precision": "float32",
+    }
+    config = TrainConfig.parse(settings | ({"momentum": 0.9} if name == "sgd" else {}))
+    ours, textbook = linear(), linear()
+    optimizer = make_optimizer(ours, config)
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    extra = {"momentum": 0.9} if name == "sgd" else {}
+    plain = kind(textbook.parameters(), lr=0.01, weight_decay=0.1, **extra)
+    images, labels = torch.rand(8, 1, 28, 28), torch.arange(8) % 3
+    for _ in range(3):
+        loss, right = train_step(ours, optimizer, images, labels, config)
+        logits = textbook(images)
+        expected = F.cross_entropy(logits, labels)
+        assert right == (logits.argmax(1) == labels).sum()
+        plain.zero_grad()
+        torch.autograd.backward(expected)
+        plain.step()
+        torch.testing.assert_close(loss, expected.detach())
+    for a, b in zip(ours.parameters(), textbook.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_score_is_a_mean_over_images_with_the_last_short_batch() -> None:
+    """1,001 pictures: a mean of batch means would count the last one 1,000 fold."""
+    labels = np.zeros(1001, np.int64)
+    labels[-1] = 2
+    dataset = Dataset(random_glyphs(1001), labels, ("a", "b", "c"))
+    network = linear()
+    loss, accuracy = score(network, Batches(dataset, "cpu"))
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(dataset.images).float() / 255).double()
+    expected = F.cross_entropy(logits, torch.from_numpy(labels))
+    assert loss == pytest.approx(float(expected), rel=1e-5)
+    assert accuracy == float((logits.argmax(1).numpy() == labels).mean())
+    assert network.training
+
+
+def test_a_device_that_is_not_there() -> None:
+    absent = next((d for d in ("cuda", "mps") if d not in available_devices()), None)
+    if absent is None:
+        pytest.skip("this machine has every device")
+    with pytest.raises(TrainingError, match=f'"{absent}" is not here; this machine has'):
+        resolve(small_config(device=absent))
+
+
+def test_precision_is_measured_once_and_then_kept() -> None:
+    from penstroke.files import cache_root
+
+    config = small_config(precision="auto", threads=1)
+    first = resolve(config)
+    kept = list((cache_root() / "precision").iterdir())
+    assert first.precision in ("float32", "bfloat16")
+    assert resolve(config) == first
+    assert list((cache_root() / "precision").iterdir()) == kept
