@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench results clean
@@ -11,27 +10,27 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.train ## train a network on real handwriting, here and now (half a minute)
-	@penstroke train --fresh
+	@$(BIN)/penstroke train --fresh
 
 test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DATA
 	@scripts/system-packages.sh chromium
-	@pytest
+	@$(BIN)/pytest
 
 lint: $(VENV)/.dev ## check style, types and the direction of imports
-	@ruff check .
-	@ruff format --check .
-	@mypy
-	@lint-imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
 format: $(VENV)/.dev ## lay the code out
-	@ruff check --fix-only .
-	@ruff format .
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## measure speed and memory; writes docs/benchmarks.md (needs MNIST)
-	@python scripts/bench.py
+	@$(BIN)/python scripts/bench.py
 
 results: $(VENV)/.dev ## repeat the published set-ups; writes docs/results.md (needs MNIST)
-	@python scripts/results.py
+	@$(BIN)/python scripts/results.py
 
 clean: ## remove the environment and all caches; runs are kept
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -44,10 +43,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.train: pyproject.toml | $(VENV)/bin/python
 	@echo "installing Penstroke with its training packages into $(VENV) (once)"
-	@pip install --quiet --editable '.[train]'
+	@$(BIN)/pip install --quiet --editable '.[train]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "installing Penstroke with its development packages into $(VENV) (once)"
-	@pip install --quiet --editable '.[dev]'
+	@$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.train

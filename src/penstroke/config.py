@@ -140,6 +140,9 @@ class AugmentConfig(Settings):
     scale: float = Field(0.0, ge=0, lt=1, description="0.1: between 0.9 and 1.1 times")
     shear_degrees: float = Field(0.0, ge=0, lt=90, description="up to this slant, either way")
     translate_pixels: float = Field(0.0, ge=0, le=14, description="up to this, either way")
+    elastic_pixels: float = Field(
+        0.0, ge=0, le=5, description="deviation of a smooth displacement, as of a shaky hand"
+    )
 
     @property
     def is_active(self) -> bool:
@@ -165,6 +168,12 @@ class TrainConfig(Settings):
         None, gt=0, lt=1, description="of one_cycle: share of the steps spent rising (0.25)"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label spread evenly")
+    ema_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="judge and keep a running average of the weights; 0: none",
+    )
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random warps")
     select: Literal["val_loss", "val_accuracy", "last"] = Field(
         "val_loss", description="which epoch is kept: lowest loss, highest accuracy, or the last"

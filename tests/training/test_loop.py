@@ -25,7 +25,12 @@ def data() -> DataSplits:
 EVERYTHING_RANDOM = {
     "schedule": "one_cycle",
     "label_smoothing": 0.1,
-    "augment": {"rotation_degrees": 10.0, "scale": 0.1, "translate_pixels": 2.0},
+    "augment": {
+        "rotation_degrees": 10.0,
+        "scale": 0.1,
+        "translate_pixels": 2.0,
+        "elastic_pixels": 1.0,
+    },
 }
 OPTIMIZERS = [
     {"optimizer": "adam"},
@@ -33,6 +38,7 @@ OPTIMIZERS = [
     {"optimizer": "sgd", "momentum": 0.9},
     {"optimizer": "sgd"},
     {"optimizer": "adam", "precision": "bfloat16"},
+    {"optimizer": "adam", "ema_decay": 0.95},
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,9 @@ from penstroke.cli.console import Json, percent, print_json, print_table, progra
 
 if TYPE_CHECKING:
     from penstroke.workflow import Prepared
+
+
+_EXAMPLE = "examples/seven.png"  # there in a clone: the first command to try should work
 
 
 def command(
@@ -119,7 +123,8 @@ def _report(figures: dict[str, Any], as_json: bool) -> None:
     say(f"model                {figures['model']}")
     if "report" in figures:
         say(f"report               {figures['report']}")
-    say(f"\nnext: {program()} predict {figures['run']} PICTURE.png")
+    picture = _EXAMPLE if Path(_EXAMPLE).exists() else "PICTURE.png"
+    say(f"\nnext: {program()} predict {figures['run']} {picture}")
 
 
 def _show_recipes(as_json: bool) -> None:

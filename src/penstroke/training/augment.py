@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -10,9 +11,12 @@ from torch import Tensor
 
 from penstroke.config import IMAGE_SIZE, AugmentConfig
 
+_CONTROL_POINTS = 6
+"""A side of the coarse field that an elastic displacement is smoothly spread from."""
+
 
 def warp(images: Tensor, config: AugmentConfig) -> Tensor:
-    """Return (B, 1, 28, 28) with each picture rotated, scaled, sheared and shifted by its own draw.
+    """Return (B, 1, 28, 28) with each picture warped by a draw of its own, in one sampling.
 
     Draws come from torch's global generator, which `fit` seeds anew for each epoch.
     """
@@ -20,8 +24,28 @@ def warp(images: Tensor, config: AugmentConfig) -> Tensor:
         return images
     matrices = _draw_affine(len(images), config).to(images)
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+    if config.elastic_pixels:
+        grid = grid + _draw_elastic(len(images), config.elastic_pixels).to(images)
     warped = F.grid_sample(images, grid, align_corners=False)
     return warped.contiguous(memory_format=torch.channels_last)
+
+
+def _draw_elastic(count: int, pixels: float) -> Tensor:
+    """Return displacements (count, 28, 28, 2), smooth over the picture (Simard et al. 2003).
+
+    They are spread from a coarse field by one matrix product, where the paper blurs a fine one.
+    """
+    coarse = torch.randn(count, 2, _CONTROL_POINTS**2) * (pixels / (IMAGE_SIZE / 2))
+    fine = coarse @ _spread()
+    return fine.reshape(count, 2, IMAGE_SIZE, IMAGE_SIZE).permute(0, 2, 3, 1)
+
+
+@functools.cache
+def _spread() -> Tensor:
+    """Return the matrix (36, 784) that interpolates the coarse field bicubically."""
+    units = torch.eye(_CONTROL_POINTS**2).reshape(-1, 1, _CONTROL_POINTS, _CONTROL_POINTS)
+    fine = F.interpolate(units, (IMAGE_SIZE, IMAGE_SIZE), mode="bicubic", align_corners=True)
+    return fine.reshape(_CONTROL_POINTS**2, -1)
 
 
 def _draw_affine(count: int, config: AugmentConfig) -> Tensor:

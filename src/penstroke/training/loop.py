@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from penstroke.checkpoint import Checkpoint
 from penstroke.config import RunConfig, TrainConfig
@@ -19,9 +19,9 @@ from penstroke.errors import ConfigError, TrainingError
 from penstroke.models import build_network
 from penstroke.training.batches import Batches, steps_an_epoch
 from penstroke.training.device import apply, resolve
+from penstroke.training.learner import Learner
 from penstroke.training.schedule import learning_rate_at
-from penstroke.training.state import capture, restore
-from penstroke.training.step import make_optimizer, score, train_step
+from penstroke.training.step import score, train_step
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ def fit(config: RunConfig, data: DataSplits, state: Checkpoint | None = None) ->
     """
     config = apply(config, resolve(config))
     train = config.train
-    network, optimizer, batches, validation = _prepare(config, data)
+    learner, batches, validation = _prepare(config, data)
     best = Best()
     if state is not None:
-        restore(network, optimizer, state)
+        learner.restore(state)
         best = Best(**state.facts["best"])
     done = state.facts["epoch"] if state is not None else 0
     elapsed = state.facts["elapsed_seconds"] if state is not None else 0.0
@@ -59,15 +59,15 @@ def fit(config: RunConfig, data: DataSplits, state: Checkpoint | None = None) ->
         if best.has_waited(train.patience, epoch - 1):
             return
         start = time.perf_counter()
-        metrics = {"epoch": epoch, **_train_epoch(network, optimizer, batches, train, epoch)}
+        metrics = {"epoch": epoch, **_train_epoch(learner, batches, train, epoch)}
         if len(validation):
-            metrics["val_loss"], metrics["val_accuracy"] = score(network, validation)
+            metrics["val_loss"], metrics["val_accuracy"] = score(learner.deployed, validation)
             _refuse_non_finite_validation(metrics["val_loss"], epoch)
         best = best.after(metrics, train.select)
         elapsed += time.perf_counter() - start
         metrics |= {"best_epoch": best.epoch, "elapsed_seconds": elapsed}
         facts = {"epoch": epoch, "best": vars(best), "elapsed_seconds": elapsed}
-        yield Epoch(metrics, capture(network, optimizer, facts))
+        yield Epoch(metrics, learner.capture(facts))
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,7 @@ class Best:
         return patience is not None and epoch - self.epoch >= patience
 
 
-def _prepare(
-    config: RunConfig, data: DataSplits
-) -> tuple[nn.Module, torch.optim.Optimizer, Batches, Batches]:
+def _prepare(config: RunConfig, data: DataSplits) -> tuple[Learner, Batches, Batches]:
     train = config.train
     if len(data.train) < 2:
         raise ConfigError(
@@ -105,15 +103,11 @@ def _prepare(
     )  # fmt: skip
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches, validation = (Batches(split, train.device) for split in (data.train, data.validation))
-    return network, make_optimizer(network, train), batches, validation
+    return Learner.of(network, train), batches, validation
 
 
 def _train_epoch(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    config: TrainConfig,
-    epoch: int,
+    learner: Learner, batches: Batches, config: TrainConfig, epoch: int
 ) -> dict[str, float]:
     steps = steps_an_epoch(len(batches), config.batch_size)
     losses = torch.zeros(steps, dtype=torch.float64, device=batches.labels.device)
@@ -125,10 +119,13 @@ def _train_epoch(
         torch.manual_seed(_seed(config.seed, epoch, 1))
         order = batches.shuffled(config.batch_size, _seed(config.seed, epoch, 2))
         for step, (images, labels) in enumerate(order):
-            learning_rate = learning_rate_at((epoch - 1) * steps + step, steps, config)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
-            losses[step], correct = train_step(network, optimizer, images, labels, config)
+            step_in_all = (epoch - 1) * steps + step
+            learning_rate = learning_rate_at(step_in_all, steps, config)
+            learner.set_learning_rate(learning_rate)
+            losses[step], correct = train_step(
+                learner.network, learner.optimizer, images, labels, config
+            )
+            learner.update_average(step_in_all)
             right += correct
             sizes.append(len(labels))
     _refuse_non_finite(losses, epoch)
