@@ -152,7 +152,7 @@ def test_model_option_takes_the_default_network_of_that_kind() -> None:
     assert load_recipe("baseline-cnn", architecture="mlp").model == MLPConfig()
     assert load_recipe("baseline-mlp", architecture="cnn").model == CNNConfig()
     with pytest.raises(ConfigError, match="one of mlp, cnn"):
-        load_recipe("default", architecture="transformer")
+        load_recipe("balanced", architecture="transformer")
 
 
 def test_every_published_set_up_has_its_recipe() -> None:

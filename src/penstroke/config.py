@@ -129,8 +129,52 @@ class CNNConfig(Settings):
         return self
 
 
-ModelConfig = Annotated[MLPConfig | CNNConfig, Field(discriminator="architecture")]
-ARCHITECTURES: dict[str, type[MLPConfig] | type[CNNConfig]] = {"mlp": MLPConfig, "cnn": CNNConfig}
+class Stage(Settings):
+    """A convolution block, then residual blocks of two each; all 3×3 with batch norm."""
+
+    filters: int = Field(ge=1, description="output channels")
+    pool: int = Field(2, ge=1, description="max pooling before the residual blocks; 1 is none")
+    residual_blocks: int = Field(1, ge=0, description="how many follow")
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability of dropping a whole channel")
+
+
+class ResNetConfig(Settings):
+    """A deeper network: stages of residual blocks (He et al. 2016), then the output layer."""
+
+    architecture: Literal["resnet"] = Field("resnet", description="file in models/")
+    stages: Annotated[tuple[Stage, ...], Field(strict=False)] = Field(
+        (Stage(filters=32, residual_blocks=0), Stage(filters=64), Stage(filters=128, pool=1)),
+        min_length=1,
+        description="first to last",
+    )
+    head: Literal["flatten", "average", "max"] = Field(
+        "flatten", description="what the output layer sees of the last pictures"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="before the output layer")
+    activation: Activation = Field("relu", description="in every block")
+
+    @property
+    def output_size(self) -> int:
+        """Side of the last pictures, in pixels."""
+        size = IMAGE_SIZE
+        for stage in self.stages:
+            size //= stage.pool
+        return size
+
+    @model_validator(mode="after")
+    def _leave_pixels(self) -> Self:
+        if self.output_size < 1:
+            raise ValueError("stages: their pooling leaves no pixels; lower pool")
+        return self
+
+
+AnyModelConfig = MLPConfig | CNNConfig | ResNetConfig
+ModelConfig = Annotated[AnyModelConfig, Field(discriminator="architecture")]
+ARCHITECTURES: dict[str, type[AnyModelConfig]] = {
+    "mlp": MLPConfig,
+    "cnn": CNNConfig,
+    "resnet": ResNetConfig,
+}
 
 
 class AugmentConfig(Settings):
@@ -154,7 +198,10 @@ class TrainConfig(Settings):
     """How the network is trained, and which epoch is kept."""
 
     epochs: int = Field(5, ge=1, description="passes over the training pictures, at most")
-    batch_size: int = Field(64, ge=1, description="pictures a step")
+    min_steps: int = Field(
+        0, ge=0, description="where epochs bring fewer steps, as many more epochs: for small data"
+    )
+    batch_size: int = Field(64, ge=2, description="pictures a step")
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="update rule")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule")
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")

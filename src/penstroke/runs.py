@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
-from penstroke.checkpoint import MODEL_PREFIX, Checkpoint
+from penstroke.checkpoint import MODEL_PREFIX, Array, Checkpoint
 from penstroke.config import Resolved, RunConfig, Settings, read_toml
 from penstroke.errors import CheckpointError, ConfigError, RunError, near_match
 from penstroke.files import reason, runs_root, sha256, write_atomically, write_text_atomically
@@ -72,6 +72,9 @@ class RunRecord(Settings):
     config: RunConfig = Field(description="the settings, as asked for")
     resolved: Resolved = Field(description="what `auto` came to")
     data: DataFacts = Field(description="the pictures")
+    members: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="of an ensemble: the runs whose networks it averages"
+    )
     versions: dict[str, str] = Field(description="of Python and the packages that compute")
     machine: dict[str, str | int] = Field(description="processor, cores, system")
 
@@ -138,6 +141,15 @@ class Run:
             return [json.loads(line) for line in path.read_text().splitlines()]
         except ValueError as error:
             raise RunError(f"{path} is damaged: {error}") from error
+
+    def elapsed_seconds(self) -> float:
+        """Return the seconds of training, in all; of an ensemble, those of its members."""
+        if self.record.members:
+            return sum(
+                Run.open(self.path.parent / m).elapsed_seconds() for m in self.record.members
+            )
+        history = self.history()
+        return float(history[-1]["elapsed_seconds"]) if history else 0.0
 
     def best_epoch(self) -> int:
         """Return the epoch that is kept: the one its validation figures chose."""
@@ -211,11 +223,13 @@ class Run:
     def write_model(self) -> None:
         """Write model.safetensors: the weights of the chosen epoch, with classes and settings."""
         epoch = self.best_epoch()
-        weights = self.checkpoint(epoch).weights
-        facts = {
+        self.write_weights(self.checkpoint(epoch).weights, epoch=epoch)
+
+    def write_weights(self, weights: Mapping[str, Array], **facts: Any) -> None:
+        """Write model.safetensors: `weights`, with classes, settings and `facts` beside them."""
+        facts |= {
             "classes": self.record.data.classes,
             "model": self.record.config.model.to_dict(),
-            "epoch": epoch,
         }
         prefixed = {MODEL_PREFIX + name: array for name, array in weights.items()}
         write_atomically(self.path / "model.safetensors", Checkpoint(prefixed, facts).to_bytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import platform
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,13 +16,15 @@ from penstroke.checkpoint import Checkpoint
 from penstroke.config import RunConfig
 from penstroke.datasets import DataSplits, load_dataset
 from penstroke.errors import RunError
-from penstroke.files import runs_root, write_atomically
+from penstroke.files import runs_root, sha256, write_atomically
 from penstroke.ink import DEFAULT_INK
-from penstroke.models import build_network, load_weights
+from penstroke.models import load_network
 from penstroke.models.export import export_onnx
+from penstroke.models.trained import ensemble_weights
 from penstroke.recognizer import model_metadata
 from penstroke.runs import DataFacts, Run, RunRecord, now, record, run_name
 from penstroke.training import Epoch, apply, fit, resolve
+from penstroke.training.batches import total_epochs
 from penstroke.training.device import allowed_cores
 
 _PACKAGES = ("penstroke", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime")
@@ -41,6 +43,11 @@ class Prepared:
     def epochs_done(self) -> int:
         """Epochs that need not be trained again."""
         return int(self.state.facts["epoch"]) if self.state else 0
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs that the settings ask for with so much data."""
+        return total_epochs(self.run.record.config.train, len(self.data.train))
 
     def train(self) -> Generator[Epoch, None, None]:
         """Train, keeping every epoch on disk before it is passed on."""
@@ -78,10 +85,34 @@ def prepare(
 
 def finish(prepared: Prepared, *, report: bool = True) -> dict[str, Any]:
     """Keep the chosen epoch, export it, judge it, write the report; return the figures."""
-    run = prepared.run
-    run.write_model()
+    prepared.run.write_model()
+    return _export_and_judge(prepared.run, prepared.data, report)
+
+
+def seeds_of(config: RunConfig, count: int) -> list[RunConfig]:
+    """Return `count` configs that differ in their training seed, from the given one upwards."""
+    return [
+        config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
+        for seed in range(config.train.seed, config.train.seed + count)
+    ]
+
+
+def make_ensemble(
+    members: Sequence[Run], data: DataSplits, *, report: bool = True
+) -> dict[str, Any]:
+    """Make a run of its own of `members`, their probabilities averaged; return its figures."""
+    names = tuple(member.name for member in members)
+    stem = names[0].rpartition("-")[0] or names[0]
+    path = members[0].path.parent / f"{stem}-ensemble-{sha256(' '.join(names).encode())[:8]}"
+    record = members[0].record.model_copy(update={"members": names, "created": now()})
+    run = Run.create(path, record)
+    run.write_weights(ensemble_weights([member.model().weights for member in members]))
+    return _export_and_judge(run, data, report)
+
+
+def _export_and_judge(run: Run, data: DataSplits, report: bool) -> dict[str, Any]:
     write_atomically(run.model_path, export(run))
-    judged = evaluation.evaluate(run, prepared.data)
+    judged = evaluation.evaluate(run, data)
     figures = {"run": str(run.path), **summary_of(judged)}
     if report:
         figures["report"] = str(judged.write_report())
@@ -92,11 +123,12 @@ def finish(prepared: Prepared, *, report: bool = True) -> dict[str, Any]:
 def summary_of(judged: evaluation.Evaluation) -> dict[str, Any]:
     """Return what `penstroke train` and `penstroke evaluate` tell about a run."""
     run = judged.run
+    epochs = {} if run.record.members else {"best_epoch": run.best_epoch()}
     return {
-        "best_epoch": run.best_epoch(),
+        **epochs,
         "epochs": len(run.history()),
         **judged.figures(),
-        "elapsed_seconds": run.history()[-1]["elapsed_seconds"],
+        "elapsed_seconds": run.elapsed_seconds(),
         "model": str(run.model_path),
     }
 
@@ -104,10 +136,6 @@ def summary_of(judged: evaluation.Evaluation) -> dict[str, Any]:
 def export(run: Run) -> bytes:
     """Return the run's chosen epoch as an ONNX file that a `Recognizer` opens."""
     data = run.record.data
-    network = build_network(
-        run.record.config.model, num_classes=len(data.classes), mean=data.mean, std=data.std
-    )
-    load_weights(network, run.model().weights)
     metadata = model_metadata(
         data.classes,
         DEFAULT_INK,
@@ -116,7 +144,7 @@ def export(run: Run) -> bytes:
         data_fingerprint=data.fingerprint,
         penstroke_version=_version("penstroke"),
     )
-    return export_onnx(network, metadata)
+    return export_onnx(load_network(run), metadata)
 
 
 def history_csv(run: Run) -> bytes:

@@ -121,3 +121,104 @@ def test_nan_keeps_the_last_good_checkpoint(penstroke: Cli) -> None:
     assert f"epoch {kept + 1}" in done.err
     assert "the checkpoint of the epoch before is kept" in done.err
     assert run.status == "unfinished"
+
+
+def test_repeats_give_mean_and_spread(penstroke: Cli) -> None:
+    done = penstroke("train", *QUICK, "--repeats", 3, "--json", "--no-report")
+    found = json.loads(done.out)
+    accuracies = [
+        json.loads((Path(run) / "summary.json").read_text())["test_accuracy"]
+        for run in found["runs"]
+    ]
+    assert len(set(found["runs"])) == 3
+    assert found["test_accuracy"]["mean"] == pytest.approx(sum(accuracies) / 3)
+    low, high = found["test_accuracy"]["low"], found["test_accuracy"]["high"]
+    assert low < found["test_accuracy"]["mean"] < high
+    assert "over 3 seeds" in penstroke("train", *QUICK, "--repeats", 3).out
+
+
+def test_an_ensemble_is_one_model(penstroke: Cli) -> None:
+    done = penstroke("train", *QUICK, "--ensemble", 2, "--json")
+    assert done.exit_code == 0, done.err
+    figures = json.loads(done.out)
+    run = Path(figures["run"])
+    assert "-ensemble-" in run.name
+    members = [p for p in run.parent.iterdir() if p != run]
+    sizes = [(p / "model.onnx").stat().st_size for p in [*members, run]]
+    assert sizes[2] > 1.8 * sizes[0]
+    assert "networks, their probabilities averaged" in (run / "report/index.html").read_text()
+    assert json.loads(penstroke("evaluate", run, "--json").out)["test_loss"] == figures["test_loss"]
+    assert penstroke("predict", run, "examples/seven.png").exit_code == 0
+    assert penstroke("runs", "show", run).exit_code == 0
+
+
+@pytest.mark.parametrize("preset", ["fast", "balanced", "best"])
+def test_presets_adapt_to_any_data(penstroke: Cli, tmp_path: Path, preset: str) -> None:
+    from helpers import write_idx_set
+
+    write_idx_set(tmp_path / "idx")
+    name = f"few-{preset}"
+    assert penstroke("data", "import", name, tmp_path / "idx").exit_code == 0
+    done = penstroke(
+        "train", "--preset", preset, "--dataset", name, "--batch-size", 9, "--epochs", 1,
+        "--set", "train.min_steps=0", "--json", "--no-report",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.err
+
+
+def test_data_too_small_says_what_is(penstroke: Cli, tmp_path: Path) -> None:
+    from helpers import write_idx_set
+
+    write_idx_set(tmp_path / "idx", classes=15)
+    assert penstroke("data", "import", "pairs", tmp_path / "idx").exit_code == 0
+    done = penstroke("train", "--dataset", "pairs", "--batch-size", 8)
+    assert done.exit_code == 2
+    assert 'pairs has 2 training pictures of "0"' in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--batch-size", "5000"), "train.batch_size: 5000 does not go with the 1293 pictures"),
+        (("--preset", "fasst"), 'did you mean "fast"'),
+        (("baseline-cnn", "--preset", "fast"), "not both"),
+        (("--set", "model.convolutions.0.kernel=40"), "no pixels are left"),
+    ],
+)
+def test_settings_that_do_not_go_together(
+    penstroke: Cli, arguments: tuple[str, ...], said: str
+) -> None:
+    done = penstroke("train", *arguments)
+    assert (done.exit_code, said in done.err) == (2, True)
+
+
+def test_out_of_memory_offers_a_smaller_batch(tmp_path: Path) -> None:
+    """A real limit on the address space, in a process of its own."""
+    import subprocess
+    import sys
+
+    script = """
+import resource, sys
+from penstroke.recipes import load_recipe
+from penstroke.datasets import load_dataset
+import penstroke.training.loop as loop
+config = load_recipe("baseline-cnn", ["data.dataset=digits", "train.batch_size=1400",
+                     "train.precision=float32", "train.threads=1"]).run_config()
+data = load_dataset(config.data)
+train_epoch = loop._train_epoch
+def limited(*arguments):
+    used = int(open("/proc/self/statm").read().split()[0]) * 4096
+    resource.setrlimit(resource.RLIMIT_AS, (used + 60_000_000, -1))
+    return train_epoch(*arguments)
+loop._train_epoch = limited
+try:
+    next(loop.fit(config, data))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(
+        "TrainingError out of memory on cpu at train.batch_size=1400: try 700"
+    )

@@ -15,7 +15,9 @@ from penstroke.recipes import load_recipe
 from penstroke.recognizer import Recognizer, model_metadata
 
 
-@pytest.mark.parametrize("recipe", ["default", "baseline-mlp", "one-conv-trial-6", "workflow-cnn"])
+@pytest.mark.parametrize(
+    "recipe", ["balanced", "best", "baseline-mlp", "one-conv-trial-6", "workflow-cnn"]
+)
 def test_onnx_equals_torch_at_every_batch_size(recipe: str) -> None:
     torch.manual_seed(0)
     model = load_recipe(recipe).model
@@ -36,7 +38,7 @@ def test_onnx_equals_torch_at_every_batch_size(recipe: str) -> None:
 def test_export_prints_nothing_and_leaves_the_network_usable(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    network = build_network(load_recipe("default").model, num_classes=3, mean=0.0, std=1.0)
+    network = build_network(load_recipe("balanced").model, num_classes=3, mean=0.0, std=1.0)
     recognizer = Recognizer.from_bytes(export_onnx(network, model_metadata("abc", DEFAULT_INK)))
     assert recognizer.classes == ("a", "b", "c")
     assert capfd.readouterr() == ("", "")

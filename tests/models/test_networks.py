@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from penstroke.config import Activation, CNNConfig, Convolution, Dense, MLPConfig
+from penstroke.config import Activation, AnyModelConfig, CNNConfig, Convolution, Dense, MLPConfig
 from penstroke.models import build_network, summarize
 from penstroke.models.blocks import ACTIVATIONS, convolution_block
 from penstroke.recipes import load_recipe, shipped_recipes
 
 
-def network(config: MLPConfig | CNNConfig, seed: int = 0) -> nn.Module:
+def network(config: AnyModelConfig, seed: int = 0) -> nn.Module:
     return build_network(config, num_classes=10, mean=0.1307, std=0.3081, seed=seed)
 
 
@@ -85,7 +85,7 @@ def test_per_layer_options() -> None:
 
 
 def test_summary_leaves_the_network_as_it_was() -> None:
-    net = network(load_recipe("default").model).train()
+    net = network(load_recipe("balanced").model).train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     summarize(net)
     assert net.training

@@ -10,18 +10,24 @@ import typer
 from penstroke.cli.console import Json, percent, print_json, print_table, program, progress_bar, say
 
 if TYPE_CHECKING:
+    from penstroke.config import RunConfig
     from penstroke.workflow import Prepared
 
 
+_PRESETS = ("fast", "balanced", "best")
 _EXAMPLE = "examples/seven.png"  # there in a clone: the first command to try should work
 
 
 def command(
     recipe: Annotated[
-        str, typer.Argument(help="A shipped recipe, a .toml file, or a run directory to repeat.")
-    ] = "default",
+        str | None,
+        typer.Argument(help="A shipped recipe, a .toml file, or a run directory to repeat."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Recipe for any data set: fast, balanced or best.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
-    model: Annotated[str | None, typer.Option(help="Network instead: mlp or cnn.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network instead: mlp, cnn or resnet.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -29,6 +35,8 @@ def command(
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
     ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Train so many seeds; mean and spread.")] = 1,
+    ensemble: Annotated[int, typer.Option(min=1, help="So many seeds averaged in one model.")] = 1,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again if it is there.")] = False,
     report: Annotated[bool, typer.Option(help="Write the report.")] = True,
@@ -48,15 +56,41 @@ def command(
     options = {"data.dataset": dataset, "train.epochs": epochs, "train.batch_size": batch_size,
                "train.learning_rate": lr, "train.seed": seed}  # fmt: skip
     given = [f"{field}={value}" for field, value in options.items() if value is not None]
-    chosen = load_recipe(recipe, [*given, *(changes or [])], architecture=model)
+    source = _source(recipe, preset)
+    config = load_recipe(source, [*given, *(changes or [])], architecture=model).run_config()
     if dry_run:
-        _show_plan(chosen.run_config(), as_json)
+        _show_plan(config, as_json)
         return
-    from penstroke.workflow import prepare
+    from penstroke.workflow import prepare, seeds_of
 
-    stem = recipe.rstrip("/").rpartition("/")[2].removesuffix(".toml")
-    prepared = prepare(chosen.run_config(), stem=stem, name=name, fresh=fresh)
-    _report(_train(prepared, report, as_json), as_json)
+    stem = name or source.rstrip("/").rpartition("/")[2].removesuffix(".toml")
+    count = max(repeats, ensemble)
+    if count == 1:
+        prepared = prepare(config, stem=stem, name=name, fresh=fresh)
+        _show_figures(_train(prepared, report, as_json), as_json)
+        return
+    several = [
+        _train(prepare(one, stem=stem, fresh=fresh), report and ensemble == 1, as_json)
+        for one in seeds_of(config, count)
+    ]
+    if ensemble > 1:
+        _show_figures(_average(several[:ensemble], config, report), as_json)
+    else:
+        _show_spread(several, as_json)
+
+
+def _source(recipe: str | None, preset: str | None) -> str:
+    if preset is None:
+        return recipe or _PRESETS[1]
+    if recipe is not None:
+        raise typer.BadParameter("give a recipe or a --preset, not both")
+    if preset not in _PRESETS:
+        from penstroke.errors import near_match
+
+        raise typer.BadParameter(
+            f'"{preset}" is no preset{near_match(preset, _PRESETS)}; one of {", ".join(_PRESETS)}'
+        )
+    return preset
 
 
 def _train(prepared: Prepared, report: bool, as_json: bool) -> dict[str, Any]:
@@ -80,8 +114,19 @@ def _train(prepared: Prepared, report: bool, as_json: bool) -> dict[str, Any]:
         return finish(prepared, report=report)
 
 
+def _average(members: list[dict[str, Any]], config: RunConfig, report: bool) -> dict[str, Any]:
+    from penstroke.datasets import load_dataset
+    from penstroke.runs import find_run
+    from penstroke.workflow import make_ensemble
+
+    with progress_bar() as bar:
+        bar.add_task("averaging, exporting and judging", total=None)
+        runs = [find_run(figures["run"]) for figures in members]
+        return make_ensemble(runs, load_dataset(config.data), report=report)
+
+
 def _follow(prepared: Prepared, as_json: bool) -> None:
-    total = prepared.run.record.config.train.epochs
+    total = prepared.total_epochs
     with progress_bar() as bar:
         task = bar.add_task("training", total=total, completed=prepared.epochs_done)
         for epoch in prepared.train():
@@ -109,13 +154,13 @@ def _describe(prepared: Prepared) -> str:
     )
 
 
-def _report(figures: dict[str, Any], as_json: bool) -> None:
+def _show_figures(figures: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(figures)
         return
     say("")
     if "val_accuracy" in figures:
-        kept = f"(epoch {figures['best_epoch']}, the one kept)"
+        kept = f"(epoch {figures['best_epoch']}, the one kept)" if "best_epoch" in figures else ""
         say(f"validation accuracy  {percent(figures['val_accuracy'])}  {kept}")
     rest = f"loss {figures['test_loss']:.4f}  macro F1 {figures['test_f1']:.4f}"
     say(f"test accuracy        {percent(figures['test_accuracy'])}  {rest}")
@@ -125,6 +170,34 @@ def _report(figures: dict[str, Any], as_json: bool) -> None:
         say(f"report               {figures['report']}")
     picture = _EXAMPLE if Path(_EXAMPLE).exists() else "PICTURE.png"
     say(f"\nnext: {program()} predict {figures['run']} {picture}")
+
+
+def _show_spread(several: list[dict[str, Any]], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from penstroke.evaluation.spread import spread
+
+    names = (
+        "val_accuracy",
+        "test_accuracy",
+        "test_loss",
+        "test_auroc",
+        "test_f1",
+        "elapsed_seconds",
+    )
+    found = {name: spread([run[name] for run in several]) for name in names if name in several[0]}
+    if as_json:
+        runs = [run["run"] for run in several]
+        print_json({"runs": runs, **{name: asdict(one) for name, one in found.items()}})
+        return
+    say("")
+    rows = [
+        (name, f"{one.mean:.5f}", f"{one.sd:.5f}", f"{one.low:.5f} – {one.high:.5f}")
+        for name, one in found.items()
+    ]
+    print_table(
+        (f"over {len(several)} seeds", "mean", "sd", "95 % interval of the mean"), rows, "123"
+    )
 
 
 def _show_recipes(as_json: bool) -> None:
@@ -139,7 +212,7 @@ def _show_recipes(as_json: bool) -> None:
     say("\nnext: penstroke train NAME")
 
 
-def _show_plan(config: Any, as_json: bool) -> None:
+def _show_plan(config: RunConfig, as_json: bool) -> None:
     from penstroke.datasets import load_dataset
     from penstroke.models import build_network, summarize
 

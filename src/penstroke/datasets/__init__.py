@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from penstroke.config import DataConfig
 from penstroke.datasets import digits, store
 from penstroke.datasets.catalogue import ROLES, DataFile, Manifest, Role, catalogue
@@ -49,6 +51,7 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
     if isinstance(config, str):
         config = DataConfig(dataset=config)
     everything, test = _open(config.dataset)
+    _refuse_small_classes(everything, config)
     count = round(config.validation_fraction * len(everything))
     train, validation = stratified_split(everything.labels, count, config.split_seed)
     if config.train_limit is not None:
@@ -66,6 +69,20 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
         test=SealedTest(test),
         fingerprint=sha256(f"{everything.fingerprint} {test.fingerprint}".encode()),
     )
+
+
+def _refuse_small_classes(everything: Dataset, config: DataConfig) -> None:
+    """Refuse data whose rarest class would leave nothing to validate on."""
+    counts = everything.class_counts()
+    present = np.flatnonzero(counts)
+    rarest = int(present[counts[present].argmin()])
+    share = config.validation_fraction
+    if share and round(share * int(counts[rarest])) < 1:
+        raise ConfigError(
+            f"data.validation_fraction: {config.dataset} has {counts[rarest]} training pictures of "
+            f'"{everything.classes[rarest]}", too few to hold {share:g} of them out: raise '
+            "it, or set data.validation_fraction=0 and train.select=last"
+        )
 
 
 def _open(name: str) -> tuple[Dataset, Dataset]:

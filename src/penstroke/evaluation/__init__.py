@@ -10,7 +10,8 @@ from penstroke.errors import RunError
 from penstroke.evaluation.metrics import ClassMetrics, Metrics, compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict
 from penstroke.evaluation.report import write_report
-from penstroke.models import build_network, summarize
+from penstroke.models import summarize
+from penstroke.models.trained import untrained_network
 from penstroke.runs import Run, find_run
 
 __all__ = [
@@ -51,14 +52,7 @@ class Evaluation:
             predictions=self.predictions["test"],
             pictures=self.test_pictures,
             samples=self.data.train,
-            network=summarize(
-                build_network(
-                    self.run.record.config.model,
-                    num_classes=len(self.data.classes),
-                    mean=self.run.record.data.mean,
-                    std=self.run.record.data.std,
-                )
-            ),
+            network=summarize(untrained_network(self.run)),
         )
 
 

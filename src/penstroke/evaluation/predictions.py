@@ -95,16 +95,11 @@ def predict(run: Run, dataset: Dataset) -> Predictions:
     """Return what the trained network of `run` says of every picture in `dataset`."""
     import torch
 
-    from penstroke.models import build_network, load_weights
+    from penstroke.models import load_network
 
-    data = run.record.data
-    network = build_network(
-        run.record.config.model, num_classes=len(data.classes), mean=data.mean, std=data.std
-    )
-    load_weights(network, run.model().weights)
-    network.eval()
+    network = load_network(run).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = torch.split(torch.from_numpy(dataset.images).unsqueeze(1), _BATCH)
     with torch.inference_mode():
         logits = [network(images.to(torch.float32) / 255).numpy() for images in batches]
-    empty = np.zeros((0, len(data.classes)), np.float32)
+    empty = np.zeros((0, len(dataset.classes)), np.float32)
     return Predictions(dataset.labels, np.concatenate([empty, *logits]), dataset.classes)

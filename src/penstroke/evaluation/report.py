@@ -40,6 +40,7 @@ def write_report(
 
     """
     shown = list(metrics)[-1]
+    history = run.history()
     page = _template().render(
         name=run.name,
         created=run.record.created,
@@ -47,14 +48,15 @@ def write_report(
         dataset=run.record.config.data.dataset,
         classes=run.record.data.classes,
         select=run.record.config.train.select,
-        best_epoch=run.best_epoch(),
-        history=run.history(),
+        best_epoch=run.best_epoch() if history else None,
+        history=history,
+        members=run.record.members,
         cards=_cards(run, metrics[shown], shown, network),
         splits=metrics,
         mistakes={split: round(m.images * (1 - m.accuracy)) for split, m in metrics.items()},
         shown=shown,
         absent=metrics[shown].absent,
-        curves=plots.learning_curves(run.history(), run.best_epoch()),
+        curves=plots.learning_curves(history, run.best_epoch()) if history else "",
         confusion=plots.confusion_matrix(metrics[shown].confusion, run.record.data.classes),
         worst=[
             _mistake(predictions, pictures, i) for i in predictions.worst_mistakes(_WORST_SHOWN)
@@ -71,13 +73,12 @@ def write_report(
 def _cards(
     run: Run, metrics: Metrics, shown: str, network: NetworkSummary
 ) -> list[tuple[str, str]]:
-    seconds = run.history()[-1]["elapsed_seconds"]
     return [
         (f"{shown} accuracy", f"{100 * metrics.accuracy:.2f} %"),
         (f"{shown} loss", f"{metrics.loss:.4f}"),
         ("macro AUROC", f"{metrics.auroc:.5f}"),
         ("macro F1", f"{metrics.f1:.4f}"),
-        ("training time", f"{seconds:.1f} s"),
+        ("training time", f"{run.elapsed_seconds():.1f} s"),
         ("parameters", f"{network.parameters:,}"),
         ("multiply-adds an image", f"{network.multiply_adds:,}"),
     ]

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import torch
-from torch import nn
-
-from penstroke.checkpoint import Array
-from penstroke.config import CNNConfig, MLPConfig
-from penstroke.models.cnn import CNN
-from penstroke.models.mlp import MLP
+from penstroke.models.build import build_network
 from penstroke.models.summary import LayerSummary, NetworkSummary, summarize
+from penstroke.models.trained import Ensemble, load_network, load_weights
 
-__all__ = ["LayerSummary", "NetworkSummary", "build_network", "load_weights", "summarize"]
-
-
-def build_network(
-    config: MLPConfig | CNNConfig, *, num_classes: int, mean: float, std: float, seed: int = 0
-) -> nn.Module:
-    """Return a new network: images (B, 1, 28, 28) float32 in 0..1 → logits (B, `num_classes`).
-
-    `mean` and `std` are of the training pixels, in 0..1; `seed` decides the first weights, and the
-    global random state is left as it was.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        match config:
-            case MLPConfig():
-                return MLP(config, num_classes=num_classes, mean=mean, std=std)
-            case CNNConfig():
-                return CNN(config, num_classes=num_classes, mean=mean, std=std)
-
-
-def load_weights(network: nn.Module, weights: Mapping[str, Array]) -> None:
-    """Put `weights`, by name, into `network`."""
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+__all__ = [
+    "Ensemble",
+    "LayerSummary",
+    "NetworkSummary",
+    "build_network",
+    "load_network",
+    "load_weights",
+    "summarize",
+]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from penstroke.config import TrainConfig
 from penstroke.datasets import Dataset
 
 
@@ -47,6 +49,12 @@ def split_order(order: Tensor, batch_size: int) -> list[Tensor]:
         last = batches.pop()
         batches[-1] = torch.cat([batches[-1], last])
     return batches
+
+
+def total_epochs(config: TrainConfig, images: int) -> int:
+    """Return how many epochs `config` asks for with `images` training pictures."""
+    enough = math.ceil(config.min_steps / steps_an_epoch(images, config.batch_size))
+    return max(config.epochs, enough)
 
 
 def steps_an_epoch(images: int, batch_size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from penstroke.config import RunConfig, TrainConfig
 from penstroke.datasets import DataSplits
 from penstroke.errors import ConfigError, TrainingError
 from penstroke.models import build_network
-from penstroke.training.batches import Batches, steps_an_epoch
+from penstroke.training.batches import Batches, steps_an_epoch, total_epochs
 from penstroke.training.device import apply, resolve
 from penstroke.training.learner import Learner
 from penstroke.training.schedule import learning_rate_at
@@ -47,8 +48,8 @@ def fit(config: RunConfig, data: DataSplits, state: Checkpoint | None = None) ->
 
     """
     config = apply(config, resolve(config))
-    train = config.train
-    learner, batches, validation = _prepare(config, data)
+    train = _checked(config.train, data)
+    learner, batches, validation = _prepare(config, train, data)
     best = Best()
     if state is not None:
         learner.restore(state)
@@ -59,7 +60,8 @@ def fit(config: RunConfig, data: DataSplits, state: Checkpoint | None = None) ->
         if best.has_waited(train.patience, epoch - 1):
             return
         start = time.perf_counter()
-        metrics = {"epoch": epoch, **_train_epoch(learner, batches, train, epoch)}
+        with _explained_when_out_of_memory(train):
+            metrics = {"epoch": epoch, **_train_epoch(learner, batches, train, epoch)}
         if len(validation):
             metrics["val_loss"], metrics["val_accuracy"] = score(learner.deployed, validation)
             _refuse_non_finite_validation(metrics["val_loss"], epoch)
@@ -90,12 +92,19 @@ class Best:
         return patience is not None and epoch - self.epoch >= patience
 
 
-def _prepare(config: RunConfig, data: DataSplits) -> tuple[Learner, Batches, Batches]:
-    train = config.train
-    if len(data.train) < 2:
+def _checked(train: TrainConfig, data: DataSplits) -> TrainConfig:
+    """Return `train` with its epochs settled for so much data."""
+    if not 1 < train.batch_size <= len(data.train):
         raise ConfigError(
-            f"data.dataset: {data.name} leaves {len(data.train)} pictures to train on"
+            f"train.batch_size: {train.batch_size} does not go with the {len(data.train)} pictures "
+            f"that {data.name} leaves to train on; it takes 2 to {len(data.train)}"
         )
+    return train.model_copy(update={"epochs": total_epochs(train, len(data.train))})
+
+
+def _prepare(
+    config: RunConfig, train: TrainConfig, data: DataSplits
+) -> tuple[Learner, Batches, Batches]:
     mean, std = data.train.mean_and_std()
     network = build_network(
         config.model, num_classes=len(data.classes), mean=mean, std=max(std, 1e-6),
@@ -154,6 +163,20 @@ def _refuse_non_finite_validation(loss: float, epoch: int) -> None:
             f"the validation loss became {loss} after epoch {epoch}: lower train.learning_rate; "
             "the checkpoint of the epoch before is kept"
         )
+
+
+@contextlib.contextmanager
+def _explained_when_out_of_memory(train: TrainConfig) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # On a processor torch raises a bare RuntimeError, known only by its words.
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "memory" in str(error):
+            raise TrainingError(
+                f"out of memory on {train.device} at train.batch_size={train.batch_size}: "
+                f"try {max(train.batch_size // 2, 2)}, or a smaller network"
+            ) from error
+        raise
 
 
 def _seed(*parts: int) -> int:

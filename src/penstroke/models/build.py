@@ -1,0 +1,30 @@
+"""From a config to a network."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from penstroke.config import AnyModelConfig, CNNConfig, MLPConfig, ResNetConfig
+from penstroke.models.cnn import CNN
+from penstroke.models.mlp import MLP
+from penstroke.models.resnet import ResNet
+
+
+def build_network(
+    config: AnyModelConfig, *, num_classes: int, mean: float, std: float, seed: int = 0
+) -> nn.Module:
+    """Return a new network: images (B, 1, 28, 28) float32 in 0..1 → logits (B, `num_classes`).
+
+    `mean` and `std` are of the training pixels, in 0..1; `seed` decides the first weights, and the
+    global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        match config:
+            case MLPConfig():
+                return MLP(config, num_classes=num_classes, mean=mean, std=std)
+            case CNNConfig():
+                return CNN(config, num_classes=num_classes, mean=mean, std=std)
+            case ResNetConfig():
+                return ResNet(config, num_classes=num_classes, mean=mean, std=std)
