@@ -4,10 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench results clean
+.PHONY: help demo test lint format bench bench-peers results clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.train ## train a network on real handwriting, here and now (half a minute)
 	@$(BIN)/penstroke train --fresh
@@ -27,13 +27,17 @@ format: $(VENV)/.dev ## lay the code out
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## measure speed and memory; writes docs/benchmarks.md (needs MNIST)
-	@$(BIN)/python scripts/bench.py
+	@$(BIN)/python scripts/bench
+
+bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and more, 2 GB)
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/pip install --quiet numpy pillow "torch>=2.9,<2.14" skorch keras tensorflow-cpu
 
 results: $(VENV)/.dev ## repeat the published set-ups; writes docs/results.md (needs MNIST)
 	@$(BIN)/python scripts/results.py
 
 clean: ## remove the environment and all caches; runs are kept
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

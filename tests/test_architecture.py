@@ -64,7 +64,7 @@ def test_readme_tree_names_every_file() -> None:
     tree = (ROOT / "README.md").read_text()
     unnamed = [
         str(path.relative_to(ROOT))
-        for path in [*SOURCES, *(ROOT / "scripts").glob("*")]
+        for path in [*SOURCES, *(ROOT / "scripts").rglob("*.py")]
         if path.is_file() and path.name not in tree and path.name != "__init__.py"
     ]
     assert unnamed == []

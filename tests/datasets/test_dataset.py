@@ -31,7 +31,7 @@ def test_fingerprint_covers_images_labels_and_classes() -> None:
 
 def test_mean_and_std_equal_numpys() -> None:
     images = random_glyphs(30)
-    mean, std = Dataset(images, np.zeros(30, np.int64), ("a",)).mean_and_std()
+    mean, std = Dataset(images, np.zeros(30, np.int64), ("a",)).mean_and_std
     assert mean == pytest.approx(images.mean() / 255, abs=1e-12)
     assert std == pytest.approx(images.std() / 255, abs=1e-12)
 

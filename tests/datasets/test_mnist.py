@@ -26,7 +26,7 @@ def copy(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_known_figures_of_mnist() -> None:
     splits = load_dataset(DataConfig(dataset="mnist", validation_fraction=0))
     assert (len(splits.train), len(splits.test)) == (60000, 10000)
-    mean, std = splits.train.mean_and_std()
+    mean, std = splits.train.mean_and_std
     assert (round(mean, 4), round(std, 4)) == (0.1307, 0.3081)
     assert list(splits.train.class_counts()) == [
         5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949,

@@ -95,7 +95,7 @@ def test_it_learns_and_the_figures_are_what_they_say(data: DataSplits) -> None:
     assert last.metrics["best_epoch"] == best.metrics["epoch"]
     assert last.metrics["elapsed_seconds"] >= epochs[0].metrics["elapsed_seconds"] > 0
     # The weights handed out are the ones that were scored.
-    mean, std = data.train.mean_and_std()
+    mean, std = data.train.mean_and_std
     network = build_network(small_config().model, num_classes=10, mean=mean, std=std)
     load_weights(network, last.state.weights)
     loss, accuracy = score(network, Batches(data.validation, "cpu"))

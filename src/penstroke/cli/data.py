@@ -51,7 +51,7 @@ def show_command(
     from penstroke.files import cache_root, write_atomically
 
     splits = load_dataset(DataConfig(dataset=name, validation_fraction=0))
-    mean, std = splits.train.mean_and_std()
+    mean, std = splits.train.mean_and_std
     path = sheet or cache_root() / "sheets" / f"{name}.png"
     write_atomically(path, contact_sheet(splits.train))
     counts = {

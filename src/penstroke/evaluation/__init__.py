@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ __all__ = [
     "evaluate",
     "predict",
 ]
+
+
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +60,15 @@ class Evaluation:
         )
 
 
-def evaluate(run: Run | str | Path, data: DataSplits | None = None) -> Evaluation:
-    """Judge the chosen epoch of `run` on train, validation and test, and keep the predictions.
+def evaluate(
+    run: Run | str | Path, data: DataSplits | None = None, splits: Sequence[str] = SPLITS
+) -> Evaluation:
+    """Judge the chosen epoch of `run` on `splits` (all three), and keep the predictions.
 
     Opens the test split, which is written into the run first.
 
     Raises:
         RunError: there is no such run, it has no model yet, or its data set is no longer the same.
-
     """
     run = run if isinstance(run, Run) else find_run(run)
     data = data or load_dataset(run.record.config.data)
@@ -74,8 +79,8 @@ def evaluate(run: Run | str | Path, data: DataSplits | None = None) -> Evaluatio
         )
     run.log_test_opening("evaluate")
     test = data.test.unseal()
-    splits = {"train": data.train, "validation": data.validation, "test": test}
-    predictions = {name: predict(run, split) for name, split in splits.items() if len(split)}
+    pictures = {"train": data.train, "validation": data.validation, "test": test}
+    predictions = {name: predict(run, pictures[name]) for name in splits if len(pictures[name])}
     for name, of_split in predictions.items():
         of_split.save(run.path / "predictions" / f"{name}.safetensors")
     metrics = {name: compute_metrics(of_split) for name, of_split in predictions.items()}

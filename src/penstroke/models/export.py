@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -37,38 +35,23 @@ def export_onnx(network: nn.Module, metadata: Mapping[str, Any]) -> bytes:
     """
     try:
         import onnx
-        import onnxscript  # noqa: F401 - torch's exporter imports it; its absence is said here
     except ImportError as error:
         raise MissingExtraError.for_extra("train", error.name) from None
     # Batch norm folds into the convolution before it; dropout is nothing in evaluation.
     deployed = Deployed(network).to("cpu").eval()
     example = torch.zeros(2, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
-    with _quiet():
-        program = torch.onnx.export(
-            deployed, (example,), dynamo=True, verbose=False,
+    graph = io.BytesIO()
+    with warnings.catch_warnings():
+        # The older of torch's two exporters: 0.05 s against 2.3 s (docs/decisions/0002).
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            deployed, (example,), graph, dynamo=False,  # type: ignore[arg-type]
             input_names=["images"], output_names=["logits"],
-            dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
+            dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
         )  # fmt: skip
-    assert program is not None
-    model = program.model_proto
+    model = onnx.load_model_from_string(graph.getvalue())
     onnx.helper.set_model_props(
         model, {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
     )
     onnx.checker.check_model(model)
-    stream = io.BytesIO()
-    onnx.save_model(model, stream)
-    return stream.getvalue()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes about torchvision's absence off the screen."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch of its own tree specs
-            yield
-    finally:
-        logger.setLevel(level)
+    return bytes(model.SerializeToString())

@@ -105,7 +105,7 @@ def _checked(train: TrainConfig, data: DataSplits) -> TrainConfig:
 def _prepare(
     config: RunConfig, train: TrainConfig, data: DataSplits
 ) -> tuple[Learner, Batches, Batches]:
-    mean, std = data.train.mean_and_std()
+    mean, std = data.train.mean_and_std
     network = build_network(
         config.model, num_classes=len(data.classes), mean=mean, std=max(std, 1e-6),
         seed=_seed(train.seed, 0),

