@@ -209,8 +209,7 @@ class Run:
                 state = self.checkpoint(history[-1]["epoch"])
                 self.checkpoint(history[-1]["best_epoch"])
             except CheckpointError as error:
-                if self._checkpoint_path(history[-1]["epoch"]).exists():
-                    notes.append(f"{error}; the previous one is used")
+                notes.append(f"{error}; the previous one is used")
                 history.pop()
             else:
                 self._write_history(history)

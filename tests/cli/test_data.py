@@ -53,7 +53,8 @@ def test_import_and_train_on_it(penstroke: Cli, tmp_path: Path, cache: Path) -> 
     assert "mine" in penstroke("data", "list").out
     assert "imported already" in penstroke(*arguments).err
     assert penstroke(*arguments, "--replace").exit_code == 0
-    trained = penstroke("train", "--dataset", "mine", "--epochs", 1, "--json")
+    options = ("--epochs", 1, "--batch-size", 9, "--json")
+    trained = penstroke("train", "--dataset", "mine", *options)
     assert trained.exit_code == 0, trained.err
 
 

@@ -59,6 +59,7 @@ def progress_bar(*columns: str) -> Iterator[Progress]:
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), *map(TextColumn, columns),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+        redirect_stdout=sys.stdout.isatty(),
     ) as progress:  # fmt: skip
         yield progress
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstroke.cli.console import Json, percent, print_json, print_table, program, progress_bar, say
+from penstroke.cli.console import Json, progress_bar, say
+from penstroke.cli.train_view import (
+    describe,
+    line,
+    show_figures,
+    show_plan,
+    show_recipes,
+    show_spread,
+)
 
 if TYPE_CHECKING:
     from penstroke.config import RunConfig
@@ -15,7 +22,6 @@ if TYPE_CHECKING:
 
 
 _PRESETS = ("fast", "balanced", "best")
-_EXAMPLE = "examples/seven.png"  # there in a clone: the first command to try should work
 
 
 def command(
@@ -49,34 +55,49 @@ def command(
     The same command goes on where it was stopped, and answers at once when it is done already.
     """
     if list_recipes:
-        _show_recipes(as_json)
+        show_recipes(as_json)
         return
     from penstroke.recipes import load_recipe
 
     options = {"data.dataset": dataset, "train.epochs": epochs, "train.batch_size": batch_size,
                "train.learning_rate": lr, "train.seed": seed}  # fmt: skip
     given = [f"{field}={value}" for field, value in options.items() if value is not None]
+    given += [] if epochs is None else ["train.min_steps=0"]  # who says how many means so many
     source = _source(recipe, preset)
     config = load_recipe(source, [*given, *(changes or [])], architecture=model).run_config()
     if dry_run:
-        _show_plan(config, as_json)
+        show_plan(config, as_json)
         return
+    stem = name or source.rstrip("/").rpartition("/")[2].removesuffix(".toml")
+    if repeats == ensemble == 1:
+        _train_one(config, stem, name, fresh, report, as_json)
+    else:
+        _train_several(config, stem, repeats, ensemble, fresh, report, as_json)
+
+
+def _train_one(
+    config: RunConfig, stem: str, name: str | None, fresh: bool, report: bool, as_json: bool
+) -> None:
+    from penstroke.workflow import prepare
+
+    prepared = prepare(config, stem=stem, name=name, fresh=fresh)
+    show_figures(_train(prepared, report, as_json), as_json)
+
+
+def _train_several(
+    config: RunConfig, stem: str, repeats: int, ensemble: int,
+    fresh: bool, report: bool, as_json: bool,
+) -> None:  # fmt: skip
     from penstroke.workflow import prepare, seeds_of
 
-    stem = name or source.rstrip("/").rpartition("/")[2].removesuffix(".toml")
-    count = max(repeats, ensemble)
-    if count == 1:
-        prepared = prepare(config, stem=stem, name=name, fresh=fresh)
-        _show_figures(_train(prepared, report, as_json), as_json)
-        return
     several = [
         _train(prepare(one, stem=stem, fresh=fresh), report and ensemble == 1, as_json)
-        for one in seeds_of(config, count)
+        for one in seeds_of(config, max(repeats, ensemble))
     ]
     if ensemble > 1:
-        _show_figures(_average(several[:ensemble], config, report), as_json)
+        show_figures(_average(several[:ensemble], config, report), as_json)
     else:
-        _show_spread(several, as_json)
+        show_spread(several, as_json)
 
 
 def _source(recipe: str | None, preset: str | None) -> str:
@@ -103,7 +124,7 @@ def _train(prepared: Prepared, report: bool, as_json: bool) -> dict[str, Any]:
         say(f"{run.path} is finished already; --fresh trains it again", as_json=True)
         return run.summary()
     goes_on = f", going on after epoch {prepared.epochs_done}" if prepared.state else ""
-    say(f"{run.path}: {_describe(prepared)}{goes_on}", as_json=as_json)
+    say(f"{run.path}: {describe(prepared)}{goes_on}", as_json=as_json)
     try:
         _follow(prepared, as_json)
     except KeyboardInterrupt:
@@ -131,106 +152,4 @@ def _follow(prepared: Prepared, as_json: bool) -> None:
         task = bar.add_task("training", total=total, completed=prepared.epochs_done)
         for epoch in prepared.train():
             bar.advance(task)
-            say(_line(epoch.metrics, total), as_json=as_json)
-
-
-def _line(metrics: dict[str, Any], total: int) -> str:
-    words = [f"epoch {metrics['epoch']:>{len(str(total))}}/{total}"]
-    for split in ("train", "val"):
-        if f"{split}_loss" in metrics:
-            loss, accuracy = metrics[f"{split}_loss"], metrics[f"{split}_accuracy"]
-            words.append(f"{split} loss {loss:.4f} accuracy {percent(accuracy)}")
-    words.append(f"{metrics['elapsed_seconds']:.1f} s")
-    return "  ".join(words) + (" *" if metrics["best_epoch"] == metrics["epoch"] else "")
-
-
-def _describe(prepared: Prepared) -> str:
-    record = prepared.run.record
-    resolved = record.resolved
-    return (
-        f"{record.config.model.architecture} on {len(prepared.data.train):,} pictures of "
-        f"{prepared.data.name}, {resolved.precision} on {resolved.device}"
-        + (f", {resolved.threads} threads" if resolved.device == "cpu" else "")
-    )
-
-
-def _show_figures(figures: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(figures)
-        return
-    say("")
-    if "val_accuracy" in figures:
-        kept = f"(epoch {figures['best_epoch']}, the one kept)" if "best_epoch" in figures else ""
-        say(f"validation accuracy  {percent(figures['val_accuracy'])}  {kept}")
-    rest = f"loss {figures['test_loss']:.4f}  macro F1 {figures['test_f1']:.4f}"
-    say(f"test accuracy        {percent(figures['test_accuracy'])}  {rest}")
-    say(f"trained in           {figures['elapsed_seconds']:.1f} s")
-    say(f"model                {figures['model']}")
-    if "report" in figures:
-        say(f"report               {figures['report']}")
-    picture = _EXAMPLE if Path(_EXAMPLE).exists() else "PICTURE.png"
-    say(f"\nnext: {program()} predict {figures['run']} {picture}")
-
-
-def _show_spread(several: list[dict[str, Any]], as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from penstroke.evaluation.spread import spread
-
-    names = (
-        "val_accuracy",
-        "test_accuracy",
-        "test_loss",
-        "test_auroc",
-        "test_f1",
-        "elapsed_seconds",
-    )
-    found = {name: spread([run[name] for run in several]) for name in names if name in several[0]}
-    if as_json:
-        runs = [run["run"] for run in several]
-        print_json({"runs": runs, **{name: asdict(one) for name, one in found.items()}})
-        return
-    say("")
-    rows = [
-        (name, f"{one.mean:.5f}", f"{one.sd:.5f}", f"{one.low:.5f} – {one.high:.5f}")
-        for name, one in found.items()
-    ]
-    print_table(
-        (f"over {len(several)} seeds", "mean", "sd", "95 % interval of the mean"), rows, "123"
-    )
-
-
-def _show_recipes(as_json: bool) -> None:
-    from penstroke.recipes import load_recipe, shipped_recipes
-
-    recipes = {name: load_recipe(name) for name in shipped_recipes()}
-    if as_json:
-        print_json({"recipes": {name: recipe.to_dict() for name, recipe in recipes.items()}})
-        return
-    rows = [(name, r.data.dataset, r.title, r.reference) for name, r in recipes.items()]
-    print_table(("recipe", "data set", "what it is", "repeats"), rows)
-    say("\nnext: penstroke train NAME")
-
-
-def _show_plan(config: RunConfig, as_json: bool) -> None:
-    from penstroke.datasets import load_dataset
-    from penstroke.models import build_network, summarize
-
-    data = load_dataset(config.data)
-    network = build_network(config.model, num_classes=len(data.classes), mean=0.0, std=1.0)
-    summary = summarize(network)
-    seen = len(data.train) * config.train.epochs
-    if as_json:
-        print_json({
-            "config": config.to_dict(), "parameters": summary.parameters,
-            "multiply_adds": summary.multiply_adds, "images_seen": seen,
-        })  # fmt: skip
-        return
-    rows = [
-        (layer.name, layer.kind, "×".join(map(str, layer.output_shape)), f"{layer.parameters:,}",
-         f"{layer.multiply_adds:,}")
-        for layer in summary.layers
-    ]  # fmt: skip
-    total = ("", "", "", f"{summary.parameters:,}", f"{summary.multiply_adds:,}")
-    print_table(("layer", "kind", "output", "parameters", "multiply-adds"), [*rows, total], "34")
-    say(f"\n{config.to_toml()}\n{seen:,} pictures to be seen in {config.train.epochs} epochs")
+            say(line(epoch.metrics, total), as_json=as_json)

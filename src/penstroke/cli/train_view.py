@@ -1,0 +1,118 @@
+"""What `penstroke train` shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstroke.cli.console import percent, print_json, print_table, program, say
+
+if TYPE_CHECKING:
+    from penstroke.config import RunConfig
+    from penstroke.workflow import Prepared
+
+_EXAMPLE = "examples/seven.png"  # there in a clone: the first command to try should work
+
+
+def line(metrics: dict[str, Any], total: int) -> str:
+    """Return one epoch as a line."""
+    words = [f"epoch {metrics['epoch']:>{len(str(total))}}/{total}"]
+    for split in ("train", "val"):
+        if f"{split}_loss" in metrics:
+            loss, accuracy = metrics[f"{split}_loss"], metrics[f"{split}_accuracy"]
+            words.append(f"{split} loss {loss:.4f} accuracy {percent(accuracy)}")
+    words.append(f"{metrics['elapsed_seconds']:.1f} s")
+    return "  ".join(words) + (" *" if metrics["best_epoch"] == metrics["epoch"] else "")
+
+
+def describe(prepared: Prepared) -> str:
+    """Return what is about to be trained, and how."""
+    record = prepared.run.record
+    resolved = record.resolved
+    return (
+        f"{record.config.model.architecture} on {len(prepared.data.train):,} pictures of "
+        f"{prepared.data.name}, {resolved.precision} on {resolved.device}"
+        + (f", {resolved.threads} threads" if resolved.device == "cpu" else "")
+    )
+
+
+def show_figures(figures: dict[str, Any], as_json: bool) -> None:
+    """Show how a run ended, and the next command to try."""
+    if as_json:
+        print_json(figures)
+        return
+    say("")
+    if "val_accuracy" in figures:
+        kept = f"(epoch {figures['best_epoch']}, the one kept)" if "best_epoch" in figures else ""
+        say(f"validation accuracy  {percent(figures['val_accuracy'])}  {kept}")
+    rest = f"loss {figures['test_loss']:.4f}  macro F1 {figures['test_f1']:.4f}"
+    say(f"test accuracy        {percent(figures['test_accuracy'])}  {rest}")
+    say(f"trained in           {figures['elapsed_seconds']:.1f} s")
+    say(f"model                {figures['model']}")
+    if "report" in figures:
+        say(f"report               {figures['report']}")
+    picture = _EXAMPLE if Path(_EXAMPLE).exists() else "PICTURE.png"
+    say(f"\nnext: {program()} predict {figures['run']} {picture}")
+
+
+def show_spread(several: list[dict[str, Any]], as_json: bool) -> None:
+    """Show mean and spread over seeds."""
+    from dataclasses import asdict
+
+    from penstroke.evaluation.spread import spread
+
+    names = [f"test_{name}" for name in ("accuracy", "loss", "auroc", "f1")]
+    names = ["val_accuracy", *names, "elapsed_seconds"]
+    found = {name: spread([run[name] for run in several]) for name in names if name in several[0]}
+    if as_json:
+        runs = [run["run"] for run in several]
+        print_json({"runs": runs, **{name: asdict(one) for name, one in found.items()}})
+        return
+    say("")
+    rows = [
+        (name, f"{one.mean:.5f}", f"{one.sd:.5f}", f"{one.low:.5f} – {one.high:.5f}")
+        for name, one in found.items()
+    ]
+    print_table(
+        (f"over {len(several)} seeds", "mean", "sd", "95 % interval of the mean"), rows, "123"
+    )
+
+
+def show_recipes(as_json: bool) -> None:
+    """List the shipped recipes."""
+    from penstroke.recipes import load_recipe, shipped_recipes
+
+    recipes = {name: load_recipe(name) for name in shipped_recipes()}
+    if as_json:
+        print_json({"recipes": {name: recipe.to_dict() for name, recipe in recipes.items()}})
+        return
+    rows = [(name, r.data.dataset, r.title, r.reference) for name, r in recipes.items()]
+    print_table(("recipe", "data set", "what it is", "repeats"), rows)
+    say("\nnext: penstroke train NAME")
+
+
+def show_plan(config: RunConfig, as_json: bool) -> None:
+    """Show layers, costs and settings of a run that is not trained."""
+    from penstroke.datasets import load_dataset
+    from penstroke.models import build_network, summarize
+    from penstroke.training.batches import total_epochs
+
+    data = load_dataset(config.data)
+    network = build_network(config.model, num_classes=len(data.classes), mean=0.0, std=1.0)
+    summary = summarize(network)
+    epochs = total_epochs(config.train, len(data.train))
+    seen = len(data.train) * epochs
+    if as_json:
+        print_json({
+            "config": config.to_dict(), "parameters": summary.parameters,
+            "multiply_adds": summary.multiply_adds, "images_seen": seen,
+        })  # fmt: skip
+        return
+    rows = [
+        (layer.name, layer.kind, "×".join(map(str, layer.output_shape)), f"{layer.parameters:,}",
+         f"{layer.multiply_adds:,}")
+        for layer in summary.layers
+    ]  # fmt: skip
+    total = ("", "", "", f"{summary.parameters:,}", f"{summary.multiply_adds:,}")
+    print_table(("layer", "kind", "output", "parameters", "multiply-adds"), [*rows, total], "34")
+    say(f"\n{config.to_toml()}\n{seen:,} pictures to be seen in {epochs} epochs")
