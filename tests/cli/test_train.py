@@ -120,7 +120,7 @@ def test_nan_keeps_the_last_good_checkpoint(
     )
     done = penstroke("train", "--epochs", 4, "--model", "mlp", "--set", "train.optimizer=sgd")
     assert done.exit_code == 1
-    assert re.search(r"the loss became nan at step \d+ of 10 in epoch 3", done.err)
+    assert re.search(r"the loss became nan at step \d+ of 11 in epoch 3", done.err)
     assert "the checkpoint of the epoch before is kept" in done.err
     (run,) = list_runs()
     state, notes = run.resume()
