@@ -33,7 +33,6 @@ class Checkpoint:
     Attributes:
         arrays: weights (`model.…`) and optimiser state (`optimizer.…`).
         facts: JSON values: epoch, step, best epoch and score so far.
-
     """
 
     arrays: Mapping[str, Array]
@@ -61,7 +60,6 @@ class Checkpoint:
 
         Raises:
             CheckpointError: cut short, changed, or no checkpoint of Penstroke's; says `name`.
-
         """
         try:
             arrays = safetensors.numpy.load(content)

@@ -35,7 +35,6 @@ class Settings(BaseModel):
 
         Raises:
             ConfigError: names every offending field, with a near match for unknown words.
-
         """
         try:
             return cls.model_validate(values)
@@ -283,7 +282,6 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: the file cannot be read or is not TOML; names the file and the line.
-
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -301,7 +299,6 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
 
     Raises:
         ConfigError: an assignment has no `=`, or its name leads through a plain value.
-
     """
     changed: dict[str, Any] = json.loads(json.dumps(dict(values)))
     for assignment in assignments:

@@ -18,7 +18,6 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises:
         StorageError: the disk is full, read-only or not permitted; nothing is left behind.
-
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

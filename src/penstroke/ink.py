@@ -66,7 +66,6 @@ def read_glyph(picture: Picture, settings: InkSettings = DEFAULT_INK) -> Glyph:
 
     Raises:
         PictureError: it is no picture, or too large; a blank one is no error but a blank glyph.
-
     """
     return place(find_ink(read_grey(picture, settings), settings), settings)
 

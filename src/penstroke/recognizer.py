@@ -31,7 +31,6 @@ class Recognition:
         probabilities: by class; empty where there is no ink.
         seen: (28, 28) uint8, what the network read.
         status: `ok`, `unsure` or `empty`.
-
     """
 
     label: str | None
@@ -74,7 +73,6 @@ class Recognizer:
 
         Raises:
             ModelFileError: it is missing, damaged, not Penstroke's, or of a newer version.
-
         """
         path = Path(path)
         path = path / "model.onnx" if path.is_dir() else path

@@ -98,7 +98,6 @@ class Run:
 
         Raises:
             RunError: it is none, is damaged, or was written by a newer version.
-
         """
         try:
             values = read_toml(path / "run.toml")
@@ -176,7 +175,6 @@ class Run:
 
         Raises:
             CheckpointError: it is missing, cut short or changed.
-
         """
         path = self._checkpoint_path(epoch)
         try:
@@ -256,7 +254,6 @@ class Run:
 
         Raises:
             RunError: another process holds it.
-
         """
         import fcntl
 
@@ -271,8 +268,9 @@ class Run:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Delete the directory and all in it."""
-        shutil.rmtree(self.path)
+        """Delete the directory and all in it; not while another process trains it."""
+        with self.locked():
+            shutil.rmtree(self.path)
 
     def _write_history(self, history: Iterable[Metrics]) -> None:
         lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
@@ -299,7 +297,6 @@ def find_run(name: str | Path) -> Run:
 
     Raises:
         RunError: there is none, with a near match.
-
     """
     for path in (Path(name), runs_root() / name):
         if (path / "run.toml").exists():

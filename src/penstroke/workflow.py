@@ -24,7 +24,7 @@ from penstroke.models.trained import ensemble_weights
 from penstroke.recognizer import model_metadata
 from penstroke.runs import DataFacts, Run, RunRecord, now, record, run_name
 from penstroke.training import Epoch, apply, fit, resolve
-from penstroke.training.batches import total_epochs
+from penstroke.training.batches import settle
 from penstroke.training.device import allowed_cores
 
 _PACKAGES = ("penstroke", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime")
@@ -47,7 +47,7 @@ class Prepared:
     @property
     def total_epochs(self) -> int:
         """Epochs that the settings ask for with so much data."""
-        return total_epochs(self.run.record.config.train, len(self.data.train))
+        return settle(self.run.record.config.train, self.data).epochs
 
     def train(self) -> Generator[Epoch, None, None]:
         """Train, keeping every epoch on disk before it is passed on."""
@@ -69,9 +69,9 @@ def prepare(
 
     Raises:
         RunError: `name` is taken by a run of other settings.
-
     """
     data = load_dataset(config.data)
+    settle(config.train, data)  # refuses what cannot be trained, before anything is written
     path = runs_root() / (name or run_name(stem, config, data.fingerprint))
     if fresh and (path / "run.toml").exists():
         Run.open(path).remove()

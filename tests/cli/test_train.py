@@ -184,17 +184,18 @@ def test_data_too_small_says_what_is(penstroke: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--batch-size", "5000"), "train.batch_size: 5000 does not go with the 1293 pictures"),
+        (("--batch-size", "5000"), "train.batch_size: 5000 is more than the 1293 pictures"),
         (("--preset", "fasst"), 'did you mean "fast"'),
         (("baseline-cnn", "--preset", "fast"), "not both"),
         (("--set", "model.convolutions.0.kernel=40"), "no pixels are left"),
     ],
 )
 def test_settings_that_do_not_go_together(
-    penstroke: Cli, arguments: tuple[str, ...], said: str
+    penstroke: Cli, runs: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     done = penstroke("train", *arguments)
     assert (done.exit_code, said in done.err) == (2, True)
+    assert not runs.exists()
 
 
 def test_out_of_memory_offers_a_smaller_batch(tmp_path: Path) -> None:

@@ -77,8 +77,7 @@ def remove_command(
     if not yes:
         typer.confirm(f"remove {listed} ({size:.1f} MB)?", abort=True, err=True)
     for run in found:
-        with run.locked():
-            run.remove()
+        run.remove()
     if as_json:
         print_json({"removed": [str(run.path) for run in found]})
     else:

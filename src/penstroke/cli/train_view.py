@@ -95,12 +95,12 @@ def show_plan(config: RunConfig, as_json: bool) -> None:
     """Show layers, costs and settings of a run that is not trained."""
     from penstroke.datasets import load_dataset
     from penstroke.models import build_network, summarize
-    from penstroke.training.batches import total_epochs
+    from penstroke.training.batches import settle
 
     data = load_dataset(config.data)
     network = build_network(config.model, num_classes=len(data.classes), mean=0.0, std=1.0)
     summary = summarize(network)
-    epochs = total_epochs(config.train, len(data.train))
+    epochs = settle(config.train, data).epochs
     seen = len(data.train) * epochs
     if as_json:
         print_json({

@@ -46,7 +46,6 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
     Raises:
         ConfigError: no data set of that name, or fewer pictures than the split needs.
         DataError: its files are missing, damaged or changed; names the file.
-
     """
     if isinstance(config, str):
         config = DataConfig(dataset=config)

@@ -64,7 +64,6 @@ def manifest_of(name: str) -> Manifest:
 
     Raises:
         ConfigError: there is none, with a near match.
-
     """
     known = catalogue()
     if name not in known:

@@ -30,7 +30,6 @@ class Dataset:
         images: (N, 28, 28) uint8, upright, ink bright on dark.
         labels: (N,) int64, 0-based indices into `classes`.
         classes: the name of each class.
-
     """
 
     images: Images
@@ -101,7 +100,6 @@ class SealedTest:
 
         Raises:
             SealedTestError: called inside `sealed()`, by a search say.
-
         """
         if _sealed.get():
             raise SealedTestError(

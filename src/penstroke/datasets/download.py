@@ -29,7 +29,6 @@ def fetch(manifest: Manifest, root: Path, progress: Progress = lambda _: None) -
     Raises:
         DownloadError: no mirror delivered a file; says what each of them answered.
         StorageError: the folder cannot be written.
-
     """
     folder = root / manifest.name
     try:

@@ -37,7 +37,6 @@ def read_idx(path: Path, *, rank: int) -> npt.NDArray[np.uint8]:
 
     Raises:
         DataError: names the file and what is wrong with it.
-
     """
     try:
         return decode_idx(path.read_bytes(), rank=rank, name=str(path))
@@ -51,7 +50,6 @@ def decode_idx(content: bytes, *, rank: int, name: str) -> npt.NDArray[np.uint8]
     Raises:
         DataError: wrong magic, type or rank; dimensions that are not the bytes there; trailing
             bytes; a damaged gzip stream.
-
     """
     if not content.startswith(_GZIP_MAGIC):
         return _decode(io.BytesIO(content), len(content), rank, name)

@@ -42,7 +42,6 @@ def import_idx(
     Raises:
         ConfigError: the name is taken by the catalogue or is no plain word.
         DataError: files are missing, damaged, or do not fit together; nothing is written.
-
     """
     check_name(name)
     files, prefix = _find_files(source)

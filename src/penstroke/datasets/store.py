@@ -38,7 +38,6 @@ def save(folder: Path, name: str, train: Dataset, test: Dataset, title: str = ""
 
     Raises:
         StorageError: it cannot be written; nothing is left behind.
-
     """
     index = StoredIndex(
         format_version=FORMAT_VERSION, name=name, title=title, classes=train.classes,
@@ -66,7 +65,6 @@ def load(folder: Path) -> tuple[Dataset, Dataset]:
 
     Raises:
         DataError: it is not there, was written by a newer version, is damaged or was changed.
-
     """
     index = load_index(folder)
     splits = []

@@ -37,7 +37,6 @@ class Metrics:
         classes: each class.
         confusion: (K, K), rows what was shown, columns what was read.
         absent: classes without a picture, left out of both means.
-
     """
 
     images: int

@@ -26,7 +26,6 @@ class Predictions:
         labels: (N,) int64, what the pictures show.
         logits: (N, K) float32, what the network says.
         classes: the name of each class.
-
     """
 
     labels: Labels
@@ -75,7 +74,6 @@ class Predictions:
 
         Raises:
             RunError: it is missing or damaged.
-
         """
         try:
             stored = Checkpoint.from_bytes(path.read_bytes(), str(path))

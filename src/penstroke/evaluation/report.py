@@ -37,7 +37,6 @@ def write_report(
         pictures: of that split.
         samples: the training pictures.
         network: layers and costs.
-
     """
     shown = list(metrics)[-1]
     history = run.history()

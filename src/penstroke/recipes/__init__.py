@@ -55,7 +55,6 @@ def load_recipe(name: str, changes: Iterable[str] = (), architecture: str | None
 
     Raises:
         ConfigError: no such recipe (with a near match), or a bad value in it (with its field).
-
     """
     values = _read(name)
     if architecture is not None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from penstroke.config import TrainConfig
-from penstroke.datasets import Dataset
+from penstroke.datasets import Dataset, DataSplits
+from penstroke.errors import ConfigError
 
 
 class Batches:
@@ -51,10 +52,20 @@ def split_order(order: Tensor, batch_size: int) -> list[Tensor]:
     return batches
 
 
-def total_epochs(config: TrainConfig, images: int) -> int:
-    """Return how many epochs `config` asks for with `images` training pictures."""
-    enough = math.ceil(config.min_steps / steps_an_epoch(images, config.batch_size))
-    return max(config.epochs, enough)
+def settle(train: TrainConfig, data: DataSplits) -> TrainConfig:
+    """Return `train` with its epochs settled for so much data.
+
+    Raises:
+        ConfigError: the batch is larger than the data.
+    """
+    images = len(data.train)
+    if train.batch_size > images:
+        raise ConfigError(
+            f"train.batch_size: {train.batch_size} is more than the {images} pictures that "
+            f"{data.name} leaves to train on"
+        )
+    enough = math.ceil(train.min_steps / steps_an_epoch(images, train.batch_size))
+    return train.model_copy(update={"epochs": max(train.epochs, enough)})
 
 
 def steps_an_epoch(images: int, batch_size: int) -> int:

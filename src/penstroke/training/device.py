@@ -28,7 +28,6 @@ def resolve(config: RunConfig) -> Resolved:
 
     Raises:
         TrainingError: the device asked for is not there; says which are.
-
     """
     threads = config.train.threads or allowed_cores()
     torch.set_num_threads(threads)

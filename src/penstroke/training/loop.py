@@ -16,9 +16,9 @@ from torch import Tensor
 from penstroke.checkpoint import Checkpoint
 from penstroke.config import RunConfig, TrainConfig
 from penstroke.datasets import DataSplits
-from penstroke.errors import ConfigError, TrainingError
+from penstroke.errors import TrainingError
 from penstroke.models import build_network
-from penstroke.training.batches import Batches, steps_an_epoch, total_epochs
+from penstroke.training.batches import Batches, settle, steps_an_epoch
 from penstroke.training.device import apply, resolve
 from penstroke.training.learner import Learner
 from penstroke.training.schedule import learning_rate_at
@@ -45,10 +45,9 @@ def fit(config: RunConfig, data: DataSplits, state: Checkpoint | None = None) ->
 
     Raises:
         TrainingError: the loss is no longer finite (says at which step), or no such device.
-
     """
     config = apply(config, resolve(config))
-    train = _checked(config.train, data)
+    train = settle(config.train, data)
     learner, batches, validation = _prepare(config, train, data)
     best = Best()
     if state is not None:
@@ -90,16 +89,6 @@ class Best:
     def has_waited(self, patience: int | None, epoch: int) -> bool:
         """Return whether `patience` epochs have brought no better one."""
         return patience is not None and epoch - self.epoch >= patience
-
-
-def _checked(train: TrainConfig, data: DataSplits) -> TrainConfig:
-    """Return `train` with its epochs settled for so much data."""
-    if not 1 < train.batch_size <= len(data.train):
-        raise ConfigError(
-            f"train.batch_size: {train.batch_size} does not go with the {len(data.train)} pictures "
-            f"that {data.name} leaves to train on; it takes 2 to {len(data.train)}"
-        )
-    return train.model_copy(update={"epochs": total_epochs(train, len(data.train))})
 
 
 def _prepare(
