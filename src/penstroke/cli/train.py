@@ -148,8 +148,9 @@ def _average(members: list[dict[str, Any]], config: RunConfig, report: bool) -> 
 
 def _follow(prepared: Prepared, as_json: bool) -> None:
     total = prepared.total_epochs
+    marks_best = prepared.run.record.config.train.select != "last"
     with progress_bar() as bar:
         task = bar.add_task("training", total=total, completed=prepared.epochs_done)
         for epoch in prepared.train():
             bar.advance(task)
-            say(line(epoch.metrics, total), as_json=as_json)
+            say(line(epoch.metrics, total, marks_best), as_json=as_json)

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 _EXAMPLE = "examples/seven.png"  # there in a clone: the first command to try should work
 
 
-def line(metrics: dict[str, Any], total: int) -> str:
-    """Return one epoch as a line."""
+def line(metrics: dict[str, Any], total: int, marks_best: bool) -> str:
+    """Return one epoch as a line, with a star where it is the best so far."""
     words = [f"epoch {metrics['epoch']:>{len(str(total))}}/{total}"]
     for split in ("train", "val"):
         if f"{split}_loss" in metrics:
             loss, accuracy = metrics[f"{split}_loss"], metrics[f"{split}_accuracy"]
             words.append(f"{split} loss {loss:.4f} accuracy {percent(accuracy)}")
     words.append(f"{metrics['elapsed_seconds']:.1f} s")
-    return "  ".join(words) + (" *" if metrics["best_epoch"] == metrics["epoch"] else "")
+    is_best = metrics["best_epoch"] == metrics["epoch"]
+    return "  ".join(words) + (" *" if marks_best and is_best else "")
 
 
 def describe(prepared: Prepared) -> str:
