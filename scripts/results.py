@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from penstroke.machine import processor_name
 from penstroke.recipes import Recipe, load_recipe, shipped_recipes
-from penstroke.workflow import finish, prepare, processor_name
+from penstroke.workflow import finish, prepare
 
 PRESETS = {"fast": 10, "balanced": 5}
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"

@@ -15,8 +15,7 @@ import speed
 import waits
 from measure import ROOT, Figure, say, table
 
-from penstroke.training.device import allowed_cores
-from penstroke.workflow import package_versions, processor_name
+from penstroke.machine import allowed_cores, package_versions, processor_name
 
 PARTS = ("waits", "speed", "growth")
 PAGE = ROOT / "docs" / "benchmarks.md"

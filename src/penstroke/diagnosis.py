@@ -39,19 +39,22 @@ def diagnose() -> list[Check]:
 def _attempt(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name, is_fine=True, found=look())
+    except ModuleNotFoundError as error:
+        # No illness: recognising needs none of it.
+        absent = f'{error.name} is not installed; training needs pip install "penstroke[train]"'
+        return Check(name, is_fine=True, found=absent)
     except Exception as error:  # a doctor reports every illness, also those it does not know
         return Check(name, is_fine=False, found=f"{type(error).__name__}: {error}")
 
 
 def _machine() -> str:
-    from penstroke.training.device import allowed_cores
-    from penstroke.workflow import processor_name
+    from penstroke.machine import allowed_cores, processor_name
 
     return f"{processor_name()}, {allowed_cores()} cores"
 
 
 def _versions() -> str:
-    from penstroke.workflow import package_versions
+    from penstroke.machine import package_versions
 
     return ", ".join(f"{name} {version}" for name, version in package_versions().items())
 

@@ -7,8 +7,6 @@ import io
 import platform
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from penstroke import evaluation
@@ -18,6 +16,7 @@ from penstroke.datasets import DataSplits, load_dataset
 from penstroke.errors import RunError
 from penstroke.files import runs_root, sha256, write_atomically
 from penstroke.ink import DEFAULT_INK
+from penstroke.machine import allowed_cores, package_version, package_versions, processor_name
 from penstroke.models import load_network
 from penstroke.models.export import export_onnx
 from penstroke.models.trained import ensemble_weights
@@ -25,9 +24,6 @@ from penstroke.recognizer import model_metadata
 from penstroke.runs import DataFacts, Run, RunRecord, now, record, run_name
 from penstroke.training import Epoch, apply, fit, resolve
 from penstroke.training.batches import settle
-from penstroke.training.device import allowed_cores
-
-_PACKAGES = ("penstroke", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +140,7 @@ def export(run: Run) -> bytes:
         run=run.name,
         dataset=run.record.config.data.dataset,
         data_fingerprint=data.fingerprint,
-        penstroke_version=_version("penstroke"),
+        penstroke_version=package_version("penstroke"),
     )
     return export_onnx(load_network(run), metadata)
 
@@ -194,25 +190,3 @@ def _new_record(config: RunConfig, data: DataSplits) -> RunRecord:
             "system": f"{platform.system()} {platform.machine()}",
         },
     )
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that compute."""
-    return {"python": platform.python_version()} | {p: _version(p) for p in _PACKAGES}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
-
-
-def processor_name() -> str:
-    """Return the processor's name; the platform module knows it on few systems."""
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"

@@ -85,3 +85,15 @@ def test_a_fault_of_our_own_is_called_one(penstroke: Cli, monkeypatch: pytest.Mo
     assert done.exit_code == 1
     assert "ZeroDivisionError: oops" in done.err
     assert "--debug" in done.err
+
+
+def test_doctor_without_training_packages_is_not_ill(
+    penstroke: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for module in list(sys.modules):
+        if module.startswith(("penstroke.training", "penstroke.models")):
+            monkeypatch.delitem(sys.modules, module)
+    done = penstroke("doctor")
+    assert done.exit_code == 0
+    assert 'training needs pip install "penstroke[train]"' in done.out

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import functools
 import json
-import os
 import time
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from penstroke.config import IMAGE_SIZE, Resolved, RunConfig
 from penstroke.errors import StorageError, TrainingError
 from penstroke.files import cache_root, sha256, write_text_atomically
+from penstroke.machine import allowed_cores
 from penstroke.models import build_network
 from penstroke.training.step import make_optimizer, train_step
 
@@ -54,13 +54,6 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
             mallopt(parameter, 1 << 30)
-
-
-def allowed_cores() -> int:
-    """Return how many processor cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def available_devices() -> list[str]:
