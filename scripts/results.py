@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from penstroke.evaluation.spread import spread as spread_over_seeds
 from penstroke.machine import processor_name
 from penstroke.recipes import Recipe, load_recipe, shipped_recipes
 from penstroke.workflow import finish, prepare
@@ -127,8 +128,9 @@ def verdict(accuracies: list[float], goal: float) -> str:
 
 def spread(values: list[float], figure: str) -> str:
     _, scale, digits, unit = FIGURES[figure]
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{scale * statistics.mean(values):.{digits}f} ± {scale * deviation:.{digits}f}{unit}"
+    found = spread_over_seeds(values)
+    deviation = found.sd if found.count > 1 else 0.0
+    return f"{scale * found.mean:.{digits}f} ± {scale * deviation:.{digits}f}{unit}"
 
 
 def shown(value: float | None, figure: str) -> str:

@@ -157,11 +157,14 @@ def test_train_loss_is_a_mean_over_images(data: DataSplits) -> None:
     assert metrics["train_accuracy"] * 400 == pytest.approx(round(metrics["train_accuracy"] * 400))
 
 
-def test_fit_never_opens_the_test_split(data: DataSplits) -> None:
-    from penstroke.datasets import sealed
+def test_fit_never_opens_the_test_split(data: DataSplits, monkeypatch: pytest.MonkeyPatch) -> None:
+    from penstroke.datasets import SealedTest, sealed
 
+    opened: list[SealedTest] = []
+    monkeypatch.setattr(SealedTest, "unseal", lambda split: opened.append(split))
     with sealed():
         next(fit(small_config(), data))
+    assert opened == []
 
 
 def test_array_copies_are_contiguous(data: DataSplits) -> None:

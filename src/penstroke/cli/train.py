@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _PRESETS = ("fast", "balanced", "best")
+_DEFAULT = "balanced"
 
 
 def command(
@@ -102,7 +103,7 @@ def _train_several(
 
 def _source(recipe: str | None, preset: str | None) -> str:
     if preset is None:
-        return recipe or _PRESETS[1]
+        return recipe or _DEFAULT
     if recipe is not None:
         raise typer.BadParameter("give a recipe or a --preset, not both")
     if preset not in _PRESETS:
