@@ -7,7 +7,7 @@ from torch import nn
 
 from penstroke.config import Activation, AnyModelConfig, CNNConfig, Convolution, Dense, MLPConfig
 from penstroke.models import build_network, summarize
-from penstroke.models.blocks import ACTIVATIONS, convolution_block
+from penstroke.models.blocks import ACTIVATIONS, Dropout, Flatten, convolution_block
 from penstroke.recipes import load_recipe, shipped_recipes
 
 
@@ -96,3 +96,39 @@ def test_normalisation_travels_with_the_weights() -> None:
     state = network(MLPConfig()).state_dict()
     assert float(state["normalize.mean"]) == np.float32(0.1307)
     assert float(state["normalize.std"]) == np.float32(0.3081)
+
+
+@pytest.mark.parametrize("shape", [(500, 16, 7, 7), (500, 64)])
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.99])
+def test_dropout_drops_that_share_and_keeps_the_mean(
+    shape: tuple[int, ...], probability: float
+) -> None:
+    """Against the binomial's spread, and laid out as its input, so that nothing is copied."""
+    torch.manual_seed(0)
+    features = torch.ones(shape)
+    if len(shape) == 4:
+        features = features.contiguous(memory_format=torch.channels_last)
+    dropout = Dropout(probability)
+    dropped = dropout(features)
+    share = float((dropped == 0).double().mean())
+    spread = (probability * (1 - probability) / features.numel()) ** 0.5
+    assert abs(share - probability) < 4 * spread + 2**-16
+    assert dropped.stride() == features.stride()
+    kept = dropped[dropped != 0]
+    assert torch.all(kept == kept[0])
+    torch.testing.assert_close(dropout.eval()(features), features)
+
+
+def test_dropout_is_uneven_nowhere() -> None:
+    """Each of the four values of one draw, and each place, is dropped as often."""
+    torch.manual_seed(1)
+    dropout = Dropout(0.25)
+    rates = torch.stack([(dropout(torch.ones(64)) == 0).double() for _ in range(4000)]).mean(0)
+    assert float((rates - 0.25).abs().max()) < 5 * (0.25 * 0.75 / 4000) ** 0.5
+
+
+def test_flatten_copies_nothing_of_channels_last_features() -> None:
+    features = torch.rand(3, 5, 2, 4).contiguous(memory_format=torch.channels_last)
+    flat = Flatten()(features)
+    assert flat.data_ptr() == features.data_ptr()
+    assert flat[1, 3 * 5 + 2] == features[1, 2, 0, 3]

@@ -65,5 +65,5 @@ def test_scale_and_shear() -> None:
 @pytest.mark.parametrize("count", [1, 5])
 def test_shape(count: int) -> None:
     config = AugmentConfig(scale=0.5)
-    assert _draw_affine(count, config).shape == (count, 2, 3)
+    assert _draw_affine(count, config, torch.device("cpu")).shape == (count, 2, 3)
     assert warp(torch.rand(count, 1, 28, 28), config).shape == (count, 1, 28, 28)

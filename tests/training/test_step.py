@@ -12,7 +12,8 @@ from penstroke.datasets import Dataset
 from penstroke.errors import TrainingError
 from penstroke.training.batches import Batches
 from penstroke.training.device import available_devices, resolve
-from penstroke.training.step import make_optimizer, score, train_step
+from penstroke.training.optimizer import Optimizer
+from penstroke.training.step import score, train_step
 
 
 def linear(seed: int = 0) -> nn.Module:
@@ -31,13 +32,13 @@ def test_a_step_equals_torchs_plain_one(name: str) -> None:
     }
     config = TrainConfig.parse(settings | ({"momentum": 0.9} if name == "sgd" else {}))
     ours, textbook = linear(), linear()
-    optimizer = make_optimizer(ours, config)
+    optimizer = Optimizer(ours, config)
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
     extra = {"momentum": 0.9} if name == "sgd" else {}
     plain = kind(textbook.parameters(), lr=0.01, weight_decay=0.1, **extra)
     images, labels = torch.rand(8, 1, 28, 28), torch.arange(8) % 3
     for _ in range(3):
-        loss, right = train_step(ours, optimizer, images, labels, config)
+        loss, right = train_step(ours, optimizer, 0.01, images, labels, config)
         logits = textbook(images)
         expected = F.cross_entropy(logits, labels)
         assert right == (logits.argmax(1) == labels).sum()

@@ -35,6 +35,44 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
 
+class Flatten(nn.Module):
+    """Features (B, C, H, W) to (B, H·W·C): the order in which channels-last ones lie in memory.
+
+    So nothing is copied; and backward, no gradient comes back in another order than its features,
+    which costs every layer before a slow walk over both.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, H·W·C)."""
+        return features.permute(0, 2, 3, 1).flatten(1)
+
+
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) by 16 random bits a feature, four from each draw.
+
+    On a processor `nn.Dropout` draws one by one, and takes an eighth of a whole step (docs/lab.md).
+    The probability is rounded to 1/65536.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features to the same shape; what is kept is raised by 1 / (1 - probability)."""
+        if not self.training:
+            return features
+        words = torch.empty(-(-features.numel() // 4), dtype=torch.int64, device=features.device)
+        bits = words.random_(-(2**63), None).view(torch.int16)[: features.numel()]
+        kept = bits >= min(round(self.probability * 2**16), 2**16 - 1) - 2**15
+        mask = kept.as_strided(features.shape, features.stride()).to(features.dtype)
+        return features * mask.mul_(1 / (1 - self.probability))
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of it."""
+        return f"probability={self.probability}"
+
+
 def convolution_block(config: Convolution, channels: int, activation: Activation) -> nn.Sequential:
     """Return convolution → batch norm → activation → pooling → dropout.
 
@@ -55,7 +93,7 @@ def convolution_block(config: Convolution, channels: int, activation: Activation
         if module is not None:
             block.add_module(name, module)
     if config.dropout:
-        block.add_module("dropout", nn.Dropout(config.dropout))
+        block.add_module("dropout", Dropout(config.dropout))
     return block
 
 
@@ -67,7 +105,7 @@ def dense_block(config: Dense, features: int, activation: Activation) -> nn.Sequ
         block.add_module("batch_norm", nn.BatchNorm1d(config.units))
     block.add_module("activation", ACTIVATIONS[activation]())
     if config.dropout:
-        block.add_module("dropout", nn.Dropout(config.dropout))
+        block.add_module("dropout", Dropout(config.dropout))
     return block
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from penstroke.config import IMAGE_SIZE, CNNConfig
-from penstroke.models.blocks import Normalize, convolution_block, dense_block
+from penstroke.models.blocks import Flatten, Normalize, convolution_block, dense_block
 
 
 class CNN(nn.Module):
@@ -19,7 +19,7 @@ class CNN(nn.Module):
         for convolution in config.convolutions:
             self.convolutions.append(convolution_block(convolution, channels, config.activation))
             channels, size = convolution.filters, convolution.output_size(size)
-        self.dense = nn.Sequential(nn.Flatten())
+        self.dense = nn.Sequential(Flatten())
         features = channels * size * size
         for dense in config.dense:
             self.dense.append(dense_block(dense, features, config.activation))

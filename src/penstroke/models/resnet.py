@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from penstroke.config import Activation, Convolution, ResNetConfig, Stage
-from penstroke.models.blocks import ACTIVATIONS, Normalize, convolution_block
+from penstroke.models.blocks import ACTIVATIONS, Dropout, Flatten, Normalize, convolution_block
 
 
 class Residual(nn.Module):
@@ -46,9 +46,9 @@ class ResNet(nn.Module):
             pool = nn.AvgPool2d if config.head == "average" else nn.MaxPool2d
             self.head.append(pool(size))
             size = 1
-        self.head.append(nn.Flatten())
+        self.head.append(Flatten())
         if config.dropout:
-            self.head.append(nn.Dropout(config.dropout))
+            self.head.append(Dropout(config.dropout))
         self.output = nn.Linear(channels * size * size, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:

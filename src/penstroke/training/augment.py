@@ -18,43 +18,44 @@ _CONTROL_POINTS = 6
 def warp(images: Tensor, config: AugmentConfig) -> Tensor:
     """Return (B, 1, 28, 28) with each picture warped by a draw of its own, in one sampling.
 
-    Draws come from torch's global generator, which `fit` seeds anew for each epoch.
+    Draws come from the device's global generator, which `fit` seeds anew for each epoch.
     """
     if not config.is_active:
         return images
-    matrices = _draw_affine(len(images), config).to(images)
+    matrices = _draw_affine(len(images), config, images.device)
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
     if config.elastic_pixels:
-        grid = grid + _draw_elastic(len(images), config.elastic_pixels).to(images)
+        grid = grid + _draw_elastic(len(images), config.elastic_pixels, images.device)
     warped = F.grid_sample(images, grid, align_corners=False)
     return warped.contiguous(memory_format=torch.channels_last)
 
 
-def _draw_elastic(count: int, pixels: float) -> Tensor:
+def _draw_elastic(count: int, pixels: float, device: torch.device) -> Tensor:
     """Return displacements (count, 28, 28, 2), smooth over the picture (Simard et al. 2003).
 
     They are spread from a coarse field by one matrix product, where the paper blurs a fine one.
     """
-    coarse = torch.randn(count, 2, _CONTROL_POINTS**2) * (pixels / (IMAGE_SIZE / 2))
-    fine = coarse @ _spread()
+    coarse = torch.randn(count, 2, _CONTROL_POINTS**2, device=device) * (pixels / (IMAGE_SIZE / 2))
+    fine = coarse @ _spread(device)
     return fine.reshape(count, 2, IMAGE_SIZE, IMAGE_SIZE).permute(0, 2, 3, 1)
 
 
 @functools.cache
-def _spread() -> Tensor:
+def _spread(device: torch.device) -> Tensor:
     """Return the matrix (36, 784) that interpolates the coarse field bicubically."""
     units = torch.eye(_CONTROL_POINTS**2).reshape(-1, 1, _CONTROL_POINTS, _CONTROL_POINTS)
     fine = F.interpolate(units, (IMAGE_SIZE, IMAGE_SIZE), mode="bicubic", align_corners=True)
-    return fine.reshape(_CONTROL_POINTS**2, -1)
+    return fine.reshape(_CONTROL_POINTS**2, -1).to(device)
 
 
-def _draw_affine(count: int, config: AugmentConfig) -> Tensor:
+def _draw_affine(count: int, config: AugmentConfig, device: torch.device) -> Tensor:
     """Return (count, 2, 3) matrices from output to input, as `affine_grid` wants them."""
-    angle = _uniform(count, math.radians(config.rotation_degrees))
-    slant = torch.tan(_uniform(count, math.radians(config.shear_degrees)))
-    scale = 1 / (1 + _uniform(count, config.scale))
+    uniform = functools.partial(_uniform, count, device)
+    angle = uniform(math.radians(config.rotation_degrees))
+    slant = torch.tan(uniform(math.radians(config.shear_degrees)))
+    scale = 1 / (1 + uniform(config.scale))
     # affine_grid's picture runs from -1 to 1: half the side is one unit.
-    shift = torch.stack([_uniform(count, config.translate_pixels) for _ in range(2)], dim=1)
+    shift = torch.stack([uniform(config.translate_pixels) for _ in range(2)], dim=1)
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = [
         torch.stack([cosine, cosine * slant - sine], dim=1),
@@ -64,5 +65,5 @@ def _draw_affine(count: int, config: AugmentConfig) -> Tensor:
     return torch.cat([linear, shift.unsqueeze(2) / (IMAGE_SIZE / 2)], dim=2)
 
 
-def _uniform(count: int, limit: float) -> Tensor:
-    return (torch.rand(count) * 2 - 1) * limit
+def _uniform(count: int, device: torch.device, limit: float) -> Tensor:
+    return (torch.rand(count, device=device) * 2 - 1) * limit

@@ -16,7 +16,8 @@ from penstroke.errors import StorageError, TrainingError
 from penstroke.files import cache_root, sha256, write_text_atomically
 from penstroke.machine import allowed_cores
 from penstroke.models import build_network
-from penstroke.training.step import make_optimizer, train_step
+from penstroke.training.optimizer import Optimizer
+from penstroke.training.step import train_step
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _WORTHWHILE_RATIO = 1.1
@@ -118,12 +119,13 @@ def _time_precisions(config: RunConfig, rounds: int = 3, steps: int = 6) -> dict
         for precision in ("float32", "bfloat16"):
             network: Any = build_network(config.model, num_classes=10, mean=0.5, std=0.5)
             network = network.to(memory_format=torch.channels_last)
-            optimizer = make_optimizer(network, config.train)
+            optimizer = Optimizer(network, config.train)
             train = config.train.model_copy(update={"precision": precision})
-            train_step(network, optimizer, images, labels, train)
+            step = functools.partial(train_step, network, optimizer, 1e-3, images, labels, train)
+            step()
             start = time.perf_counter()
             for _ in range(steps):
-                train_step(network, optimizer, images, labels, train)
+                step()
             seconds = (time.perf_counter() - start) / steps
             least[precision] = min(seconds, least.get(precision, seconds))
     return least

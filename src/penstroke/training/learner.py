@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from penstroke.checkpoint import MODEL_PREFIX, Array, Checkpoint
 from penstroke.config import TrainConfig
-from penstroke.training.step import make_optimizer
+from penstroke.training.optimizer import Optimizer
 
 _OPTIMIZER_PREFIX = "optimizer."
 _TRAINED_PREFIX = "trained."
@@ -24,7 +24,7 @@ class Learner:
     """Network and optimiser; `average` is a second network, absent without `ema_decay`."""
 
     network: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     average: nn.Module | None
     ema_decay: float
 
@@ -32,7 +32,8 @@ class Learner:
     def of(cls, network: nn.Module, config: TrainConfig) -> Learner:
         """Return `network` ready to be trained as `config` says."""
         average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay else None
-        return cls(network, make_optimizer(network, config), average, config.ema_decay)
+        optimizer = Optimizer(network, config)
+        return cls(network, optimizer, average, config.ema_decay)
 
     @property
     def deployed(self) -> nn.Module:
@@ -50,21 +51,14 @@ class Learner:
         decay = min(self.ema_decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(_floats(self.average), _floats(self.network), 1 - decay)
 
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Set the rate of the next step."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-
     def capture(self, facts: dict[str, Any]) -> Checkpoint:
         """Return copies of all weights and of the optimiser's state, with `facts` beside them."""
         arrays = {MODEL_PREFIX + k: _array(t) for k, t in self.deployed.state_dict().items()}
         if self.average is not None:
             trained = self.network.state_dict().items()
             arrays |= {_TRAINED_PREFIX + name: _array(tensor) for name, tensor in trained}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            for key, tensor in values.items():
-                if tensor is not None:
-                    arrays[f"{_OPTIMIZER_PREFIX}{index}.{key}"] = _array(tensor)
+        for name, tensor in self.optimizer.named_state():
+            arrays[_OPTIMIZER_PREFIX + name] = _array(tensor)
         return Checkpoint(arrays, facts)
 
     def restore(self, state: Checkpoint) -> None:
@@ -72,13 +66,9 @@ class Learner:
         self.deployed.load_state_dict(_tensors(state, MODEL_PREFIX))
         if self.average is not None:
             self.network.load_state_dict(_tensors(state, _TRAINED_PREFIX))
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        values: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _tensors(state, _OPTIMIZER_PREFIX).items():
-            index, key = name.split(".", 1)
-            values.setdefault(int(index), {})[key] = _laid_out_like(parameters[int(index)], tensor)
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": values, "param_groups": groups})
+        kept = _tensors(state, _OPTIMIZER_PREFIX)
+        for name, tensor in self.optimizer.named_state():
+            tensor.copy_(kept[name])
 
 
 def _floats(network: nn.Module) -> list[Tensor]:
@@ -96,10 +86,3 @@ def _tensors(state: Checkpoint, prefix: str) -> dict[str, Tensor]:
         for name, array in state.arrays.items()
         if name.startswith(prefix)
     }
-
-
-def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """Return `tensor` laid out as its parameter: the fused optimiser walks both as one."""
-    if tensor.shape != parameter.shape:
-        return tensor
-    return torch.empty_like(parameter.detach(), dtype=tensor.dtype).copy_(tensor)

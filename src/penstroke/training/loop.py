@@ -119,9 +119,8 @@ def _train_epoch(
         for step, (images, labels) in enumerate(order):
             step_in_all = (epoch - 1) * steps + step
             learning_rate = learning_rate_at(step_in_all, steps, config)
-            learner.set_learning_rate(learning_rate)
             losses[step], correct = train_step(
-                learner.network, learner.optimizer, images, labels, config
+                learner.network, learner.optimizer, learning_rate, images, labels, config
             )
             learner.update_average(step_in_all)
             right += correct

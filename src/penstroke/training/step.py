@@ -9,28 +9,15 @@ from torch import Tensor, nn
 from penstroke.config import TrainConfig
 from penstroke.training.augment import warp
 from penstroke.training.batches import Batches
+from penstroke.training.optimizer import Optimizer
 
 _SCORING_BATCH = 250  # its activations stay in the cache: 3 times as fast as 1,000
 
 
-def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimiser, fused: one call over all parameters instead of several each."""
-    parameters = list(network.parameters())
-    rate, decay = config.learning_rate, config.weight_decay
-    match config.optimizer:
-        case "sgd":
-            return torch.optim.SGD(
-                parameters, rate, momentum=config.momentum, weight_decay=decay, fused=True
-            )
-        case "adam":
-            return torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
-        case "adamw":
-            return torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
-
-
 def train_step(
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
+    learning_rate: float,
     images: Tensor,
     labels: Tensor,
     config: TrainConfig,
@@ -40,9 +27,8 @@ def train_step(
         logits = network(warp(images, config.augment))
     logits = logits.float()
     loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
-    optimizer.zero_grad()
     torch.autograd.backward(loss)
-    optimizer.step()
+    optimizer.step(learning_rate)
     return loss.detach(), (logits.argmax(1) == labels).sum()
 
 
