@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-peers results clean
+.PHONY: help demo test lint format bench bench-peers results torture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and
 
 results: $(VENV)/.dev ## repeat the published set-ups; writes docs/results.md (needs MNIST)
 	@$(BIN)/python scripts/results.py
+
+torture: $(VENV)/.dev ## kill a search 200 times at random moments, and compare (an hour)
+	@$(BIN)/python scripts/torture.py --kills 200
 
 clean: ## remove the environment and all caches; runs are kept
 	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

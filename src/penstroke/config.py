@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -63,6 +63,25 @@ class DataConfig(Settings):
     train_limit: int | None = Field(
         None, ge=1, description="train on this many pictures only, drawn class by class"
     )
+    folds: int | None = Field(
+        None, ge=2, description="cut the training split into so many parts, class by class …"
+    )
+    fold: int | None = Field(
+        None, ge=0, description="… and validate on this one, instead of on validation_fraction"
+    )
+
+    @model_validator(mode="after")
+    def _name_a_fold(self) -> Self:
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError("folds: folds and fold belong together")
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold: there are {self.folds} folds, the first is 0")
+        return self
+
+    @property
+    def validates(self) -> bool:
+        """Whether any training pictures are held out."""
+        return self.validation_fraction > 0 or self.folds is not None
 
 
 class Convolution(Settings):
@@ -257,7 +276,7 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _have_what_selects(self) -> Self:
-        if self.data.validation_fraction == 0 and self.train.select != "last":
+        if not self.data.validates and self.train.select != "last":
             raise ValueError(
                 f"train.select: {self.train.select} needs validation pictures, but "
                 "data.validation_fraction is 0: raise it, or set train.select=last"
@@ -305,11 +324,12 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip():
             raise ConfigError(f"--set {assignment}: write it as NAME=VALUE, train.epochs=3 say")
-        _assign(changed, name.strip(), _value(text.strip()))
+        assign(changed, name.strip(), _value(text.strip()))
     return changed
 
 
-def _assign(values: dict[str, Any], name: str, value: Any) -> None:
+def assign(values: dict[str, Any], name: str, value: Any) -> None:
+    """Put `value` at the dotted `name` into `values`; tables on the way are made."""
     *path, last = name.split(".")
     place: Any = values
     for part in path:
@@ -324,9 +344,9 @@ def _assign(values: dict[str, Any], name: str, value: Any) -> None:
 
 def _item(place: Any, part: str, name: str) -> Any:
     if not isinstance(place, list):
-        raise ConfigError(f"--set {name}: there is nothing named {part!r} inside a plain value")
+        raise ConfigError(f"{name}: there is nothing named {part!r} inside a plain value")
     if not part.isdecimal() or int(part) >= len(place):
-        raise ConfigError(f"--set {name}: {part!r} is no index of a list of {len(place)}")
+        raise ConfigError(f"{name}: {part!r} is no index of a list of {len(place)}")
     return place[int(part)]
 
 
@@ -382,10 +402,15 @@ def _fields_at(settings: type[BaseModel], path: list[int | str]) -> list[str]:
     """Return the names of the fields of the settings that `path` leads to."""
     place: Any = settings
     for part in path:
-        if part in ARCHITECTURES:
-            place = ARCHITECTURES[str(part)]
-        elif isinstance(part, str):
-            place = place.model_fields[part].annotation
-        else:
-            place = place.__args__[0]
+        place = ARCHITECTURES.get(str(part)) or _inside(place, part)
     return list(place.model_fields) if hasattr(place, "model_fields") else []
+
+
+def _inside(place: Any, part: int | str) -> Any:
+    """Return the type of what stands at `part` in a value of the type `place`."""
+    if hasattr(place, "model_fields"):
+        found = place.model_fields[part].annotation
+    else:
+        found = get_args(place)[-1 if get_origin(place) is dict else 0]
+    kinds = [kind for kind in get_args(found) if kind is not type(None)]
+    return kinds[0] if type(None) in get_args(found) else found

@@ -42,6 +42,10 @@ class CheckpointError(RunError):
     """A checkpoint is missing, cut short or changed."""
 
 
+class StudyError(PenstrokeError):
+    """A study is missing, damaged, in use or of another search, or its storage cannot be used."""
+
+
 class ModelFileError(PenstrokeError):
     """A model file is not one that Penstroke wrote, or is damaged."""
 

@@ -38,3 +38,12 @@ def processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or "unknown"
+
+
+def machine_facts() -> dict[str, str | int]:
+    """Return what a record says of this machine."""
+    return {
+        "processor": processor_name(),
+        "cores": allowed_cores(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }

@@ -17,7 +17,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from pydantic import Field
 
 from penstroke.checkpoint import MODEL_PREFIX, Array, Checkpoint
 from penstroke.config import Resolved, RunConfig, Settings, read_toml
-from penstroke.errors import CheckpointError, ConfigError, RunError, near_match
+from penstroke.errors import CheckpointError, ConfigError, PenstrokeError, RunError, near_match
 from penstroke.files import reason, runs_root, sha256, write_atomically, write_text_atomically
 
 FORMAT_VERSION = 1
@@ -177,10 +177,33 @@ class Run:
             CheckpointError: it is missing, cut short or changed.
         """
         path = self._checkpoint_path(epoch)
+        return Checkpoint.from_bytes(self.state(epoch), str(path))
+
+    def state(self, epoch: int) -> bytes:
+        """Return the checkpoint of `epoch` as it lies on disk.
+
+        Raises:
+            CheckpointError: it is missing.
+        """
+        path = self._checkpoint_path(epoch)
         try:
-            return Checkpoint.from_bytes(path.read_bytes(), str(path))
+            return path.read_bytes()
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
+
+    def keep_state(self, epoch: int, state: bytes) -> None:
+        """Write the checkpoint of `epoch`."""
+        write_atomically(self._checkpoint_path(epoch), state)
+
+    def drop_states(self, keep: Collection[int] = ()) -> None:
+        """Delete the checkpoints of all epochs but those to `keep`."""
+        for path in (self.path / "checkpoints").glob("epoch-*.safetensors"):
+            if _epoch_of(path) not in keep:
+                path.unlink()
+
+    def extend_history(self, metrics: Iterable[Metrics]) -> None:
+        """Write further epochs behind those that are there."""
+        self._write_history([*self.history(), *metrics])
 
     def keep_epoch(self, metrics: Metrics, state: Checkpoint) -> None:
         """Write one epoch, so that a kill at any moment leaves a run to go on from.
@@ -188,12 +211,14 @@ class Run:
         The history goes first: a line without its checkpoint is dropped on resuming, while a
         checkpoint without its line would lose the figures.
         """
-        self._write_history([*self.history(), metrics])
-        write_atomically(self._checkpoint_path(metrics["epoch"]), state.to_bytes())
+        self.extend_history([metrics])
+        self.keep_state(metrics["epoch"], state.to_bytes())
         recent = range(metrics["epoch"] - _CHECKPOINTS_KEPT + 1, metrics["epoch"] + 1)
-        for path in (self.path / "checkpoints").glob("epoch-*.safetensors"):
-            if _epoch_of(path) not in {*recent, metrics["best_epoch"]}:
-                path.unlink()
+        self.drop_states(keep={*recent, metrics["best_epoch"]})
+
+    def forget_epochs(self) -> None:
+        """Empty the history, so that training begins again."""
+        self._write_history([])
 
     def resume(self) -> tuple[Checkpoint | None, list[str]]:
         """Return the latest state to go on from, and what was found damaged on the way to it.
@@ -255,17 +280,9 @@ class Run:
         Raises:
             RunError: another process holds it.
         """
-        import fcntl
-
-        descriptor = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunError(f"{self.path} is being trained by another process") from None
+        error = RunError(f"{self.path} is being trained by another process")
+        with locked_folder(self.path, error):
             yield
-        finally:
-            os.close(descriptor)
 
     def remove(self) -> None:
         """Delete the directory and all in it; not while another process trains it."""
@@ -278,6 +295,22 @@ class Run:
 
     def _checkpoint_path(self, epoch: int) -> Path:
         return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
+
+
+@contextlib.contextmanager
+def locked_folder(path: Path, error: PenstrokeError) -> Iterator[None]:
+    """Hold the folder at `path` for this process; raise `error` where another holds it."""
+    import fcntl
+
+    descriptor = os.open(path / ".lock", os.O_CREAT | os.O_RDWR)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise error from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def record(run: Run, epochs: Iterable[EpochT]) -> Iterator[EpochT]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import platform
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from penstroke.datasets import DataSplits, load_dataset
 from penstroke.errors import RunError
 from penstroke.files import runs_root, sha256, write_atomically
 from penstroke.ink import DEFAULT_INK
-from penstroke.machine import allowed_cores, package_version, package_versions, processor_name
+from penstroke.machine import machine_facts, package_version, package_versions
 from penstroke.models import load_network
 from penstroke.models.export import export_onnx
 from penstroke.models.trained import ensemble_weights
@@ -169,24 +168,21 @@ def _refuse_another(run: Run, config: RunConfig, data: DataSplits) -> None:
 
 
 def _new_record(config: RunConfig, data: DataSplits) -> RunRecord:
-    mean, std = data.train.mean_and_std
     return RunRecord(
-        created=now(),
-        config=config,
-        resolved=resolve(config),
-        data=DataFacts(
-            fingerprint=data.fingerprint,
-            classes=data.classes,
-            train_images=len(data.train),
-            validation_images=len(data.validation),
-            test_images=len(data.test),
-            mean=mean,
-            std=max(std, 1e-6),
-        ),
-        versions=package_versions(),
-        machine={
-            "processor": processor_name(),
-            "cores": allowed_cores(),
-            "system": f"{platform.system()} {platform.machine()}",
-        },
+        created=now(), config=config, resolved=resolve(config), data=data_facts(data),
+        versions=package_versions(), machine=machine_facts(),
+    )  # fmt: skip
+
+
+def data_facts(data: DataSplits) -> DataFacts:
+    """Return what a record says of the pictures."""
+    mean, std = data.train.mean_and_std
+    return DataFacts(
+        fingerprint=data.fingerprint,
+        classes=data.classes,
+        train_images=len(data.train),
+        validation_images=len(data.validation),
+        test_images=len(data.test),
+        mean=mean,
+        std=max(std, 1e-6),
     )

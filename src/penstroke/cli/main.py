@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from penstroke.cli import data, doctor, evaluate, export, predict, report, runs, train
+from penstroke.cli import data, doctor, evaluate, export, predict, report, runs, train, tune
 
 app = typer.Typer(
     name="penstroke",
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app)
 app.command("train")(train.command)
+app.command("tune")(tune.command)
 app.command("evaluate")(evaluate.command)
 app.command("report")(report.command)
 app.command("predict")(predict.command)

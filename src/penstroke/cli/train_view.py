@@ -87,9 +87,12 @@ def show_recipes(as_json: bool) -> None:
     if as_json:
         print_json({"recipes": {name: recipe.to_dict() for name, recipe in recipes.items()}})
         return
-    rows = [(name, r.data.dataset, r.title, r.reference) for name, r in recipes.items()]
-    print_table(("recipe", "data set", "what it is", "repeats"), rows)
-    say("\nnext: penstroke train NAME")
+    rows = [
+        (name, r.data.dataset, r.search.method if r.search else "", r.title, r.reference)
+        for name, r in recipes.items()
+    ]
+    print_table(("recipe", "data set", "search", "what it is", "repeats"), rows)
+    say("\nnext: penstroke train NAME, or penstroke tune NAME where a search is named")
 
 
 def show_plan(config: RunConfig, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from penstroke.config import DataConfig
 from penstroke.datasets import digits, store
@@ -18,6 +19,7 @@ from penstroke.datasets.dataset import (
     Labels,
     SealedTest,
     sealed,
+    stratified_folds,
     stratified_split,
 )
 from penstroke.datasets.idx import decode_idx
@@ -51,8 +53,7 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
         config = DataConfig(dataset=config)
     everything, test = _open(config.dataset)
     _refuse_small_classes(everything, config)
-    count = round(config.validation_fraction * len(everything))
-    train, validation = stratified_split(everything.labels, count, config.split_seed)
+    train, validation = _held_out(everything, config)
     if config.train_limit is not None:
         if config.train_limit > len(train):
             raise ConfigError(
@@ -70,12 +71,24 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
     )
 
 
+def _held_out(
+    everything: Dataset, config: DataConfig
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return indices of (training, validation)."""
+    if config.folds is not None:
+        folds = stratified_folds(everything.labels, config.folds, config.split_seed)
+        rest = [fold for index, fold in enumerate(folds) if index != config.fold]
+        return np.sort(np.concatenate(rest)), folds[config.fold or 0]
+    count = round(config.validation_fraction * len(everything))
+    return stratified_split(everything.labels, count, config.split_seed)
+
+
 def _refuse_small_classes(everything: Dataset, config: DataConfig) -> None:
     """Refuse data whose rarest class would leave nothing to validate on."""
     counts = everything.class_counts()
     present = np.flatnonzero(counts)
     rarest = int(present[counts[present].argmin()])
-    share = config.validation_fraction
+    share = 1 / config.folds if config.folds else config.validation_fraction
     if share and round(share * int(counts[rarest])) < 1:
         raise ConfigError(
             f"data.validation_fraction: {config.dataset} has {counts[rarest]} training pictures of "

@@ -155,3 +155,15 @@ def stratified_split(
     chosen = np.sort(np.concatenate(drawn))
     rest = np.setdiff1d(np.arange(len(labels)), chosen, assume_unique=True)
     return rest, chosen
+
+
+def stratified_folds(labels: Labels, folds: int, seed: int) -> list[npt.NDArray[np.int64]]:
+    """Return the indices of each fold, sorted; classes and sizes differ by at most one picture.
+
+    The pictures of each class are shuffled and dealt out one by one, on from where the class before
+    ended.
+    """
+    random = np.random.default_rng(seed)
+    by_class = [random.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)]
+    dealt = np.concatenate(by_class)
+    return [np.sort(dealt[fold::folds]) for fold in range(folds)]

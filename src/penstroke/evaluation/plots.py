@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK = "#010203"
+INK = "#010203"
 """Stands for the page's text colour while matplotlib draws; replaced by `currentColor` after."""
 _TRAINING, _VALIDATION = "#3b82c4", "#d97706"
 _MOST_NAMED_CELLS = 36
@@ -27,7 +27,7 @@ def learning_curves(history: Sequence[dict[str, Any]], best_epoch: int) -> str:
     """Return an SVG of loss and accuracy by epoch, with the kept epoch marked."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(8.0, 3.1, columns=2)
+    figure, axes = new_figure(8.0, 3.1, columns=2)
     epochs = [line["epoch"] for line in history]
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
         for split, label, colour in (
@@ -37,19 +37,19 @@ def learning_curves(history: Sequence[dict[str, Any]], best_epoch: int) -> str:
             values = [line.get(f"{split}_{name}", np.nan) for line in history]
             if not np.isnan(values).all():
                 axis.plot(epochs, values, ".-", color=colour, label=label, linewidth=1.6)
-        axis.axvline(best_epoch, color=_INK, linestyle=":", linewidth=1, label="kept epoch")
+        axis.axvline(best_epoch, color=INK, linestyle=":", linewidth=1, label="kept epoch")
         axis.set(xlabel="epoch", title=name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.2, color=_INK)
-        axis.legend(frameon=False, fontsize=9, labelcolor=_INK)
-    return _svg(figure)
+        axis.grid(alpha=0.2, color=INK)
+        axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return to_svg(figure)
 
 
 def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     """Return an SVG: rows what was shown, columns what was read, mistakes in another colour."""
     counts = np.asarray(confusion)
     side = min(3.0 + 0.36 * len(classes), 11.0)
-    figure, (axis,) = _figure(side, side)
+    figure, (axis,) = new_figure(side, side)
     axis.imshow(_confusion_colours(counts), interpolation="nearest")
     ticks = np.arange(len(classes))
     size = 9 if len(classes) <= _MOST_NAMED_CELLS else 6
@@ -60,9 +60,9 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
         for row, column in zip(*np.nonzero(counts), strict=True):
             axis.text(
                 column, row, str(counts[row, column]), ha="center", va="center",
-                fontsize=max(5, 10 - len(classes) // 6), color=_INK,
+                fontsize=max(5, 10 - len(classes) // 6), color=INK,
             )  # fmt: skip
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def png_uri(image: Images) -> str:
@@ -88,7 +88,7 @@ def _confusion_colours(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]
     return colours
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """Return a figure outside pyplot: nothing global, nothing to close."""
     from matplotlib.figure import Figure
 
@@ -97,16 +97,17 @@ def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list
     axes = list(figure.subplots(1, columns, squeeze=False)[0])
     for axis in axes:
         axis.patch.set_alpha(0)
-        axis.tick_params(colors=_INK, labelcolor=_INK)
+        axis.tick_params(colors=INK, labelcolor=INK)
         for part in (axis.xaxis.label, axis.yaxis.label, axis.title):
-            part.set_color(_INK)
+            part.set_color(INK)
         for spine in axis.spines.values():
-            spine.set_color(_INK)
+            spine.set_color(INK)
             spine.set_alpha(0.4)
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
+    """Return the figure as an <svg> element that takes on the colour of the page."""
     from matplotlib import rc_context
 
     stream = io.StringIO()
@@ -116,4 +117,4 @@ def _svg(figure: Figure) -> str:
     ):
         figure.savefig(stream, format="svg", metadata={"Date": None})
     svg = stream.getvalue()
-    return svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    return svg[svg.index("<svg") :].replace(INK, "currentColor")

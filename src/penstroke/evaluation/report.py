@@ -7,9 +7,9 @@ from typing import Any
 
 from penstroke.datasets import Dataset
 from penstroke.datasets.sheet import contact_sheet
-from penstroke.errors import MissingExtraError
 from penstroke.evaluation import plots
 from penstroke.evaluation.metrics import Metrics
+from penstroke.evaluation.page import render
 from penstroke.evaluation.predictions import Predictions
 from penstroke.files import write_text_atomically
 from penstroke.models import NetworkSummary
@@ -40,7 +40,9 @@ def write_report(
     """
     shown = list(metrics)[-1]
     history = run.history()
-    page = _template().render(
+    page = render(
+        "penstroke.evaluation",
+        "report.html.j2",
         name=run.name,
         created=run.record.created,
         architecture=run.record.config.model.architecture,
@@ -95,15 +97,3 @@ def _mistake(predictions: Predictions, pictures: Dataset, index: int) -> dict[st
         "read": names[answers[0]],
         "bars": [(names[k], float(probabilities[k]), k == truth) for k in answers],
     }
-
-
-def _template() -> Any:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtraError.for_extra("train", error.name) from None
-    loader = jinja2.PackageLoader("penstroke", "evaluation")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False
-    )
-    return environment.get_template("report.html.j2")

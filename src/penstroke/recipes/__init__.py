@@ -14,6 +14,7 @@ from pydantic import Field
 
 from penstroke.config import ARCHITECTURES, RunConfig, Settings, override, read_toml
 from penstroke.errors import ConfigError, near_match
+from penstroke.space import SearchConfig
 
 
 class Published(Settings):
@@ -32,6 +33,7 @@ class Recipe(RunConfig):
     title: str = Field("", description="one line: what it trains")
     reference: str = Field("", description="the published set-up it repeats")
     chosen: str = Field("", description="what the publication left open, and the choice made here")
+    search: SearchConfig | None = Field(None, description="how to look for better settings")
     published: Published = Field(Published(), description="the publication's own figures")
 
     def run_config(self) -> RunConfig:

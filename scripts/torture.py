@@ -1,0 +1,151 @@
+"""Kill a search at random moments, go on, and compare: `make torture`.
+
+A search of about 40 trials is run once undisturbed. Then again, and its driver, or one of its
+workers, is ended with SIGKILL at a random moment; the same command goes on, until all kills
+are dealt out. Each time a search comes to its end, what it found is compared with the undisturbed
+one: the same trials, states, scores and learning curves, none lost, none twice, none left running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+RECIPE = """
+[data]
+dataset = "digits"
+train_limit = 400
+[model]
+architecture = "cnn"
+dense = []
+[[model.convolutions]]
+filters = 8
+padding = 1
+pool = 2
+[train]
+precision = "float32"
+[search]
+method = "hyperband"
+eta = 2
+max_epochs = 8
+rounds = 2
+[search.space]
+"train.learning_rate" = { low = 1e-4, high = 3e-2, log = true }
+"train.batch_size" = { choices = [16, 32, 64] }
+"model.convolutions.0.filters" = { low = 4, high = 12, step = 4 }
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--storage", default="", help="Optuna storage URL instead of SQLite")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = torture(Path(folder), asked.kills, asked.seed, asked.storage)
+    print(json.dumps(found))
+    return 0 if found["different"] == 0 else 1
+
+
+def torture(folder: Path, kills: int, seed: int, storage: str = "") -> dict[str, Any]:
+    """Return how many kills there were, of whom, and how many searches came out different."""
+    recipe = folder / "torture.toml"
+    recipe.write_text(RECIPE)
+    os.environ["PENSTROKE_RUNS"] = str(folder / "runs")
+    draw = random.Random(seed)
+    start = time.monotonic()
+    _search(recipe, "undisturbed", storage).wait()
+    usual_seconds = time.monotonic() - start
+    expected = remains("undisturbed")
+    found: dict[str, Any] = {"trials": len(expected), "driver": 0, "worker": 0, "searches": 0,
+                             "different": 0}  # fmt: skip
+    while found["driver"] + found["worker"] < kills:
+        name = f"tortured-{found['searches']}"
+        while _killed(recipe, name, storage, draw, usual_seconds, found, kills):
+            print(json.dumps(found), file=sys.stderr, flush=True)
+        found["searches"] += 1
+        if remains(name) != expected:
+            found["different"] += 1
+            shutil.copytree(folder / "runs" / name, Path(tempfile.gettempdir()) / name)
+    return found
+
+
+def _killed(
+    recipe: Path, name: str, storage: str, draw: random.Random, usual_seconds: float,
+    found: dict[str, Any], kills: int,
+) -> bool:  # fmt: skip
+    """Run the search; return whether its driver was killed before the end."""
+    driver = _search(recipe, name, storage)
+    moment = time.monotonic() + draw.uniform(0.2, 0.8 * usual_seconds)
+    is_enough = found["driver"] + found["worker"] >= kills
+    victim = draw.choice(["driver", "driver", "worker"])
+    while driver.poll() is None:
+        if not is_enough and time.monotonic() > moment:
+            if victim == "driver":
+                driver.kill()
+                driver.wait()
+                found["driver"] += 1
+                return True
+            found["worker"] += _kill_a_worker(driver.pid, draw)
+            moment += draw.uniform(0.2, 0.8 * usual_seconds)
+        time.sleep(0.01)
+    if driver.returncode != 0:
+        raise SystemExit(f"{name} ended with exit code {driver.returncode}")
+    return False
+
+
+def _kill_a_worker(driver: int, draw: random.Random) -> int:
+    try:
+        draw.choice(psutil.Process(driver).children()).kill()
+    except (psutil.NoSuchProcess, IndexError):
+        return 0
+    return 1
+
+
+def _search(recipe: Path, name: str, storage: str) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-m",
+        "penstroke",
+        "tune",
+        str(recipe),
+        "--name",
+        name,
+        "--no-report",
+    ]
+    command += ["--confirm", "0", "--json", *(["--storage", storage] if storage else [])]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def remains(name: str) -> dict[int, Any]:
+    """Return all that a study found, without times."""
+    from penstroke.search import find_study
+
+    study = find_study(name)
+    assert study is not None
+    trials = study.trials()
+    numbers = [t.user_attrs["trial"] for t in study.ledger.study.get_trials(deepcopy=False)]
+    assert len(numbers) == len(set(numbers)), "a trial is there twice"
+    assert all(trial.state.is_finished() for trial in trials.values()), "a trial is not finished"
+    found = {}
+    for number, trial in sorted(trials.items()):
+        history = (study.path / "trials" / f"{number:04d}" / "history.jsonl").read_text()
+        losses = [json.loads(line)["val_loss"] for line in history.splitlines()]
+        found[number] = (trial.user_attrs["settings"], trial.state.name, trial.value, losses)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

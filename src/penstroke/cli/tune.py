@@ -1,0 +1,241 @@
+"""`penstroke tune`: from a recipe to its best settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from penstroke.cli.console import Json, say
+from penstroke.cli.tune_view import (
+    describe,
+    live_table,
+    show_each,
+    show_figures,
+    show_interrupted,
+    show_plan,
+)
+
+if TYPE_CHECKING:
+    from penstroke.recipes import Recipe
+    from penstroke.search import Asked, Study
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def command(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe with a [search] table, or a study to go on with.")
+    ],
+    dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="sweep, grid, random, tpe, hyperband or asha.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Settings tried: random, tpe, asha.")] = None,
+    max_epochs: Annotated[int | None, typer.Option(help="Most epochs of a trial.")] = None,
+    eta: Annotated[int | None, typer.Option(help="One in so many is promoted.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Score by the mean of so many seeds.")] = None,
+    folds: Annotated[int | None, typer.Option(help="… or by cross-validation.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the settings drawn.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Fit the plan to it: 90s, 20m, 2h.")
+    ] = None,
+    each: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A study for each value of a parameter.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core.")] = None,
+    storage: Annotated[
+        str, typer.Option(metavar="URL", help="Optuna storage instead of study.db.")
+    ] = "",
+    confirm: Annotated[int, typer.Option(min=0, help="Train the best with new seeds.")] = 3,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Train the last one on validation pictures too.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again if it is there.")] = False,
+    report: Annotated[bool, typer.Option(help="Write the report.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan, and its cost.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Search the settings of a recipe; then train, confirm and judge the best.
+
+    Settings are chosen on validation pictures; the test split is opened once, at the end. The same
+    command goes on where it was stopped.
+    """
+    job = _Job(workers or _cores(), confirm, everything, fresh, report, as_json)
+    if (study := _existing(recipe)) is not None:
+        _finish(study, job)
+        return
+    loaded = _load(recipe, changes or [], {
+        "data.dataset": dataset, "search.method": method, "search.trials": trials,
+        "search.max_epochs": max_epochs, "search.eta": eta, "search.repeats": repeats,
+        "search.folds": folds, "search.seed": seed,
+    })  # fmt: skip
+    asked = _asked(loaded, recipe, _seconds(time_budget), storage, job)
+    stem = recipe.rstrip("/").rpartition("/")[2].removesuffix(".toml")
+    if dry_run:
+        show_plan(asked, job.workers, as_json)
+    elif each is not None:
+        _search_each(asked, each, stem, job)
+    else:
+        _finish(_open(asked, stem, job, name), job)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be done with every study of this command."""
+
+    workers: int
+    confirm: int
+    everything: bool
+    fresh: bool
+    report: bool
+    as_json: bool
+
+
+def _load(name: str, changes: list[str], options: dict[str, Any]) -> Recipe:
+    from penstroke.recipes import load_recipe
+
+    given = [f"{field}={value}" for field, value in options.items() if value is not None]
+    return load_recipe(name, [*given, *changes])
+
+
+def _open(asked: Asked, stem: str, job: _Job, name: str | None = None) -> Study:
+    from penstroke.search import open_study
+
+    return open_study(asked, stem=stem, name=name, workers=job.workers, fresh=job.fresh)
+
+
+def _asked(
+    recipe: Recipe, source: str, time_budget: float | None, storage: str, job: _Job
+) -> Asked:
+    from penstroke.errors import ConfigError
+    from penstroke.search import Asked
+    from penstroke.space import Space
+
+    if recipe.search is None:
+        raise ConfigError(
+            f"{source} has no [search] table, which says what to search: see the recipes marked "
+            "in `penstroke train --list`, tuned for one"
+        )
+    config, search = recipe.run_config(), recipe.search
+    if search.after is not None:
+        best = _best_of(search.after, recipe, job)
+        config = Space(config, {}).config(best)
+        search = search.model_copy(update={"after": None})
+    return Asked(config, search, recipe.title, time_budget, storage)
+
+
+def _best_of(source: str, then: Recipe, job: _Job) -> dict[str, Any]:
+    """Search the recipe that comes before, on the same data; return its best settings."""
+    before = _load(source, [], {"data.dataset": then.data.dataset})
+    asked = _asked(before, source, None, "", job)
+    study = _open(asked, source.rpartition("/")[2].removesuffix(".toml"), job)
+    with study.locked():
+        _search(study, replace(job, confirm=0))
+    best = study.best()
+    if best is None:
+        from penstroke.errors import StudyError
+
+        raise StudyError(f"{study.path}: no trial has a score, so {then.title!r} cannot begin")
+    study.write_best(study.space.config(best[1]), f"The best of {study.name}")
+    say(f"{study.path}: best {best[1]}, {best[2]:.4f}", as_json=job.as_json)
+    return best[1]
+
+
+def _search_each(asked: Asked, name: str, stem: str, job: _Job) -> None:
+    """Search once for each value of one parameter, that value fixed."""
+    from penstroke.errors import ConfigError, near_match
+    from penstroke.space import Space
+
+    space = Space(asked.config, asked.search.space)
+    if name not in space.parameters:
+        raise ConfigError(
+            f"--each {name}: not in the search space{near_match(name, space.parameters)}"
+        )
+    values = space.parameters[name].listed()
+    if values is None:
+        raise ConfigError(f"--each {name}: give it choices, or a range with step")
+    rest = {key: p for key, p in asked.search.space.items() if key != name}
+    search = asked.search.model_copy(update={"space": rest})
+    found = []
+    for value in values:
+        one = replace(asked, config=space.config({name: value}), search=search)
+        study = _open(one, stem, job)
+        say(f"{name} = {value}", as_json=job.as_json)
+        found.append({name: value, **_run(study, job)})
+    show_each(name, found, job.as_json)
+
+
+def _finish(study: Study, job: _Job) -> None:
+    show_figures(_run(study, job), job.as_json)
+
+
+def _run(study: Study, job: _Job) -> dict[str, Any]:
+    """Search, confirm, train and judge the best; what is done already is not done again."""
+    if study.summary():
+        say(f"{study.path} is finished already; --fresh begins again", as_json=True)
+        return study.summary()
+    with study.locked():
+        confirmed = _search(study, job)
+        from penstroke.search import conclude
+
+        figures = conclude(study, confirmed, everything=job.everything, report=job.report)
+        if job.report:
+            from penstroke.search.report import write_report
+
+            figures["report"] = str(write_report(study, figures))
+            study.write_summary(figures)
+    return figures
+
+
+def _search(study: Study, job: _Job) -> list[float]:
+    from penstroke.search import confirm, search
+    from penstroke.search.local import LocalEngine
+
+    say(describe(study, job.workers), as_json=job.as_json)
+    # Workers are forked before the table is drawn, while this process is still one thread.
+    engine = LocalEngine(job.workers, [study.record.config.data])
+    try:
+        with live_table(study, job.workers) as watch:
+            is_through = search(study, engine, watch)
+            if not is_through:
+                say("the time is up: going on with the best so far", as_json=True)
+        return confirm(study, engine, job.confirm)
+    except KeyboardInterrupt:
+        show_interrupted(study)
+        raise typer.Exit(130) from None
+    finally:
+        engine.close()
+
+
+def _existing(name: str) -> Study | None:
+    from penstroke.search import find_study
+
+    return find_study(name)
+
+
+def _cores() -> int:
+    from penstroke.machine import allowed_cores
+
+    return allowed_cores()
+
+
+def _seconds(text: str | None) -> float | None:
+    """Read 90s, 20m or 2h."""
+    if text is None:
+        return None
+    number, unit = text[:-1], text[-1:]
+    try:
+        seconds = float(number) * _SECONDS[unit]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if seconds <= 0:
+        raise typer.BadParameter(f"{text!r}: write it as 90s, 20m or 2h")
+    return seconds

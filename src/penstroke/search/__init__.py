@@ -1,0 +1,30 @@
+"""Search: many runs of training, nothing else; what is trained next, by whom, and what it gave."""
+
+from __future__ import annotations
+
+from penstroke.search.conduct import Standing
+from penstroke.search.study import Study, find_study
+from penstroke.search.workflow import (
+    Asked,
+    Estimate,
+    conclude,
+    confirm,
+    open_study,
+    plan_asked,
+    planned_epochs,
+    search,
+)
+
+__all__ = [
+    "Asked",
+    "Estimate",
+    "Standing",
+    "Study",
+    "conclude",
+    "confirm",
+    "find_study",
+    "open_study",
+    "plan_asked",
+    "planned_epochs",
+    "search",
+]

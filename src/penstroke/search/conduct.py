@@ -1,0 +1,231 @@
+"""The search as it happens: work from the plan to the workers, what comes back to the study.
+
+This process alone decides and writes. Whatever is in the study already is told to the plan instead
+of being trained again, so that going on after a kill is nothing but beginning.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from penstroke.config import RunConfig
+from penstroke.errors import CheckpointError
+from penstroke.runs import Run
+from penstroke.search.engine import Engine
+from penstroke.search.plan import Plan, Work
+from penstroke.search.study import Study, keep_progress, last_state
+from penstroke.search.task import Event, Failed, Job, Progress
+from penstroke.space import Values
+
+_ATTEMPTS = 3
+"""So often may the worker of one job die before the trial is taken to be the cause."""
+_TICK_SECONDS = 0.5
+
+
+@dataclass(eq=False)
+class _Open:
+    """Work that has been handed out, and the runs it waits for."""
+
+    work: Work
+    runs: list[Run]
+    missing: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a search has come: what a person wants to see while it runs."""
+
+    running: tuple[Work, ...]
+    trials_begun: int
+    epochs_trained: int
+    best: tuple[int, Values, float] | None
+    failed: int
+
+
+class Conductor:
+    """One search under way.
+
+    Args:
+        study: where all of it is kept.
+        plan: what to train next.
+        engine: who trains.
+        values_of: the settings of a trial by its number; None where there are no more.
+        watch: called with the standing whenever it changes.
+        deadline: a `time.monotonic()` after which nothing more is begun or waited for.
+    """
+
+    def __init__(
+        self, study: Study, plan: Plan, engine: Engine, *,
+        values_of: Callable[[int], Values | None],
+        watch: Callable[[Standing], None] = lambda _: None,
+        deadline: float | None = None,
+    ) -> None:  # fmt: skip
+        self._study, self._plan, self._engine = study, plan, engine
+        self._values_of, self._watch, self._deadline = values_of, watch, deadline
+        self._queue: deque[str] = deque()
+        self._open: dict[int, _Open] = {}
+        self._runs: dict[str, tuple[Run, RunConfig]] = {}
+        self._attempts: dict[str, int] = {}
+        self._best: tuple[int, Values, float] | None = study.best()
+        self._failed = 0
+        self._epochs_trained = 0
+        self._begun = 0
+        self._ended = {n for n, t in study.trials().items() if t.state.is_finished()}
+        self._has_failed = {n for n, t in study.trials().items() if t.state.name == "FAIL"}
+
+    def run(self) -> bool:
+        """Go through the plan; return whether it came to its end before the deadline."""
+        while not self._plan.is_done:
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                return False
+            self._hand_out()
+            self._watch(self._standing())
+            if self._open:
+                for event in self._engine.wait(_TICK_SECONDS):
+                    self._take(event)
+        self._end_stopped()
+        self._watch(self._standing())
+        return True
+
+    def _hand_out(self) -> None:
+        """Give every free worker something, where there is something."""
+        while self._engine.free:
+            if self._queue:
+                self._submit(self._queue.popleft())
+            elif (work := self._plan.next()) is None:
+                return
+            else:
+                self._begin(work)
+
+    def _begin(self, work: Work) -> None:
+        """Queue what is missing of `work`; where nothing is, tell the plan at once."""
+        values = None if work.trial in self._has_failed else self._values_of(work.trial)
+        if values is None:
+            self._tell(work, None)
+            return
+        if work.trial not in self._study.ledger:
+            self._study.ledger.begin(work.trial, values)
+        configs = self._study.members(values)
+        runs = [self._study.run(work.trial, k, config) for k, config in enumerate(configs)]
+        self._begun += 1
+        score = self._study.score(runs, work.epochs)
+        if score is not None:
+            self._tell(work, score)
+            return
+        self._study.ledger.go_on(work.trial)
+        keys = [f"{work.trial}/{member}" for member in range(len(runs))]
+        self._runs |= dict(zip(keys, zip(runs, configs, strict=True), strict=True))
+        unfinished = [k for k, run in zip(keys, runs, strict=True)
+                      if len(run.history()) < work.epochs]  # fmt: skip
+        opened = self._open[work.trial] = _Open(work, runs, set(unfinished))
+        self._queue.extend(unfinished)
+        if not unfinished:
+            self._close(opened)
+
+    def _submit(self, key: str) -> None:
+        run, config = self._runs[key]
+        opened = self._open.get(_trial_of(key))
+        if opened is None:  # its trial has failed meanwhile
+            return
+        try:
+            state = last_state(run)
+        except CheckpointError:
+            run.forget_epochs()
+            state = None
+        self._engine.submit(
+            Job(key, config, self._study.record.resolved, opened.work.epochs, state)
+        )
+
+    def _take(self, event: Event) -> None:
+        """Take what a worker tells; late words about a failed trial are passed over."""
+        opened = self._open.get(_trial_of(event.key))
+        if opened is None:
+            return
+        if isinstance(event, Progress):
+            keep_progress(self._runs[event.key][0], event.metrics, event.state)
+            self._epochs_trained += len(event.metrics)
+        elif isinstance(event, Failed):
+            self._mend(opened, event)
+        else:
+            opened.missing.discard(event.key)
+            if not opened.missing:
+                self._close(opened)
+
+    def _mend(self, opened: _Open, event: Failed) -> None:
+        """Try again where only the worker failed; else the trial has."""
+        attempts = self._attempts[event.key] = self._attempts.get(event.key, 0) + 1
+        if event.can_retry and attempts < _ATTEMPTS:
+            self._queue.appendleft(event.key)
+            return
+        often = f" ({attempts} times)" if attempts > 1 else ""
+        self._fail(opened, event.reason + often)
+
+    def _close(self, opened: _Open) -> None:
+        """Enter the scores of finished work, and tell the plan."""
+        work = opened.work
+        histories = [run.history()[: work.epochs] for run in opened.runs]
+        score = self._study.score_of(histories)
+        if score is None:
+            self._fail(opened, "its score is not a finite number")
+            return
+        del self._open[work.trial]
+        ledger = self._study.ledger
+        ledger.report(work.trial, self._study.metrics_by_epoch(opened.runs, work.epochs))
+        ledger.pause(work.trial)
+        self._tell(work, score)
+
+    def _fail(self, opened: _Open, reason: str) -> None:
+        self._study.ledger.fail(opened.work.trial, reason)
+        self._ended.add(opened.work.trial)
+        self._failed += 1
+        del self._open[opened.work.trial]
+        self._tell(opened.work, None)
+
+    def _tell(self, work: Work, score: float | None) -> None:
+        self._plan.told(work, score)
+        self._end_stopped()
+
+    def _end_stopped(self) -> None:
+        """Enter who will not be trained on; only who went the whole way keeps a checkpoint."""
+        for trial in self._plan.stopped():
+            if trial in self._ended or trial not in self._study.ledger:
+                continue
+            self._ended.add(trial)
+            self._end(trial)
+
+    def _end(self, trial: int) -> None:
+        values = self._values_of(trial)
+        assert values is not None, "a trial in the ledger has settings"
+        runs = [self._study.run(trial, k, c) for k, c in enumerate(self._study.members(values))]
+        score = self._study.score_of([run.history() for run in runs])
+        assert score is not None, "a trial without a score fails"
+        metric = self._study.sign * score
+        is_complete = self._went_the_whole_way(runs)
+        self._study.ledger.end(trial, metric, is_complete=is_complete)
+        if not is_complete:
+            for run in runs:
+                run.drop_states()
+        best = self._best
+        if is_complete and (best is None or score > self._study.sign * best[2]):
+            self._best = (trial, values, metric)
+
+    def _went_the_whole_way(self, runs: Sequence[Run]) -> bool:
+        """Whether every run had all its epochs, or ended by its own patience."""
+        train = self._study.record.config.train
+        return all(
+            len(history := run.history()) >= run.record.config.train.epochs
+            or (train.patience is not None
+                and len(history) - history[-1]["best_epoch"] >= train.patience)
+            for run in runs
+        )  # fmt: skip
+
+    def _standing(self) -> Standing:
+        running = tuple(opened.work for opened in self._open.values())
+        return Standing(running, self._begun, self._epochs_trained, self._best, self._failed)
+
+
+def _trial_of(key: str) -> int:
+    return int(key.partition("/")[0])

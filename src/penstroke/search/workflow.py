@@ -1,0 +1,353 @@
+"""The way of one search: plan, trials, the best again with new seeds, one opening of the test."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from penstroke.config import RunConfig
+from penstroke.datasets import DataSplits
+from penstroke.errors import ConfigError, StudyError
+from penstroke.files import runs_root, sha256
+from penstroke.machine import machine_facts, package_versions
+from penstroke.runs import Run, now
+from penstroke.search.conduct import Conductor, Standing
+from penstroke.search.engine import Engine
+from penstroke.search.estimate import Cost, measure, multiply_adds_of
+from penstroke.search.plan import Bracket
+from penstroke.search.settings import (
+    Listed,
+    Suggested,
+    brackets_of,
+    listed_settings,
+    plan_of,
+)
+from penstroke.search.study import Study, StudyRecord, keep_progress, last_state
+from penstroke.search.task import Failed, Job, Progress, shared_data
+from penstroke.space import SearchConfig, Space, Values
+from penstroke.training import resolve
+from penstroke.training.batches import settle
+from penstroke.workflow import data_facts, finish, prepare, seeds_of
+
+_USABLE_SHARE = 0.9
+"""Of a time budget: the rest is for workers that wait for the last of a rung."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody wants searched."""
+
+    config: RunConfig
+    search: SearchConfig
+    title: str = ""
+    time_budget_seconds: float | None = None
+    storage: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides the trials."""
+        facts = [self.config.to_dict(), self.search.to_dict(), self.time_budget_seconds]
+        return sha256(json.dumps(facts, sort_keys=True).encode())
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan comes to."""
+
+    brackets: tuple[Bracket, ...]
+    trials: int
+    epochs: int
+    multiply_adds: int
+    seconds: float
+
+
+def plan_asked(asked: Asked, workers: int) -> tuple[RunConfig, SearchConfig, Estimate]:
+    """Return the settings a study of `asked` would have, and what its plan comes to."""
+    config = _whole_epochs(asked)
+    search = asked.search
+    data = shared_data(config.data)
+    if asked.time_budget_seconds is not None:
+        seconds = asked.time_budget_seconds * workers * _USABLE_SHARE
+        config, search = fit_to_time(config, search, data, seconds)
+    return config, search, _estimator(config, search, data)(config.train.epochs, search)
+
+
+def open_study(
+    asked: Asked, *, stem: str, name: str | None = None, workers: int = 1, fresh: bool = False
+) -> Study:
+    """Return the study of `asked`: the same search of the same data is the same study.
+
+    Raises:
+        ConfigError: the space does not fit the settings, or nothing is held out to choose by.
+        StudyError: `name` is taken by another search; says what differs.
+    """
+    config = _whole_epochs(asked)
+    data = shared_data(config.data)
+    Space(config, asked.search.space)
+    path = runs_root() / (name or f"{stem}-{_short(asked, data)}")
+    if fresh and (path / "study.toml").exists():
+        with Study.open(path).locked():
+            shutil.rmtree(path)
+    if (path / "study.toml").exists():
+        study = Study.open(path)
+        _refuse_another(study, asked, config, data)
+        return study
+    resolved = resolve(_one_thread(config))
+    search = asked.search
+    if asked.time_budget_seconds is not None:
+        config, search, _ = plan_asked(asked, workers)
+    return Study.create(path, StudyRecord(
+        created=now(), title=asked.title, config=config, search=search, resolved=resolved,
+        data=data_facts(data), asked=asked.fingerprint, storage=asked.storage,
+        time_budget_seconds=asked.time_budget_seconds,
+        versions=package_versions(), machine=machine_facts(),
+    ))  # fmt: skip
+
+
+def planned_epochs(study: Study) -> int | None:
+    """Return the epochs that the whole plan trains; None where that depends on the scores."""
+    record = study.record
+    if record.search.method == "asha":
+        return None
+    settings = len(listed_settings(study.space, record.search, record.max_epochs))
+    brackets = brackets_of(record.search, record.max_epochs, settings)
+    members = record.search.folds or record.search.repeats
+    return members * sum(bracket.epochs for bracket in brackets)
+
+
+def _estimator(
+    config: RunConfig, search: SearchConfig, data: DataSplits
+) -> Callable[[int, SearchConfig], Estimate]:
+    """Return a function of (epochs, search), with the training measured once."""
+    space = Space(config, search.space)
+    settings = listed_settings(space, search, config.train.epochs)
+    sample = [space.config(values) for values in settings[:64]]
+    sizes = [multiply_adds_of(one, len(data.classes)) for one in sample]
+    resolved = resolve(_one_thread(config))
+    cost = measure(sample, len(data.classes), resolved)
+    images = len(data.train)
+    validation = len(data.validation) / 3  # forward only, a third of the work of a step
+    an_epoch = statistics.mean(
+        _epoch_seconds(cost, one, size, images + validation)
+        for one, size in zip(sample, sizes, strict=True)
+    )
+    members = search.folds or search.repeats
+
+    def of(max_epochs: int, search: SearchConfig) -> Estimate:
+        wanted = len(listed_settings(space, search, max_epochs))
+        brackets = brackets_of(search, max_epochs, wanted)
+        epochs = members * sum(bracket.epochs for bracket in brackets)
+        return Estimate(
+            tuple(brackets), sum(b.rungs[0].trials for b in brackets), epochs,
+            round(3 * epochs * images * statistics.mean(sizes)), epochs * an_epoch,
+        )  # fmt: skip
+
+    return of
+
+
+def _epoch_seconds(cost: Cost, config: RunConfig, size: int, images: float) -> float:
+    return cost.epoch_seconds(config, size, round(images))
+
+
+def fit_to_time(
+    config: RunConfig, search: SearchConfig, data: DataSplits, seconds: float
+) -> tuple[RunConfig, SearchConfig]:
+    """Return the settings whose plan takes about `seconds` of one worker.
+
+    Trials grow or shrink where they are free to; Hyperband repeats its brackets, or where one round
+    is too long already lowers the epochs; a grid can only lower the epochs.
+    """
+    of = _estimator(config, search, data)
+    epochs = config.train.epochs
+    whole = of(epochs, search)
+    if search.method in ("random", "tpe", "asha"):
+        trials = max(1, int(search.trials * seconds / whole.seconds))
+        return config, search.model_copy(update={"trials": trials})
+    while epochs > 1 and of(epochs, search).seconds > seconds:
+        epochs -= 1
+    if search.method == "hyperband":
+        rounds = max(1, int(search.rounds * seconds / of(epochs, search).seconds))
+        search = search.model_copy(update={"rounds": rounds})
+    return _with_epochs(config, epochs), search
+
+
+def search(
+    study: Study, engine: Engine, watch: Callable[[Standing], None] = lambda _: None
+) -> bool:
+    """Train what the plan asks for and the study does not have; return whether it is through.
+
+    With a time budget it may end before: what other invocations have spent of it is counted.
+    """
+    record = study.record
+    epochs = record.max_epochs
+    drawn = listed_settings(study.space, record.search, epochs)
+    plan = plan_of(record.search, epochs, len(drawn))
+    values_of = Suggested(study, drawn) if record.search.method == "tpe" else Listed(drawn)
+    deadline = None
+    if record.time_budget_seconds is not None:
+        left = record.time_budget_seconds - study.elapsed_seconds() / engine.workers
+        deadline = time.monotonic() + left
+    return Conductor(study, plan, engine, values_of=values_of, watch=watch, deadline=deadline).run()
+
+
+def confirm(study: Study, engine: Engine, seeds: int) -> list[float]:
+    """Train the best settings with new seeds; return their metrics.
+
+    The best of many scores is too good: it was chosen for its luck too. New seeds have none of it.
+    """
+    best = study.best()
+    if best is None or seeds == 0:
+        return []
+    config = study.space.config(best[1])
+    used = study.record.search.repeats
+    configs = seeds_of(config, used + seeds)[used:]
+    runs = [
+        study.run_at(study.path / "confirm" / f"{best[0]:04d}-seed-{one.train.seed}", one)
+        for one in configs
+    ]
+    for run, _ in _trained(study, engine, list(zip(runs, configs, strict=True))):
+        run.drop_states()
+    scores = [study.score_of([run.history()]) for run in runs]
+    return [study.sign * score for score in scores if score is not None]
+
+
+def _trained(
+    study: Study, engine: Engine, runs: list[tuple[Run, RunConfig]]
+) -> Iterator[tuple[Run, RunConfig]]:
+    """Train `runs` to their end on all workers; yield each as it is done."""
+    waiting = {
+        str(index): pair
+        for index, pair in enumerate(runs)
+        if len(pair[0].history()) < pair[1].train.epochs
+    }
+    queue = list(waiting)
+    while waiting:
+        while queue and engine.free:
+            key = queue.pop(0)
+            run, config = waiting[key]
+            job = Job(key, config, study.record.resolved, config.train.epochs, last_state(run))
+            engine.submit(job)
+        for event in engine.wait(0.5):
+            run, config = waiting[event.key]
+            if isinstance(event, Progress):
+                keep_progress(run, event.metrics, event.state)
+            elif isinstance(event, Failed) and event.can_retry:
+                queue.append(event.key)
+            else:
+                del waiting[event.key]
+                yield run, config
+
+
+def conclude(
+    study: Study, confirmed: list[float], *, everything: bool = False, report: bool = True
+) -> dict[str, Any]:
+    """Train the best settings as a run of its own, open the test split once, keep the figures.
+
+    With `everything`, on the validation pictures too.
+    """
+    best = study.best()
+    if best is None:
+        raise StudyError(f"{study.path}: no trial has a score; see their reasons in its report")
+    trial, values, metric = best
+    title = f"The best of {study.name}"
+    config = study.space.config(values)
+    if study.record.search.final_epochs is not None:
+        config = _with_epochs(config, study.record.search.final_epochs)
+    study.write_best(config, title)
+    figures = _figures(study, trial, values, metric, confirmed)
+    if everything:
+        config = _on_everything(config)
+    prepared = prepare(config, stem=study.name, name=f"{study.name}-best", fresh=False)
+    for _ in prepared.train():
+        pass
+    judged = finish(prepared, report=report)
+    figures |= {name: judged[name] for name in judged if name.startswith("test_")}
+    figures |= {"run": judged["run"], "model": judged["model"]}
+    study.write_summary(figures)
+    return figures
+
+
+def _figures(
+    study: Study, trial: int, values: Values, metric: float, confirmed: list[float]
+) -> dict[str, Any]:
+    states = [t.state.name for t in study.trials().values()]
+    name = study.record.search.metric
+    spread = {}
+    if confirmed:
+        sd = statistics.stdev(confirmed) if len(confirmed) > 1 else float("nan")
+        spread = {f"confirmed_{name}": statistics.mean(confirmed), "confirmed_sd": sd,
+                  "confirmed_seeds": len(confirmed)}  # fmt: skip
+    return {
+        "study": str(study.path), "method": study.record.search.method,
+        "trials": len(states), "complete": states.count("COMPLETE"),
+        "pruned": states.count("PRUNED"), "failed": states.count("FAIL"),
+        "best_trial": trial, f"best_{name}": metric, "best_settings": values, **spread,
+        "epochs_trained": study.epochs_trained(),
+        "worker_seconds": study.elapsed_seconds(), "best_recipe": str(study.path / "best.toml"),
+    }  # fmt: skip
+
+
+def _whole_epochs(asked: Asked) -> RunConfig:
+    """Return the base with its epochs settled: the plan counts in them."""
+    config = asked.config
+    if not config.data.validates and asked.search.folds is None:
+        raise ConfigError(
+            "data.validation_fraction: a search needs pictures to choose by, set it above 0 "
+            "(0.1 say), or use --folds"
+        )
+    epochs = asked.search.max_epochs or settle(config.train, shared_data(config.data)).epochs
+    return _with_epochs(config, epochs)
+
+
+def _with_epochs(config: RunConfig, epochs: int) -> RunConfig:
+    train = config.train.model_copy(update={"epochs": epochs, "min_steps": 0})
+    return config.model_copy(update={"train": train})
+
+
+def _one_thread(config: RunConfig) -> RunConfig:
+    """Return `config` as a worker trains it: one thread each is faster than two that wait."""
+    return config.model_copy(update={"train": config.train.model_copy(update={"threads": 1})})
+
+
+def _on_everything(config: RunConfig) -> RunConfig:
+    data = config.data.model_copy(update={"validation_fraction": 0.0, "folds": None, "fold": None})
+    train = config.train.model_copy(update={"select": "last", "patience": None})
+    return config.model_copy(update={"data": data, "train": train})
+
+
+def _short(asked: Asked, data: DataSplits) -> str:
+    return sha256(f"{asked.fingerprint} {data.fingerprint}".encode())[:8]
+
+
+def _refuse_another(study: Study, asked: Asked, config: RunConfig, data: DataSplits) -> None:
+    record = study.record
+    if record.data.fingerprint != data.fingerprint:
+        raise StudyError(
+            f"{study.path} was made with another version of {data.name}: choose another --name, "
+            "or --fresh to replace it"
+        )
+    if record.asked == asked.fingerprint:
+        return
+    theirs = {**_flat(record.config.to_dict()), **_flat({"search": record.search.to_dict()})}
+    ours = {**_flat(config.to_dict()), **_flat({"search": asked.search.to_dict()})}
+    names = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
+    what = ", ".join(f"{k} ({theirs.get(k)} there, {ours.get(k)} here)" for k in names[:4])
+    raise StudyError(
+        f"{study.path} is another search: {what or 'its time budget'} differs; choose another "
+        "--name, or --fresh to replace it"
+    )
+
+
+def _flat(values: Any, path: str = "") -> dict[str, Any]:
+    """Return nested tables as dotted names."""
+    if not isinstance(values, dict):
+        return {path: values}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{path}.{name}" if path else name)
+    return found

@@ -1,0 +1,241 @@
+"""`penstroke tune` as a person and as a machine use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import tomli_w
+
+from helpers import Outcome
+from penstroke.recipes import load_recipe, shipped_recipes
+from penstroke.search import find_study
+from penstroke.space import Space
+from searching import remains, small_recipe
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(tomli_w.dumps(small_recipe().to_dict()))
+    return path
+
+
+def test_the_plan_comes_first(penstroke: Cli, recipe: Path, runs: Path) -> None:
+    said = penstroke("tune", recipe, "--dry-run").out
+    assert "hyperband: 10 trials, 28 epochs" in said
+    assert "of one worker" in said
+    plan = json.loads(penstroke("tune", recipe, "--dry-run", "--json").out)
+    assert [[rung["trials"] for rung in b] for b in plan["brackets"]] == [[4, 2, 1], [3, 1], [3]]
+    assert plan["seconds"] == plan["worker_seconds"] / plan["workers"]
+    assert not runs.exists()
+
+
+def test_the_whole_way(penstroke: Cli, recipe: Path, runs: Path) -> None:
+    done = penstroke("tune", recipe, "--name", "s", "--confirm", 2, "--json")
+    assert done.exit_code == 0, done.err
+    figures = json.loads(done.out)
+    assert figures["trials"] == 10
+    assert figures["confirmed_seeds"] == 2
+    assert 0.5 < figures["test_accuracy"] < 1
+    assert Path(figures["report"]).exists()
+    assert load_recipe(figures["best_recipe"]).train.learning_rate
+    again = penstroke("tune", recipe, "--name", "s", "--confirm", 2)
+    assert again.exit_code == 0
+    assert "finished already" in again.err
+    by_name = penstroke("tune", "s", "--json")
+    assert json.loads(by_name.out) == figures
+    shown = penstroke("tune", recipe, "--name", "s").out
+    assert "the best of many is partly luck" in shown
+    assert "opened once" in shown
+
+
+def test_a_study_for_each_value(penstroke: Cli, recipe: Path) -> None:
+    done = penstroke(
+        "tune", recipe, "--each", "model.convolutions.0.filters", "--method", "random",
+        "--trials", 2, "--max-epochs", 1, "--confirm", 0, "--no-report", "--json",
+    )  # fmt: skip
+    studies = json.loads(done.out)["studies"]
+    assert [study["model.convolutions.0.filters"] for study in studies] == [4, 8, 12]
+    assert all("model.convolutions.0.filters" not in s["best_settings"] for s in studies)
+    assert len({study["study"] for study in studies}) == 3
+
+
+def test_one_search_after_another(penstroke: Cli, tmp_path: Path, runs: Path) -> None:
+    """The second begins where the first ended: its factors are of the best rate."""
+    first = small_recipe(method="sweep", max_epochs=1,
+                         space={"train.learning_rate": {"choices": [1e-5, 4e-3]}})  # fmt: skip
+    (tmp_path / "first.toml").write_text(tomli_w.dumps(first.to_dict()))
+    second = small_recipe(
+        method="grid", max_epochs=1, after=str(tmp_path / "first.toml"), final_epochs=3,
+        space={"train.learning_rate": {"factors": [0.5, 1.0]}},
+    )  # fmt: skip
+    (tmp_path / "second.toml").write_text(tomli_w.dumps(second.to_dict()))
+    done = penstroke("tune", tmp_path / "second.toml", "--name", "two", "--confirm", 0, "--json")
+    assert done.exit_code == 0, done.err
+    study = find_study("two")
+    assert study is not None
+    rates = {values["train.learning_rate"] for values, *_ in remains(study).values()}
+    assert rates == {2e-3, 4e-3}
+    assert len((runs / "two-best" / "history.jsonl").read_text().splitlines()) == 3
+
+
+def command(recipe: Path, *more: object) -> list[str]:
+    options = ["--name", "s", "--no-report", "--confirm", 0, "--json", *more]
+    return [sys.executable, "-m", "penstroke", "tune", str(recipe), *map(str, options)]
+
+
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(recipe: Path, runs: Path) -> None:
+    subprocess.run(command(recipe, "--name", "whole"), check=True, capture_output=True)
+    started = subprocess.Popen(command(recipe), stderr=subprocess.PIPE, text=True)
+    give_up = time.monotonic() + 60
+    while not list(runs.glob("s/trials/*/history.jsonl")):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    workers = psutil.Process(started.pid).children()
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert "goes on" in said
+    assert "Traceback" not in said
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
+    stopped = find_study("s")
+    assert stopped is not None
+    assert "RUNNING" not in {state for _, state, *_ in remains(stopped).values()}
+    subprocess.run(command(recipe), check=True, capture_output=True)
+    whole = find_study("whole")
+    assert whole is not None
+    assert remains(stopped) == remains(whole)
+
+
+def test_kill_9_at_any_moment_changes_nothing(tmp_path: Path) -> None:
+    """A few kills; `make torture` deals out two hundred."""
+    script = Path(__file__).parents[2] / "scripts" / "torture.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--kills", "4", "--seed", "1"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["different"] == 0
+    assert found["driver"] + found["worker"] >= 4
+
+
+def test_a_full_disk_loses_nothing_that_was_written(recipe: Path, runs: Path) -> None:
+    """Files may not grow beyond 40 kB after the third history: then the same command goes on."""
+    script = """
+import resource, sys
+from penstroke.search import conduct
+keep, calls = conduct.keep_progress, []
+def keep_and_fill(*arguments):
+    calls.append(1)
+    if len(calls) == 4:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, resource.RLIM_INFINITY))
+    keep(*arguments)
+conduct.keep_progress = keep_and_fill
+from penstroke.cli.main import main
+sys.argv[1:] = sys.argv[2:]
+main()
+"""
+    arguments = command(recipe)[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", script, "", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert "File too large" in done.stderr or "disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    study = find_study("s")
+    assert study is not None
+    before = [len(histories[0]) for *_, histories in remains(study).values()]
+    assert sum(before) >= 3
+    subprocess.run(command(recipe), check=True, capture_output=True)
+    subprocess.run(command(recipe, "--name", "whole"), check=True, capture_output=True)
+    whole = find_study("whole")
+    assert whole is not None
+    assert remains(study) == remains(whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("balanced",), 2, "balanced has no [search] table"),
+        (("tund",), 2, 'did you mean "tuned"'),
+        (("RECIPE", "--method", "hyperbnd"), 2, 'did you mean "hyperband"'),
+        (("RECIPE", "--eta", "1"), 2, "search.eta"),
+        (("RECIPE", "--each", "train.learning_rat"), 2, 'did you mean "train.learning_rate"'),
+        (("RECIPE", "--each", "train.learning_rate"), 2, "give it choices, or a range with step"),
+        (("RECIPE", "--time-budget", "20"), 2, "write it as 90s, 20m or 2h"),
+        (("RECIPE", "--method", "sweep"), 2, "a sweep changes one parameter, the space has 4"),
+        (("RECIPE", "--method", "grid"), 2, "a grid needs choices"),
+        (("RECIPE", "--folds", "3", "--repeats", "2"), 2, "not both"),
+        (("RECIPE", "--storage", "nonsense"), 1, "the study's storage nonsense cannot be used"),
+        (("RECIPE", "--storage", "postgresql://u:secret@127.0.0.1:1/x"), 1, "cannot be used"),
+    ],
+)
+def test_bad_usage(
+    penstroke: Cli, recipe: Path, options: tuple[str, ...], code: int, said: str
+) -> None:
+    done = penstroke("tune", *(str(recipe) if word == "RECIPE" else word for word in options))
+    assert done.exit_code == code
+    assert said in done.err
+    assert "secret" not in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_damaged_or_locked_storage_is_said(penstroke: Cli, recipe: Path, runs: Path) -> None:
+    subprocess.run(command(recipe), check=True, capture_output=True)
+    (runs / "s" / "summary.json").unlink()
+    database = runs / "s" / "study.db"
+    whole = database.read_bytes()
+    database.write_bytes(b"this is no database, whatever its name says" * 100)
+    done = penstroke("tune", recipe, "--name", "s")
+    assert done.exit_code == 1
+    assert "study.db cannot be used" in done.err
+    database.write_bytes(whole)
+    (runs / "s" / "study.toml").write_text("format_version = 99")
+    done = penstroke("tune", "s")
+    assert done.exit_code == 1
+    assert "written by a newer Penstroke" in done.err
+
+
+def test_two_searches_of_one_study_at_once(penstroke: Cli, recipe: Path, runs: Path) -> None:
+    subprocess.run(command(recipe), check=True, capture_output=True)
+    (runs / "s" / "summary.json").unlink()
+    study = find_study("s")
+    assert study is not None
+    with study.locked():
+        done = penstroke("tune", recipe, "--name", "s")
+    assert done.exit_code == 1
+    assert "is searched by another process" in done.err
+
+
+def test_optunas_own_tools_open_the_study(recipe: Path, runs: Path) -> None:
+    import optuna
+
+    subprocess.run(command(recipe), check=True, capture_output=True, env=dict(os.environ))
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{runs / 's' / 'study.db'}")
+    assert len(study.trials) == 10
+    assert study.best_trial.params["train.learning_rate"]
+    assert sum(len(t.intermediate_values) for t in study.trials) == 28
+    with sqlite3.connect(runs / "s" / "study.db") as database:
+        (count,) = database.execute("select count(*) from trials").fetchone()
+    assert count == 10
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_the_space_of_every_shipped_recipe_fits(name: str) -> None:
+    recipe = load_recipe(name)
+    if recipe.search is not None:
+        Space(recipe.run_config(), recipe.search.space)

@@ -1,0 +1,211 @@
+"""Whole searches, by real workers on real digits."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers import small_config
+from penstroke.config import RunConfig
+from penstroke.datasets import load_dataset, sealed, store
+from penstroke.datasets.dataset import Dataset
+from penstroke.errors import ConfigError, SealedTestError, StudyError
+from penstroke.search import Asked, conclude, confirm, find_study, open_study, plan_asked
+from penstroke.search.local import LocalEngine
+from penstroke.search.report import write_report
+from searching import SPACE, remains, runs_of, small_recipe, small_search
+
+
+def test_hyperband_trains_its_brackets_and_promotes_the_best() -> None:
+    study = small_search()
+    trials = remains(study)
+    assert len(trials) == 10
+    epochs = [len(histories[0]) for *_, histories in trials.values()]
+    assert sorted(epochs) == [1, 1, 2, 2, 2, 4, 4, 4, 4, 4]
+    first_rung = {n: values[1] for n, (*_, values, _) in list(trials.items())[:4]}
+    went_on = [n for n in first_rung if len(trials[n][-1][0]) > 1]
+    assert sorted(first_rung, key=lambda n: -first_rung[n])[:2] == sorted(
+        went_on, key=lambda n: -first_rung[n]
+    )
+    states = [state for _, state, *_ in trials.values()]
+    assert (states.count("COMPLETE"), states.count("PRUNED")) == (5, 5)
+
+
+def test_only_survivors_keep_checkpoints() -> None:
+    study = small_search()
+    for number, (_, state, *_) in remains(study).items():
+        (run,) = runs_of(study, number)
+        kept = list((run.path / "checkpoints").glob("*"))
+        assert len(kept) == (1 if state == "COMPLETE" else 0)
+
+
+def test_the_result_is_that_of_the_seed_however_many_work() -> None:
+    alone, together = small_search("one", workers=1), small_search("three", workers=3)
+    assert remains(alone) == remains(together)
+
+
+@pytest.mark.parametrize(
+    ("changes", "trials"),
+    [
+        ({"method": "random", "trials": 5, "max_epochs": 1}, 5),
+        ({"method": "tpe", "trials": 13, "max_epochs": 1}, 13),
+        ({"method": "asha", "trials": 6}, 6),
+        ({"method": "grid", "max_epochs": 1,
+          "space": {"train.learning_rate": {"choices": [1e-3, 1e-2]},
+                    "train.batch_size": {"low": 32, "high": 96, "step": 32}}}, 6),
+        ({"method": "sweep", "max_epochs": 1,
+          "space": {"train.learning_rate": {"choices": [1e-4, 1e-3, 1e-2]}}}, 3),
+        ({"method": "random", "trials": 50, "max_epochs": 1,
+          "space": {"train.batch_size": {"choices": [32, 64]}}}, 2),
+    ],
+)  # fmt: skip
+def test_every_method_comes_to_its_end(changes: dict[str, Any], trials: int) -> None:
+    study = small_search(**changes)
+    found = remains(study)
+    assert len(found) == trials
+    assert {state for _, state, *_ in found.values()} <= {"COMPLETE", "PRUNED"}
+    assert len({str(values) for values, *_ in found.values()}) == trials
+    best = study.best()
+    assert best is not None
+    complete = [value for _, state, value, *_ in found.values() if state == "COMPLETE"]
+    assert best[2] == max(complete)
+
+
+def test_a_score_is_the_mean_over_seeds_or_folds() -> None:
+    ways: list[dict[str, Any]] = [{"repeats": 3}, {"folds": 3}]
+    for how in ways:
+        study = small_search(str(how)[2:7], method="random", trials=2, max_epochs=2, **how)
+        for number, trial in study.trials().items():
+            runs = runs_of(study, number)
+            assert len(runs) == 3
+            assert len({run.record.config.fingerprint() for run in runs}) == 3
+            kept = [run.history()[run.best_epoch() - 1]["val_accuracy"] for run in runs]
+            assert trial.value == pytest.approx(statistics.mean(kept))
+
+
+def test_a_trial_that_fails_is_recorded_and_the_rest_finish() -> None:
+    """A learning rate of 1e30 gives nan; a batch larger than the data cannot be trained."""
+    study = small_search(method="grid", max_epochs=1, space={
+        "train.learning_rate": {"choices": [1e-3, 1e30]},
+        "train.batch_size": {"choices": [64, 5000]},
+        "train.optimizer": {"choices": ["sgd"]},
+    })  # fmt: skip
+    trials = study.trials()
+    reasons = {n: trial.user_attrs.get("reason", "") for n, trial in trials.items()}
+    assert [trials[n].state.name for n in range(4)] == ["COMPLETE", "FAIL", "FAIL", "FAIL"]
+    assert "train.batch_size: 5000 is more than the 400" in reasons[1]
+    assert "the loss became" in reasons[2]
+
+
+def test_a_search_that_goes_on_trains_nothing_twice() -> None:
+    study = small_search()
+    before = remains(study)
+    stamps = {p: p.stat().st_mtime_ns for p in study.path.glob("trials/*/history.jsonl")}
+    again = small_search()
+    assert remains(again) == before
+    assert {p: p.stat().st_mtime_ns for p in study.path.glob("trials/*/history.jsonl")} == stamps
+
+
+def test_confirm_and_conclude(runs: Path) -> None:
+    study = small_search()
+    engine = LocalEngine(2, [study.record.config.data])
+    try:
+        confirmed = confirm(study, engine, 3)
+        assert confirm(study, engine, 3) == confirmed
+    finally:
+        engine.close()
+    assert len(confirmed) == 3
+    figures = conclude(study, confirmed, report=False)
+    assert figures["confirmed_val_accuracy"] == pytest.approx(statistics.mean(confirmed))
+    best = study.best()
+    assert best is not None
+    assert figures["best_val_accuracy"] == best[2]
+    assert figures["trials"] == 10
+    final = find_study(study.path)
+    assert final is not None
+    assert final.summary() == figures
+    opened = (runs / "s-best" / "test_openings.jsonl").read_text().splitlines()
+    assert len(opened) == 1
+    assert list(study.path.rglob("test_openings.jsonl")) == []
+    page = write_report(study, figures).read_text()
+    assert "<script" not in page
+    assert f"{figures['best_val_accuracy']:.4f}" in page
+
+
+def test_trained_on_everything_holds_nothing_out() -> None:
+    study = small_search(method="random", trials=1, max_epochs=1)
+    figures = conclude(study, [], everything=True, report=False)
+    assert "val_accuracy" not in figures
+    config = RunConfig.parse(find_run_config(Path(figures["run"])))
+    assert config.data.validation_fraction == 0
+
+
+def find_run_config(path: Path) -> dict[str, object]:
+    from penstroke.runs import Run
+
+    return Run.open(path).record.config.to_dict()
+
+
+def test_the_test_labels_change_no_decision() -> None:
+    """A leak probe: the same pictures with the test labels shuffled, searched again."""
+    whole = load_dataset("digits")
+    test = whole.test.unseal()
+    shuffled = np.random.default_rng(0).permutation(test.labels)
+    found = []
+    for name, labels in (("told", test.labels), ("shuffled", shuffled)):
+        from penstroke.datasets import imported_folder
+
+        store.save(imported_folder(name), name, whole.train,
+                   Dataset(test.images, labels, test.classes))  # fmt: skip
+        config = small_config()
+        data = config.data.model_copy(update={"dataset": name})
+        recipe = small_recipe(config.model_copy(update={"data": data}))
+        assert recipe.search is not None
+        study = open_study(Asked(recipe.run_config(), recipe.search), stem=name)
+        engine = LocalEngine(2, [recipe.data])
+        from penstroke.search import search
+
+        assert search(study, engine)
+        engine.close()
+        found.append(remains(study))
+    assert found[0] == found[1]
+    with sealed(), pytest.raises(SealedTestError):
+        whole.test.unseal()
+
+
+def test_another_search_of_the_same_name_says_what_differs() -> None:
+    small_search("mine")
+    other: dict[str, Any] = {"space": {**SPACE, "train.learning_rate": {"choices": [0.1]}}}
+    with pytest.raises(StudyError, match=r"search\.space\.train\.learning_rate\.choices.*--name"):
+        small_search("mine", **other)
+
+
+def test_nothing_held_out_nothing_to_choose_by() -> None:
+    recipe = small_recipe()
+    data = recipe.data.model_copy(update={"validation_fraction": 0.0})
+    train = recipe.train.model_copy(update={"select": "last"})
+    config = RunConfig(data=data, model=recipe.model, train=train)
+    assert recipe.search is not None
+    with pytest.raises(ConfigError, match=r"data\.validation_fraction: a search needs"):
+        open_study(Asked(config, recipe.search), stem="x")
+
+
+@pytest.mark.parametrize("method", ["hyperband", "random", "tpe", "grid"])
+def test_a_plan_is_fitted_to_its_time(method: str) -> None:
+    space: dict[str, Any] = {"train.batch_size": {"choices": [16, 32, 48, 64]}}
+    if method != "grid":
+        space["train.seed"] = {"low": 0, "high": 1000}
+    recipe = small_recipe(method=method, max_epochs=9, eta=3, space=space)
+    assert recipe.search is not None
+    asked = Asked(recipe.run_config(), recipe.search)
+    *_, whole = plan_asked(asked, workers=1)
+    shorter = Asked(asked.config, asked.search, time_budget_seconds=whole.seconds / 3)
+    *_, fitted = plan_asked(shorter, workers=1)
+    assert fitted.epochs < whole.epochs
+    if method != "grid":
+        longer = Asked(asked.config, asked.search, time_budget_seconds=whole.seconds * 5)
+        assert plan_asked(longer, workers=1)[2].epochs > 2 * whole.epochs
