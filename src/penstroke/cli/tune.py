@@ -24,10 +24,19 @@ if TYPE_CHECKING:
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
+_Recipe = Annotated[
+    str, typer.Argument(help="A recipe with a [search] table, or a study to go on with.")
+]
+_Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
+]
+_TimeBudget = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Fit the plan to it: 90s, 20m, 2h.")
+]
+
+
 def command(
-    recipe: Annotated[
-        str, typer.Argument(help="A recipe with a [search] table, or a study to go on with.")
-    ],
+    recipe: _Recipe,
     dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
     method: Annotated[
         str | None, typer.Option(help="sweep, grid, random, tpe, hyperband or asha.")
@@ -38,15 +47,11 @@ def command(
     repeats: Annotated[int | None, typer.Option(help="Score by the mean of so many seeds.")] = None,
     folds: Annotated[int | None, typer.Option(help="… or by cross-validation.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the settings drawn.")] = None,
-    time_budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Fit the plan to it: 90s, 20m, 2h.")
-    ] = None,
+    time_budget: _TimeBudget = None,
     each: Annotated[
         str | None, typer.Option(metavar="NAME", help="A study for each value of a parameter.")
     ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
-    ] = None,
+    changes: _Changes = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core.")] = None,
     storage: Annotated[
         str, typer.Option(metavar="URL", help="Optuna storage instead of study.db.")
