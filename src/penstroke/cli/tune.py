@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,8 +18,10 @@ from penstroke.cli.tune_view import (
 )
 
 if TYPE_CHECKING:
+    from penstroke.config import DataConfig
     from penstroke.recipes import Recipe
     from penstroke.search import Asked, Study
+    from penstroke.search.engine import Engine
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -34,13 +36,23 @@ _TimeBudget = Annotated[
     str | None, typer.Option(metavar="TIME", help="Fit the plan to it: 90s, 20m, 2h.")
 ]
 
+_Method = Annotated[str | None, typer.Option(help="sweep, grid, random, tpe, hyperband or asha.")]
+_Each = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A study for each value of a parameter.")
+]
+_Everything = Annotated[
+    bool, typer.Option("--everything", help="Train the last one on validation pictures too.")
+]
+_Storage = Annotated[str, typer.Option(metavar="URL", help="Optuna storage instead of study.db.")]
+_EngineName = Annotated[
+    Literal["local", "ray"], typer.Option(help="Processes here, or a Ray cluster.")
+]
+
 
 def command(
     recipe: _Recipe,
     dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="sweep, grid, random, tpe, hyperband or asha.")
-    ] = None,
+    method: _Method = None,
     trials: Annotated[int | None, typer.Option(help="Settings tried: random, tpe, asha.")] = None,
     max_epochs: Annotated[int | None, typer.Option(help="Most epochs of a trial.")] = None,
     eta: Annotated[int | None, typer.Option(help="One in so many is promoted.")] = None,
@@ -48,18 +60,15 @@ def command(
     folds: Annotated[int | None, typer.Option(help="… or by cross-validation.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the settings drawn.")] = None,
     time_budget: _TimeBudget = None,
-    each: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A study for each value of a parameter.")
-    ] = None,
+    each: _Each = None,
     changes: _Changes = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core.")] = None,
-    storage: Annotated[
-        str, typer.Option(metavar="URL", help="Optuna storage instead of study.db.")
-    ] = "",
+    engine: _EngineName = "local",
+    address: Annotated[str, typer.Option(help="Of a Ray cluster; local starts one.")] = "local",
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each Ray worker: 0.25 say.")] = 0.0,
+    storage: _Storage = "",
     confirm: Annotated[int, typer.Option(min=0, help="Train the best with new seeds.")] = 3,
-    everything: Annotated[
-        bool, typer.Option("--everything", help="Train the last one on validation pictures too.")
-    ] = False,
+    everything: _Everything = False,
     name: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again if it is there.")] = False,
     report: Annotated[bool, typer.Option(help="Write the report.")] = True,
@@ -73,7 +82,8 @@ def command(
     Settings are chosen on validation pictures; the test split is opened once, at the end. The same
     command goes on where it was stopped.
     """
-    job = _Job(workers or _cores(), confirm, everything, fresh, report, as_json)
+    crew = _Crew(workers or _cores(), engine, address, gpus)
+    job = _Job(crew, confirm, everything, fresh, report, as_json)
     if (study := _existing(recipe)) is not None:
         _finish(study, job)
         return
@@ -82,26 +92,52 @@ def command(
         "search.max_epochs": max_epochs, "search.eta": eta, "search.repeats": repeats,
         "search.folds": folds, "search.seed": seed,
     })  # fmt: skip
-    asked = _asked(loaded, recipe, _seconds(time_budget), storage, job)
-    stem = recipe.rstrip("/").rpartition("/")[2].removesuffix(".toml")
-    if dry_run:
-        show_plan(asked, job.workers, as_json)
-    elif each is not None:
-        _search_each(asked, each, stem, job)
-    else:
-        _finish(_open(asked, stem, job, name), job)
+    _begin(_asked(loaded, recipe, _seconds(time_budget), storage, job), recipe, job,
+           each, name, dry_run)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """Who trains."""
+
+    workers: int
+    engine: str
+    address: str
+    gpus: float
+
+    def assemble(self, data: DataConfig) -> Engine:
+        """Return the workers, with the data that they will be asked for first."""
+        if self.engine == "ray":
+            from penstroke.search.cluster import RayEngine
+
+            return RayEngine(self.workers, self.address, self.gpus, [data])
+        from penstroke.search.local import LocalEngine
+
+        return LocalEngine(self.workers, [data])
 
 
 @dataclass(frozen=True)
 class _Job:
     """What is to be done with every study of this command."""
 
-    workers: int
+    crew: _Crew
     confirm: int
     everything: bool
     fresh: bool
     report: bool
     as_json: bool
+
+
+def _begin(
+    asked: Asked, source: str, job: _Job, each: str | None, name: str | None, dry_run: bool
+) -> None:
+    stem = source.rstrip("/").rpartition("/")[2].removesuffix(".toml")
+    if dry_run:
+        show_plan(asked, job.crew.workers, job.as_json)
+    elif each is not None:
+        _search_each(asked, each, stem, job)
+    else:
+        _finish(_open(asked, stem, job, name), job)
 
 
 def _load(name: str, changes: list[str], options: dict[str, Any]) -> Recipe:
@@ -114,7 +150,7 @@ def _load(name: str, changes: list[str], options: dict[str, Any]) -> Recipe:
 def _open(asked: Asked, stem: str, job: _Job, name: str | None = None) -> Study:
     from penstroke.search import open_study
 
-    return open_study(asked, stem=stem, name=name, workers=job.workers, fresh=job.fresh)
+    return open_study(asked, stem=stem, name=name, workers=job.crew.workers, fresh=job.fresh)
 
 
 def _asked(
@@ -202,13 +238,12 @@ def _run(study: Study, job: _Job) -> dict[str, Any]:
 
 def _search(study: Study, job: _Job) -> list[float]:
     from penstroke.search import confirm, search
-    from penstroke.search.local import LocalEngine
 
-    say(describe(study, job.workers), as_json=job.as_json)
+    say(describe(study, job.crew.workers), as_json=job.as_json)
     # Workers are forked before the table is drawn, while this process is still one thread.
-    engine = LocalEngine(job.workers, [study.record.config.data])
+    engine = job.crew.assemble(study.record.config.data)
     try:
-        with live_table(study, job.workers) as watch:
+        with live_table(study, job.crew.workers) as watch:
             is_through = search(study, engine, watch)
             if not is_through:
                 say("the time is up: going on with the best so far", as_json=True)

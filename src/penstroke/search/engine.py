@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from penstroke.config import DataConfig
 from penstroke.search.task import Event, Job
-
-Opener = Callable[[int, Sequence[DataConfig]], "Engine"]
 
 
 class Engine(Protocol):
