@@ -7,7 +7,9 @@ that dies takes the rung that it trained, and nothing else.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +18,17 @@ from penstroke.config import DataConfig
 from penstroke.errors import MissingExtraError, StudyError
 from penstroke.search.task import Event, Failed, Job, Progress, shared_data, work_on
 
+_CONNECT_SECONDS = 5
+
 
 @dataclass(eq=False)
 class _Worker:
+    """An actor; until it has answered once, it may still be waiting for a place on the cluster."""
+
     actor: Any
+    answer: Any  # of its first call, then the stream of events of the job it does
+    is_up: bool = False
     job: Job | None = None
-    answer: Any = None  # the stream of events of the job it does
 
 
 class RayEngine:
@@ -54,28 +61,23 @@ class RayEngine:
 
     @property
     def free(self) -> int:
-        """How many workers have nothing to do."""
-        return sum(worker.job is None for worker in self._pool)
+        """How many workers have nothing to do; those without a place do not count."""
+        return sum(worker.is_up and worker.job is None for worker in self._pool)
 
     def submit(self, job: Job) -> None:
         """Give `job` to a free worker."""
-        worker = next(worker for worker in self._pool if worker.job is None)
+        worker = next(worker for worker in self._pool if worker.is_up and worker.job is None)
         worker.job = job
         worker.answer = worker.actor.work_on.options(num_returns="streaming").remote(job)
 
     def wait(self, timeout_seconds: float) -> list[Event]:
         """Return what has happened, as soon as something has; empty after the timeout."""
-        busy = [worker for worker in self._pool if worker.job is not None]
-        if not busy:
+        awaited = [worker for worker in self._pool if worker.answer is not None]
+        if not awaited:
             return []
-        ready, _ = self._ray.wait(
-            [worker.answer for worker in busy], timeout=timeout_seconds, num_returns=1
-        )
-        events: list[Event] = []
-        for worker in busy:
-            if worker.answer in ready:
-                events += self._next_event(worker)
-        return events
+        answers = [worker.answer for worker in awaited]
+        ready, _ = self._ray.wait(answers, timeout=timeout_seconds, num_returns=1)
+        return [e for worker in awaited if worker.answer in ready for e in self._take(worker)]
 
     def close(self) -> None:
         """End all workers, whatever they do."""
@@ -86,8 +88,13 @@ class RayEngine:
         if self._is_ours:
             self._ray.shutdown()
 
-    def _next_event(self, worker: _Worker) -> list[Event]:
+    def _take(self, worker: _Worker) -> list[Event]:
+        """Take one answer of a worker."""
         try:
+            if not worker.is_up:
+                self._ray.get(worker.answer)
+                worker.is_up, worker.answer = True, None
+                return []
             event: Event = self._ray.get(next(worker.answer))
         except self._ray.exceptions.RayError as error:
             return self._bury(worker, error)
@@ -97,17 +104,18 @@ class RayEngine:
 
     def _bury(self, worker: _Worker, error: Exception) -> list[Event]:
         """Replace a worker that has died, and say what it leaves undone."""
-        job = worker.job
-        assert job is not None, "only workers with a job are waited for"
         with contextlib.suppress(Exception):
             self._ray.kill(worker.actor)
         self._pool.remove(worker)
         self._pool.append(self._start())
-        reason = f"its worker died: {str(error).splitlines()[0]}"
-        return [Failed(job.key, reason, can_retry=True)]
+        if worker.job is None:
+            return []
+        reason = f"its worker died: {str(error).strip().splitlines()[0]}"
+        return [Failed(worker.job.key, reason, can_retry=True)]
 
     def _start(self) -> _Worker:
-        return _Worker(self._class.remote(self._data))
+        actor = self._class.remote(self._data)
+        return _Worker(actor, actor.is_up.remote())
 
 
 class _Actor:
@@ -117,24 +125,34 @@ class _Actor:
         for config in data:
             shared_data(config)
 
+    def is_up(self) -> bool:
+        """Answer, once there is a place for this actor and its data is loaded."""
+        return True
+
     def work_on(self, job: Job) -> Any:
         """Yield the events of a job."""
         yield from work_on(job)
 
 
 def _connect(ray: Any, address: str) -> None:
-    import logging
-
     try:
+        _knock(address)
         ray.init(
             address=None if address == "local" else address, include_dashboard=False,
             logging_level=logging.ERROR, log_to_driver=False, configure_logging=False,
         )  # fmt: skip
-    except (ConnectionError, ValueError, TimeoutError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         first = str(error).strip().splitlines()[0]
         raise StudyError(
             f"no Ray cluster answers at {address}: {first}; `ray start --head` begins one"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Find out in seconds whether anybody is there; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 def _import_ray() -> Any:

@@ -83,9 +83,8 @@ class Conductor:
                 return False
             self._hand_out()
             self._watch(self._standing())
-            if self._open:
-                for event in self._engine.wait(_TICK_SECONDS):
-                    self._take(event)
+            for event in self._engine.wait(_TICK_SECONDS):
+                self._take(event)
         self._end_stopped()
         self._watch(self._standing())
         return True

@@ -1,0 +1,69 @@
+"""The same search on a Ray cluster of three nodes on this machine, one of them killed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from penstroke.errors import StudyError
+from penstroke.search import Asked, Study, open_study, search
+from penstroke.search.cluster import RayEngine
+from penstroke.search.conduct import Standing
+from searching import remains, small_recipe, small_search
+
+# Ray opens files and sockets that only the garbage collector closes.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning",
+                                        "ignore::DeprecationWarning")  # fmt: skip
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ray
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+        )
+        for _ in range(2):
+            cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def searched(engine: RayEngine, name: str, watch: Any = lambda _: None) -> Study:
+    recipe = small_recipe()
+    assert recipe.search is not None
+    study = open_study(Asked(recipe.run_config(), recipe.search), stem=name, name=name)
+    try:
+        assert search(study, engine, watch)
+    finally:
+        engine.close()
+    return study
+
+
+def test_a_dead_node_costs_its_rung_and_nothing_else(cluster: Any) -> None:
+    """A node is killed while it trains; the result is that of local workers, to the same bits."""
+    engine = RayEngine(3, cluster.address)
+    killed: list[str] = []
+
+    def kill_a_node(standing: Standing) -> None:
+        if not killed and standing.epochs_trained >= 5 and len(standing.running) > 1:
+            killed.append("node")
+            cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+
+    study = searched(engine, "cluster", kill_a_node)
+    assert killed
+    assert remains(study) == remains(small_search("local"))
+
+
+def test_an_address_where_no_cluster_is() -> None:
+    with pytest.raises(StudyError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
+        RayEngine(1, "127.0.0.1:1")
