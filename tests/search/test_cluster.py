@@ -35,7 +35,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         cluster.wait_for_nodes()
         yield cluster
         ray.shutdown()
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def searched(engine: RayEngine, name: str, watch: Any = lambda _: None) -> Study:
