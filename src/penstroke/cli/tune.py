@@ -15,6 +15,7 @@ from penstroke.cli.tune_view import (
     show_figures,
     show_interrupted,
     show_plan,
+    show_plans,
 )
 
 if TYPE_CHECKING:
@@ -132,10 +133,10 @@ def _begin(
     asked: Asked, source: str, job: _Job, each: str | None, name: str | None, dry_run: bool
 ) -> None:
     stem = source.rstrip("/").rpartition("/")[2].removesuffix(".toml")
-    if dry_run:
+    if each is not None:
+        _search_each(asked, each, stem, job, dry_run)
+    elif dry_run:
         show_plan(asked, job.crew.workers, job.as_json)
-    elif each is not None:
-        _search_each(asked, each, stem, job)
     else:
         _finish(_open(asked, stem, job, name), job)
 
@@ -190,8 +191,21 @@ def _best_of(source: str, then: Recipe, job: _Job) -> dict[str, Any]:
     return best[1]
 
 
-def _search_each(asked: Asked, name: str, stem: str, job: _Job) -> None:
+def _search_each(asked: Asked, name: str, stem: str, job: _Job, dry_run: bool) -> None:
     """Search once for each value of one parameter, that value fixed."""
+    ones = _one_for_each(asked, name)
+    if dry_run:
+        show_plans(name, ones, job.crew.workers, job.as_json)
+        return
+    found = []
+    for value, one in ones:
+        study = _open(one, stem, job)
+        say(f"{name} = {value}", as_json=job.as_json)
+        found.append({name: value, **_run(study, job)})
+    show_each(name, found, job.as_json)
+
+
+def _one_for_each(asked: Asked, name: str) -> list[tuple[Any, Asked]]:
     from penstroke.errors import ConfigError, near_match
     from penstroke.space import Space
 
@@ -205,13 +219,7 @@ def _search_each(asked: Asked, name: str, stem: str, job: _Job) -> None:
         raise ConfigError(f"--each {name}: give it choices, or a range with step")
     rest = {key: p for key, p in asked.search.space.items() if key != name}
     search = asked.search.model_copy(update={"space": rest})
-    found = []
-    for value in values:
-        one = replace(asked, config=space.config({name: value}), search=search)
-        study = _open(one, stem, job)
-        say(f"{name} = {value}", as_json=job.as_json)
-        found.append({name: value, **_run(study, job)})
-    show_each(name, found, job.as_json)
+    return [(v, replace(asked, config=space.config({name: v}), search=search)) for v in values]
 
 
 def _finish(study: Study, job: _Job) -> None:

@@ -67,6 +67,26 @@ def show_plan(asked: Asked, workers: int, as_json: bool) -> None:
             f"{search.eta} goes on at each rung, and it takes less")  # fmt: skip
 
 
+def show_plans(name: str, ones: Sequence[tuple[Any, Asked]], workers: int, as_json: bool) -> None:
+    """Show the cost of a study for each value, and of all together."""
+    from penstroke.search import plan_asked
+
+    plans = [(value, plan_asked(asked, workers)[2]) for value, asked in ones]
+    seconds = sum(estimate.seconds for _, estimate in plans)
+    if as_json:
+        studies = [
+            {name: value, "trials": e.trials, "epochs": e.epochs, "worker_seconds": e.seconds}
+            for value, e in plans
+        ]
+        print_json({"each": name, "studies": studies, "worker_seconds": seconds,
+                    "workers": workers, "seconds": seconds / workers})  # fmt: skip
+        return
+    rows = [(value, e.trials, f"{e.epochs:,}", duration(e.seconds / workers)) for value, e in plans]
+    print_table((name, "trials", "epochs", f"time with {workers}"), rows, "0123")
+    say(f"\n{len(rows)} studies; about {duration(seconds)} of one worker, "
+        f"{duration(seconds / workers)} with {workers}")  # fmt: skip
+
+
 def duration(seconds: float) -> str:
     """Return seconds as a person says them."""
     if seconds < 100:
