@@ -13,7 +13,7 @@ demo: $(VENV)/.train ## train a network on real handwriting, here and now (half 
 	@$(BIN)/penstroke train --fresh
 
 test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DATA
-	@scripts/system-packages.sh chromium
+	@scripts/system-packages.sh chromium postgresql
 	@$(BIN)/pytest
 
 lint: $(VENV)/.dev ## check style, types and the direction of imports
@@ -31,7 +31,7 @@ bench: $(VENV)/.dev ## measure speed and memory; writes docs/benchmarks.md (need
 
 bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and more, 2 GB)
 	@$(PYTHON) -m venv .venv-peers
-	@.venv-peers/bin/pip install --quiet numpy pillow "torch>=2.9,<2.14" skorch keras tensorflow-cpu
+	@.venv-peers/bin/pip install --quiet numpy pillow "torch>=2.9,<2.14" skorch keras tensorflow-cpu "ray[tune]"
 
 results: $(VENV)/.dev ## repeat the published set-ups; writes docs/results.md (needs MNIST)
 	@$(BIN)/python scripts/results.py

@@ -15,9 +15,10 @@ import speed
 import waits
 from measure import ROOT, Figure, say, table
 
+import search
 from penstroke.machine import allowed_cores, package_versions, processor_name
 
-PARTS = ("waits", "speed", "growth")
+PARTS = ("waits", "speed", "search", "growth")
 PAGE = ROOT / "docs" / "benchmarks.md"
 KEPT = ROOT / "docs" / "benchmarks.json"
 
@@ -43,6 +44,8 @@ def measure(part: str, repeats: int) -> dict[str, Any]:
         sections = {"What a person waits for": waits.measure(repeats)}
     elif part == "speed":
         sections = {f"Speed: {n}": figures for n, figures in speed.measure(repeats).items()}
+    elif part == "search":
+        sections = {"Search": search.measure(repeats)}
     else:
         figures, plots = growth.measure()
         return {"How cost grows": {"figures": [f.to_dict() for f in figures], "plots": plots}}

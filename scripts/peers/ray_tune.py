@@ -1,55 +1,51 @@
-"""Ray Tune as its documentation shows it: a trainable, ASHA, one processor a trial.
+"""Ray Tune as its documentation shows it: a trainable, ASHA, one processor a trial of one step."""
 
-usage: ray_tune.py TRIALS PICTURES VALIDATION
-"""
+from __future__ import annotations
 
-import json
 import os
 import sys
-import time
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import ray
 import torch
-from common import load, r1_network
+from common import Split, mnist, tell
+from plain_torch import network
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
+from torch.nn.functional import cross_entropy
 
-TRIALS, PICTURES, VALIDATION = map(int, sys.argv[1:4])
 
-
-def trainable(config, data):
+def trainable(config: dict[str, float], data: tuple[Split, Split]) -> None:
     torch.set_num_threads(1)
-    images, labels, validation_images, validation_labels = (torch.from_numpy(a) for a in data)
-    network = r1_network()
-    optimizer = torch.optim.Adam(network.parameters(), config["learning_rate"])
-    loss = torch.nn.functional.cross_entropy(network(images), labels)
-    optimizer.zero_grad()
-    loss.backward()
+    (images, labels), (val_images, val_labels) = (
+        (torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in data
+    )
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), config["learning_rate"])
+    cross_entropy(model(images), labels).backward()
     optimizer.step()
     with torch.no_grad():
-        right = (network(validation_images).argmax(1) == validation_labels).float().mean()
-    tune.report({"accuracy": float(right)})
+        accuracy = (model(val_images).argmax(1) == val_labels).float().mean()
+    tune.report({"val_accuracy": float(accuracy)})
 
 
-def main():
-    start = time.perf_counter()
-    images, labels = load("train")
-    images = (images[: PICTURES + VALIDATION, None].astype("float32") / 255 - 0.1307) / 0.3081
-    labels = labels[: PICTURES + VALIDATION].astype("int64")
-    data = (images[:PICTURES], labels[:PICTURES], images[PICTURES:], labels[PICTURES:])
+def main() -> None:
+    trials, batch, validation = map(int, sys.argv[1:4])
+    (images, labels), _ = mnist()
+    images = ((images[: batch + validation, None] / 255 - 0.1307) / 0.3081).astype("float32")
+    data = (images[:batch], labels[:batch]), (images[batch:], labels[batch : batch + validation])
     ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False)
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trainable, data=data), {"cpu": 1}),
         param_space={"learning_rate": tune.loguniform(1e-4, 1e-1)},
         tune_config=tune.TuneConfig(
-            num_samples=TRIALS, metric="accuracy", mode="max", scheduler=ASHAScheduler()
+            num_samples=trials, metric="val_accuracy", mode="max", scheduler=ASHAScheduler()
         ),
     )
     results = tuner.fit()
-    print(json.dumps({"trials": len(results), "seconds": time.perf_counter() - start,
-                      "best": results.get_best_result().metrics["accuracy"]}))
+    best = results.get_best_result().metrics["val_accuracy"]
+    tell(trials=len(results), val_accuracy=best)
 
 
 if __name__ == "__main__":

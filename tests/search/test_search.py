@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ from penstroke.config import RunConfig
 from penstroke.datasets import load_dataset, sealed, store
 from penstroke.datasets.dataset import Dataset
 from penstroke.errors import ConfigError, SealedTestError, StudyError
-from penstroke.search import Asked, conclude, confirm, find_study, open_study, plan_asked
+from penstroke.search import (
+    Asked,
+    Study,
+    conclude,
+    confirm,
+    find_study,
+    open_study,
+    plan_asked,
+    search,
+)
 from penstroke.search.local import LocalEngine
 from penstroke.search.report import write_report
 from searching import SPACE, remains, runs_of, small_recipe, small_search
@@ -167,8 +177,6 @@ def test_the_test_labels_change_no_decision() -> None:
         assert recipe.search is not None
         study = open_study(Asked(recipe.run_config(), recipe.search), stem=name)
         engine = LocalEngine(2, [recipe.data])
-        from penstroke.search import search
-
         assert search(study, engine)
         engine.close()
         found.append(remains(study))
@@ -209,3 +217,24 @@ def test_a_plan_is_fitted_to_its_time(method: str) -> None:
     if method != "grid":
         longer = Asked(asked.config, asked.search, time_budget_seconds=whole.seconds * 5)
         assert plan_asked(longer, workers=1)[2].epochs > 2 * whole.epochs
+
+
+def test_when_the_time_is_up_nothing_is_left_running() -> None:
+    """Fifty trials of a minute in two seconds; then the best so far is confirmed all the same."""
+    config = small_config(epochs=40)
+    recipe = small_recipe(config, method="random", trials=50, max_epochs=40)
+    assert recipe.search is not None
+    study = open_study(Asked(recipe.run_config(), recipe.search), stem="t")
+    hurried = study.record.model_copy(update={"time_budget_seconds": 2.0})
+    study = Study(study.path, hurried)
+    engine = LocalEngine(2, [recipe.data])
+    try:
+        started = time.monotonic()
+        assert not search(study, engine)
+        assert time.monotonic() - started < 10
+        assert engine.free == 2
+    finally:
+        engine.close()
+    states = {state for _, state, *_ in remains(study).values()}
+    assert states <= {"COMPLETE", "WAITING"}
+    assert len(states) == 2 or states == {"WAITING"}

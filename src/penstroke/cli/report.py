@@ -1,7 +1,8 @@
-"""`penstroke report`: the page about a run."""
+"""`penstroke report`: the page about a run or a study."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,15 +11,32 @@ from penstroke.cli.console import Json, print_json, say
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Name or path of a run: `penstroke runs list`.")],
+    name: Annotated[
+        str, typer.Argument(metavar="RUN|STUDY", help="Its name or path: `penstroke runs list`.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Write a run's page: curves, confusion matrix, worst mistakes, samples."""
+    """Write the page of a run (curves, mistakes) or of a study (trials, what mattered)."""
+    folder, page = _of_study(name) or _of_run(name)
+    if as_json:
+        print_json({"run": str(folder), "report": str(page)})
+    else:
+        say(str(page))
+
+
+def _of_study(name: str) -> tuple[Path, Path] | None:
+    from penstroke.search import figures_so_far, find_study
+
+    study = find_study(name)
+    if study is None:
+        return None
+    from penstroke.search.report import write_report
+
+    return study.path, write_report(study, figures_so_far(study))
+
+
+def _of_run(name: str) -> tuple[Path, Path]:
     from penstroke.evaluation import evaluate
 
-    judged = evaluate(run)
-    path = judged.write_report()
-    if as_json:
-        print_json({"run": str(judged.run.path), "report": str(path)})
-    else:
-        say(str(path))
+    judged = evaluate(name)
+    return judged.run.path, judged.write_report()

@@ -79,6 +79,11 @@ class RayEngine:
         ready, _ = self._ray.wait(answers, timeout=timeout_seconds, num_returns=1)
         return [e for worker in awaited if worker.answer in ready for e in self._take(worker)]
 
+    def cancel(self) -> None:
+        """Let go of all jobs that are being done, so that every worker is free again."""
+        for worker in [worker for worker in self._pool if worker.job is not None]:
+            self._bury(worker, "cancelled")
+
     def close(self) -> None:
         """End all workers, whatever they do."""
         for worker in self._pool:
@@ -97,12 +102,12 @@ class RayEngine:
                 return []
             event: Event = self._ray.get(next(worker.answer))
         except self._ray.exceptions.RayError as error:
-            return self._bury(worker, error)
+            return self._bury(worker, f"its worker died: {str(error).strip().splitlines()[0]}")
         if not isinstance(event, Progress):
             worker.job = worker.answer = None
         return [event]
 
-    def _bury(self, worker: _Worker, error: Exception) -> list[Event]:
+    def _bury(self, worker: _Worker, reason: str) -> list[Event]:
         """Replace a worker that has died, and say what it leaves undone."""
         with contextlib.suppress(Exception):
             self._ray.kill(worker.actor)
@@ -110,7 +115,6 @@ class RayEngine:
         self._pool.append(self._start())
         if worker.job is None:
             return []
-        reason = f"its worker died: {str(error).strip().splitlines()[0]}"
         return [Failed(worker.job.key, reason, can_retry=True)]
 
     def _start(self) -> _Worker:

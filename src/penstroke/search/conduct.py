@@ -6,13 +6,14 @@ of being trained again, so that going on after a kill is nothing but beginning.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from penstroke.config import RunConfig
-from penstroke.errors import CheckpointError
+from penstroke.errors import CheckpointError, StudyError
 from penstroke.runs import Run
 from penstroke.search.engine import Engine
 from penstroke.search.plan import Plan, Work
@@ -78,6 +79,12 @@ class Conductor:
 
     def run(self) -> bool:
         """Go through the plan; return whether it came to its end before the deadline."""
+        try:
+            return self._go_through()
+        finally:
+            self._let_go()
+
+    def _go_through(self) -> bool:
         while not self._plan.is_done:
             if self._deadline is not None and time.monotonic() > self._deadline:
                 return False
@@ -88,6 +95,14 @@ class Conductor:
         self._end_stopped()
         self._watch(self._standing())
         return True
+
+    def _let_go(self) -> None:
+        """Leave nothing running: what was not finished waits for the search to go on."""
+        for trial in self._open:
+            with contextlib.suppress(StudyError):  # what failed has been said
+                self._study.ledger.pause(trial)
+        if self._open:
+            self._engine.cancel()
 
     def _hand_out(self) -> None:
         """Give every free worker something, where there is something."""

@@ -22,5 +22,8 @@ class Engine(Protocol):
     def wait(self, timeout_seconds: float) -> list[Event]:
         """Return what has happened, as soon as something has; empty after the timeout."""
 
+    def cancel(self) -> None:
+        """Let go of all jobs that are being done, so that every worker is free again."""
+
     def close(self) -> None:
         """End all workers, whatever they do."""

@@ -88,6 +88,11 @@ class LocalEngine:
                 events.append(event)
         return events + self._end_hanging()
 
+    def cancel(self) -> None:
+        """Let go of all jobs that are being done, so that every worker is free again."""
+        for worker in [worker for worker in self._pool if worker.job is not None]:
+            self._bury(worker, "cancelled")
+
     def close(self) -> None:
         """End all workers, whatever they do."""
         for worker in self._pool:

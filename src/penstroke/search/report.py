@@ -21,7 +21,7 @@ def write_report(study: Study, figures: Mapping[str, Any]) -> Path:
 
     Args:
         study: searched to its end, or not.
-        figures: as `conclude` returned them.
+        figures: as `conclude` or `figures_so_far` returned them.
     """
     record, metric = study.record, study.record.search.metric
     lines = trial_lines(study)
@@ -81,9 +81,10 @@ def _cards(figures: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
     cards = [(f"best {metric}", _share(figures[f"best_{metric}"], metric))]
     if f"confirmed_{metric}" in figures:
         cards.append(("the same with new seeds", _share(figures[f"confirmed_{metric}"], metric)))
+    if "test_accuracy" in figures:
+        cards.append(("test accuracy", f"{100 * figures['test_accuracy']:.2f} %"))
     return [
         *cards,
-        ("test accuracy", f"{100 * figures['test_accuracy']:.2f} %"),
         ("trials", f"{figures['trials']:,}"),
         ("epochs trained", f"{figures['epochs_trained']:,}"),
         ("of one worker", f"{figures['worker_seconds'] / 60:.1f} min"),

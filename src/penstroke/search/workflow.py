@@ -272,6 +272,22 @@ def conclude(
     return figures
 
 
+def figures_so_far(study: Study) -> dict[str, Any]:
+    """Return the final figures, or while the search goes on those of the best so far.
+
+    Raises:
+        StudyError: no trial has a score yet.
+    """
+    if study.summary():
+        return study.summary()
+    best = study.best()
+    if best is None:
+        raise StudyError(
+            f"{study.path}: no trial has a score yet; `penstroke tune` goes on with it"
+        )
+    return _figures(study, *best, [])
+
+
 def _figures(
     study: Study, trial: int, values: Values, metric: float, confirmed: list[float]
 ) -> dict[str, Any]:
