@@ -61,6 +61,31 @@ def test_the_whole_way(penstroke: Cli, recipe: Path, runs: Path) -> None:
     assert "opened once" in shown
 
 
+def test_the_plan_of_a_study_for_each_value(penstroke: Cli, recipe: Path, runs: Path) -> None:
+    options = ("--each", "model.convolutions.0.filters", "--dry-run")
+    plan = json.loads(penstroke("tune", recipe, *options, "--json").out)
+    assert [s["model.convolutions.0.filters"] for s in plan["studies"]] == [4, 8, 12]
+    assert plan["worker_seconds"] == sum(s["worker_seconds"] for s in plan["studies"])
+    assert "3 studies; about" in penstroke("tune", recipe, *options).out
+    assert not runs.exists()
+
+
+def test_a_page_about_a_study_at_any_time(penstroke: Cli, recipe: Path, runs: Path) -> None:
+    subprocess.run(command(recipe), check=True, capture_output=True)
+    (runs / "s" / "summary.json").unlink()
+    page = Path(json.loads(penstroke("report", "s", "--json").out)["report"])
+    assert "The search goes on; the test split has not been opened." in page.read_text()
+
+
+def test_a_search_where_everything_fails_says_why(penstroke: Cli, tmp_path: Path) -> None:
+    hopeless = small_recipe(method="sweep", max_epochs=1,
+                            space={"train.batch_size": {"choices": [4000, 5000]}})  # fmt: skip
+    (tmp_path / "hopeless.toml").write_text(tomli_w.dumps(hopeless.to_dict()))
+    done = penstroke("tune", tmp_path / "hopeless.toml")
+    assert done.exit_code == 1
+    assert "every one failed, mostly: train.batch_size: 4000 is more than" in done.err
+
+
 def test_a_study_for_each_value(penstroke: Cli, recipe: Path) -> None:
     done = penstroke(
         "tune", recipe, "--each", "model.convolutions.0.filters", "--method", "random",

@@ -9,6 +9,7 @@ import typer
 
 from penstroke.cli.console import Json, say
 from penstroke.cli.tune_view import (
+    counting_bar,
     describe,
     live_table,
     show_each,
@@ -16,6 +17,7 @@ from penstroke.cli.tune_view import (
     show_interrupted,
     show_plan,
     show_plans,
+    training_bar,
 )
 
 if TYPE_CHECKING:
@@ -235,7 +237,10 @@ def _run(study: Study, job: _Job) -> dict[str, Any]:
         confirmed = _search(study, job)
         from penstroke.search import conclude
 
-        figures = conclude(study, confirmed, everything=job.everything, report=job.report)
+        with training_bar("training the best") as watch:
+            figures = conclude(
+                study, confirmed, everything=job.everything, report=job.report, watch=watch
+            )
         if job.report:
             from penstroke.search.report import write_report
 
@@ -255,7 +260,8 @@ def _search(study: Study, job: _Job) -> list[float]:
             is_through = search(study, engine, watch)
             if not is_through:
                 say("the time is up: going on with the best so far", as_json=True)
-        return confirm(study, engine, job.confirm)
+        with counting_bar("the best again, with new seeds", job.confirm) as count:
+            return confirm(study, engine, job.confirm, count)
     except KeyboardInterrupt:
         show_interrupted(study)
         raise typer.Exit(130) from None

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from penstroke.cli.console import percent, print_json, print_table, program, say
+from penstroke.cli.console import percent, print_json, print_table, program, progress_bar, say
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from penstroke.search import Asked, Standing, Study
+    from penstroke.training import Epoch
 
 _REDRAWN_EVERY_SECONDS = 0.5
 
@@ -124,6 +125,22 @@ def live_table(study: Study, workers: int) -> Iterator[Callable[[Standing], None
         yield watch
 
 
+@contextlib.contextmanager
+def counting_bar(text: str, total: int) -> Iterator[Callable[[], None]]:
+    """Yield a function that moves a bar on by one; no bar where there is nothing to do."""
+    with progress_bar() as bar:
+        task = bar.add_task(text, total=total, visible=total > 0)
+        yield lambda: bar.advance(task)
+
+
+@contextlib.contextmanager
+def training_bar(text: str) -> Iterator[Callable[[Epoch, int], None]]:
+    """Yield a function that is told each epoch, and how many there will be."""
+    with progress_bar() as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda epoch, total: bar.update(task, completed=epoch.metrics["epoch"], total=total)
+
+
 def _table(
     study: Study, standing: Standing, planned: int | None, elapsed: float, workers: int
 ) -> Table:
@@ -167,8 +184,11 @@ def show_figures(figures: dict[str, Any], as_json: bool) -> None:
     if f"confirmed_{metric}" in figures:
         sd = figures["confirmed_sd"]
         spread = f" ± {sd:.4f}" if sd == sd and sd is not None else ""
+        seeds = (
+            "1 seed" if figures["confirmed_seeds"] == 1 else f"{figures['confirmed_seeds']} seeds"
+        )
         say(f"with new seeds    {metric} {figures[f'confirmed_{metric}']:.4f}{spread} "
-            f"({figures['confirmed_seeds']} seeds): the best of many is partly luck")  # fmt: skip
+            f"({seeds}): the best of many is partly luck")  # fmt: skip
     say(f"test accuracy     {percent(figures['test_accuracy'])}, opened once")
     say(f"best recipe       {figures['best_recipe']}")
     say(f"model             {figures['model']}")

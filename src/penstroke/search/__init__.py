@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from penstroke.search.conduct import Standing
+from penstroke.search.estimate import Estimate
 from penstroke.search.study import Study, find_study
 from penstroke.search.workflow import (
     Asked,
-    Estimate,
     conclude,
     confirm,
     figures_so_far,

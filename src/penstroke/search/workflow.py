@@ -6,6 +6,7 @@ import json
 import shutil
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,14 @@ from penstroke.machine import machine_facts, package_versions
 from penstroke.runs import Run, now
 from penstroke.search.conduct import Conductor, Standing
 from penstroke.search.engine import Engine
-from penstroke.search.estimate import Cost, measure, multiply_adds_of
-from penstroke.search.plan import Bracket
+from penstroke.search.estimate import (
+    Estimate,
+    estimator,
+    fit_to_time,
+    one_thread,
+    with_epochs,
+)
+from penstroke.search.ledger import reason_of
 from penstroke.search.settings import (
     Listed,
     Suggested,
@@ -30,7 +37,7 @@ from penstroke.search.settings import (
 from penstroke.search.study import Study, StudyRecord, keep_progress, last_state
 from penstroke.search.task import Failed, Job, Progress, shared_data
 from penstroke.space import SearchConfig, Space, Values
-from penstroke.training import resolve
+from penstroke.training import Epoch, resolve
 from penstroke.training.batches import settle
 from penstroke.workflow import data_facts, finish, prepare, seeds_of
 
@@ -55,17 +62,6 @@ class Asked:
         return sha256(json.dumps(facts, sort_keys=True).encode())
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a plan comes to."""
-
-    brackets: tuple[Bracket, ...]
-    trials: int
-    epochs: int
-    multiply_adds: int
-    seconds: float
-
-
 def plan_asked(asked: Asked, workers: int) -> tuple[RunConfig, SearchConfig, Estimate]:
     """Return the settings a study of `asked` would have, and what its plan comes to."""
     config = _whole_epochs(asked)
@@ -74,7 +70,7 @@ def plan_asked(asked: Asked, workers: int) -> tuple[RunConfig, SearchConfig, Est
     if asked.time_budget_seconds is not None:
         seconds = asked.time_budget_seconds * workers * _USABLE_SHARE
         config, search = fit_to_time(config, search, data, seconds)
-    return config, search, _estimator(config, search, data)(config.train.epochs, search)
+    return config, search, estimator(config, search, data)(config.train.epochs, search)
 
 
 def open_study(
@@ -97,7 +93,7 @@ def open_study(
         study = Study.open(path)
         _refuse_another(study, asked, config, data)
         return study
-    resolved = resolve(_one_thread(config))
+    resolved = resolve(one_thread(config))
     search = asked.search
     if asked.time_budget_seconds is not None:
         config, search, _ = plan_asked(asked, workers)
@@ -120,62 +116,6 @@ def planned_epochs(study: Study) -> int | None:
     return members * sum(bracket.epochs for bracket in brackets)
 
 
-def _estimator(
-    config: RunConfig, search: SearchConfig, data: DataSplits
-) -> Callable[[int, SearchConfig], Estimate]:
-    """Return a function of (epochs, search), with the training measured once."""
-    space = Space(config, search.space)
-    settings = listed_settings(space, search, config.train.epochs)
-    sample = [space.config(values) for values in settings[:64]]
-    sizes = [multiply_adds_of(one, len(data.classes)) for one in sample]
-    resolved = resolve(_one_thread(config))
-    cost = measure(sample, len(data.classes), resolved)
-    images = len(data.train)
-    validation = len(data.validation) / 3  # forward only, a third of the work of a step
-    an_epoch = statistics.mean(
-        _epoch_seconds(cost, one, size, images + validation)
-        for one, size in zip(sample, sizes, strict=True)
-    )
-    members = search.folds or search.repeats
-
-    def of(max_epochs: int, search: SearchConfig) -> Estimate:
-        wanted = len(listed_settings(space, search, max_epochs))
-        brackets = brackets_of(search, max_epochs, wanted)
-        epochs = members * sum(bracket.epochs for bracket in brackets)
-        return Estimate(
-            tuple(brackets), sum(b.rungs[0].trials for b in brackets), epochs,
-            round(3 * epochs * images * statistics.mean(sizes)), epochs * an_epoch,
-        )  # fmt: skip
-
-    return of
-
-
-def _epoch_seconds(cost: Cost, config: RunConfig, size: int, images: float) -> float:
-    return cost.epoch_seconds(config, size, round(images))
-
-
-def fit_to_time(
-    config: RunConfig, search: SearchConfig, data: DataSplits, seconds: float
-) -> tuple[RunConfig, SearchConfig]:
-    """Return the settings whose plan takes about `seconds` of one worker.
-
-    Trials grow or shrink where they are free to; Hyperband repeats its brackets, or where one round
-    is too long already lowers the epochs; a grid can only lower the epochs.
-    """
-    of = _estimator(config, search, data)
-    epochs = config.train.epochs
-    whole = of(epochs, search)
-    if search.method in ("random", "tpe", "asha"):
-        trials = max(1, int(search.trials * seconds / whole.seconds))
-        return config, search.model_copy(update={"trials": trials})
-    while epochs > 1 and of(epochs, search).seconds > seconds:
-        epochs -= 1
-    if search.method == "hyperband":
-        rounds = max(1, int(search.rounds * seconds / of(epochs, search).seconds))
-        search = search.model_copy(update={"rounds": rounds})
-    return _with_epochs(config, epochs), search
-
-
 def search(
     study: Study, engine: Engine, watch: Callable[[Standing], None] = lambda _: None
 ) -> bool:
@@ -195,10 +135,13 @@ def search(
     return Conductor(study, plan, engine, values_of=values_of, watch=watch, deadline=deadline).run()
 
 
-def confirm(study: Study, engine: Engine, seeds: int) -> list[float]:
+def confirm(
+    study: Study, engine: Engine, seeds: int, watch: Callable[[], None] = lambda: None
+) -> list[float]:
     """Train the best settings with new seeds; return their metrics.
 
     The best of many scores is too good: it was chosen for its luck too. New seeds have none of it.
+    `watch` is called after each.
     """
     best = study.best()
     if best is None or seeds == 0:
@@ -212,6 +155,7 @@ def confirm(study: Study, engine: Engine, seeds: int) -> list[float]:
     ]
     for run, _ in _trained(study, engine, list(zip(runs, configs, strict=True))):
         run.drop_states()
+        watch()
     scores = [study.score_of([run.history()]) for run in runs]
     return [study.sign * score for score in scores if score is not None]
 
@@ -244,32 +188,45 @@ def _trained(
 
 
 def conclude(
-    study: Study, confirmed: list[float], *, everything: bool = False, report: bool = True
+    study: Study,
+    confirmed: list[float],
+    *,
+    everything: bool = False,
+    report: bool = True,
+    watch: Callable[[Epoch, int], None] = lambda epoch, total: None,
 ) -> dict[str, Any]:
     """Train the best settings as a run of its own, open the test split once, keep the figures.
 
-    With `everything`, on the validation pictures too.
+    With `everything`, on the validation pictures too. `watch` is called with each epoch, and with
+    how many there will be.
     """
     best = study.best()
     if best is None:
-        raise StudyError(f"{study.path}: no trial has a score; see their reasons in its report")
+        raise StudyError(f"{study.path}: no trial has a score: every one failed, {_why(study)}")
     trial, values, metric = best
     title = f"The best of {study.name}"
     config = study.space.config(values)
     if study.record.search.final_epochs is not None:
-        config = _with_epochs(config, study.record.search.final_epochs)
+        config = with_epochs(config, study.record.search.final_epochs)
     study.write_best(config, title)
     figures = _figures(study, trial, values, metric, confirmed)
     if everything:
         config = _on_everything(config)
     prepared = prepare(config, stem=study.name, name=f"{study.name}-best", fresh=False)
-    for _ in prepared.train():
-        pass
+    for epoch in prepared.train():
+        watch(epoch, prepared.total_epochs)
     judged = finish(prepared, report=report)
     figures |= {name: judged[name] for name in judged if name.startswith("test_")}
     figures |= {"run": judged["run"], "model": judged["model"]}
     study.write_summary(figures)
     return figures
+
+
+def _why(study: Study) -> str:
+    """Return the reason that most trials failed for, or why there is none."""
+    reasons = Counter(reason_of(trial) for trial in study.trials().values())
+    reasons.pop("", None)
+    return f"mostly: {reasons.most_common(1)[0][0]}" if reasons else "or none has finished"
 
 
 def figures_so_far(study: Study) -> dict[str, Any]:
@@ -317,17 +274,7 @@ def _whole_epochs(asked: Asked) -> RunConfig:
             "(0.1 say), or use --folds"
         )
     epochs = asked.search.max_epochs or settle(config.train, shared_data(config.data)).epochs
-    return _with_epochs(config, epochs)
-
-
-def _with_epochs(config: RunConfig, epochs: int) -> RunConfig:
-    train = config.train.model_copy(update={"epochs": epochs, "min_steps": 0})
-    return config.model_copy(update={"train": train})
-
-
-def _one_thread(config: RunConfig) -> RunConfig:
-    """Return `config` as a worker trains it: one thread each is faster than two that wait."""
-    return config.model_copy(update={"train": config.train.model_copy(update={"threads": 1})})
+    return with_epochs(config, epochs)
 
 
 def _on_everything(config: RunConfig) -> RunConfig:
