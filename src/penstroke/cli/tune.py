@@ -53,7 +53,7 @@ _EngineName = Annotated[
 
 
 def command(
-    recipe: _Recipe,
+    recipe: _Recipe = "tuned",
     dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
     method: _Method = None,
     trials: Annotated[int | None, typer.Option(help="Settings tried: random, tpe, asha.")] = None,
