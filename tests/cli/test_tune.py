@@ -107,6 +107,10 @@ def test_one_search_after_another(penstroke: Cli, tmp_path: Path, runs: Path) ->
         space={"train.learning_rate": {"factors": [0.5, 1.0]}},
     )  # fmt: skip
     (tmp_path / "second.toml").write_text(tomli_w.dumps(second.to_dict()))
+    plan = penstroke("tune", tmp_path / "second.toml", "--dry-run").out
+    assert "first.toml is searched first" in plan
+    assert "grid: 2 trials" in plan
+    assert not runs.exists()
     done = penstroke("tune", tmp_path / "second.toml", "--name", "two", "--confirm", 0, "--json")
     assert done.exit_code == 0, done.err
     study = find_study("two")

@@ -86,7 +86,7 @@ def command(
     command goes on where it was stopped.
     """
     crew = _Crew(workers or _cores(), engine, address, gpus)
-    job = _Job(crew, confirm, everything, fresh, report, as_json)
+    job = _Job(crew, confirm, everything, fresh, report, dry_run, as_json)
     if (study := _existing(recipe)) is not None:
         _finish(study, job)
         return
@@ -96,7 +96,7 @@ def command(
         "search.folds": folds, "search.seed": seed,
     })  # fmt: skip
     _begin(_asked(loaded, recipe, _seconds(time_budget), storage, job), recipe, job,
-           each, name, dry_run)  # fmt: skip
+           each, name)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -128,16 +128,15 @@ class _Job:
     everything: bool
     fresh: bool
     report: bool
+    dry_run: bool
     as_json: bool
 
 
-def _begin(
-    asked: Asked, source: str, job: _Job, each: str | None, name: str | None, dry_run: bool
-) -> None:
+def _begin(asked: Asked, source: str, job: _Job, each: str | None, name: str | None) -> None:
     stem = source.rstrip("/").rpartition("/")[2].removesuffix(".toml")
     if each is not None:
-        _search_each(asked, each, stem, job, dry_run)
-    elif dry_run:
+        _search_each(asked, each, stem, job)
+    elif job.dry_run:
         show_plan(asked, job.crew.workers, job.as_json)
     else:
         _finish(_open(asked, stem, job, name), job)
@@ -169,10 +168,13 @@ def _asked(
             "in `penstroke train --list`, tuned for one"
         )
     config, search = recipe.run_config(), recipe.search
-    if search.after is not None:
+    if search.after is not None and job.dry_run:
+        say(f"{search.after} is searched first; its own plan: `tune {search.after} --dry-run`\n",
+            as_json=job.as_json)  # fmt: skip
+    elif search.after is not None:
         best = _best_of(search.after, recipe, job)
         config = Space(config, {}).config(best)
-        search = search.model_copy(update={"after": None})
+    search = search.model_copy(update={"after": None})
     return Asked(config, search, recipe.title, time_budget, storage)
 
 
@@ -193,10 +195,10 @@ def _best_of(source: str, then: Recipe, job: _Job) -> dict[str, Any]:
     return best[1]
 
 
-def _search_each(asked: Asked, name: str, stem: str, job: _Job, dry_run: bool) -> None:
+def _search_each(asked: Asked, name: str, stem: str, job: _Job) -> None:
     """Search once for each value of one parameter, that value fixed."""
     ones = _one_for_each(asked, name)
-    if dry_run:
+    if job.dry_run:
         show_plans(name, ones, job.crew.workers, job.as_json)
         return
     found = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from penstroke.errors import CheckpointError, StudyError
 from penstroke.runs import Run
 from penstroke.search.engine import Engine
 from penstroke.search.plan import Plan, Work
-from penstroke.search.study import Study, keep_progress, last_state
+from penstroke.search.study import Study, has_ended, keep_progress, last_state
 from penstroke.search.task import Event, Failed, Job, Progress
 from penstroke.space import Values
 
@@ -75,7 +75,6 @@ class Conductor:
         self._epochs_trained = 0
         self._begun = 0
         self._ended = {n for n, t in study.trials().items() if t.state.is_finished()}
-        self._has_failed = {n for n, t in study.trials().items() if t.state.name == "FAIL"}
 
     def run(self) -> bool:
         """Go through the plan; return whether it came to its end before the deadline."""
@@ -101,8 +100,7 @@ class Conductor:
         for trial in self._open:
             with contextlib.suppress(StudyError):  # what failed has been said
                 self._study.ledger.pause(trial)
-        if self._open:
-            self._engine.cancel()
+        self._engine.cancel()
 
     def _hand_out(self) -> None:
         """Give every free worker something, where there is something."""
@@ -116,7 +114,7 @@ class Conductor:
 
     def _begin(self, work: Work) -> None:
         """Queue what is missing of `work`; where nothing is, tell the plan at once."""
-        values = None if work.trial in self._has_failed else self._values_of(work.trial)
+        values = self._values_of(work.trial)
         if values is None:
             self._tell(work, None)
             return
@@ -126,14 +124,14 @@ class Conductor:
         runs = [self._study.run(work.trial, k, config) for k, config in enumerate(configs)]
         self._begun += 1
         score = self._study.score(runs, work.epochs)
-        if score is not None:
+        if score is not None or work.trial in self._ended:
             self._tell(work, score)
             return
         self._study.ledger.go_on(work.trial)
         keys = [f"{work.trial}/{member}" for member in range(len(runs))]
         self._runs |= dict(zip(keys, zip(runs, configs, strict=True), strict=True))
         unfinished = [k for k, run in zip(keys, runs, strict=True)
-                      if len(run.history()) < work.epochs]  # fmt: skip
+                      if not has_ended(run, work.epochs)]  # fmt: skip
         opened = self._open[work.trial] = _Open(work, runs, set(unfinished))
         self._queue.extend(unfinished)
         if not unfinished:
@@ -144,14 +142,8 @@ class Conductor:
         opened = self._open.get(_trial_of(key))
         if opened is None:  # its trial has failed meanwhile
             return
-        try:
-            state = last_state(run)
-        except CheckpointError:
-            run.forget_epochs()
-            state = None
-        self._engine.submit(
-            Job(key, config, self._study.record.resolved, opened.work.epochs, state)
-        )
+        resolved, epochs = self._study.record.resolved, opened.work.epochs
+        self._engine.submit(Job(key, config, resolved, epochs, state_to_go_on_from(run)))
 
     def _take(self, event: Event) -> None:
         """Take what a worker tells; late words about a failed trial are passed over."""
@@ -165,6 +157,7 @@ class Conductor:
             self._mend(opened, event)
         else:
             opened.missing.discard(event.key)
+            self._attempts.pop(event.key, None)
             if not opened.missing:
                 self._close(opened)
 
@@ -217,7 +210,7 @@ class Conductor:
         score = self._study.score_of([run.history() for run in runs])
         assert score is not None, "a trial without a score fails"
         metric = self._study.sign * score
-        is_complete = self._went_the_whole_way(runs)
+        is_complete = all(has_ended(run, self._study.record.max_epochs) for run in runs)
         self._study.ledger.end(trial, metric, is_complete=is_complete)
         if not is_complete:
             for run in runs:
@@ -226,19 +219,51 @@ class Conductor:
         if is_complete and (best is None or score > self._study.sign * best[2]):
             self._best = (trial, values, metric)
 
-    def _went_the_whole_way(self, runs: Sequence[Run]) -> bool:
-        """Whether every run had all its epochs, or ended by its own patience."""
-        train = self._study.record.config.train
-        return all(
-            len(history := run.history()) >= run.record.config.train.epochs
-            or (train.patience is not None
-                and len(history) - history[-1]["best_epoch"] >= train.patience)
-            for run in runs
-        )  # fmt: skip
-
     def _standing(self) -> Standing:
         running = tuple(opened.work for opened in self._open.values())
         return Standing(running, self._begun, self._epochs_trained, self._best, self._failed)
+
+
+def train_all(
+    study: Study, engine: Engine, runs: Sequence[Run], watch: Callable[[], None]
+) -> list[Run]:
+    """Train `runs` to their end on all workers; return those that came to it.
+
+    `watch` is called whenever one has.
+    """
+    done = [run for run in runs if has_ended(run, run.record.config.train.epochs)]
+    waiting = {f"run/{index}": run for index, run in enumerate(runs) if run not in done}
+    queue = deque(waiting)
+    attempts: Counter[str] = Counter()
+    while waiting:
+        while queue and engine.free:
+            key = queue.popleft()
+            config = waiting[key].record.config
+            engine.submit(Job(key, config, study.record.resolved, config.train.epochs,
+                              state_to_go_on_from(waiting[key])))  # fmt: skip
+        for event in engine.wait(_TICK_SECONDS):
+            if event.key not in waiting:
+                continue
+            attempts[event.key] += isinstance(event, Failed)
+            if isinstance(event, Progress):
+                keep_progress(waiting[event.key], event.metrics, event.state)
+            elif isinstance(event, Failed) and event.can_retry and attempts[event.key] < _ATTEMPTS:
+                queue.append(event.key)
+            else:
+                run = waiting.pop(event.key)
+                run.drop_states()
+                done += [] if isinstance(event, Failed) else [run]
+                watch()
+    return done
+
+
+def state_to_go_on_from(run: Run) -> bytes | None:
+    """Return the last state of `run`; where it cannot be read, the epochs are forgotten."""
+    try:
+        return last_state(run)
+    except CheckpointError:
+        run.forget_epochs()
+        return None
 
 
 def _trial_of(key: str) -> int:

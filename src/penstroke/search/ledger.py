@@ -41,7 +41,6 @@ class Ledger:
                 direction="maximize" if maximize else "minimize",
             )  # fmt: skip
             self._ids = {t.user_attrs[_TRIAL]: t._trial_id for t in self._all()}
-            self._wait_all()
 
     def __contains__(self, trial: int) -> bool:
         return trial in self._ids
@@ -105,13 +104,16 @@ class Ledger:
         trials = self._storage.get_all_trials(self.study._study_id, deepcopy=False)
         return [t for t in trials if _TRIAL in t.user_attrs]
 
-    def _wait_all(self) -> None:
-        """Put what a killed search left running back to waiting."""
-        from optuna.trial import TrialState
+    def wait_all(self) -> None:
+        """Put what a killed search left running back to waiting; for who holds the study alone."""
+        for number, trial in self.trials().items():
+            if trial.state.name == "RUNNING":
+                self.pause(number)
 
-        for trial in self._all():
-            if trial.state == TrialState.RUNNING:
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING, None)
+    def delete(self) -> None:
+        """Delete the study in the storage."""
+        with _explained(self.url):
+            self._storage.delete_study(self.study._study_id)
 
 
 def reason_of(trial: FrozenTrial) -> str:

@@ -147,9 +147,12 @@ class _Halving:
     def told(self, work: Work, score: float | None) -> list[int]:
         """Take a score; return the trials that are given up with it."""
         self._scores[work.trial] = score
-        if len(self._scores) < self._rungs[self._rung].trials:
-            return []
-        return self._promote()
+        is_last = self._rung == len(self._rungs) - 1
+        ended = [work.trial] if is_last else []
+        if len(self._scores) == self._rungs[self._rung].trials:
+            given_up = self._promote()
+            return ended if is_last else given_up
+        return ended
 
     def _promote(self) -> list[int]:
         scored = [(-score, trial) for trial, score in self._scores.items() if score is not None]

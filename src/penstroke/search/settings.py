@@ -14,6 +14,8 @@ from penstroke.space import SearchConfig, Space, Values
 _STARTUP_TRIALS = 10
 """TPE has a model of nothing before; these are drawn (Optuna's own default)."""
 _VAIN_SUGGESTIONS = 50
+_TELLING = ("COMPLETE", "FAIL", "RUNNING")
+"""States that a sampler learns from: scores, and what others are trying just now."""
 
 
 def brackets_of(search: SearchConfig, max_epochs: int, settings: int) -> list[Bracket]:
@@ -103,7 +105,7 @@ class Suggested:
         mirror = optuna.create_study(
             sampler=sampler, direction=study.ledger.study.direction.name.lower()
         )
-        mirror.add_trials([t for t in study.trials().values() if t.state.name != "WAITING"])
+        mirror.add_trials([t for t in study.trials().values() if t.state.name in _TELLING])
         distributions = study.ledger.distributions
         meant = {
             name: {as_parameter(value): value for value in parameter.choices or ()}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,9 +111,16 @@ class Study:
         """Return the run configs whose mean metric is the score of `values`."""
         config, search = self.space.config(values), self.record.search
         if search.folds is not None:
-            return [_with(config, "data", folds=search.folds, fold=k) for k in range(search.folds)]
+            return self.folds_of(config)
         seed = config.train.seed
         return [_with(config, "train", seed=seed + k) for k in range(search.repeats)]
+
+    def folds_of(self, config: RunConfig) -> list[RunConfig]:
+        """Return `config` once for each fold; as it is where there are none."""
+        folds = self.record.search.folds
+        if folds is None:
+            return [config]
+        return [_with(config, "data", folds=folds, fold=k) for k in range(folds)]
 
     def run(self, trial: int, member: int, config: RunConfig) -> Run:
         """Return the run directory of one member of a trial, made if it is not there."""
@@ -133,16 +141,17 @@ class Study:
 
     def score(self, runs: Sequence[Run], epochs: int) -> float | None:
         """Return the mean metric of `runs` after `epochs`, higher is better; None if unfinished."""
-        histories = [run.history() for run in runs]
-        if any(len(history) < epochs for history in histories):
+        if not all(has_ended(run, epochs) for run in runs):
             return None
-        return self.score_of([history[:epochs] for history in histories])
+        return self.score_of([run.history()[:epochs] for run in runs])
 
     def score_of(self, histories: Sequence[Sequence[Mapping[str, Any]]]) -> float | None:
         """Return the mean, over histories, of the metric at the epoch each would keep."""
         if not all(histories):
             return None
         metric = self.record.search.metric
+        if any(metric not in line for history in histories for line in history):
+            return None  # nothing was held out to measure it by
         kept = [history[history[-1]["best_epoch"] - 1][metric] for history in histories]
         mean = sum(kept) / len(kept)
         return self.sign * mean if math.isfinite(mean) else None
@@ -208,6 +217,23 @@ class Study:
             self.path / "summary.json", json.dumps(dict(figures), indent=2) + "\n"
         )
 
+    @property
+    def time_is_up(self) -> bool:
+        """Whether the time budget has been spent: no more trials, whatever the plan had left."""
+        return (self.path / "time-is-up").exists()
+
+    def note_time_is_up(self) -> None:
+        """Write down that the time budget is spent."""
+        write_text_atomically(self.path / "time-is-up", now() + "\n")
+
+    def remove(self) -> None:
+        """Delete the study, its trials in the storage too; not while another process searches."""
+        with self.locked():
+            self.ledger.delete()
+            going = self.path.with_name(f".{self.name}.going")
+            self.path.rename(going)  # whole or gone: a kill in between leaves no half of it
+            shutil.rmtree(going)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the study; the lock falls with the process.
@@ -217,6 +243,15 @@ class Study:
         """
         with locked_folder(self.path, StudyError(f"{self.path} is searched by another process")):
             yield
+
+
+def has_ended(run: Run, epochs: int) -> bool:
+    """Whether `run` needs no training to have had `epochs`: it has, or it ended by its own rules."""
+    train, history = run.record.config.train, run.history()
+    if len(history) >= min(epochs, train.epochs):
+        return True
+    waited = len(history) - history[-1]["best_epoch"] if history else 0
+    return train.patience is not None and waited >= train.patience
 
 
 def keep_progress(run: Run, metrics: Sequence[dict[str, Any]], state: bytes) -> None:

@@ -7,8 +7,9 @@ import shutil
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from penstroke.config import RunConfig
@@ -16,8 +17,8 @@ from penstroke.datasets import DataSplits
 from penstroke.errors import ConfigError, StudyError
 from penstroke.files import runs_root, sha256
 from penstroke.machine import machine_facts, package_versions
-from penstroke.runs import Run, now
-from penstroke.search.conduct import Conductor, Standing
+from penstroke.runs import now
+from penstroke.search.conduct import Conductor, Standing, train_all
 from penstroke.search.engine import Engine
 from penstroke.search.estimate import (
     Estimate,
@@ -34,8 +35,8 @@ from penstroke.search.settings import (
     listed_settings,
     plan_of,
 )
-from penstroke.search.study import Study, StudyRecord, keep_progress, last_state
-from penstroke.search.task import Failed, Job, Progress, shared_data
+from penstroke.search.study import Study, StudyRecord
+from penstroke.search.task import shared_data
 from penstroke.space import SearchConfig, Space, Values
 from penstroke.training import Epoch, resolve
 from penstroke.training.batches import settle
@@ -86,9 +87,10 @@ def open_study(
     data = shared_data(config.data)
     Space(config, asked.search.space)
     path = runs_root() / (name or f"{stem}-{_short(asked, data)}")
-    if fresh and (path / "study.toml").exists():
-        with Study.open(path).locked():
-            shutil.rmtree(path)
+    if fresh:
+        shutil.rmtree(_final_path(path), ignore_errors=True)
+        if (path / "study.toml").exists():
+            Study.open(path).remove()
     if (path / "study.toml").exists():
         study = Study.open(path)
         _refuse_another(study, asked, config, data)
@@ -123,6 +125,9 @@ def search(
 
     With a time budget it may end before: what other invocations have spent of it is counted.
     """
+    if study.time_is_up:
+        return False
+    study.ledger.wait_all()
     record = study.record
     epochs = record.max_epochs
     drawn = listed_settings(study.space, record.search, epochs)
@@ -132,7 +137,11 @@ def search(
     if record.time_budget_seconds is not None:
         left = record.time_budget_seconds - study.elapsed_seconds() / engine.workers
         deadline = time.monotonic() + left
-    return Conductor(study, plan, engine, values_of=values_of, watch=watch, deadline=deadline).run()
+    conductor = Conductor(study, plan, engine, values_of=values_of, watch=watch, deadline=deadline)
+    is_through = conductor.run()
+    if not is_through:
+        study.note_time_is_up()
+    return is_through
 
 
 def confirm(
@@ -148,43 +157,16 @@ def confirm(
         return []
     config = study.space.config(best[1])
     used = study.record.search.repeats
-    configs = seeds_of(config, used + seeds)[used:]
-    runs = [
-        study.run_at(study.path / "confirm" / f"{best[0]:04d}-seed-{one.train.seed}", one)
-        for one in configs
-    ]
-    for run, _ in _trained(study, engine, list(zip(runs, configs, strict=True))):
-        run.drop_states()
-        watch()
-    scores = [study.score_of([run.history()]) for run in runs]
+    groups = []
+    for one in seeds_of(config, used + seeds)[used:]:
+        stem = study.path / "confirm" / f"{best[0]:04d}-seed-{one.train.seed}"
+        members = study.folds_of(one)
+        groups.append([study.run_at(stem.with_name(f"{stem.name}-{k}"), member)
+                       for k, member in enumerate(members)])  # fmt: skip
+    done = train_all(study, engine, [run for group in groups for run in group], watch)
+    whole = [group for group in groups if all(run in done for run in group)]
+    scores = [study.score(group, config.train.epochs) for group in whole]
     return [study.sign * score for score in scores if score is not None]
-
-
-def _trained(
-    study: Study, engine: Engine, runs: list[tuple[Run, RunConfig]]
-) -> Iterator[tuple[Run, RunConfig]]:
-    """Train `runs` to their end on all workers; yield each as it is done."""
-    waiting = {
-        str(index): pair
-        for index, pair in enumerate(runs)
-        if len(pair[0].history()) < pair[1].train.epochs
-    }
-    queue = list(waiting)
-    while waiting:
-        while queue and engine.free:
-            key = queue.pop(0)
-            run, config = waiting[key]
-            job = Job(key, config, study.record.resolved, config.train.epochs, last_state(run))
-            engine.submit(job)
-        for event in engine.wait(0.5):
-            run, config = waiting[event.key]
-            if isinstance(event, Progress):
-                keep_progress(run, event.metrics, event.state)
-            elif isinstance(event, Failed) and event.can_retry:
-                queue.append(event.key)
-            else:
-                del waiting[event.key]
-                yield run, config
 
 
 def conclude(
@@ -212,14 +194,22 @@ def conclude(
     figures = _figures(study, trial, values, metric, confirmed)
     if everything:
         config = _on_everything(config)
-    prepared = prepare(config, stem=study.name, name=f"{study.name}-best", fresh=False)
-    for epoch in prepared.train():
-        watch(epoch, prepared.total_epochs)
-    judged = finish(prepared, report=report)
+    prepared = prepare(config, stem=study.name, name=_final_path(study.path).name)
+    if prepared.run.status == "finished":  # the test split is opened once
+        judged = prepared.run.summary()
+    else:
+        for epoch in prepared.train():
+            watch(epoch, prepared.total_epochs)
+        judged = finish(prepared, report=report)
     figures |= {name: judged[name] for name in judged if name.startswith("test_")}
     figures |= {"run": judged["run"], "model": judged["model"]}
     study.write_summary(figures)
     return figures
+
+
+def _final_path(study: Path) -> Path:
+    """Return the run directory of the best settings of a study."""
+    return study.with_name(f"{study.name}-best")
 
 
 def _why(study: Study) -> str:
