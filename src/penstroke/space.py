@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -50,9 +51,14 @@ class Parameter(Settings):
                 raise ValueError(f"the range is empty: low {self.low} is above high {self.high}")
             if self.log and self.low <= 0:
                 raise ValueError("log needs a low above 0")
+            if self.step is not None and (self.log or not self._is_whole(self.step)):
+                raise ValueError("step goes without log, and is whole where the range is")
         elif self.step is not None or self.log:
             raise ValueError("step and log belong to a range")
         return self
+
+    def _is_whole(self, step: float) -> bool:
+        return not self.is_integer or step == int(step)
 
     @property
     def ends(self) -> tuple[int | float, int | float]:
@@ -75,7 +81,8 @@ class Parameter(Settings):
             return [low] if low == high else None
         step = step or 1
         count = math.floor((high - low) / step + 1e-9) + 1
-        return [_readable(low + step * k, self) for k in range(count)]
+        return [round(low + step * k) if self.is_integer else float(f"{low + step * k:.12g}")
+                for k in range(count)]  # fmt: skip
 
     def draw(self, random: np.random.Generator) -> Any:
         """Return a value drawn from the range or the choices."""
@@ -154,12 +161,22 @@ class Space:
         return self.active({name: p.draw(random) for name, p in self.parameters.items()})
 
     def active(self, values: Values) -> Values:
-        """Return `values` without those whose condition does not hold."""
-        return {
+        """Return `values` without those whose condition does not hold, or is itself left out."""
+        kept = {
             name: value
             for name, value in values.items()
             if all(values.get(k) == wanted for k, wanted in self.parameters[name].when.items())
         }
+        return kept if len(kept) == len(values) else self.active(kept)
+
+    def fixed(self, name: str, value: Any) -> dict[str, Parameter]:
+        """Return the other parameters, where `name` is always `value`."""
+        rest = {}
+        for other, parameter in self.parameters.items():
+            if other != name and parameter.when.get(name, value) == value:
+                when = {k: wanted for k, wanted in parameter.when.items() if k != name}
+                rest[other] = parameter.model_copy(update={"when": when})
+        return rest
 
     def distinct_draws(self, seed: int) -> Iterator[Values]:
         """Yield settings drawn with `seed`, none that gives a run already given; may end."""
@@ -194,27 +211,53 @@ class Space:
     def _check(self, name: str, parameter: Parameter) -> None:
         """Put the ends of `parameter` into the base, so that a bad one is refused at once."""
         for condition in parameter.when:
-            if condition not in self.parameters:
+            if condition not in self.parameters or condition == name:
                 raise ConfigError(
                     f"search.space.{name}.when: {condition} is no parameter of this space"
                 )
         values = parameter.listed() or [parameter.low, parameter.high]
         for value in values if parameter.choices else (values[0], values[-1]):
             try:
-                self.config({**parameter.when, name: value})
+                self._config_with(name, value)
             except ConfigError as error:
                 message = str(error).removeprefix("search.space: ")
                 raise ConfigError(f"search.space.{name} = {json.dumps(value)}: {message}") from None
+
+    def _conditions(self, name: str) -> Values:
+        """Return what must hold for `name` to be searched, and for that in turn."""
+        conditions: Values = {}
+        for other, wanted in self.parameters[name].when.items():
+            conditions |= self._conditions(other) | {other: wanted}
+        return conditions
+
+    def _config_with(self, name: str, value: Any) -> RunConfig:
+        """Return the base with `value`; where it is refused alone, with what goes along with it."""
+        conditions = self._conditions(name)
+        try:
+            return self.config({**conditions, name: value})
+        except ConfigError:
+            others = {other: _first(p) for other, p in self.parameters.items()}
+            along = self.active({**others, **conditions, name: value})
+            if along.get(name) == value:
+                with contextlib.suppress(ConfigError):
+                    return self.config(along)
+            raise
+
+
+def _first(parameter: Parameter) -> Any:
+    listed = parameter.listed()
+    return parameter.low if listed is None else listed[0]
 
 
 def _resolve_factors(name: str, parameter: Parameter, base: RunConfig) -> Parameter:
     if parameter.factors is None:
         return parameter
     value: Any = base.to_dict()
-    for part in name.split("."):
-        value = value[int(part)] if isinstance(value, list) else value.get(part)
-        if value is None:
-            break
+    try:
+        for part in name.split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+    except (LookupError, ValueError, TypeError):
+        value = None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(
             f"search.space.{name}: factors need a number in the recipe, it has {value!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -36,6 +37,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield cluster
         ray.shutdown()
         cluster.shutdown()  # type: ignore[no-untyped-call]
+        # What Ray left open is collected here, not as a warning in somebody else's test.
+        gc.collect()
 
 
 def searched(engine: RayEngine, name: str, watch: Any = lambda _: None) -> Study:

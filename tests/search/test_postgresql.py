@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -43,10 +44,12 @@ def url() -> Iterator[str]:
     try:
         yield f"postgresql+psycopg://penstroke@127.0.0.1:{port}/postgres"
     finally:
+        gc.collect()  # connections that were left open go before the server does
         run("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
         shutil.rmtree(folder)
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_study_in_postgresql_is_that_of_sqlite(url: str) -> None:
     recipe = small_recipe()
     assert recipe.search is not None

@@ -238,3 +238,51 @@ def test_when_the_time_is_up_nothing_is_left_running() -> None:
     states = {state for _, state, *_ in remains(study).values()}
     assert states <= {"COMPLETE", "WAITING"}
     assert len(states) == 2 or states == {"WAITING"}
+
+
+def test_suggestions_come_from_scores() -> None:
+    """After its first ten, TPE stays near what scored well, where chance would go anywhere."""
+    rate = {"train.learning_rate": {"low": 1e-6, "high": 1e-1, "log": True}}
+    study = small_search(method="tpe", trials=22, max_epochs=2, workers=1, space=rate)
+    rates = [values["train.learning_rate"] for values, *_ in remains(study).values()]
+    assert sum(rate > 1e-4 for rate in rates[10:]) >= 10
+
+
+@pytest.mark.parametrize("method", ["hyperband", "asha"])
+def test_a_search_with_failures_and_patience_goes_on_to_the_same_end(method: str) -> None:
+    """What failed, was given up, or ended by its own patience is told again, not trained again."""
+    changes: dict[str, Any] = {"method": method, "trials": 9, "max_epochs": 8, "space": {
+        "train.learning_rate": {"choices": [1e-3, 3e-3, 1e30, 1e-5]},
+        "train.batch_size": {"choices": [32, 64, 5000]},
+        "train.optimizer": {"choices": ["sgd", "adam"]},
+        "train.patience": {"choices": [1, 2]},
+    }}  # fmt: skip
+    study = small_search(**changes)
+    states = [state for _, state, *_ in remains(study).values()]
+    assert "FAIL" in states
+    assert "COMPLETE" in states
+    before = remains(study)
+    assert remains(small_search(**changes)) == before
+
+
+def test_members_that_fail_leave_no_work_behind() -> None:
+    """Of three folds one cannot be trained; what the others were doing disturbs nobody."""
+    study = small_search(method="random", trials=3, max_epochs=2, folds=3, space={
+        "train.batch_size": {"choices": [64, 267, 5000]},
+    })  # fmt: skip
+    engine = LocalEngine(2, [study.record.config.data])
+    try:
+        assert len(confirm(study, engine, 2)) == 2
+    finally:
+        engine.close()
+
+
+def test_fresh_forgets_the_study_and_its_last_run(runs: Path) -> None:
+    study = small_search("f", method="random", trials=2, max_epochs=1)
+    conclude(study, [], report=False)
+    recipe = small_recipe(method="random", trials=1, max_epochs=1)
+    assert recipe.search is not None
+    asked = Asked(recipe.run_config(), recipe.search)
+    again = open_study(asked, stem="f", name="f", fresh=True)
+    assert again.trials() == {}
+    assert not (runs / "f-best").exists()

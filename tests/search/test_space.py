@@ -64,6 +64,39 @@ def test_conditions_leave_out_what_has_no_effect() -> None:
     ]
 
 
+def test_a_condition_on_what_is_left_out_does_not_hold() -> None:
+    chained = space(
+        optimizer={"choices": ["adam"]},
+        momentum={"choices": [0.9], "when": {"train.optimizer": "sgd"}},
+        weight_decay={"choices": [0.1], "when": {"train.momentum": 0.9}},
+    )
+    assert chained.grid() == [{"train.optimizer": "adam"}]
+
+
+def test_a_choice_may_need_what_goes_along_with_it() -> None:
+    steps = space(
+        schedule={"choices": ["constant", "step"]},
+        step_epochs={"low": 1, "high": 2, "when": {"train.schedule": "step"}},
+        step_factor={"choices": [0.5], "when": {"train.schedule": "step"}},
+    )
+    assert len(steps.grid()) == 3
+
+
+def test_fixed_parameters_take_their_conditions_along() -> None:
+    both = space(
+        optimizer={"choices": ["adam", "sgd"]},
+        momentum={"choices": [0.9], "when": {"train.optimizer": "sgd"}},
+    )
+    assert both.fixed("train.optimizer", "adam") == {}
+    assert both.fixed("train.optimizer", "sgd") == {"train.momentum": Parameter(choices=(0.9,))}
+
+
+def test_steps_stay_on_their_grid() -> None:
+    parameter = Parameter(low=0.12345, high=0.9, step=0.1)
+    assert parameter.listed() == pytest.approx([0.12345 + 0.1 * k for k in range(8)], rel=1e-11)
+    assert all(distribution(parameter)._contains(value) for value in parameter.listed() or [])
+
+
 def test_settings_that_give_the_same_run_are_one() -> None:
     """A finite space ends, with each of its runs once."""
     small = space(
@@ -110,6 +143,9 @@ def test_lists_go_by_index() -> None:
         ("train.momentum", {"low": 0.1, "high": 0.9, "when": {"train.x": 1}}, "no parameter"),
         ("train.optimizer", {"factors": [1, 2]}, "factors need a number"),
         ("train.nothing.at.all", {"factors": [1, 2]}, "factors need a number"),
+        ("train.learning_rate.x", {"factors": [1, 2]}, "factors need a number"),
+        ("model.convolutions.9.filters", {"factors": [1, 2]}, "factors need a number"),
+        ("model.convolutions.x.filters", {"factors": [1, 2]}, "factors need a number"),
     ],
 )
 def test_a_space_that_does_not_fit_is_refused(
@@ -128,6 +164,8 @@ def test_a_space_that_does_not_fit_is_refused(
         ({}, "give low and high, or choices, or factors"),
         ({"low": 0, "high": 1, "log": True}, "log needs a low above 0"),
         ({"choices": [1], "step": 2}, "step and log belong to a range"),
+        ({"low": 1, "high": 9, "step": 0.5}, "whole where the range is"),
+        ({"low": 1, "high": 9, "step": 2, "log": True}, "step goes without log"),
         ({"choices": []}, "choices"),
         ({"low": 1, "high": 2, "stepp": 1}, 'did you mean "step"'),
         ({"low": float("nan"), "high": 2.0}, "low"),

@@ -108,7 +108,7 @@ class _Crew:
     address: str
     gpus: float
 
-    def assemble(self, data: DataConfig) -> Engine:
+    def assemble(self, data: DataConfig, device: str) -> Engine:
         """Return the workers, with the data that they will be asked for first."""
         if self.engine == "ray":
             from penstroke.search.cluster import RayEngine
@@ -116,7 +116,7 @@ class _Crew:
             return RayEngine(self.workers, self.address, self.gpus, [data])
         from penstroke.search.local import LocalEngine
 
-        return LocalEngine(self.workers, [data])
+        return LocalEngine(self.workers, [data], device)
 
 
 @dataclass(frozen=True)
@@ -180,15 +180,19 @@ def _asked(
 
 def _best_of(source: str, then: Recipe, job: _Job) -> dict[str, Any]:
     """Search the recipe that comes before, on the same data; return its best settings."""
+    from penstroke.errors import ConfigError, StudyError
+
     before = _load(source, [], {"data.dataset": then.data.dataset})
+    if before.search is not None and before.search.after is not None:
+        raise ConfigError(
+            f"search.after: {source} begins with another search itself; only one can go before"
+        )
     asked = _asked(before, source, None, "", job)
     study = _open(asked, source.rpartition("/")[2].removesuffix(".toml"), job)
     with study.locked():
         _search(study, replace(job, confirm=0))
     best = study.best()
     if best is None:
-        from penstroke.errors import StudyError
-
         raise StudyError(f"{study.path}: no trial has a score, so {then.title!r} cannot begin")
     study.write_best(study.space.config(best[1]), f"The best of {study.name}")
     say(f"{study.path}: best {best[1]}, {best[2]:.4f}", as_json=job.as_json)
@@ -221,9 +225,13 @@ def _one_for_each(asked: Asked, name: str) -> list[tuple[Any, Asked]]:
     values = space.parameters[name].listed()
     if values is None:
         raise ConfigError(f"--each {name}: give it choices, or a range with step")
-    rest = {key: p for key, p in asked.search.space.items() if key != name}
-    search = asked.search.model_copy(update={"space": rest})
-    return [(v, replace(asked, config=space.config({name: v}), search=search)) for v in values]
+    if len(space.parameters) == 1:
+        raise ConfigError(f"--each {name}: nothing else is left to search; leave --each out")
+    return [
+        (value, replace(asked, config=space.config({name: value}),
+                        search=asked.search.model_copy(update={"space": space.fixed(name, value)})))
+        for value in values
+    ]  # fmt: skip
 
 
 def _finish(study: Study, job: _Job) -> None:
@@ -256,7 +264,7 @@ def _search(study: Study, job: _Job) -> list[float]:
 
     say(describe(study, job.crew.workers), as_json=job.as_json)
     # Workers are forked before the table is drawn, while this process is still one thread.
-    engine = job.crew.assemble(study.record.config.data)
+    engine = job.crew.assemble(study.record.config.data, study.record.resolved.device)
     try:
         with live_table(study, job.crew.workers) as watch:
             is_through = search(study, engine, watch)
@@ -292,6 +300,6 @@ def _seconds(text: str | None) -> float | None:
         seconds = float(number) * _SECONDS[unit]
     except (ValueError, KeyError):
         seconds = 0.0
-    if seconds <= 0:
+    if not 0 < seconds < float("inf"):
         raise typer.BadParameter(f"{text!r}: write it as 90s, 20m or 2h")
     return seconds

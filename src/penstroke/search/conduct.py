@@ -97,9 +97,8 @@ class Conductor:
 
     def _let_go(self) -> None:
         """Leave nothing running: what was not finished waits for the search to go on."""
-        for trial in self._open:
-            with contextlib.suppress(StudyError):  # what failed has been said
-                self._study.ledger.pause(trial)
+        with contextlib.suppress(StudyError):  # what failed has been said
+            self._study.ledger.wait_all()
         self._engine.cancel()
 
     def _hand_out(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ from penstroke.config import DataConfig
 from penstroke.search.task import Event, Failed, Job, Progress, shared_data, work_on
 
 _ORPHAN_CHECK_SECONDS = 1.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(eq=False)
@@ -37,16 +39,18 @@ class LocalEngine:
     Args:
         workers: how many.
         data: what will be trained on, loaded before the first worker begins.
+        device: that they train on. Only the processor survives a fork; others are set up anew.
         silence_seconds: a worker that tells nothing for so long is taken to hang, and is killed.
     """
 
     def __init__(
-        self, workers: int, data: Sequence[DataConfig] = (), silence_seconds: float = 900.0
-    ) -> None:
+        self, workers: int, data: Sequence[DataConfig] = (), device: str = "cpu",
+        silence_seconds: float = 900.0,
+    ) -> None:  # fmt: skip
         self.workers = workers
         self._silence_seconds = silence_seconds
         self._processes: Any = multiprocessing.get_context(
-            "fork" if sys.platform == "linux" else "spawn"
+            "fork" if sys.platform == "linux" and device == "cpu" else "spawn"
         )
         for config in data:
             _ = shared_data(config).train.mean_and_std  # computed once, for all
@@ -139,14 +143,27 @@ class LocalEngine:
 
 def _cause_of_death(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
+        known = {one.value: one.name for one in signal.Signals}
+        name = known.get(-exit_code, f"signal {-exit_code}")
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"its worker was ended by {name}{hint}"
     return f"its worker ended with exit code {exit_code}"
 
 
+def _die_with(parent: int) -> None:
+    """Ask Linux to end this process with its parent, however that ends.
+
+    A fork holds its parent's lock on the study too: an orphan would keep the next search out.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(0)
+
+
 def _serve(connection: Connection, others: Sequence[Connection], parent: int) -> None:
     """Work on jobs until the parent says no more, or is no more."""
+    _die_with(parent)
     for other in others:
         other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer

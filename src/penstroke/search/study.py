@@ -246,7 +246,7 @@ class Study:
 
 
 def has_ended(run: Run, epochs: int) -> bool:
-    """Whether `run` needs no training to have had `epochs`: it has, or it ended by its own rules."""
+    """Whether `run` needs no training to have had `epochs`: it has, or its own rules ended it."""
     train, history = run.record.config.train, run.history()
     if len(history) >= min(epochs, train.epochs):
         return True
