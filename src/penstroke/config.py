@@ -55,7 +55,11 @@ class DataConfig(Settings):
 
     dataset: str = Field("digits", min_length=1, description="name in `penstroke data list`")
     validation_fraction: float = Field(
-        0.1, ge=0, lt=1, description="share of the training split held out, class by class"
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of the training split held out, class by class; where "
+        "that is none of the rarest class, more, up to a tenth",
     )
     split_seed: int = Field(
         0, ge=0, description="seed of that split; kept apart from train.seed, so that seeds compare"

@@ -40,6 +40,9 @@ __all__ = [
 ]
 
 
+_MOST_RAISED_TO = 0.1
+
+
 def load_dataset(config: DataConfig | str) -> DataSplits:
     """Return the training, validation and sealed test pictures that `config` asks for.
 
@@ -79,8 +82,17 @@ def _held_out(
         folds = stratified_folds(everything.labels, config.folds, config.split_seed)
         rest = [fold for index, fold in enumerate(folds) if index != config.fold]
         return np.sort(np.concatenate(rest)), folds[config.fold or 0]
-    count = round(config.validation_fraction * len(everything))
+    count = round(_share_held_out(everything, config) * len(everything))
     return stratified_split(everything.labels, count, config.split_seed)
+
+
+def _share_held_out(everything: Dataset, config: DataConfig) -> float:
+    """Return the share to validate on: of small data more, up to a tenth, for one of each class."""
+    if not config.validation_fraction:
+        return 0.0
+    counts = everything.class_counts()
+    rarest = int(counts[counts > 0].min())
+    return max(config.validation_fraction, min(_MOST_RAISED_TO, 0.51 / rarest))
 
 
 def _refuse_small_classes(everything: Dataset, config: DataConfig) -> None:
@@ -88,7 +100,7 @@ def _refuse_small_classes(everything: Dataset, config: DataConfig) -> None:
     counts = everything.class_counts()
     present = np.flatnonzero(counts)
     rarest = int(present[counts[present].argmin()])
-    share = 1 / config.folds if config.folds else config.validation_fraction
+    share = 1 / config.folds if config.folds else _share_held_out(everything, config)
     if share and round(share * int(counts[rarest])) < 1:
         raise ConfigError(
             f"data.validation_fraction: {config.dataset} has {counts[rarest]} training pictures of "

@@ -124,6 +124,9 @@ class Conductor:
         self._begun += 1
         score = self._study.score(runs, work.epochs)
         if score is not None or work.trial in self._ended:
+            if work.trial not in self._ended:  # the driver was killed before it could report it
+                found = self._study.metrics_by_epoch(runs, work.epochs)
+                self._study.ledger.report(work.trial, found)
             self._tell(work, score)
             return
         self._study.ledger.go_on(work.trial)
