@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,7 +26,7 @@ from penstroke.cli.tune_view import (
 if TYPE_CHECKING:
     from penstroke.config import DataConfig
     from penstroke.recipes import Recipe
-    from penstroke.search import Asked, Study
+    from penstroke.search import Asked, Standing, Study
     from penstroke.search.engine import Engine
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -266,8 +269,13 @@ def _search(study: Study, job: _Job) -> list[float]:
     # Workers are forked before the table is drawn, while this process is still one thread.
     engine = job.crew.assemble(study.record.config.data, study.record.resolved.device)
     try:
-        with live_table(study, job.crew.workers) as watch:
-            is_through = search(study, engine, watch)
+        with live_table(study, job.crew.workers) as watch, _interrupted_between_steps() as check:
+
+            def look(standing: Standing) -> None:
+                check()
+                watch(standing)
+
+            is_through = search(study, engine, look)
             if not is_through:
                 say("the time is up: going on with the best so far", as_json=True)
         with counting_bar("the best again, with new seeds", job.confirm) as count:
@@ -277,6 +285,26 @@ def _search(study: Study, job: _Job) -> list[float]:
         raise typer.Exit(130) from None
     finally:
         engine.close()
+
+
+@contextlib.contextmanager
+def _interrupted_between_steps() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until the yielded function is called, which then raises KeyboardInterrupt.
+
+    In the middle of a database's clean-up it could be swallowed.
+    """
+    pressed: list[int] = []
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield check
+        check()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _existing(name: str) -> Study | None:
