@@ -308,6 +308,8 @@ def locked_folder(path: Path, error: PenstrokeError) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise error from None
+        for half_written in path.rglob(".*.*"):  # by who was killed: write_atomically
+            half_written.unlink(missing_ok=True)
         yield
     finally:
         os.close(descriptor)
