@@ -9,6 +9,7 @@ one: the same trials, states, scores and learning curves, none lost, none twice,
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -17,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -52,28 +54,94 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--storage", default="", help="Optuna storage URL instead of SQLite")
+    parser.add_argument("--engine", choices=["local", "ray"], default="local")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = torture(Path(folder), asked.kills, asked.seed, asked.storage)
+    victims: Victims = OnCluster() if asked.engine == "ray" else OnThisMachine()
+    storage = ["--storage", asked.storage] if asked.storage else []
+    with tempfile.TemporaryDirectory() as folder, victims:
+        found = torture(Path(folder), asked.kills, asked.seed, victims, storage)
     print(json.dumps(found))
     return 0 if found["different"] == 0 else 1
 
 
-def torture(folder: Path, kills: int, seed: int, storage: str = "") -> dict[str, Any]:
+class Victims(Protocol):
+    """Who can be killed beside the driver."""
+
+    options: list[str]
+    """Of `penstroke tune`."""
+
+    def __enter__(self) -> object: ...
+    def __exit__(self, *error: object) -> None: ...
+
+    def kill_one(self, driver: int, draw: random.Random) -> int:
+        """Kill somebody who works for the process `driver`; return how many died."""
+
+
+class OnThisMachine(contextlib.nullcontext[None]):
+    """The local engine: processes of the driver."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.options: list[str] = []
+
+    def kill_one(self, driver: int, draw: random.Random) -> int:
+        """Kill one of the driver's processes."""
+        try:
+            draw.choice(psutil.Process(driver).children()).kill()
+        except (psutil.NoSuchProcess, IndexError):
+            return 0
+        return 1
+
+
+class OnCluster:
+    """The Ray engine: two nodes that train beside the head, one of which dies and is replaced."""
+
+    def __init__(self) -> None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+        )
+        self._nodes = [self._cluster.add_node(num_cpus=1) for _ in range(2)]
+        self.options = ["--engine", "ray", "--address", self._cluster.address]
+
+    def __enter__(self) -> object:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._cluster.shutdown()  # type: ignore[no-untyped-call]
+
+    def kill_one(self, driver: int, draw: random.Random) -> int:
+        """Take a node away, with all that it does, and add a new one."""
+        del driver
+        node = self._nodes.pop(draw.randrange(len(self._nodes)))
+        self._cluster.remove_node(node, allow_graceful=False)
+        self._nodes.append(self._cluster.add_node(num_cpus=1))
+        return 1
+
+
+def torture(
+    folder: Path, kills: int, seed: int,
+    victims: Victims | None = None, storage: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Return how many kills there were, of whom, and how many searches came out different."""
     recipe = folder / "torture.toml"
     recipe.write_text(RECIPE)
     os.environ["PENSTROKE_RUNS"] = str(folder / "runs")
+    victims = victims or OnThisMachine()
+    command = [sys.executable, "-m", "penstroke", "tune", str(recipe), "--no-report", "--json",
+               "--confirm", "0", *storage, *victims.options]  # fmt: skip
     draw = random.Random(seed)
     start = time.monotonic()
-    _search(recipe, "undisturbed", storage).wait()
+    _search(command, "undisturbed").wait()
     usual_seconds = time.monotonic() - start
     expected = remains("undisturbed")
     found: dict[str, Any] = {"trials": len(expected), "driver": 0, "worker": 0, "searches": 0,
                              "different": 0}  # fmt: skip
     while found["driver"] + found["worker"] < kills:
         name = f"tortured-{found['searches']}"
-        while _killed(recipe, name, storage, draw, usual_seconds, found, kills):
+        while _killed(command, name, victims, draw, usual_seconds, found, kills):
             print(json.dumps(found), file=sys.stderr, flush=True)
         found["searches"] += 1
         if remains(name) != expected:
@@ -83,11 +151,11 @@ def torture(folder: Path, kills: int, seed: int, storage: str = "") -> dict[str,
 
 
 def _killed(
-    recipe: Path, name: str, storage: str, draw: random.Random, usual_seconds: float,
+    command: list[str], name: str, victims: Victims, draw: random.Random, usual_seconds: float,
     found: dict[str, Any], kills: int,
 ) -> bool:  # fmt: skip
     """Run the search; return whether its driver was killed before the end."""
-    driver = _search(recipe, name, storage)
+    driver = _search(command, name)
     moment = time.monotonic() + draw.uniform(0.2, 0.8 * usual_seconds)
     is_enough = found["driver"] + found["worker"] >= kills
     victim = draw.choice(["driver", "driver", "worker"])
@@ -98,7 +166,7 @@ def _killed(
                 driver.wait()
                 found["driver"] += 1
                 return True
-            found["worker"] += _kill_a_worker(driver.pid, draw)
+            found["worker"] += victims.kill_one(driver.pid, draw)
             moment += draw.uniform(0.2, 0.8 * usual_seconds)
         time.sleep(0.01)
     if driver.returncode != 0:
@@ -106,27 +174,10 @@ def _killed(
     return False
 
 
-def _kill_a_worker(driver: int, draw: random.Random) -> int:
-    try:
-        draw.choice(psutil.Process(driver).children()).kill()
-    except (psutil.NoSuchProcess, IndexError):
-        return 0
-    return 1
-
-
-def _search(recipe: Path, name: str, storage: str) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "penstroke",
-        "tune",
-        str(recipe),
-        "--name",
-        name,
-        "--no-report",
-    ]
-    command += ["--confirm", "0", "--json", *(["--storage", storage] if storage else [])]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def _search(command: list[str], name: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*command, "--name", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def remains(name: str) -> dict[int, Any]:

@@ -51,5 +51,4 @@ def remains(study: Study) -> dict[int, tuple[Any, ...]]:
 
 def runs_of(study: Study, number: int) -> list[Any]:
     """Return the run directories of a trial."""
-    values = study.trials()[number].user_attrs["settings"]
-    return [study.run(number, k, config) for k, config in enumerate(study.members(values))]
+    return study.runs_of(number, study.trials()[number].user_attrs["settings"])

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstroke import config, recipes
-from penstroke.config import CNNConfig, MLPConfig, RunConfig, Settings, override, read_toml
+from penstroke.config import CNNConfig, MLPConfig, RunConfig, Settings
 from penstroke.errors import ConfigError
 from penstroke.recipes import load_recipe, shipped_recipes
+from penstroke.toml import override, read_toml
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

@@ -13,7 +13,8 @@ import pytest
 from penstroke.checkpoint import Checkpoint
 from penstroke.config import Resolved, RunConfig
 from penstroke.errors import CheckpointError, RunError
-from penstroke.runs import DataFacts, Run, RunRecord, find_run, list_runs, now, record, run_name
+from penstroke.records import DataFacts, now
+from penstroke.runs import Run, RunRecord, find_run, list_runs, record, run_name
 
 
 def new_record(**config: Any) -> RunRecord:

@@ -7,16 +7,14 @@ torch: the same settings describe a run to the command line, the run directory a
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from penstroke.errors import ConfigError, near_match
-from penstroke.files import reason, sha256
+from penstroke.files import sha256
 
 IMAGE_SIZE = 28
 """Side of the square picture, in pixels, that every network reads (MNIST's own)."""
@@ -287,6 +285,18 @@ class RunConfig(Settings):
             )
         return self
 
+    def replace(self, **parts: Mapping[str, Any]) -> Self:
+        """Return a copy with some fields of its parts changed: `replace(train={"seed": 3})`."""
+        return self.model_copy(update={
+            part: getattr(self, part).model_copy(update=dict(changes))
+            for part, changes in parts.items()
+        })  # fmt: skip
+
+    def seeds(self, count: int) -> list[Self]:
+        """Return copies that differ in their training seed alone, from its own upwards."""
+        first = self.train.seed
+        return [self.replace(train={"seed": first + k}) for k in range(count)]
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of the settings: equal settings, equal fingerprint."""
         return sha256(json.dumps(self.to_dict(), sort_keys=True).encode())
@@ -298,67 +308,6 @@ class Resolved(Settings):
     device: str = Field(description="where the network was trained")
     precision: str = Field(description="of the multiplications")
     threads: int = Field(description="processor threads; the last bits depend on it")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the plain values in the TOML file at `path`.
-
-    Raises:
-        ConfigError: the file cannot be read or is not TOML; names the file and the line.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {reason(error)}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-
-
-def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Return a copy of `values` with `dotted.name=value` assignments applied in turn.
-
-    A value is read as TOML (`3e-4`, `true`, `[1, 2]`), and as a plain word where it is none. List
-    items go by their index: `model.convolutions.0.filters=64`.
-
-    Raises:
-        ConfigError: an assignment has no `=`, or its name leads through a plain value.
-    """
-    changed: dict[str, Any] = json.loads(json.dumps(dict(values)))
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals or not name.strip():
-            raise ConfigError(f"--set {assignment}: write it as NAME=VALUE, train.epochs=3 say")
-        assign(changed, name.strip(), _value(text.strip()))
-    return changed
-
-
-def assign(values: dict[str, Any], name: str, value: Any) -> None:
-    """Put `value` at the dotted `name` into `values`; tables on the way are made."""
-    *path, last = name.split(".")
-    place: Any = values
-    for part in path:
-        is_table = isinstance(place, dict)
-        place = place.setdefault(part, {}) if is_table else _item(place, part, name)
-    if isinstance(place, dict):
-        place[last] = value
-    else:
-        _item(place, last, name)
-        place[int(last)] = value
-
-
-def _item(place: Any, part: str, name: str) -> Any:
-    if not isinstance(place, list):
-        raise ConfigError(f"{name}: there is nothing named {part!r} inside a plain value")
-    if not part.isdecimal() or int(part) >= len(place):
-        raise ConfigError(f"{name}: {part!r} is no index of a list of {len(place)}")
-    return place[int(part)]
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _require(holds: bool, field: str, needed: str) -> None:

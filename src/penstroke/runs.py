@@ -15,22 +15,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
 from penstroke.checkpoint import MODEL_PREFIX, Array, Checkpoint
-from penstroke.config import Resolved, RunConfig, Settings, read_toml
-from penstroke.errors import CheckpointError, ConfigError, PenstrokeError, RunError, near_match
+from penstroke.config import RunConfig
+from penstroke.errors import CheckpointError, RunError, near_match
 from penstroke.files import reason, runs_root, sha256, write_atomically, write_text_atomically
+from penstroke.records import Record, RecordedFolder, now
 
-FORMAT_VERSION = 1
 _CHECKPOINTS_KEPT = 2
 
 Metrics = dict[str, Any]
@@ -52,69 +49,22 @@ class Epoch(Protocol):
 EpochT = TypeVar("EpochT", bound=Epoch)
 
 
-class DataFacts(Settings):
-    """What the network was trained on."""
+class RunRecord(Record):
+    """The run.toml."""
 
-    fingerprint: str = Field(description="SHA-256 of the data set")
-    classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(description="class names")
-    train_images: int = Field(description="pictures trained on")
-    validation_images: int = Field(description="pictures that chose the epoch")
-    test_images: int = Field(description="pictures under seal")
-    mean: float = Field(description="of the training pixels, in 0..1")
-    std: float = Field(description="of the training pixels, in 0..1")
-
-
-class RunRecord(Settings):
-    """The run.toml: everything that was decided before the first step."""
-
-    format_version: int = Field(FORMAT_VERSION, description="of the run directory")
-    created: str = Field(description="when, in UTC")
-    config: RunConfig = Field(description="the settings, as asked for")
-    resolved: Resolved = Field(description="what `auto` came to")
-    data: DataFacts = Field(description="the pictures")
     members: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (), description="of an ensemble: the runs whose networks it averages"
     )
-    versions: dict[str, str] = Field(description="of Python and the packages that compute")
-    machine: dict[str, str | int] = Field(description="processor, cores, system")
 
 
-class Run:
+class Run(RecordedFolder[RunRecord]):
     """One run directory."""
 
-    def __init__(self, path: Path, record: RunRecord) -> None:
-        self.path = path
-        self.record = record
-
-    @classmethod
-    def create(cls, path: Path, record: RunRecord) -> Run:
-        """Write a new run directory with its run.toml."""
-        write_text_atomically(path / "run.toml", record.to_toml())
-        return cls(path, record)
-
-    @classmethod
-    def open(cls, path: Path) -> Run:
-        """Open the run directory at `path`.
-
-        Raises:
-            RunError: it is none, is damaged, or was written by a newer version.
-        """
-        try:
-            values = read_toml(path / "run.toml")
-            version = values.get("format_version")
-            if isinstance(version, int) and version > FORMAT_VERSION:
-                raise RunError(
-                    f"{path} was written by a newer Penstroke (format {version}; this one reads up "
-                    f"to {FORMAT_VERSION}): upgrade with pip install -U penstroke"
-                )
-            return cls(path, RunRecord.parse(values, source=str(path / "run.toml")))
-        except ConfigError as error:
-            raise RunError(f"{path} is no run directory: {error}") from error
-
-    @property
-    def name(self) -> str:
-        """The directory's name."""
-        return self.path.name
+    record_file = "run.toml"
+    record_type = RunRecord
+    error_type = RunError
+    is_what = "run directory"
+    is_held = "is being trained by another process"
 
     @property
     def model_path(self) -> Path:
@@ -125,11 +75,6 @@ class Run:
     def status(self) -> Status:
         """Whether training came to its end."""
         return "finished" if (self.path / "summary.json").exists() else "unfinished"
-
-    @cached_property
-    def size_bytes(self) -> int:
-        """What the directory takes on disk."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
     def history(self) -> list[Metrics]:
         """Return the metrics of each epoch so far."""
@@ -158,17 +103,6 @@ class Run:
                 f"{self.path} has no finished epoch yet: `penstroke train` goes on with it"
             )
         return int(history[-1]["best_epoch"])
-
-    def summary(self) -> Metrics:
-        """Return the final figures; empty while the run is unfinished."""
-        path = self.path / "summary.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
-
-    def write_summary(self, figures: Mapping[str, Any]) -> None:
-        """Write the final figures, which marks the run as finished."""
-        write_text_atomically(
-            self.path / "summary.json", json.dumps(dict(figures), indent=2) + "\n"
-        )
 
     def checkpoint(self, epoch: int) -> Checkpoint:
         """Return the checkpoint of `epoch`.
@@ -273,17 +207,6 @@ class Run:
         line = json.dumps({"time": now(), "purpose": purpose})
         write_text_atomically(path, f"{before}{line}\n")
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run directory; the lock falls with the process, however that ends.
-
-        Raises:
-            RunError: another process holds it.
-        """
-        error = RunError(f"{self.path} is being trained by another process")
-        with locked_folder(self.path, error):
-            yield
-
     def remove(self) -> None:
         """Delete the directory and all in it; not while another process trains it."""
         with self.locked():
@@ -295,24 +218,6 @@ class Run:
 
     def _checkpoint_path(self, epoch: int) -> Path:
         return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
-
-
-@contextlib.contextmanager
-def locked_folder(path: Path, error: PenstrokeError) -> Iterator[None]:
-    """Hold the folder at `path` for this process; raise `error` where another holds it."""
-    import fcntl
-
-    descriptor = os.open(path / ".lock", os.O_CREAT | os.O_RDWR)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise error from None
-        for half_written in path.rglob(".*.*"):  # by who was killed: write_atomically
-            half_written.unlink(missing_ok=True)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def record(run: Run, epochs: Iterable[EpochT]) -> Iterator[EpochT]:
@@ -352,9 +257,10 @@ def list_runs(root: Path | None = None) -> list[Run]:
     return sorted(found, key=lambda run: run.record.created)
 
 
-def now() -> str:
-    """Return the time in UTC, to the second, ISO 8601."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def list_studies() -> list[Path]:
+    """Return the study directories beside the runs, oldest first."""
+    records = runs_root().glob("*/study.toml")
+    return [record.parent for record in sorted(records, key=lambda path: path.stat().st_mtime)]
 
 
 def _epoch_of(path: Path) -> int:

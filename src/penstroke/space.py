@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from penstroke.config import RunConfig, Settings, assign
+from penstroke.config import RunConfig, Settings
 from penstroke.errors import ConfigError
+from penstroke.toml import assign
 
 Method = Literal["sweep", "grid", "random", "tpe", "hyperband", "asha"]
 Values = dict[str, Any]
@@ -121,6 +122,11 @@ class SearchConfig(Settings):
     metric: Literal["val_accuracy", "val_loss"] = Field("val_accuracy", description="the score")
     seed: int = Field(0, ge=0, description="of the settings drawn")
     after: str | None = Field(None, description="search that recipe first; go on from its best")
+
+    @property
+    def runs_a_trial(self) -> int:
+        """How many runs make one score."""
+        return self.folds or self.repeats
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

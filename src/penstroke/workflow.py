@@ -20,7 +20,8 @@ from penstroke.models import load_network
 from penstroke.models.export import export_onnx
 from penstroke.models.trained import ensemble_weights
 from penstroke.recognizer import model_metadata
-from penstroke.runs import DataFacts, Run, RunRecord, now, record, run_name
+from penstroke.records import DataFacts, now
+from penstroke.runs import Run, RunRecord, record, run_name
 from penstroke.training import Epoch, apply, fit, resolve
 from penstroke.training.batches import settle
 
@@ -82,14 +83,6 @@ def finish(prepared: Prepared, *, report: bool = True) -> dict[str, Any]:
     """Keep the chosen epoch, export it, judge it, write the report; return the figures."""
     prepared.run.write_model()
     return _export_and_judge(prepared.run, prepared.data, report)
-
-
-def seeds_of(config: RunConfig, count: int) -> list[RunConfig]:
-    """Return `count` configs that differ in their training seed, from the given one upwards."""
-    return [
-        config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
-        for seed in range(config.train.seed, config.train.seed + count)
-    ]
 
 
 def make_ensemble(

@@ -89,12 +89,12 @@ def test_a_search_where_everything_fails_says_why(penstroke: Cli, tmp_path: Path
 def test_a_study_for_each_value(penstroke: Cli, recipe: Path) -> None:
     done = penstroke(
         "tune", recipe, "--each", "model.convolutions.0.filters", "--method", "random",
-        "--trials", 2, "--max-epochs", 1, "--confirm", 0, "--no-report", "--json",
+        "--trials", 2, "--max-epochs", 1, "--confirm", 0, "--no-report", "--name", "wide", "--json",
     )  # fmt: skip
     studies = json.loads(done.out)["studies"]
     assert [study["model.convolutions.0.filters"] for study in studies] == [4, 8, 12]
     assert all("model.convolutions.0.filters" not in s["best_settings"] for s in studies)
-    assert len({study["study"] for study in studies}) == 3
+    assert [Path(study["study"]).name for study in studies] == ["wide-4", "wide-8", "wide-12"]
 
 
 def test_one_search_after_another(penstroke: Cli, tmp_path: Path, runs: Path) -> None:
@@ -250,6 +250,16 @@ def test_two_searches_of_one_study_at_once(penstroke: Cli, recipe: Path, runs: P
     assert "is searched by another process" in done.err
 
 
+def test_a_study_is_listed_and_removed_like_a_run(penstroke: Cli, recipe: Path, runs: Path) -> None:
+    subprocess.run(command(recipe), check=True, capture_output=True)
+    listed = json.loads(penstroke("runs", "list", "--json").out)
+    assert [Path(one["run"]).name for one in listed["runs"]] == ["s-best"]
+    assert [one["summary"]["trials"] for one in listed["studies"]] == [10]
+    assert "s      finished      10" in penstroke("runs", "list").out
+    assert penstroke("runs", "rm", "s", "s-best", "--yes").exit_code == 0
+    assert list(runs.iterdir()) == []
+
+
 def test_optunas_own_tools_open_the_study(recipe: Path, runs: Path) -> None:
     import optuna
 
@@ -267,4 +277,6 @@ def test_optunas_own_tools_open_the_study(recipe: Path, runs: Path) -> None:
 def test_the_space_of_every_shipped_recipe_fits(name: str) -> None:
     recipe = load_recipe(name)
     if recipe.search is not None:
-        Space(recipe.run_config(), recipe.search.space)
+        space = Space(recipe.run_config(), recipe.search.space)
+        drawn = next(space.distinct_draws(seed=0))
+        assert space.config(drawn) != recipe.run_config()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from penstroke.config import DataConfig
 from penstroke.errors import StudyError
 from penstroke.search import Asked, Study, open_study, search
 from penstroke.search.cluster import RayEngine
@@ -70,3 +71,14 @@ def test_a_dead_node_costs_its_rung_and_nothing_else(cluster: Any) -> None:
 def test_an_address_where_no_cluster_is() -> None:
     with pytest.raises(StudyError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
         RayEngine(1, "127.0.0.1:1")
+
+
+def test_a_gpu_that_no_node_has(cluster: Any) -> None:
+    with pytest.raises(StudyError, match=r"--gpus 0\.25: the Ray cluster at .* has 0 GPUs"):
+        RayEngine(1, cluster.address, gpus=0.25)
+
+
+def test_a_node_without_the_data_ends_the_search_with_the_reason(cluster: Any) -> None:
+    missing = DataConfig(dataset="a-data-set-nobody-has")
+    with pytest.raises(StudyError, match=r"a Ray worker cannot load the data: .*nobody-has"):
+        searched(RayEngine(1, cluster.address, data=[missing]), "no-data")

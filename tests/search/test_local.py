@@ -13,7 +13,7 @@ import pytest
 from helpers import small_config
 from penstroke.checkpoint import Checkpoint
 from penstroke.config import Resolved, RunConfig
-from penstroke.search.engine import Engine
+from penstroke.search.engine import AnyEngine
 from penstroke.search.local import LocalEngine
 from penstroke.search.task import Event, Failed, Finished, Job, Progress, work_on
 
@@ -31,7 +31,7 @@ def job(key: str = "0/0", epochs: int = 2, state: bytes | None = None, **train: 
     return Job(key, small_config(epochs=4, **train), RESOLVED, epochs, state)
 
 
-def events_of(engine: Engine, until: Callable[[list[Event]], bool]) -> list[Event]:
+def events_of(engine: AnyEngine, until: Callable[[list[Event]], bool]) -> list[Event]:
     events: list[Event] = []
     give_up = time.monotonic() + 60
     while not until(events):

@@ -16,6 +16,7 @@ from penstroke.search.plan import (
     Plan,
     Rung,
     Work,
+    asha_bracket,
     cut_to,
     hyperband,
 )
@@ -75,6 +76,12 @@ def test_asha_ends_and_goes_rung_by_rung(trials: int, max_epochs: int, eta: int,
         assert tuple(rungs) == plan.budgets[: len(rungs)]
         assert rungs[-1] == epochs
     assert sorted(plan.stopped()) == list(range(trials))
+
+
+def test_what_asha_is_expected_to_train() -> None:
+    bracket = asha_bracket(trials=9, max_epochs=10, eta=3)
+    assert bracket.rungs == (Rung(9, 1), Rung(3, 3), Rung(1, 10))
+    assert asha_bracket(trials=2, max_epochs=9, eta=3).rungs == (Rung(2, 1),)
 
 
 def run(plan: Plan, seed: int, workers: int = 3) -> tuple[dict[int, int], list[Work]]:

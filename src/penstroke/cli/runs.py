@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from penstroke.cli.console import Json, percent, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from penstroke.runs import Run
 
 app = typer.Typer(name="runs", help="List, show and remove runs.", no_args_is_help=True)
 
@@ -15,17 +19,39 @@ _Name = Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run
 
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
-    """List the runs, oldest first."""
+    """List the runs and the studies, oldest first."""
     from penstroke.files import runs_root
-    from penstroke.runs import list_runs
+    from penstroke.records import read_summary
+    from penstroke.runs import list_runs, list_studies
 
-    runs = list_runs()
+    runs, studies = list_runs(), list_studies()
     if as_json:
-        print_json({"runs": [_facts(run) for run in runs]})
+        facts = [{"study": str(path), "summary": read_summary(path)} for path in studies]
+        print_json({"runs": [_facts(run) for run in runs], "studies": facts})
         return
-    if not runs:
+    if not runs and not studies:
         say(f"no runs in {runs_root()}: `penstroke train` makes one")
         return
+    if runs:
+        _show_runs(runs)
+    if studies:
+        say("")
+        _show_studies(studies)
+
+
+def _show_studies(studies: list[Path]) -> None:
+    from penstroke.records import read_summary
+
+    rows = []
+    for path in studies:
+        figures = read_summary(path)
+        rows.append((path.name, "finished" if figures else "unfinished", figures.get("trials", "–"),
+                     percent(figures.get("best_val_accuracy")),
+                     percent(figures.get("test_accuracy"))))  # fmt: skip
+    print_table(("study", "status", "trials", "validation", "test"), rows, "234")
+
+
+def _show_runs(runs: list[Run]) -> None:
     rows = []
     for run in runs:
         figures = run.summary()
@@ -64,14 +90,15 @@ def show_command(name: _Name, as_json: Json = False) -> None:
 
 @app.command("rm")
 def remove_command(
-    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="Names or paths of runs.")],
+    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="Names or paths.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove runs, with all that is in them."""
+    """Remove runs or studies, with all that is in them."""
     from penstroke.runs import find_run
+    from penstroke.search import find_study
 
-    found = [find_run(name) for name in names]
+    found = [find_study(name) or find_run(name) for name in names]
     size = sum(run.size_bytes for run in found) / 1e6
     listed = ", ".join(str(run.path) for run in found)
     if not yes:
@@ -84,7 +111,7 @@ def remove_command(
         say(f"removed {listed}")
 
 
-def _facts(run: Any) -> dict[str, Any]:
+def _facts(run: Run) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "status": run.status,

@@ -89,11 +89,11 @@ def _train_several(
     config: RunConfig, stem: str, repeats: int, ensemble: int,
     fresh: bool, report: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    from penstroke.workflow import prepare, seeds_of
+    from penstroke.workflow import prepare
 
     several = [
         _train(prepare(one, stem=stem, fresh=fresh), report and ensemble == 1, as_json)
-        for one in seeds_of(config, max(repeats, ensemble))
+        for one in config.seeds(max(repeats, ensemble))
     ]
     if ensemble > 1:
         show_figures(_average(several[:ensemble], config, report), as_json)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from penstroke.config import DataConfig
     from penstroke.recipes import Recipe
     from penstroke.search import Asked, Standing, Study
-    from penstroke.search.engine import Engine
+    from penstroke.search.engine import AnyEngine
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -111,7 +111,7 @@ class _Crew:
     address: str
     gpus: float
 
-    def assemble(self, data: DataConfig, device: str) -> Engine:
+    def assemble(self, data: DataConfig, device: str) -> AnyEngine:
         """Return the workers, with the data that they will be asked for first."""
         if self.engine == "ray":
             from penstroke.search.cluster import RayEngine
@@ -138,7 +138,7 @@ class _Job:
 def _begin(asked: Asked, source: str, job: _Job, each: str | None, name: str | None) -> None:
     stem = source.rstrip("/").rpartition("/")[2].removesuffix(".toml")
     if each is not None:
-        _search_each(asked, each, stem, job)
+        _search_each(asked, each, name or stem, job, named=name is not None)
     elif job.dry_run:
         show_plan(asked, job.crew.workers, job.as_json)
     else:
@@ -202,7 +202,7 @@ def _best_of(source: str, then: Recipe, job: _Job) -> dict[str, Any]:
     return best[1]
 
 
-def _search_each(asked: Asked, name: str, stem: str, job: _Job) -> None:
+def _search_each(asked: Asked, name: str, stem: str, job: _Job, named: bool) -> None:
     """Search once for each value of one parameter, that value fixed."""
     ones = _one_for_each(asked, name)
     if job.dry_run:
@@ -210,7 +210,7 @@ def _search_each(asked: Asked, name: str, stem: str, job: _Job) -> None:
         return
     found = []
     for value, one in ones:
-        study = _open(one, stem, job)
+        study = _open(one, stem, job, f"{stem}-{value}" if named else None)
         say(f"{name} = {value}", as_json=job.as_json)
         found.append({name: value, **_run(study, job)})
     show_each(name, found, job.as_json)

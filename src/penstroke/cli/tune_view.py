@@ -24,12 +24,12 @@ def describe(study: Study, workers: int) -> str:
     from penstroke.search import planned_epochs
 
     record = study.record
-    epochs = planned_epochs(study)
-    plan = "" if epochs is None else f", {epochs:,} epochs in all"
+    about = "about " if record.search.method == "asha" else ""
     return (
         f"{study.path}: {record.search.method} over {len(study.space.parameters)} parameters, up "
-        f"to {record.max_epochs} epochs a trial{plan}; {record.data.train_images:,} pictures, "
-        f"{record.resolved.precision}, {workers} worker{'s' if workers > 1 else ''}"
+        f"to {record.max_epochs} epochs a trial, {about}{planned_epochs(study):,} in all; "
+        f"{record.data.train_images:,} pictures, {record.resolved.precision}, "
+        f"{workers} worker{'s' if workers > 1 else ''}"
     )
 
 
@@ -64,8 +64,7 @@ def show_plan(asked: Asked, workers: int, as_json: bool) -> None:
         f"worker, {duration(seconds)} with {workers}"
     )
     if search.method == "asha":
-        say("asha promotes as scores come in: of the trials above, about one in "
-            f"{search.eta} goes on at each rung, and it takes less")  # fmt: skip
+        say("asha promotes as scores come in: about so many trials reach each rung")
 
 
 def show_plans(name: str, ones: Sequence[tuple[Any, Asked]], workers: int, as_json: bool) -> None:
@@ -141,20 +140,17 @@ def training_bar(text: str) -> Iterator[Callable[[Epoch, int], None]]:
         yield lambda epoch, total: bar.update(task, completed=epoch.metrics["epoch"], total=total)
 
 
-def _table(
-    study: Study, standing: Standing, planned: int | None, elapsed: float, workers: int
-) -> Table:
+def _table(study: Study, standing: Standing, planned: int, elapsed: float, workers: int) -> Table:
     from rich.table import Table
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    done = study_epochs = standing.epochs_trained
+    done = standing.epochs_trained
     table.add_row("running", ", ".join(
         f"trial {work.trial} to epoch {work.epochs}" for work in standing.running[:workers]
     ))  # fmt: skip
-    if planned is not None:
-        table.add_row("epochs", f"{study_epochs:,} trained here, {planned:,} planned in all")
-        left = max(planned - done, 0) * elapsed / done if done else None
-        table.add_row("left", "about " + duration(left) if left is not None else "…")
+    table.add_row("epochs", f"{done:,} trained here, {planned:,} planned in all")
+    left = max(planned - done, 0) * elapsed / done if done else None
+    table.add_row("left", "about " + duration(left) if left is not None else "…")
     if standing.best is not None:
         trial, values, metric = standing.best
         table.add_row("best so far", f"trial {trial}: {study.record.search.metric} {metric:.4f}")

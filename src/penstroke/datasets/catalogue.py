@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from penstroke.config import Settings, read_toml
+from penstroke.config import Settings
 from penstroke.errors import ConfigError, near_match
+from penstroke.toml import read_toml
 
 Role = Literal["train_images", "train_labels", "test_images", "test_labels"]
 ROLES: tuple[Role, ...] = ("train_images", "train_labels", "test_images", "test_labels")

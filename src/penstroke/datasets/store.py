@@ -13,10 +13,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from penstroke.config import Settings, read_toml
+from penstroke.config import Settings
 from penstroke.datasets.dataset import Dataset, Images, Labels
 from penstroke.errors import ConfigError, DataError, StorageError
 from penstroke.files import reason, write_atomically, write_text_atomically
+from penstroke.toml import read_toml
 
 FORMAT_VERSION = 1
 _INDEX = "dataset.toml"

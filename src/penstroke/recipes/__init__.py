@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import Field
 
-from penstroke.config import ARCHITECTURES, RunConfig, Settings, override, read_toml
+from penstroke.config import ARCHITECTURES, RunConfig, Settings
 from penstroke.errors import ConfigError, near_match
 from penstroke.space import SearchConfig
+from penstroke.toml import override, read_toml
 
 
 class Published(Settings):

@@ -10,28 +10,28 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from penstroke.config import DataConfig
 from penstroke.errors import MissingExtraError, StudyError
-from penstroke.search.task import Event, Failed, Job, Progress, shared_data, work_on
+from penstroke.search.engine import SILENCE_SECONDS, Engine, Worker
+from penstroke.search.task import Event, Job, Progress, shared_data, work_on
 
 _CONNECT_SECONDS = 5
 
 
 @dataclass(eq=False)
-class _Worker:
-    """An actor; until it has answered once, it may still be waiting for a place on the cluster."""
+class _Remote(Worker):
+    """An actor, and what it was asked last: whether it is up, then the events of its job."""
 
-    actor: Any
-    answer: Any  # of its first call, then the stream of events of the job it does
-    is_up: bool = False
-    job: Job | None = None
+    actor: Any = field(kw_only=True)
+    answer: Any = field(kw_only=True)
 
 
-class RayEngine:
+class RayEngine(Engine[_Remote]):
     """Actors on the cluster at `address`, or on one of its own on this machine.
 
     Args:
@@ -40,38 +40,48 @@ class RayEngine:
         gpus: of each worker: 0.25 lets four share one.
         data: loaded by each actor before its first job.
 
+        silence_seconds: an actor that tells nothing for so long is taken to hang.
+
     Raises:
-        StudyError: no cluster answers at `address`.
+        StudyError: no cluster answers at `address`, or it has no such GPU.
     """
 
     def __init__(
         self, workers: int, address: str = "local", gpus: float = 0.0,
-        data: Sequence[DataConfig] = (),
+        data: Sequence[DataConfig] = (), silence_seconds: float = SILENCE_SECONDS,
     ) -> None:  # fmt: skip
-        self.workers = workers
         self._data = list(data)
         self._ray = ray = _import_ray()
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             _connect(ray, address)
+        _require_gpus(ray.cluster_resources().get("GPU", 0.0), gpus, address)
         # A dead actor is begun again elsewhere by `_bury`, which knows what it was doing.
         options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": 0}
         self._class = ray.remote(**options)(_Actor)
-        self._pool = [self._start() for _ in range(workers)]
+        super().__init__(workers, silence_seconds)
 
-    @property
-    def free(self) -> int:
-        """How many workers have nothing to do; those without a place do not count."""
-        return sum(worker.is_up and worker.job is None for worker in self._pool)
+    def close(self) -> None:
+        """End all workers, whatever they do."""
+        for worker in self._pool:
+            self._end(worker)
+        self._pool = []
+        if self._is_ours:
+            self._ray.shutdown()
 
-    def submit(self, job: Job) -> None:
-        """Give `job` to a free worker."""
-        worker = next(worker for worker in self._pool if worker.is_up and worker.job is None)
-        worker.job = job
+    def _start(self) -> _Remote:
+        actor = self._class.remote(self._data)
+        return _Remote(actor=actor, answer=actor.load.remote(), is_up=False)
+
+    def _end(self, worker: _Remote) -> str:
+        with contextlib.suppress(Exception):
+            self._ray.kill(worker.actor)
+        return "its worker died"
+
+    def _send(self, worker: _Remote, job: Job) -> None:
         worker.answer = worker.actor.work_on.options(num_returns="streaming").remote(job)
 
-    def wait(self, timeout_seconds: float) -> list[Event]:
-        """Return what has happened, as soon as something has; empty after the timeout."""
+    def _events(self, timeout_seconds: float) -> list[Event]:
         awaited = [worker for worker in self._pool if worker.answer is not None]
         if not awaited:
             return []
@@ -79,59 +89,41 @@ class RayEngine:
         ready, _ = self._ray.wait(answers, timeout=timeout_seconds, num_returns=1)
         return [e for worker in awaited if worker.answer in ready for e in self._take(worker)]
 
-    def cancel(self) -> None:
-        """Let go of all jobs that are being done, so that every worker is free again."""
-        for worker in [worker for worker in self._pool if worker.job is not None]:
-            self._bury(worker, "cancelled")
+    def _take(self, worker: _Remote) -> list[Event]:
+        """Take one answer of a worker.
 
-    def close(self) -> None:
-        """End all workers, whatever they do."""
-        for worker in self._pool:
-            with contextlib.suppress(Exception):
-                self._ray.kill(worker.actor)
-        self._pool = []
-        if self._is_ours:
-            self._ray.shutdown()
-
-    def _take(self, worker: _Worker) -> list[Event]:
-        """Take one answer of a worker."""
+        Raises:
+            StudyError: it cannot load the data: another one could not either.
+        """
         try:
             if not worker.is_up:
                 self._ray.get(worker.answer)
                 worker.is_up, worker.answer = True, None
                 return []
             event: Event = self._ray.get(next(worker.answer))
+        except self._ray.exceptions.RayTaskError as error:
+            raise StudyError(f"a Ray worker cannot load the data: {error.cause}") from error
         except self._ray.exceptions.RayError as error:
             return self._bury(worker, f"its worker died: {str(error).strip().splitlines()[0]}")
+        worker.heard_of = time.monotonic()
         if not isinstance(event, Progress):
             worker.job = worker.answer = None
         return [event]
-
-    def _bury(self, worker: _Worker, reason: str) -> list[Event]:
-        """Replace a worker that has died, and say what it leaves undone."""
-        with contextlib.suppress(Exception):
-            self._ray.kill(worker.actor)
-        self._pool.remove(worker)
-        self._pool.append(self._start())
-        if worker.job is None:
-            return []
-        return [Failed(worker.job.key, reason, can_retry=True)]
-
-    def _start(self) -> _Worker:
-        actor = self._class.remote(self._data)
-        return _Worker(actor, actor.is_up.remote())
 
 
 class _Actor:
     """What runs on a node."""
 
     def __init__(self, data: Sequence[DataConfig]) -> None:
-        for config in data:
-            shared_data(config)
+        self._data = data
 
-    def is_up(self) -> bool:
-        """Answer, once there is a place for this actor and its data is loaded."""
-        return True
+    def load(self) -> None:
+        """Load the data; answered once there is a place for this actor.
+
+        Not done on construction: an actor that fails there cannot be told from a node that died.
+        """
+        for config in self._data:
+            shared_data(config)
 
     def work_on(self, job: Job) -> Any:
         """Yield the events of a job."""
@@ -150,6 +142,15 @@ def _connect(ray: Any, address: str) -> None:
         raise StudyError(
             f"no Ray cluster answers at {address}: {first}; `ray start --head` begins one"
         ) from error
+
+
+def _require_gpus(there: float, gpus: float, address: str) -> None:
+    """Refuse what the cluster would wait for without a word."""
+    if gpus > there:
+        raise StudyError(
+            f"--gpus {gpus:g}: the Ray cluster at {address} has {there:g} GPUs; leave --gpus out "
+            "to train on its processors"
+        )
 
 
 def _knock(address: str) -> None:

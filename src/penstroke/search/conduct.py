@@ -12,12 +12,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from penstroke.config import RunConfig
-from penstroke.errors import CheckpointError, StudyError
+from penstroke.errors import StudyError
 from penstroke.runs import Run
-from penstroke.search.engine import Engine
+from penstroke.search.engine import AnyEngine
 from penstroke.search.plan import Plan, Work
-from penstroke.search.study import Study, has_ended, keep_progress, last_state
+from penstroke.search.study import Study, has_ended, keep_progress, state_to_go_on_from
 from penstroke.search.task import Event, Failed, Job, Progress
 from penstroke.space import Values
 
@@ -40,7 +39,6 @@ class Standing:
     """How far a search has come: what a person wants to see while it runs."""
 
     running: tuple[Work, ...]
-    trials_begun: int
     epochs_trained: int
     best: tuple[int, Values, float] | None
     failed: int
@@ -59,7 +57,7 @@ class Conductor:
     """
 
     def __init__(
-        self, study: Study, plan: Plan, engine: Engine, *,
+        self, study: Study, plan: Plan, engine: AnyEngine, *,
         values_of: Callable[[int], Values | None],
         watch: Callable[[Standing], None] = lambda _: None,
         deadline: float | None = None,
@@ -68,12 +66,11 @@ class Conductor:
         self._values_of, self._watch, self._deadline = values_of, watch, deadline
         self._queue: deque[str] = deque()
         self._open: dict[int, _Open] = {}
-        self._runs: dict[str, tuple[Run, RunConfig]] = {}
-        self._attempts: dict[str, int] = {}
+        self._runs: dict[str, Run] = {}
+        self._attempts = _Attempts()
         self._best: tuple[int, Values, float] | None = study.best()
         self._failed = 0
         self._epochs_trained = 0
-        self._begun = 0
         self._ended = {n for n, t in study.trials().items() if t.state.is_finished()}
 
     def run(self) -> bool:
@@ -119,9 +116,7 @@ class Conductor:
             return
         if work.trial not in self._study.ledger:
             self._study.ledger.begin(work.trial, values)
-        configs = self._study.members(values)
-        runs = [self._study.run(work.trial, k, config) for k, config in enumerate(configs)]
-        self._begun += 1
+        runs = self._study.runs_of(work.trial, values)
         score = self._study.score(runs, work.epochs)
         if score is not None or work.trial in self._ended:
             if work.trial not in self._ended:  # the driver was killed before it could report it
@@ -130,22 +125,18 @@ class Conductor:
             self._tell(work, score)
             return
         self._study.ledger.go_on(work.trial)
-        keys = [f"{work.trial}/{member}" for member in range(len(runs))]
-        self._runs |= dict(zip(keys, zip(runs, configs, strict=True), strict=True))
-        unfinished = [k for k, run in zip(keys, runs, strict=True)
-                      if not has_ended(run, work.epochs)]  # fmt: skip
+        named = {f"{work.trial}/{member}": run for member, run in enumerate(runs)}
+        self._runs |= named
+        unfinished = [key for key, run in named.items() if not has_ended(run, work.epochs)]
         opened = self._open[work.trial] = _Open(work, runs, set(unfinished))
         self._queue.extend(unfinished)
         if not unfinished:
             self._close(opened)
 
     def _submit(self, key: str) -> None:
-        run, config = self._runs[key]
         opened = self._open.get(_trial_of(key))
-        if opened is None:  # its trial has failed meanwhile
-            return
-        resolved, epochs = self._study.record.resolved, opened.work.epochs
-        self._engine.submit(Job(key, config, resolved, epochs, state_to_go_on_from(run)))
+        if opened is not None:  # else its trial has failed meanwhile
+            self._engine.submit(_job(key, self._runs[key], opened.work.epochs))
 
     def _take(self, event: Event) -> None:
         """Take what a worker tells; late words about a failed trial are passed over."""
@@ -153,24 +144,22 @@ class Conductor:
         if opened is None:
             return
         if isinstance(event, Progress):
-            keep_progress(self._runs[event.key][0], event.metrics, event.state)
+            keep_progress(self._runs[event.key], event.metrics, event.state)
             self._epochs_trained += len(event.metrics)
         elif isinstance(event, Failed):
             self._mend(opened, event)
         else:
             opened.missing.discard(event.key)
-            self._attempts.pop(event.key, None)
+            self._attempts.forget(event.key)
             if not opened.missing:
                 self._close(opened)
 
     def _mend(self, opened: _Open, event: Failed) -> None:
         """Try again where only the worker failed; else the trial has."""
-        attempts = self._attempts[event.key] = self._attempts.get(event.key, 0) + 1
-        if event.can_retry and attempts < _ATTEMPTS:
+        if self._attempts.another_after(event):
             self._queue.appendleft(event.key)
-            return
-        often = f" ({attempts} times)" if attempts > 1 else ""
-        self._fail(opened, event.reason + often)
+        else:
+            self._fail(opened, event.reason + self._attempts.counted(event.key))
 
     def _close(self, opened: _Open) -> None:
         """Enter the scores of finished work, and tell the plan."""
@@ -208,27 +197,25 @@ class Conductor:
     def _end(self, trial: int) -> None:
         values = self._values_of(trial)
         assert values is not None, "a trial in the ledger has settings"
-        runs = [self._study.run(trial, k, c) for k, c in enumerate(self._study.members(values))]
+        runs = self._study.runs_of(trial, values)
         score = self._study.score_of([run.history() for run in runs])
         assert score is not None, "a trial without a score fails"
         metric = self._study.sign * score
         is_complete = all(has_ended(run, self._study.record.max_epochs) for run in runs)
-        self._study.ledger.end(trial, metric, is_complete=is_complete)
-        if not is_complete:
+        if not is_complete:  # before it is entered as ended: after that nobody looks at it again
             for run in runs:
                 run.drop_states()
+        self._study.ledger.end(trial, metric, is_complete=is_complete)
         best = self._best
         if is_complete and (best is None or score > self._study.sign * best[2]):
             self._best = (trial, values, metric)
 
     def _standing(self) -> Standing:
         running = tuple(opened.work for opened in self._open.values())
-        return Standing(running, self._begun, self._epochs_trained, self._best, self._failed)
+        return Standing(running, self._epochs_trained, self._best, self._failed)
 
 
-def train_all(
-    study: Study, engine: Engine, runs: Sequence[Run], watch: Callable[[], None]
-) -> list[Run]:
+def train_all(engine: AnyEngine, runs: Sequence[Run], watch: Callable[[], None]) -> list[Run]:
     """Train `runs` to their end on all workers; return those that came to it.
 
     `watch` is called whenever one has.
@@ -236,20 +223,17 @@ def train_all(
     done = [run for run in runs if has_ended(run, run.record.config.train.epochs)]
     waiting = {f"run/{index}": run for index, run in enumerate(runs) if run not in done}
     queue = deque(waiting)
-    attempts: Counter[str] = Counter()
+    attempts = _Attempts()
     while waiting:
         while queue and engine.free:
             key = queue.popleft()
-            config = waiting[key].record.config
-            engine.submit(Job(key, config, study.record.resolved, config.train.epochs,
-                              state_to_go_on_from(waiting[key])))  # fmt: skip
+            engine.submit(_job(key, waiting[key], waiting[key].record.config.train.epochs))
         for event in engine.wait(_TICK_SECONDS):
             if event.key not in waiting:
                 continue
-            attempts[event.key] += isinstance(event, Failed)
             if isinstance(event, Progress):
                 keep_progress(waiting[event.key], event.metrics, event.state)
-            elif isinstance(event, Failed) and event.can_retry and attempts[event.key] < _ATTEMPTS:
+            elif isinstance(event, Failed) and attempts.another_after(event):
                 queue.append(event.key)
             else:
                 run = waiting.pop(event.key)
@@ -259,13 +243,28 @@ def train_all(
     return done
 
 
-def state_to_go_on_from(run: Run) -> bytes | None:
-    """Return the last state of `run`; where it cannot be read, the epochs are forgotten."""
-    try:
-        return last_state(run)
-    except CheckpointError:
-        run.forget_epochs()
-        return None
+class _Attempts:
+    """How often the worker of each job has died."""
+
+    def __init__(self) -> None:
+        self._deaths: Counter[str] = Counter()
+
+    def another_after(self, event: Failed) -> bool:
+        """Count a failure; return whether to try again: only the worker failed, and not often."""
+        self._deaths[event.key] += 1
+        return event.can_retry and self._deaths[event.key] < _ATTEMPTS
+
+    def counted(self, key: str) -> str:
+        """Return how often it was tried, where that was more than once."""
+        return f" ({self._deaths[key]} times)" if self._deaths[key] > 1 else ""
+
+    def forget(self, key: str) -> None:
+        """Begin counting again: the job has come to its end."""
+        del self._deaths[key]
+
+
+def _job(key: str, run: Run, epochs: int) -> Job:
+    return Job(key, run.record.config, run.record.resolved, epochs, state_to_go_on_from(run))
 
 
 def _trial_of(key: str) -> int:

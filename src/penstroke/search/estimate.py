@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from penstroke.config import IMAGE_SIZE, Resolved, RunConfig
+from penstroke.config import Resolved, RunConfig
 from penstroke.datasets import DataSplits
 from penstroke.models import build_network, summarize
 from penstroke.search.plan import Bracket
 from penstroke.search.settings import brackets_of, listed_settings
 from penstroke.space import SearchConfig, Space
 from penstroke.training import apply, resolve
-from penstroke.training.optimizer import Optimizer
-from penstroke.training.step import train_step
+from penstroke.training.timing import seconds_a_step
 
 _MEASURED = 3
 _SECONDS_EACH = 0.4
+_SAMPLE = 64
+"""So many settings stand for all in the mean cost."""
+_VALIDATION_SHARE = 1 / 3
+"""Of the work of a step: forward only."""
 
 
 @dataclass(frozen=True)
@@ -35,45 +36,47 @@ class Estimate:
     seconds: float
 
 
-def estimator(
-    config: RunConfig, search: SearchConfig, data: DataSplits
-) -> Callable[[int, SearchConfig], Estimate]:
-    """Return what any plan of `search` comes to, by (epochs, search); training is measured once."""
-    space = Space(config, search.space)
-    settings = listed_settings(space, search, config.train.epochs)
-    sample = [space.config(values) for values in settings[:64]]
-    sizes = [multiply_adds_of(one, len(data.classes)) for one in sample]
-    resolved = resolve(one_thread(config))
-    cost = measured_cost(sample, len(data.classes), resolved)
-    images = len(data.train)
-    validation = len(data.validation) / 3  # forward only, a third of the work of a step
-    an_epoch = statistics.mean(
-        cost.epoch_seconds(one, size, round(images + validation))
-        for one, size in zip(sample, sizes, strict=True)
-    )
-    members = search.folds or search.repeats
+class Estimator:
+    """What plans over one space come to; training is measured once, when this is made."""
 
-    def of(max_epochs: int, search: SearchConfig) -> Estimate:
-        wanted = len(listed_settings(space, search, max_epochs))
-        brackets = brackets_of(search, max_epochs, wanted)
-        epochs = members * sum(bracket.epochs for bracket in brackets)
+    def __init__(self, config: RunConfig, search: SearchConfig, data: DataSplits) -> None:
+        self._space = Space(config, search.space)
+        self._images = len(data.train)
+        settings = listed_settings(self._space, search, config.train.epochs)[:_SAMPLE]
+        sample = [self._sized(self._space.config(one), len(data.classes)) for one in settings]
+        cost = measured_cost(sample, len(data.classes), resolve(one_thread(config)))
+        images = self._images + len(data.validation) * _VALIDATION_SHARE
+        self._multiply_adds = statistics.mean(one.multiply_adds for one in sample)
+        self._epoch_seconds = statistics.mean(cost.epoch_seconds(one, images) for one in sample)
+
+    def __call__(self, max_epochs: int, search: SearchConfig) -> Estimate:
+        """Return what the plan of `search` comes to with so many epochs at most."""
+        brackets = planned_brackets(self._space, search, max_epochs)
+        epochs = search.runs_a_trial * sum(bracket.epochs for bracket in brackets)
         return Estimate(
             tuple(brackets), sum(b.rungs[0].trials for b in brackets), epochs,
-            round(3 * epochs * images * statistics.mean(sizes)), epochs * an_epoch,
+            round(3 * epochs * self._images * self._multiply_adds), epochs * self._epoch_seconds,
         )  # fmt: skip
 
-    return of
+    @staticmethod
+    def _sized(config: RunConfig, num_classes: int) -> Sized:
+        network = build_network(config.model, num_classes=num_classes, mean=0.0, std=1.0)
+        return Sized(config, summarize(network).multiply_adds)
+
+
+def planned_brackets(space: Space, search: SearchConfig, max_epochs: int) -> list[Bracket]:
+    """Return the brackets of `search`, cut to what the space has."""
+    return brackets_of(search, max_epochs, len(listed_settings(space, search, max_epochs)))
 
 
 def fit_to_time(
-    config: RunConfig, search: SearchConfig, data: DataSplits, seconds: float
+    of: Estimator, config: RunConfig, search: SearchConfig, seconds: float
 ) -> tuple[RunConfig, SearchConfig]:
     """Return the settings whose plan takes about `seconds` of one worker.
 
     Trials grow or shrink where they are free to; Hyperband repeats its brackets, or where one round
     is too long already lowers the epochs; a grid can only lower the epochs.
     """
-    of = estimator(config, search, data)
     epochs = config.train.epochs
     whole = of(epochs, search)
     if search.method in ("random", "tpe", "asha"):
@@ -89,13 +92,20 @@ def fit_to_time(
 
 def with_epochs(config: RunConfig, epochs: int) -> RunConfig:
     """Return `config` with so many epochs, neither more nor less."""
-    train = config.train.model_copy(update={"epochs": epochs, "min_steps": 0})
-    return config.model_copy(update={"train": train})
+    return config.replace(train={"epochs": epochs, "min_steps": 0})
 
 
 def one_thread(config: RunConfig) -> RunConfig:
     """Return `config` as a worker trains it: one thread each is faster than two that wait."""
-    return config.model_copy(update={"train": config.train.model_copy(update={"threads": 1})})
+    return config.replace(train={"threads": 1})
+
+
+@dataclass(frozen=True)
+class Sized:
+    """Settings, and the multiply-adds of one image forward through their network."""
+
+    config: RunConfig
+    multiply_adds: int
 
 
 @dataclass(frozen=True)
@@ -105,49 +115,27 @@ class Cost:
     seconds_a_step: float
     seconds_a_multiply_add: float
 
-    def epoch_seconds(self, config: RunConfig, multiply_adds: int, images: int) -> float:
+    def epoch_seconds(self, one: Sized, images: float) -> float:
         """Return the seconds of one epoch."""
-        an_image = self.seconds_a_step / config.train.batch_size
-        return images * (an_image + self.seconds_a_multiply_add * multiply_adds)
+        an_image = self.seconds_a_step / one.config.train.batch_size
+        return images * (an_image + self.seconds_a_multiply_add * one.multiply_adds)
 
 
-def multiply_adds_of(config: RunConfig, num_classes: int) -> int:
-    """Return the multiply-adds of one image, forward."""
-    network = build_network(config.model, num_classes=num_classes, mean=0.0, std=1.0)
-    return summarize(network).multiply_adds
-
-
-def measured_cost(configs: Sequence[RunConfig], num_classes: int, resolved: Resolved) -> Cost:
-    """Train the smallest, the middle and the largest of `configs` for a moment each, alone.
+def measured_cost(sample: Sequence[Sized], num_classes: int, resolved: Resolved) -> Cost:
+    """Train the smallest, the middle and the largest of `sample` for a moment each, alone.
 
     Two unknowns are fitted to the three, by least squares; neither may be negative.
     """
-    by_size = sorted(configs, key=lambda config: multiply_adds_of(config, num_classes))
+    by_size = sorted(sample, key=lambda one: one.multiply_adds)
     places = np.linspace(0, len(by_size) - 1, min(_MEASURED, len(by_size))).astype(int)
-    chosen = [apply(by_size[place], resolved) for place in places]
-    seconds = np.array([_seconds_a_step(config, num_classes) for config in chosen])
-    work = np.array([multiply_adds_of(c, num_classes) * c.train.batch_size for c in chosen], float)
+    chosen = [by_size[place] for place in places]
+    seconds = np.array([
+        seconds_a_step(apply(one.config, resolved), num_classes=num_classes, seconds=_SECONDS_EACH)
+        for one in chosen
+    ])  # fmt: skip
+    work = np.array([one.multiply_adds * one.config.train.batch_size for one in chosen], float)
     terms = np.stack([np.ones(len(chosen)), work], axis=1)
     (a_step, a_multiply_add), *_ = np.linalg.lstsq(terms, seconds, rcond=None)
     if a_step < 0 or a_multiply_add < 0 or len(chosen) == 1:
         a_step, a_multiply_add = 0.0, float((seconds / work).mean())
     return Cost(float(a_step), float(a_multiply_add))
-
-
-def _seconds_a_step(config: RunConfig, num_classes: int) -> float:
-    network = build_network(config.model, num_classes=num_classes, mean=0.0, std=1.0)
-    network = network.to(config.train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = Optimizer(network, config.train)
-    images = torch.rand(config.train.batch_size, 1, IMAGE_SIZE, IMAGE_SIZE)
-    images = images.to(config.train.device).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(config.train.batch_size, dtype=torch.int64, device=images.device)
-    steps = 0
-    start = end = 0.0
-    while steps < 3 or end - start < _SECONDS_EACH:
-        if steps == 1:  # the first one warms up
-            start = time.perf_counter()
-        loss, _ = train_step(network, optimizer, 1e-4, images, labels, config.train)
-        loss.item()
-        end = time.perf_counter()
-        steps += 1
-    return (end - start) / (steps - 1)

@@ -10,27 +10,28 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from penstroke.config import DataConfig
-from penstroke.search.task import Event, Failed, Job, Progress, shared_data, work_on
+from penstroke.search.engine import SILENCE_SECONDS, Engine, Worker
+from penstroke.search.task import Event, Job, Progress, shared_data, work_on
 
 _ORPHAN_CHECK_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(eq=False)
-class _Worker:
-    process: BaseProcess
-    connection: Connection
-    job: Job | None = None
-    heard_of: float = 0.0
+class _Process(Worker):
+    """A worker, and the pipe to it."""
+
+    process: BaseProcess = field(kw_only=True)
+    connection: Connection = field(kw_only=True)
 
 
-class LocalEngine:
+class LocalEngine(Engine[_Process]):
     """A pool of processes.
 
     On Linux they are forked from this one after the data is loaded, so that all share one copy;
@@ -45,68 +46,27 @@ class LocalEngine:
 
     def __init__(
         self, workers: int, data: Sequence[DataConfig] = (), device: str = "cpu",
-        silence_seconds: float = 900.0,
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:  # fmt: skip
-        self.workers = workers
-        self._silence_seconds = silence_seconds
         self._processes: Any = multiprocessing.get_context(
             "fork" if sys.platform == "linux" and device == "cpu" else "spawn"
         )
         for config in data:
             _ = shared_data(config).train.mean_and_std  # computed once, for all
-        self._pool: list[_Worker] = []
-        for _ in range(workers):
-            self._pool.append(self._start())
-
-    @property
-    def free(self) -> int:
-        """How many workers have nothing to do."""
-        return sum(worker.job is None for worker in self._pool)
+        super().__init__(workers, silence_seconds)
 
     @property
     def process_ids(self) -> list[int]:
         """The processes that work now."""
         return [worker.process.pid for worker in self._pool if worker.process.pid is not None]
 
-    def submit(self, job: Job) -> None:
-        """Give `job` to a free worker."""
-        worker = next(worker for worker in self._pool if worker.job is None)
-        worker.job, worker.heard_of = job, time.monotonic()
-        with contextlib.suppress(OSError):  # it has just died: `wait` finds out
-            worker.connection.send(job)
-
-    def wait(self, timeout_seconds: float) -> list[Event]:
-        """Return what has happened, as soon as something has; empty after the timeout."""
-        ends = {worker.connection: worker for worker in self._pool}
-        events: list[Event] = []
-        for end in wait(list(ends), timeout_seconds):
-            worker = ends[end]  # type: ignore[index]
-            try:
-                event: Event = worker.connection.recv()
-            except (EOFError, OSError):
-                events += self._bury(worker, "")
-            else:
-                worker.heard_of = time.monotonic()
-                if not isinstance(event, Progress):
-                    worker.job = None
-                events.append(event)
-        return events + self._end_hanging()
-
-    def cancel(self) -> None:
-        """Let go of all jobs that are being done, so that every worker is free again."""
-        for worker in [worker for worker in self._pool if worker.job is not None]:
-            self._bury(worker, "cancelled")
-
     def close(self) -> None:
         """End all workers, whatever they do."""
         for worker in self._pool:
-            worker.process.kill()
-        for worker in self._pool:
-            worker.process.join()
-            worker.connection.close()
+            self._end(worker)
         self._pool = []
 
-    def _start(self) -> _Worker:
+    def _start(self) -> _Process:
         ours, theirs = self._processes.Pipe()
         # A fork inherits every open end; one kept open would hide our death from its worker.
         is_fork = self._processes.get_start_method() == "fork"
@@ -116,29 +76,33 @@ class LocalEngine:
         )
         process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return _Process(process=process, connection=ours)
 
-    def _bury(self, worker: _Worker, reason: str) -> list[Event]:
-        """Replace a worker that has died, and say what it leaves undone."""
+    def _end(self, worker: _Process) -> str:
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
-        self._pool.remove(worker)
-        self._pool.append(self._start())
-        if worker.job is None:
-            return []
-        reason = reason or _cause_of_death(worker.process.exitcode)
-        return [Failed(worker.job.key, reason, can_retry=True)]
+        return _cause_of_death(worker.process.exitcode)
 
-    def _end_hanging(self) -> list[Event]:
-        now = time.monotonic()
-        hanging = [
-            worker
-            for worker in self._pool
-            if worker.job is not None and now - worker.heard_of > self._silence_seconds
-        ]
-        reason = f"no epoch in {self._silence_seconds:g} s: taken to hang, and killed"
-        return [event for worker in hanging for event in self._bury(worker, reason)]
+    def _send(self, worker: _Process, job: Job) -> None:
+        with contextlib.suppress(OSError):
+            worker.connection.send(job)
+
+    def _events(self, timeout_seconds: float) -> list[Event]:
+        ends = {worker.connection: worker for worker in self._pool}
+        events: list[Event] = []
+        for end in wait(list(ends), timeout_seconds):
+            worker = ends[end]  # type: ignore[index]
+            try:
+                event: Event = worker.connection.recv()
+            except (EOFError, OSError):
+                events += self._bury(worker)
+                continue
+            worker.heard_of = time.monotonic()
+            if not isinstance(event, Progress):
+                worker.job = None
+            events.append(event)
+        return events
 
 
 def _cause_of_death(exit_code: int | None) -> str:

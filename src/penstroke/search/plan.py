@@ -44,17 +44,22 @@ def hyperband(max_epochs: int, eta: int) -> list[Bracket]:
     its code floors (s_max + 1) / (s + 1) before multiplying. Epochs are whole: R η⁻ˢ is rounded
     down. No logarithm of floats decides s_max.
     """
-    s_max = 0
-    while eta ** (s_max + 1) <= max_epochs:
-        s_max += 1
-    return [_bracket(max_epochs, eta, s, s_max) for s in range(s_max, -1, -1)]
+    rungs = budgets(max_epochs, eta)
+    return [_bracket(rungs[-1 - s :], eta, len(rungs)) for s in range(len(rungs) - 1, -1, -1)]
 
 
-def _bracket(max_epochs: int, eta: int, s: int, s_max: int) -> Bracket:
-    trials = -(-(s_max + 1) * eta**s // (s + 1))
-    return Bracket(
-        tuple(Rung(trials // eta**i, max_epochs // eta ** (s - i)) for i in range(s + 1))
-    )
+def budgets(max_epochs: int, eta: int) -> list[int]:
+    """Return the epochs of each rung, least first: R, R η⁻¹, …, each rounded down, while ≥ 1."""
+    found = [max_epochs]
+    while found[0] // eta >= 1:
+        found.insert(0, found[0] // eta)
+    return found
+
+
+def _bracket(rungs: list[int], eta: int, brackets: int) -> Bracket:
+    s = len(rungs) - 1
+    trials = -(-brackets * eta**s // (s + 1))
+    return Bracket(tuple(Rung(trials // eta**i, epochs) for i, epochs in enumerate(rungs)))
 
 
 def cut_to(bracket: Bracket, trials: int) -> Bracket:
@@ -75,11 +80,7 @@ class Plan(Protocol):
     """What the conductor of a search asks: what next, and what has become of whom."""
 
     def next(self) -> Work | None:
-        """Return work that can begin now, each once; None where all waits for scores, or is done.
-
-        Raises:
-            StopIteration: never; `is_done` says when there is no more.
-        """
+        """Return work that can begin now, each once; None while all waits for scores."""
 
     def told(self, work: Work, score: float | None) -> None:
         """Take the score of finished work, higher is better; None where it failed."""
@@ -175,6 +176,12 @@ class _Halving:
         return given_up
 
 
+def asha_bracket(trials: int, max_epochs: int, eta: int) -> Bracket:
+    """Return the rungs that asynchronous halving climbs; how many reach each is an expectation."""
+    rungs = enumerate(budgets(max_epochs, eta))
+    return Bracket(tuple(Rung(trials // eta**i, epochs) for i, epochs in rungs if trials // eta**i))
+
+
 class AsynchronousHalving:
     """ASHA (Li et al. 2020, algorithm 2): promote whoever is among the best so far of a rung.
 
@@ -182,14 +189,11 @@ class AsynchronousHalving:
     """
 
     def __init__(self, trials: int, max_epochs: int, eta: int) -> None:
-        budgets = [max_epochs]
-        while budgets[0] // eta >= 1:
-            budgets.insert(0, budgets[0] // eta)
         self.trials = trials
-        self._budgets = budgets
+        self._budgets = budgets(max_epochs, eta)
         self._eta = eta
-        self._scores: list[dict[int, float | None]] = [{} for _ in budgets]
-        self._promoted: list[set[int]] = [set() for _ in budgets]
+        self._scores: list[dict[int, float | None]] = [{} for _ in self._budgets]
+        self._promoted: list[set[int]] = [set() for _ in self._budgets]
         self._begun = 0
         self._running = 0
         self._stopped: list[int] = []

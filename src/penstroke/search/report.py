@@ -61,7 +61,7 @@ def trial_lines(study: Study) -> list[TrialLine]:
     lines = []
     for number, trial in sorted(study.trials().items()):
         values = settings_of(trial)
-        runs = [study.run(number, k, c) for k, c in enumerate(study.members(values))]
+        runs = study.runs_of(number, values)
         lines.append(TrialLine(
             number=number, state=trial.state.name, values=values, metric=last_metric(trial),
             epochs=max(len(run.history()) for run in runs),

@@ -6,7 +6,15 @@ from itertools import islice
 
 from penstroke.config import RunConfig
 from penstroke.search.ledger import as_parameter, settings_of
-from penstroke.search.plan import AsynchronousHalving, Bracket, Brackets, Plan, Rung, cut_to
+from penstroke.search.plan import (
+    AsynchronousHalving,
+    Bracket,
+    Brackets,
+    Plan,
+    Rung,
+    asha_bracket,
+    cut_to,
+)
 from penstroke.search.plan import hyperband as hyperband_brackets
 from penstroke.search.study import Study
 from penstroke.space import SearchConfig, Space, Values
@@ -25,6 +33,8 @@ def brackets_of(search: SearchConfig, max_epochs: int, settings: int) -> list[Br
     """
     if search.method == "hyperband":
         wanted = hyperband_brackets(max_epochs, search.eta) * search.rounds
+    elif search.method == "asha":
+        wanted = [asha_bracket(min(search.trials, settings), max_epochs, search.eta)]
     else:
         wanted = [Bracket((Rung(wanted_trials(search, max_epochs) or settings, max_epochs),))]
     brackets = []

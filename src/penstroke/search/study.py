@@ -11,45 +11,36 @@ report/       one page
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from penstroke.checkpoint import Checkpoint
-from penstroke.config import Resolved, RunConfig, Settings, read_toml
-from penstroke.errors import ConfigError, StudyError
+from penstroke.config import RunConfig
+from penstroke.errors import CheckpointError, StudyError
 from penstroke.files import runs_root, write_text_atomically
-from penstroke.runs import DataFacts, Run, RunRecord, locked_folder, now
+from penstroke.records import Record, RecordedFolder, now
+from penstroke.runs import Run, RunRecord
 from penstroke.search.ledger import Ledger, last_metric, settings_of
 from penstroke.space import SearchConfig, Space, Values
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-FORMAT_VERSION = 1
 
+class StudyRecord(Record):
+    """The study.toml: `config` is the base that the space changes, `resolved` every trial's."""
 
-class StudyRecord(Settings):
-    """The study.toml: everything that was decided before the first trial."""
-
-    format_version: int = Field(FORMAT_VERSION, description="of the study directory")
-    created: str = Field(description="when, in UTC")
     title: str = Field("", description="of the recipe")
-    config: RunConfig = Field(description="the base that the space changes")
     search: SearchConfig = Field(description="how it is searched")
-    resolved: Resolved = Field(description="what `auto` came to, for every trial")
-    data: DataFacts = Field(description="the pictures")
     asked: str = Field(description="SHA-256 of what was asked for, before any fitting to a time")
     time_budget_seconds: float | None = Field(None, gt=0, description="for the trials, in all")
     storage: str = Field("", description="Optuna storage; empty: study.db in the directory")
-    versions: dict[str, str] = Field(description="of Python and the packages that compute")
-    machine: dict[str, str | int] = Field(description="processor, cores, system")
 
     @property
     def max_epochs(self) -> int:
@@ -57,48 +48,22 @@ class StudyRecord(Settings):
         return self.config.train.epochs
 
 
-class Study:
+class Study(RecordedFolder[StudyRecord]):
     """One search on disk."""
 
+    record_file = "study.toml"
+    record_type = StudyRecord
+    error_type = StudyError
+    is_what = "study"
+    is_held = "is searched by another process"
+
     def __init__(self, path: Path, record: StudyRecord) -> None:
-        self.path = path
-        self.record = record
+        super().__init__(path, record)
         self.space = Space(record.config, record.search.space)
         url = record.storage or f"sqlite:///{path.absolute() / 'study.db'}"
         self.ledger = Ledger(
             url, path.name, maximize=self.sign > 0, parameters=self.space.parameters
         )
-
-    @classmethod
-    def create(cls, path: Path, record: StudyRecord) -> Study:
-        """Write a new study directory with its study.toml."""
-        write_text_atomically(path / "study.toml", record.to_toml())
-        return cls(path, record)
-
-    @classmethod
-    def open(cls, path: Path) -> Study:
-        """Open the study directory at `path`.
-
-        Raises:
-            StudyError: it is none, is damaged, or was written by a newer version.
-        """
-        try:
-            values = read_toml(path / "study.toml")
-            version = values.get("format_version")
-            if isinstance(version, int) and version > FORMAT_VERSION:
-                raise StudyError(
-                    f"{path} was written by a newer Penstroke (format {version}; this one reads up "
-                    f"to {FORMAT_VERSION}): upgrade with pip install -U penstroke"
-                )
-            record = StudyRecord.parse(values, source=str(path / "study.toml"))
-        except ConfigError as error:
-            raise StudyError(f"{path} is no study: {error}") from error
-        return cls(path, record)
-
-    @property
-    def name(self) -> str:
-        """The directory's name."""
-        return self.path.name
 
     @property
     def sign(self) -> int:
@@ -107,27 +72,25 @@ class Study:
 
     # The runs of a trial: one, or one for each seed or fold.
 
-    def members(self, values: Values) -> list[RunConfig]:
+    def _members(self, values: Values) -> list[RunConfig]:
         """Return the run configs whose mean metric is the score of `values`."""
         config, search = self.space.config(values), self.record.search
-        if search.folds is not None:
-            return self.folds_of(config)
-        seed = config.train.seed
-        return [_with(config, "train", seed=seed + k) for k in range(search.repeats)]
+        return self.folds_of(config) if search.folds else config.seeds(search.repeats)
 
     def folds_of(self, config: RunConfig) -> list[RunConfig]:
         """Return `config` once for each fold; as it is where there are none."""
         folds = self.record.search.folds
         if folds is None:
             return [config]
-        return [_with(config, "data", folds=folds, fold=k) for k in range(folds)]
+        return [config.replace(data={"folds": folds, "fold": k}) for k in range(folds)]
 
-    def run(self, trial: int, member: int, config: RunConfig) -> Run:
-        """Return the run directory of one member of a trial, made if it is not there."""
-        search = self.record.search
-        is_alone = search.repeats == 1 and search.folds is None
-        name = f"{trial:04d}" if is_alone else f"{trial:04d}-{member}"
-        return self.run_at(self.path / "trials" / name, config)
+    def runs_of(self, trial: int, values: Values) -> list[Run]:
+        """Return the run directories of a trial with these settings, made if they are not there."""
+        configs = self._members(values)
+        stem = self.path / "trials" / f"{trial:04d}"
+        if len(configs) == 1:
+            return [self.run_at(stem, configs[0])]
+        return [self.run_at(stem.with_name(f"{stem.name}-{k}"), c) for k, c in enumerate(configs)]
 
     def run_at(self, path: Path, config: RunConfig) -> Run:
         """Return the run directory at `path`, made for `config` if it is not there."""
@@ -177,15 +140,15 @@ class Study:
         """
         from optuna.trial import TrialState
 
-        ranked = sorted(
-            (trial.state != TrialState.COMPLETE, -self.sign * metric, number)
+        scored = [
+            (trial.state != TrialState.COMPLETE, -self.sign * metric, number, metric, trial)
             for number, trial in self.trials().items()
             if (metric := last_metric(trial)) is not None
-        )
-        if not ranked:
+        ]
+        if not scored:
             return None
-        _, cost, number = ranked[0]
-        return number, settings_of(self.trials()[number]), -self.sign * cost
+        *_, number, metric, trial = min(scored, key=lambda one: one[:3])
+        return number, settings_of(trial), metric
 
     def all_runs(self) -> list[Run]:
         """Return the run directories of all trials, in order."""
@@ -206,17 +169,6 @@ class Study:
         write_text_atomically(path, f"title = {json.dumps(title)}\n\n{config.to_toml()}")
         return path
 
-    def summary(self) -> dict[str, Any]:
-        """Return the final figures; empty while the study is unfinished."""
-        path = self.path / "summary.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
-
-    def write_summary(self, figures: Mapping[str, Any]) -> None:
-        """Write the final figures, which marks the study as finished."""
-        write_text_atomically(
-            self.path / "summary.json", json.dumps(dict(figures), indent=2) + "\n"
-        )
-
     @property
     def time_is_up(self) -> bool:
         """Whether the time budget has been spent: no more trials, whatever the plan had left."""
@@ -233,16 +185,6 @@ class Study:
             going = self.path.with_name(f".{self.name}.going")
             self.path.rename(going)  # whole or gone: a kill in between leaves no half of it
             shutil.rmtree(going)
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the study; the lock falls with the process.
-
-        Raises:
-            StudyError: another process searches it.
-        """
-        with locked_folder(self.path, StudyError(f"{self.path} is searched by another process")):
-            yield
 
 
 def has_ended(run: Run, epochs: int) -> bool:
@@ -265,12 +207,20 @@ def keep_progress(run: Run, metrics: Sequence[dict[str, Any]], state: bytes) -> 
     run.drop_states(keep=[metrics[-1]["epoch"]])
 
 
-def last_state(run: Run) -> bytes | None:
-    """Return the state after the last epoch in the history; None where training must begin."""
+def state_to_go_on_from(run: Run) -> bytes | None:
+    """Return the state after the last epoch in the history; None where training must begin.
+
+    Where it cannot be read, the epochs are forgotten: training begins again.
+    """
     history = run.history()
-    state = run.state(history[-1]["epoch"]) if history else None
-    if state is not None:
+    if not history:
+        return None
+    try:
+        state = run.state(history[-1]["epoch"])
         Checkpoint.from_bytes(state)  # a damaged one is found here, not in a worker
+    except CheckpointError:
+        run.forget_epochs()
+        return None
     return state
 
 
@@ -280,7 +230,3 @@ def find_study(name: str | Path) -> Study | None:
         if (path / "study.toml").exists():
             return Study.open(path)
     return None
-
-
-def _with(config: RunConfig, part: str, **changes: Any) -> RunConfig:
-    return config.model_copy(update={part: getattr(config, part).model_copy(update=changes)})

@@ -17,21 +17,21 @@ from penstroke.datasets import DataSplits
 from penstroke.errors import ConfigError, StudyError
 from penstroke.files import runs_root, sha256
 from penstroke.machine import machine_facts, package_versions
-from penstroke.runs import now
+from penstroke.records import now
 from penstroke.search.conduct import Conductor, Standing, train_all
-from penstroke.search.engine import Engine
+from penstroke.search.engine import AnyEngine
 from penstroke.search.estimate import (
     Estimate,
-    estimator,
+    Estimator,
     fit_to_time,
     one_thread,
+    planned_brackets,
     with_epochs,
 )
 from penstroke.search.ledger import reason_of
 from penstroke.search.settings import (
     Listed,
     Suggested,
-    brackets_of,
     listed_settings,
     plan_of,
 )
@@ -40,7 +40,7 @@ from penstroke.search.task import shared_data
 from penstroke.space import SearchConfig, Space, Values
 from penstroke.training import Epoch, resolve
 from penstroke.training.batches import settle
-from penstroke.workflow import data_facts, finish, prepare, seeds_of
+from penstroke.workflow import data_facts, finish, prepare
 
 _USABLE_SHARE = 0.9
 """Of a time budget: the rest is for workers that wait for the last of a rung."""
@@ -65,13 +65,12 @@ class Asked:
 
 def plan_asked(asked: Asked, workers: int) -> tuple[RunConfig, SearchConfig, Estimate]:
     """Return the settings a study of `asked` would have, and what its plan comes to."""
-    config = _whole_epochs(asked)
-    search = asked.search
-    data = shared_data(config.data)
+    config, search = _whole_epochs(asked), asked.search
+    of = Estimator(config, search, shared_data(config.data))
     if asked.time_budget_seconds is not None:
         seconds = asked.time_budget_seconds * workers * _USABLE_SHARE
-        config, search = fit_to_time(config, search, data, seconds)
-    return config, search, estimator(config, search, data)(config.train.epochs, search)
+        config, search = fit_to_time(of, config, search, seconds)
+    return config, search, of(config.train.epochs, search)
 
 
 def open_study(
@@ -107,19 +106,15 @@ def open_study(
     ))  # fmt: skip
 
 
-def planned_epochs(study: Study) -> int | None:
-    """Return the epochs that the whole plan trains; None where that depends on the scores."""
+def planned_epochs(study: Study) -> int:
+    """Return the epochs that the whole plan trains; of asha about so many."""
     record = study.record
-    if record.search.method == "asha":
-        return None
-    settings = len(listed_settings(study.space, record.search, record.max_epochs))
-    brackets = brackets_of(record.search, record.max_epochs, settings)
-    members = record.search.folds or record.search.repeats
-    return members * sum(bracket.epochs for bracket in brackets)
+    brackets = planned_brackets(study.space, record.search, record.max_epochs)
+    return record.search.runs_a_trial * sum(bracket.epochs for bracket in brackets)
 
 
 def search(
-    study: Study, engine: Engine, watch: Callable[[Standing], None] = lambda _: None
+    study: Study, engine: AnyEngine, watch: Callable[[Standing], None] = lambda _: None
 ) -> bool:
     """Train what the plan asks for and the study does not have; return whether it is through.
 
@@ -145,7 +140,7 @@ def search(
 
 
 def confirm(
-    study: Study, engine: Engine, seeds: int, watch: Callable[[], None] = lambda: None
+    study: Study, engine: AnyEngine, seeds: int, watch: Callable[[], None] = lambda: None
 ) -> list[float]:
     """Train the best settings with new seeds; return their metrics.
 
@@ -158,12 +153,12 @@ def confirm(
     config = study.space.config(best[1])
     used = study.record.search.repeats
     groups = []
-    for one in seeds_of(config, used + seeds)[used:]:
+    for one in config.seeds(used + seeds)[used:]:
         stem = study.path / "confirm" / f"{best[0]:04d}-seed-{one.train.seed}"
         members = study.folds_of(one)
         groups.append([study.run_at(stem.with_name(f"{stem.name}-{k}"), member)
                        for k, member in enumerate(members)])  # fmt: skip
-    done = train_all(study, engine, [run for group in groups for run in group], watch)
+    done = train_all(engine, [run for group in groups for run in group], watch)
     whole = [group for group in groups if all(run in done for run in group)]
     scores = [study.score(group, config.train.epochs) for group in whole]
     return [study.sign * score for score in scores if score is not None]
@@ -268,9 +263,10 @@ def _whole_epochs(asked: Asked) -> RunConfig:
 
 
 def _on_everything(config: RunConfig) -> RunConfig:
-    data = config.data.model_copy(update={"validation_fraction": 0.0, "folds": None, "fold": None})
-    train = config.train.model_copy(update={"select": "last", "patience": None})
-    return config.model_copy(update={"data": data, "train": train})
+    return config.replace(
+        data={"validation_fraction": 0.0, "folds": None, "fold": None},
+        train={"select": "last", "patience": None},
+    )
 
 
 def _short(asked: Asked, data: DataSplits) -> str:

@@ -6,18 +6,14 @@ import contextlib
 import ctypes
 import functools
 import json
-import time
-from typing import Any
 
 import torch
 
-from penstroke.config import IMAGE_SIZE, Resolved, RunConfig
+from penstroke.config import Resolved, RunConfig
 from penstroke.errors import StorageError, TrainingError
 from penstroke.files import cache_root, sha256, write_text_atomically
 from penstroke.machine import allowed_cores
-from penstroke.models import build_network
-from penstroke.training.optimizer import Optimizer
-from penstroke.training.step import train_step
+from penstroke.training.timing import seconds_a_step
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _WORTHWHILE_RATIO = 1.1
@@ -40,8 +36,7 @@ def apply(config: RunConfig, resolved: Resolved) -> RunConfig:
     """Return `config` with `auto` replaced; sets torch's threads."""
     torch.set_num_threads(resolved.threads)
     keep_freed_memory()
-    train = config.train.model_copy(update=resolved.model_dump())
-    return config.model_copy(update={"train": train})
+    return config.replace(train=resolved.model_dump())
 
 
 @functools.cache
@@ -111,21 +106,10 @@ def _measured_precision(config: RunConfig, threads: int) -> str:
 def _time_precisions(config: RunConfig, rounds: int = 3, steps: int = 6) -> dict[str, float]:
     """Return the least seconds a step in each precision, taken in turn."""
     batch_size = min(config.train.batch_size, 512)
-    images = torch.rand(batch_size, 1, IMAGE_SIZE, IMAGE_SIZE)
-    images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(batch_size, dtype=torch.int64)
     least: dict[str, float] = {}
     for _ in range(rounds):
         for precision in ("float32", "bfloat16"):
-            network: Any = build_network(config.model, num_classes=10, mean=0.5, std=0.5)
-            network = network.to(memory_format=torch.channels_last)
-            optimizer = Optimizer(network, config.train)
-            train = config.train.model_copy(update={"precision": precision})
-            step = functools.partial(train_step, network, optimizer, 1e-3, images, labels, train)
-            step()
-            start = time.perf_counter()
-            for _ in range(steps):
-                step()
-            seconds = (time.perf_counter() - start) / steps
+            one = {"batch_size": batch_size, "precision": precision, "device": "cpu"}
+            seconds = seconds_a_step(config.replace(train=one), steps=steps)
             least[precision] = min(seconds, least.get(precision, seconds))
     return least

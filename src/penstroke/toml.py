@@ -1,0 +1,73 @@
+"""Settings as people write them: TOML files, and `dotted.name=value` on the command line."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from penstroke.errors import ConfigError
+from penstroke.files import reason
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the plain values in the TOML file at `path`.
+
+    Raises:
+        ConfigError: the file cannot be read or is not TOML; names the file and the line.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {reason(error)}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Return a copy of `values` with `dotted.name=value` assignments applied in turn.
+
+    A value is read as TOML (`3e-4`, `true`, `[1, 2]`), and as a plain word where it is none. List
+    items go by their index: `model.convolutions.0.filters=64`.
+
+    Raises:
+        ConfigError: an assignment has no `=`, or its name leads through a plain value.
+    """
+    changed: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"--set {assignment}: write it as NAME=VALUE, train.epochs=3 say")
+        assign(changed, name.strip(), _value(text.strip()))
+    return changed
+
+
+def assign(values: dict[str, Any], name: str, value: Any) -> None:
+    """Put `value` at the dotted `name` into `values`; tables on the way are made."""
+    *path, last = name.split(".")
+    place: Any = values
+    for part in path:
+        is_table = isinstance(place, dict)
+        place = place.setdefault(part, {}) if is_table else _item(place, part, name)
+    if isinstance(place, dict):
+        place[last] = value
+    else:
+        _item(place, last, name)
+        place[int(last)] = value
+
+
+def _item(place: Any, part: str, name: str) -> Any:
+    if not isinstance(place, list):
+        raise ConfigError(f"{name}: there is nothing named {part!r} inside a plain value")
+    if not part.isdecimal() or int(part) >= len(place):
+        raise ConfigError(f"{name}: {part!r} is no index of a list of {len(place)}")
+    return place[int(part)]
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
