@@ -167,3 +167,14 @@ def test_output_size_of_a_convolution() -> None:
     trial = load_recipe("one-conv-trial-1").model
     assert isinstance(trial, CNNConfig)
     assert trial.convolutions[0].output_size(28) == math.floor((28 + 2 - 7) / 3) + 1 == 8
+
+
+def test_what_is_set_by_hand_is_no_longer_searched() -> None:
+    searched = load_recipe("tuned", ["train.batch_size=96", "train.epochs=4"])
+    assert searched.search is not None
+    whole = load_recipe("tuned").search
+    assert whole is not None
+    assert set(whole.space) - set(searched.search.space) == {"train.batch_size"}
+    assert searched.run_config().train.batch_size == 96
+    only = load_recipe("rate-sweep", ["train.learning_rate=0.003"])
+    assert only.search is None

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from penstroke.config import RunConfig, Settings
 from penstroke.errors import ConfigError
-from penstroke.toml import assign
+from penstroke.toml import assign, value_at
 
 Method = Literal["sweep", "grid", "random", "tpe", "hyperband", "asha"]
 Values = dict[str, Any]
@@ -258,12 +258,7 @@ def _first(parameter: Parameter) -> Any:
 def _resolve_factors(name: str, parameter: Parameter, base: RunConfig) -> Parameter:
     if parameter.factors is None:
         return parameter
-    value: Any = base.to_dict()
-    try:
-        for part in name.split("."):
-            value = value[int(part)] if isinstance(value, list) else value[part]
-    except (LookupError, ValueError, TypeError):
-        value = None
+    value = value_at(base.to_dict(), name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(
             f"search.space.{name}: factors need a number in the recipe, it has {value!r}"

@@ -58,6 +58,17 @@ def assign(values: dict[str, Any], name: str, value: Any) -> None:
         place[int(last)] = value
 
 
+def value_at(values: Mapping[str, Any], name: str) -> Any:
+    """Return what stands at the dotted `name` in `values`; None where nothing does."""
+    place: Any = values
+    try:
+        for part in name.split("."):
+            place = place[int(part)] if isinstance(place, list) else place[part]
+    except (LookupError, ValueError, TypeError):
+        return None
+    return place
+
+
 def _item(place: Any, part: str, name: str) -> Any:
     if not isinstance(place, list):
         raise ConfigError(f"{name}: there is nothing named {part!r} inside a plain value")

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from penstroke.config import ARCHITECTURES, RunConfig, Settings
 from penstroke.errors import ConfigError, near_match
-from penstroke.space import SearchConfig
-from penstroke.toml import override, read_toml
+from penstroke.space import SearchConfig, Space
+from penstroke.toml import override, read_toml, value_at
 
 
 class Published(Settings):
@@ -53,8 +53,8 @@ def shipped_recipes() -> list[str]:
 def load_recipe(name: str, changes: Iterable[str] = (), architecture: str | None = None) -> Recipe:
     """Return the shipped recipe `name`, or the one in the TOML file at that path.
 
-    `changes` are `dotted.name=value` assignments; `architecture` replaces the whole network by the
-    default one of that kind first.
+    `changes` are `dotted.name=value` assignments: what they set is no longer searched.
+    `architecture` replaces the whole network by the default one of that kind first.
 
     Raises:
         ConfigError: no such recipe (with a near match), or a bad value in it (with its field).
@@ -63,7 +63,21 @@ def load_recipe(name: str, changes: Iterable[str] = (), architecture: str | None
     if architecture is not None:
         values["model"] = _default_model(architecture)
     values.setdefault("model", _default_model("cnn"))
-    return Recipe.parse(override(values, changes), source=name)
+    changes = list(changes)
+    recipe = Recipe.parse(override(values, changes), source=name)
+    return _with_fixed(recipe, [change.partition("=")[0].strip() for change in changes])
+
+
+def _with_fixed(recipe: Recipe, names: Iterable[str]) -> Recipe:
+    """Return `recipe` without the parameters of its search that were set by hand."""
+    for name in names:
+        search, config = recipe.search, recipe.run_config()
+        if search is None or name not in search.space:
+            continue
+        rest = Space(config, search.space).fixed(name, value_at(config.to_dict(), name))
+        left = search.model_copy(update={"space": rest}) if rest else None
+        recipe = recipe.model_copy(update={"search": left})
+    return recipe
 
 
 def _read(name: str) -> dict[str, Any]:
