@@ -51,7 +51,8 @@ def test_recogniser_and_evaluation_say_the_same() -> None:
     stored = Predictions.load(run.path / "predictions" / "test.safetensors")
     test = load_dataset(run.record.config.data).test.unseal()
     probabilities = Recognizer.load(run.path).probabilities(test.images)
-    np.testing.assert_allclose(probabilities, stored.probabilities, atol=1e-5)
+    calibrated = stored.at(run.summary()["temperature"]).probabilities
+    np.testing.assert_allclose(probabilities, calibrated, atol=1e-5)
 
 
 def test_evaluating_again_gives_the_same_figures_and_is_on_record() -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from penstroke.errors import ConfigError, near_match
 from penstroke.files import sha256
@@ -71,6 +72,24 @@ class DataConfig(Settings):
     fold: int | None = Field(
         None, ge=0, description="… and validate on this one, instead of on validation_fraction"
     )
+    exclude: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = Field(
+        None,
+        description="training pictures left out before anything is split: their positions in the "
+        "training split as it comes, from 0",
+    )
+
+    @field_validator("exclude")
+    @classmethod
+    def _sort(cls, exclude: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        # The same pictures left out are the same run; none left out is a run on everything.
+        return tuple(sorted(exclude)) if exclude else None
+
+    @model_validator(mode="after")
+    def _name_each_once(self) -> Self:
+        for one, following in pairwise(self.exclude or ()):
+            if one == following:
+                raise ValueError(f"exclude: {one} is in the list twice")
+        return self
 
     @model_validator(mode="after")
     def _name_a_fold(self) -> Self:

@@ -69,6 +69,18 @@ def value_at(values: Mapping[str, Any], name: str) -> Any:
     return place
 
 
+def flat(values: Any, name: str = "") -> dict[str, Any]:
+    """Return nested tables, and lists of tables, as one by dotted names."""
+    if isinstance(values, list) and any(isinstance(value, dict) for value in values):
+        values = {str(index): value for index, value in enumerate(values)}
+    if not isinstance(values, dict):
+        return {name: values}
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{name}.{key}" if name else key)
+    return found
+
+
 def _item(place: Any, part: str, name: str) -> Any:
     if not isinstance(place, list):
         raise ConfigError(f"{name}: there is nothing named {part!r} inside a plain value")

@@ -99,10 +99,10 @@ def make_ensemble(
 
 
 def _export_and_judge(run: Run, data: DataSplits, report: bool) -> dict[str, Any]:
-    write_atomically(run.model_path, export(run))
     # The training pictures are read once more for the report alone: it takes seconds.
     splits = evaluation.SPLITS if report else evaluation.SPLITS[1:]
     judged = evaluation.evaluate(run, data, splits)
+    write_atomically(run.model_path, export(run, judged.temperature))
     figures = {"run": str(run.path), **summary_of(judged)}
     if report:
         figures["report"] = str(judged.write_report())
@@ -123,12 +123,19 @@ def summary_of(judged: evaluation.Evaluation) -> dict[str, Any]:
     }
 
 
-def export(run: Run) -> bytes:
-    """Return the run's chosen epoch as an ONNX file that a `Recognizer` opens."""
+def export(run: Run, temperature: float | None = None) -> bytes:
+    """Return the run's chosen epoch as an ONNX file that a `Recognizer` opens.
+
+    `temperature` makes its probabilities mean what they say; the one that was fitted when the run
+    was finished, unless another is given.
+    """
     data = run.record.data
+    if temperature is None:
+        temperature = float(run.summary().get("temperature", 1.0))
     metadata = model_metadata(
         data.classes,
         DEFAULT_INK,
+        temperature,
         run=run.name,
         dataset=run.record.config.data.dataset,
         data_fingerprint=data.fingerprint,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,3 +77,67 @@ def test_fetch_says_what_is_wrong(penstroke: Cli) -> None:
 def test_fetch_of_what_is_there_only_checks(penstroke: Cli, shared: Path) -> None:
     files = json.loads(penstroke("data", "fetch", "mnist", "--json").out)["files"]
     assert [Path(file).parent for file in files] == [shared / "mnist"] * 4
+
+
+def test_audit_and_train_without_what_it_found(
+    penstroke: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstroke.audit.out_of_fold._MIN_STEPS", 20)
+    options = ("data", "audit", "digits", "--folds", 2, "--limit", 200, "--output", tmp_path)
+    done = penstroke(*options, "--against", "digits", "--json")
+    assert done.exit_code == 0, done.err
+    facts = json.loads(done.out)
+    assert facts["images"] == {"train": 200, "test": 50}
+    assert facts["found"]["in digits's test"]["train"] >= 0
+    assert Path(facts["page"]).read_text().startswith("<!doctype html>")
+    exclude = Path(facts["exclude"])
+    exclude.write_text("# mine\n3\n1400  # a 7\n")
+    quick = ("--epochs", 1, "--set", "data.train_limit=200", "--no-report", "--json")
+    without = json.loads(penstroke("train", *quick, "--exclude", exclude).out)["run"]
+    everything = json.loads(penstroke("train", *quick).out)["run"]
+    assert Path(without).name != Path(everything).name
+    record = tomllib.loads((Path(without) / "run.toml").read_text())
+    assert record["config"]["data"]["exclude"] == [3, 1400]
+    again = json.loads(penstroke("train", without, *quick, "--name", "again").out)["run"]
+    assert tomllib.loads((Path(again) / "run.toml").read_text())["config"] == record["config"]
+    exclude.write_text("# nothing was found\n")
+    assert json.loads(penstroke("train", *quick, "--exclude", exclude).out)["run"] == everything
+
+
+def test_audit_for_people(penstroke: Cli, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstroke.audit.out_of_fold._MIN_STEPS", 20)
+    done = penstroke("data", "audit", "digits", "--folds", 2, "--limit", 100)
+    assert done.exit_code == 0, done.err
+    assert re.search(r"label errors +\d+ +\d+ +\d+", done.out)
+    assert f"page     {cache}/audits/digits/index.html" in done.out
+    assert "train --dataset digits --exclude" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("digts",), 'did you mean "digits"'),
+        (("digits", "--against", "mnits"), 'did you mean "mnist"'),
+        (("digits", "--folds", 1), "folds: 1 is too few"),
+        (("digits", "--limit", 30, "--folds", 20), "lower --folds, or raise --limit"),
+    ],
+)
+def test_an_audit_that_cannot_be(penstroke: Cli, arguments: tuple[object, ...], said: str) -> None:
+    done = penstroke("data", "audit", *arguments)
+    assert (done.exit_code, said in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_a_bad_list_to_exclude(penstroke: Cli, command: str, tmp_path: Path, runs: Path) -> None:
+    path = tmp_path / "exclude.txt"
+    for content, said in (
+        ("5\nfive\n", f"{path}, line 2: 'five' is no position"),
+        ("5\n5\n", f"{path}, line 2: 5 stands on line 1 too"),
+        ("5\n1437\n", "data.exclude: there is no training picture 1437 in digits"),
+    ):
+        path.write_text(content)
+        done = penstroke(command, "--exclude", path)
+        assert (done.exit_code, said in done.err) == (2, True), done.err
+    done = penstroke(command, "--exclude", tmp_path / "nowhere")
+    assert (done.exit_code, "cannot read" in done.err) == (2, True)
+    assert not runs.exists()

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import tomllib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import random_glyphs
-from penstroke.config import DataConfig
+from penstroke.config import DataConfig, RunConfig
 from penstroke.datasets import Dataset, DataSplits, load_dataset, sealed, stratified_split
 from penstroke.errors import ConfigError, DataError, SealedTestError
 
@@ -99,6 +101,67 @@ def test_train_limit_is_stratified() -> None:
     assert set(limited.class_counts()) <= {9, 10, 11}
     with pytest.raises(ConfigError, match=r"data\.train_limit: 99999 pictures"):
         load_dataset(DataConfig(dataset="digits", train_limit=99999))
+
+
+def _of_digits(data: DataSplits, positions: list[int]) -> set[bytes]:
+    return {data.train.images[position].tobytes() for position in positions}
+
+
+@given(
+    exclude=st.lists(st.integers(0, 1436), unique=True, max_size=300),
+    seed=st.integers(0, 3),
+    fold=st.none() | st.integers(0, 2),
+    limit=st.none() | st.integers(10, 500),
+)
+def test_no_excluded_picture_is_trained_or_validated_on(
+    exclude: list[int], seed: int, fold: int | None, limit: int | None
+) -> None:
+    whole = load_dataset(DataConfig(dataset="digits", validation_fraction=0))
+    settings = {"split_seed": seed, "train_limit": limit, "fold": fold,
+                "folds": None if fold is None else 3}  # fmt: skip
+    left = load_dataset(DataConfig.parse({"dataset": "digits", "exclude": exclude, **settings}))
+    used = [image.tobytes() for part in (left.train, left.validation) for image in part.images]
+    assert not set(used) & _of_digits(whole, exclude)
+    assert len(set(used)) == len(used)
+    rest = 1437 - len(exclude)
+    assert len(used) == (rest if limit is None else limit + len(left.validation))
+    if fold is not None:
+        assert len(left.validation) in (rest // 3, rest // 3 + 1)
+    assert left.fingerprint == whole.fingerprint
+    assert len(left.test) == len(whole.test)
+
+
+def test_the_same_pictures_left_out_are_the_same_run() -> None:
+    def run(exclude: list[int] | None) -> RunConfig:
+        return RunConfig.parse({"data": {} if exclude is None else {"exclude": exclude}})
+
+    assert run([7, 3]).fingerprint() == run([3, 7]).fingerprint() != run([3]).fingerprint()
+    assert run([]).fingerprint() == run(None).fingerprint() == RunConfig().fingerprint()
+    assert "exclude" not in RunConfig().to_toml()  # runs made before it was a setting keep theirs
+    assert RunConfig.parse(tomllib.loads(run([7, 3]).to_toml())) == run([3, 7])
+
+
+@pytest.mark.parametrize(
+    ("exclude", "said"),
+    [
+        ([3, 9, 3], "data.exclude: 3 is in the list twice"),
+        ([3, -1], "data.exclude.1: input should be greater than or equal to 0, got -1"),
+        ([3, 1.5], "data.exclude.1"),
+        (["3"], "data.exclude.0"),
+        (3, "data.exclude"),
+    ],
+)
+def test_a_bad_list_is_refused_with_its_field(exclude: object, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        RunConfig.parse({"data": {"exclude": exclude}})
+    assert said in str(refused.value)
+
+
+def test_what_cannot_be_excluded_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.exclude: there is no training picture 1437 in"):
+        load_dataset(DataConfig(dataset="digits", exclude=(3, 1437)))
+    with pytest.raises(ConfigError, match=r"data\.exclude: it leaves no training picture"):
+        load_dataset(DataConfig(dataset="digits", exclude=tuple(range(1437))))
 
 
 def test_unknown_name_offers_a_near_one() -> None:

@@ -63,7 +63,7 @@ def test_report_in_a_browser(browser: Browser, report: Path, width: int, scheme:
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("h1").inner_text() == "run <i>&lt;one"
-    assert page.locator("svg").count() == 2
+    assert page.locator("svg").count() == 3
     assert page.locator("figure img").count() > 3
     loaded = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
     assert page.evaluate(loaded)

@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from penstroke.cli import audit
 from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
 
-app = typer.Typer(name="data", help="List, show, fetch and import data sets.", no_args_is_help=True)
+app = typer.Typer(
+    name="data", help="List, show, fetch, import and audit data sets.", no_args_is_help=True
+)
+app.command("audit")(audit.command)
 
 
 @app.command("list")

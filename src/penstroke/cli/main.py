@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from penstroke.cli import data, doctor, evaluate, export, predict, report, runs, train, tune
+from penstroke.cli import (
+    check,
+    compare,
+    data,
+    doctor,
+    evaluate,
+    export,
+    predict,
+    report,
+    runs,
+    train,
+    tune,
+)
 
 app = typer.Typer(
     name="penstroke",
@@ -20,9 +32,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app)
+app.command("check")(check.command)
 app.command("train")(train.command)
 app.command("tune")(tune.command)
 app.command("evaluate")(evaluate.command)
+app.command("compare")(compare.command)
 app.command("report")(report.command)
 app.command("predict")(predict.command)
 app.command("export")(export.command)

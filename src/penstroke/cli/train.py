@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from penstroke.cli.audit import Exclude, excluded
 from penstroke.cli.console import Json, progress_bar, say
 from penstroke.cli.train_view import (
     describe,
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _PRESETS = ("fast", "balanced", "best")
 _DEFAULT = "balanced"
 
+_Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
+]
+
 
 def command(
     recipe: Annotated[
@@ -34,14 +39,13 @@ def command(
         str | None, typer.Option(help="Recipe for any data set: fast, balanced or best.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
+    exclude: Exclude = None,
     model: Annotated[str | None, typer.Option(help="Network instead: mlp, cnn or resnet.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order, dropout, warps.")] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
-    ] = None,
+    changes: _Changes = None,
     repeats: Annotated[int, typer.Option(min=1, help="Train so many seeds; mean and spread.")] = 1,
     ensemble: Annotated[int, typer.Option(min=1, help="So many seeds averaged in one model.")] = 1,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
@@ -60,8 +64,9 @@ def command(
         return
     from penstroke.recipes import load_recipe
 
-    options = {"data.dataset": dataset, "train.epochs": epochs, "train.batch_size": batch_size,
-               "train.learning_rate": lr, "train.seed": seed}  # fmt: skip
+    options = {"data.dataset": dataset, "data.exclude": excluded(exclude), "train.epochs": epochs,
+               "train.batch_size": batch_size, "train.learning_rate": lr,
+               "train.seed": seed}  # fmt: skip
     given = [f"{field}={value}" for field, value in options.items() if value is not None]
     given += [] if epochs is None else ["train.min_steps=0"]  # who says how many means so many
     source = _source(recipe, preset)

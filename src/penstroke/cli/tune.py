@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from penstroke.cli.audit import Exclude, excluded
 from penstroke.cli.console import Json, say
 from penstroke.cli.tune_view import (
     counting_bar,
@@ -58,6 +59,7 @@ _EngineName = Annotated[
 def command(
     recipe: _Recipe = "tuned",
     dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
+    exclude: Exclude = None,
     method: _Method = None,
     trials: Annotated[int | None, typer.Option(help="Settings tried: random, tpe, asha.")] = None,
     max_epochs: Annotated[int | None, typer.Option(help="Most epochs of a trial.")] = None,
@@ -94,7 +96,8 @@ def command(
         _finish(study, job)
         return
     loaded = _load(recipe, changes or [], {
-        "data.dataset": dataset, "search.method": method, "search.trials": trials,
+        "data.dataset": dataset, "data.exclude": excluded(exclude),
+        "search.method": method, "search.trials": trials,
         "search.max_epochs": max_epochs, "search.eta": eta, "search.repeats": repeats,
         "search.folds": folds, "search.seed": seed,
     })  # fmt: skip
@@ -185,7 +188,8 @@ def _best_of(source: str, then: Recipe, job: _Job) -> dict[str, Any]:
     """Search the recipe that comes before, on the same data; return its best settings."""
     from penstroke.errors import ConfigError, StudyError
 
-    before = _load(source, [], {"data.dataset": then.data.dataset})
+    exclude = list(then.data.exclude) if then.data.exclude else None
+    before = _load(source, [], {"data.dataset": then.data.dataset, "data.exclude": exclude})
     if before.search is not None and before.search.after is not None:
         raise ConfigError(
             f"search.after: {source} begins with another search itself; only one can go before"

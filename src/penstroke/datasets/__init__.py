@@ -48,13 +48,18 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
 
     A name alone stands for `DataConfig(dataset=name)`.
 
+    Its fingerprint is that of the data set as it comes: which of its pictures are left out, held
+    out or trained on is said by the settings, beside which a record keeps it.
+
     Raises:
-        ConfigError: no data set of that name, or fewer pictures than the split needs.
+        ConfigError: no data set of that name, fewer pictures than the split needs, or one to be
+            left out that is not there.
         DataError: its files are missing, damaged or changed; names the file.
     """
     if isinstance(config, str):
         config = DataConfig(dataset=config)
-    everything, test = _open(config.dataset)
+    whole, test = _open(config.dataset)
+    everything = _without_excluded(whole, config)
     _refuse_small_classes(everything, config)
     train, validation = _held_out(everything, config)
     if config.train_limit is not None:
@@ -70,8 +75,22 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
         train=everything.take(train),
         validation=everything.take(validation),
         test=SealedTest(test),
-        fingerprint=sha256(f"{everything.fingerprint} {test.fingerprint}".encode()),
+        fingerprint=sha256(f"{whole.fingerprint} {test.fingerprint}".encode()),
     )
+
+
+def _without_excluded(everything: Dataset, config: DataConfig) -> Dataset:
+    if config.exclude is None:
+        return everything
+    last = config.exclude[-1]
+    if last >= len(everything):
+        raise ConfigError(
+            f"data.exclude: there is no training picture {last} in {config.dataset}, which has "
+            f"{len(everything)}, the first being 0"
+        )
+    if len(config.exclude) == len(everything):
+        raise ConfigError(f"data.exclude: it leaves no training picture of {config.dataset}")
+    return everything.take(np.delete(np.arange(len(everything)), config.exclude))
 
 
 def _held_out(

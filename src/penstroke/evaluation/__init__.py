@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from penstroke.datasets import Dataset, DataSplits, load_dataset
 from penstroke.errors import RunError
+from penstroke.evaluation.calibration import (
+    Calibration,
+    calibration,
+    fit_temperature,
+)
+from penstroke.evaluation.intervals import Intervals, intervals
 from penstroke.evaluation.metrics import ClassMetrics, Metrics, compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict
 from penstroke.evaluation.report import write_report
-from penstroke.models import summarize
-from penstroke.models.trained import untrained_network
+from penstroke.evaluation.verdict import Verdict, judge_fit
 from penstroke.runs import Run, find_run
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "Predictions",
     "compute_metrics",
     "evaluate",
+    "open_test",
     "predict",
 ]
 
@@ -39,6 +46,31 @@ class Evaluation:
     metrics: dict[str, Metrics]
     test_pictures: Dataset
 
+    @cached_property
+    def temperature(self) -> float:
+        """What the logits are divided by, so that probabilities mean what they say.
+
+        Fitted on validation pictures; 1 where none were held out.
+        """
+        validation = self.predictions.get("validation")
+        return 1.0 if validation is None else fit_temperature(validation)
+
+    def calibrations(self, split: str = "test") -> tuple[Calibration, Calibration]:
+        """Return the calibration of a split as the network is, and at the temperature."""
+        found = self.predictions[split]
+        return calibration(found), calibration(found.at(self.temperature))
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """95 % intervals of the test figures."""
+        return intervals(self.predictions["test"])
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """How the learning curves are to be read; None of an ensemble, which has none."""
+        history = self.run.history()
+        return judge_fit(history) if history else None
+
     def figures(self) -> dict[str, float | None]:
         """Return the figures of a run's summary: `train_…`, `val_…` and `test_…`."""
         found: dict[str, float | None] = {}
@@ -46,18 +78,13 @@ class Evaluation:
             prefix = "val" if split == "validation" else split
             for name in ("accuracy", "loss", "auroc", "f1"):
                 found[f"{prefix}_{name}"] = metrics.to_dict()[name]
+        found["test_ece"] = self.calibrations()[1].ece
+        found["temperature"] = self.temperature
         return found
 
     def write_report(self) -> Path:
         """Write the run's page and return its path."""
-        return write_report(
-            self.run,
-            metrics=self.metrics,
-            predictions=self.predictions["test"],
-            pictures=self.test_pictures,
-            samples=self.data.train,
-            network=summarize(untrained_network(self.run)),
-        )
+        return write_report(self)
 
 
 def evaluate(
@@ -85,3 +112,8 @@ def evaluate(
         of_split.save(run.path / "predictions" / f"{name}.safetensors")
     metrics = {name: compute_metrics(of_split) for name, of_split in predictions.items()}
     return Evaluation(run, data, predictions, metrics, test)
+
+
+def open_test(data: DataSplits) -> Dataset:
+    """Return the test pictures, for an audit of the data: no settings are chosen by it."""
+    return data.test.unseal()

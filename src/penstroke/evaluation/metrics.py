@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,17 +63,16 @@ def compute_metrics(predictions: Predictions) -> Metrics:
     than all of this.
     """
     labels, names = predictions.labels, predictions.classes
-    confusion = _confusion(labels, predictions.predicted, len(names))
+    confusion = confusion_counts(labels, predictions.predicted, len(names))
     support, called = confusion.sum(axis=1), confusion.sum(axis=0)
     right = np.diagonal(confusion)
     recall, precision = right / np.maximum(support, 1), right / np.maximum(called, 1)
-    f1 = 2 * right / np.maximum(support + called, 1)
+    f1 = f1_by_class(confusion)
     present = support > 0
-    of_truth = predictions.log_probabilities[np.arange(len(labels)), labels]
     return Metrics(
         images=len(labels),
         accuracy=float(predictions.is_right.mean()),
-        loss=float(-of_truth.mean()),
+        loss=float(predictions.losses.mean()),
         auroc=_macro_auroc(labels, predictions.probabilities, present),
         f1=float(f1[present].mean()),
         classes=tuple(
@@ -84,10 +84,31 @@ def compute_metrics(predictions: Predictions) -> Metrics:
     )
 
 
-def _confusion(labels: Labels, predicted: Labels, count: int) -> Labels:
+def confusion_counts(
+    labels: Labels, predicted: Labels, count: int, weights: Labels | None = None
+) -> Labels:
     """Return (K, K) counts, rows what was shown, columns what was read."""
-    pairs = np.bincount(labels * count + predicted, minlength=count * count)
-    return pairs.reshape(count, count)
+    pairs = np.bincount(labels * count + predicted, weights, minlength=count * count)
+    return pairs.reshape(count, count).astype(np.int64)
+
+
+def f1_by_class(confusion: Labels) -> npt.NDArray[np.float64]:
+    """Return the F1 of each class: (K,); 0 where a class neither is there nor was read."""
+    either = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return np.asarray(2 * np.diagonal(confusion) / np.maximum(either, 1), float)
+
+
+def most_confused(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str], count: int = 10
+) -> list[tuple[str, str, int]]:
+    """Return (shown, read as, pictures), the commonest mistakes first."""
+    pairs = [
+        (shown, read, number)
+        for shown, row in zip(classes, confusion, strict=True)
+        for read, number in zip(classes, row, strict=True)
+        if number and read != shown
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])[:count]
 
 
 def _macro_auroc(
@@ -96,11 +117,11 @@ def _macro_auroc(
     """Average, over the classes present, the area of each against the rest."""
     if present.sum() < 2:
         return float("nan")
-    areas = [_auroc(probabilities[:, k], labels == k) for k in np.flatnonzero(present)]
+    areas = [auroc(probabilities[:, k], labels == k) for k in np.flatnonzero(present)]
     return float(np.mean(areas))
 
 
-def _auroc(scores: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> float:
+def auroc(scores: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> float:
     """Return the area under the ROC curve by ranks (Mann & Whitney 1947); ties count half."""
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     middle_ranks = counts.cumsum() - (counts - 1) / 2

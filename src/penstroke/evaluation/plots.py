@@ -17,27 +17,37 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from penstroke.evaluation.calibration import Calibration
+
 INK = "#010203"
 """Stands for the page's text colour while matplotlib draws; replaced by `currentColor` after."""
-_TRAINING, _VALIDATION = "#3b82c4", "#d97706"
+TRAINING, VALIDATION = "#3b82c4", "#d97706"
 _MOST_NAMED_CELLS = 36
 
 
-def learning_curves(history: Sequence[dict[str, Any]], best_epoch: int) -> str:
-    """Return an SVG of loss and accuracy by epoch, with the kept epoch marked."""
+def learning_curves(
+    history: Sequence[dict[str, Any]], best_epoch: int, lowest_epoch: int | None = None
+) -> str:
+    """Return an SVG of loss and accuracy by epoch.
+
+    The kept epoch is marked, and the one of the lowest validation loss where it is another.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = new_figure(8.0, 3.1, columns=2)
     epochs = [line["epoch"] for line in history]
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
         for split, label, colour in (
-            ("train", "training", _TRAINING),
-            ("val", "validation", _VALIDATION),
+            ("train", "training", TRAINING),
+            ("val", "validation", VALIDATION),
         ):
             values = [line.get(f"{split}_{name}", np.nan) for line in history]
             if not np.isnan(values).all():
                 axis.plot(epochs, values, ".-", color=colour, label=label, linewidth=1.6)
         axis.axvline(best_epoch, color=INK, linestyle=":", linewidth=1, label="kept epoch")
+        if lowest_epoch not in (None, best_epoch):
+            axis.axvline(lowest_epoch, color=VALIDATION, linestyle=":", linewidth=1,
+                         label="lowest loss")  # fmt: skip
         axis.set(xlabel="epoch", title=name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.2, color=INK)
@@ -66,10 +76,42 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
 
 
 def png_uri(image: Images) -> str:
-    """Return one picture (28, 28) as a data URI."""
+    """Return one picture, (28, 28) or (28, 28, 3), as a data URI."""
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "PNG", optimize=True)
     return data_uri(stream.getvalue())
+
+
+def tinted_uri(image: Images, shares: npt.NDArray[np.float32]) -> str:
+    """Return one picture (28, 28) as a data URI, orange where `shares` are positive, else blue."""
+    most = max(float(np.abs(shares).max()), 1e-9)
+    weight = np.sqrt(np.abs(shares) / most)[..., None]  # so that small shares are seen too
+    tint = np.where(shares[..., None] > 0, (255.0, 150.0, 30.0), (70.0, 160.0, 255.0))
+    grey = np.repeat(image[..., None] * 0.45, 3, axis=2)
+    return png_uri(np.round(grey * (1 - weight) + tint * weight).astype(np.uint8))
+
+
+def reliability(before: Calibration, after: Calibration) -> str:
+    """Return an SVG: how often answers of each confidence are right, raw and at the temperature."""
+    figure, (axis,) = new_figure(4.6, 4.0)
+    axis.plot([0, 1], [0, 1], ":", color=INK, linewidth=1, label="as promised")
+    for found, label, colour in (
+        (before, "raw", VALIDATION),
+        (after, "at the temperature", TRAINING),
+    ):
+        points = [(one.confidence, one.accuracy) for one in found.bins]
+        axis.plot(*zip(*points, strict=True), ".-", color=colour, label=label, linewidth=1.2)
+    axis.set(xlabel="confidence", ylabel="share read right", xlim=_span(before, after),
+             ylim=_span(before, after))  # fmt: skip
+    axis.grid(alpha=0.2, color=INK)
+    axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return to_svg(figure)
+
+
+def _span(*found: Calibration) -> tuple[float, float]:
+    """Return the axis that holds all bins: of a good network they lie near 1."""
+    least = min(min(one.confidence, one.accuracy) for part in found for one in part.bins)
+    return max(0.0, least - 0.05 * (1 - least) - 0.005), 1.005
 
 
 def data_uri(png: bytes) -> str:

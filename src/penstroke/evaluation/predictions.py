@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -52,6 +52,11 @@ class Predictions:
         """The likeliest class of each picture: (N,)."""
         return np.asarray(self.logits.argmax(axis=1))
 
+    @cached_property
+    def losses(self) -> npt.NDArray[np.float64]:
+        """Cross entropy of each picture, in nats: (N,)."""
+        return -self.log_probabilities[np.arange(len(self)), self.labels]
+
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:
         """Whether each picture was read right: (N,)."""
@@ -60,8 +65,17 @@ class Predictions:
     def worst_mistakes(self, count: int) -> Labels:
         """Return indices of the wrongly read pictures, the least likely true label first."""
         wrong = np.flatnonzero(~self.is_right)
-        of_truth = self.log_probabilities[wrong, self.labels[wrong]]
-        return wrong[np.argsort(of_truth, kind="stable")[:count]]
+        return wrong[np.argsort(-self.losses[wrong], kind="stable")[:count]]
+
+    def at(self, temperature: float) -> Predictions:
+        """Return the same with logits / temperature: as likely as they are right, same answers."""
+        return replace(self, logits=self.logits / np.float32(temperature))
+
+    def top_accuracy(self, count: int) -> float:
+        """Return the share of pictures whose true class is among the `count` likeliest."""
+        true = self.logits[np.arange(len(self)), self.labels]
+        above = (self.logits > true[:, None]).sum(axis=1)
+        return float((above < count).mean())
 
     def save(self, path: Path) -> None:
         """Write to one safetensors file."""

@@ -3,97 +3,87 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from penstroke.datasets import Dataset
 from penstroke.datasets.sheet import contact_sheet
 from penstroke.evaluation import plots
-from penstroke.evaluation.metrics import Metrics
+from penstroke.evaluation.intervals import wilson
+from penstroke.evaluation.metrics import most_confused
+from penstroke.evaluation.mistakes import error_sheets, worst_mistakes
 from penstroke.evaluation.page import render
-from penstroke.evaluation.predictions import Predictions
 from penstroke.files import write_text_atomically
-from penstroke.models import NetworkSummary
-from penstroke.runs import Run
+from penstroke.models import NetworkSummary, summarize
+from penstroke.models.trained import untrained_network
+
+if TYPE_CHECKING:
+    from penstroke.evaluation import Evaluation
 
 _WORST_SHOWN = 24
-_ANSWERS_SHOWN = 3
+_TOP = 3
 
 
-def write_report(
-    run: Run,
-    *,
-    metrics: dict[str, Metrics],
-    predictions: Predictions,
-    pictures: Dataset,
-    samples: Dataset,
-    network: NetworkSummary,
-) -> Path:
-    """Write report/index.html and return its path.
-
-    Args:
-        run: the finished run.
-        metrics: by split; the last one is shown in detail.
-        predictions: of the split shown in detail.
-        pictures: of that split.
-        samples: the training pictures.
-        network: layers and costs.
-    """
-    shown = list(metrics)[-1]
-    history = run.history()
+def write_report(judged: Evaluation) -> Path:
+    """Write report/index.html of a run, its test split in detail; return its path."""
+    run, metrics = judged.run, judged.metrics["test"]
+    predictions = judged.predictions["test"].at(judged.temperature)
+    pictures = judged.test_pictures
+    record, history = run.record, run.history()
+    network = summarize(untrained_network(run))
+    calibration = judged.calibrations()
     page = render(
         "penstroke.evaluation",
         "report.html.j2",
         name=run.name,
-        created=run.record.created,
-        architecture=run.record.config.model.architecture,
-        dataset=run.record.config.data.dataset,
-        classes=run.record.data.classes,
-        select=run.record.config.train.select,
+        created=record.created,
+        architecture=record.config.model.architecture,
+        dataset=record.config.data.dataset,
+        classes=record.data.classes,
+        select=record.config.train.select,
         best_epoch=run.best_epoch() if history else None,
         history=history,
-        members=run.record.members,
-        cards=_cards(run, metrics[shown], shown, network),
-        splits=metrics,
-        mistakes={split: round(m.images * (1 - m.accuracy)) for split, m in metrics.items()},
-        shown=shown,
-        absent=metrics[shown].absent,
-        curves=plots.learning_curves(history, run.best_epoch()) if history else "",
-        confusion=plots.confusion_matrix(metrics[shown].confusion, run.record.data.classes),
-        worst=[
-            _mistake(predictions, pictures, i) for i in predictions.worst_mistakes(_WORST_SHOWN)
-        ],
-        sheet=plots.data_uri(contact_sheet(samples)),
+        members=record.members,
+        cards=_cards(judged, network),
+        splits=judged.metrics,
+        mistakes={s: round(m.images * (1 - m.accuracy)) for s, m in judged.metrics.items()},
+        intervals=judged.intervals,
+        top=(_TOP, predictions.top_accuracy(_TOP)) if len(record.data.classes) > _TOP else None,
+        absent=metrics.absent,
+        verdict=judged.verdict,
+        curves=_curves(judged),
+        confusion=plots.confusion_matrix(metrics.confusion, record.data.classes),
+        confused=most_confused(metrics.confusion, record.data.classes),
+        by_class=[(c, wilson(round(c.recall * c.images), c.images)) for c in metrics.classes],
+        temperature=judged.temperature,
+        calibration=calibration,
+        reliability=plots.reliability(*calibration),
+        worst=worst_mistakes(run, predictions, pictures, judged.data.train, _WORST_SHOWN),
+        sheets=error_sheets(predictions, pictures, metrics),
+        sheet=plots.data_uri(contact_sheet(judged.data.train)),
         network=network,
-        record=run.record.to_toml(),
+        record=record.to_toml(),
     )
     path = run.path / "report" / "index.html"
     write_text_atomically(path, page)
     return path
 
 
-def _cards(
-    run: Run, metrics: Metrics, shown: str, network: NetworkSummary
-) -> list[tuple[str, str]]:
+def _curves(judged: Evaluation) -> str:
+    if judged.verdict is None:
+        return ""
+    run = judged.run
+    return plots.learning_curves(run.history(), run.best_epoch(), judged.verdict.lowest_epoch)
+
+
+def _cards(judged: Evaluation, network: NetworkSummary) -> list[tuple[str, str]]:
+    metrics, (low, high) = judged.metrics["test"], judged.intervals.accuracy
     return [
-        (f"{shown} accuracy", f"{100 * metrics.accuracy:.2f} %"),
-        (f"{shown} loss", f"{metrics.loss:.4f}"),
+        ("test accuracy", f"{100 * metrics.accuracy:.2f} %"),
+        ("its 95 % interval", f"{100 * low:.2f}–{100 * high:.2f} %"),
+        ("test loss", f"{metrics.loss:.4f}"),
         ("macro AUROC", f"{metrics.auroc:.5f}"),
         ("macro F1", f"{metrics.f1:.4f}"),
-        ("training time", f"{run.elapsed_seconds():.1f} s"),
+        ("calibration error", f"{100 * judged.calibrations()[1].ece:.2f} %"),
+        ("training time", f"{judged.run.elapsed_seconds():.1f} s"),
         ("parameters", f"{network.parameters:,}"),
         ("multiply-adds an image", f"{network.multiply_adds:,}"),
     ]
-
-
-def _mistake(predictions: Predictions, pictures: Dataset, index: int) -> dict[str, Any]:
-    probabilities, truth = predictions.probabilities[index], int(predictions.labels[index])
-    answers = [int(k) for k in probabilities.argsort()[::-1][:_ANSWERS_SHOWN]]
-    answers += [truth] if truth not in answers else []
-    names = predictions.classes
-    return {
-        "index": index,
-        "uri": plots.png_uri(pictures.images[index]),
-        "truth": names[truth],
-        "read": names[answers[0]],
-        "bars": [(names[k], float(probabilities[k]), k == truth) for k in answers],
-    }

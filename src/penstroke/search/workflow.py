@@ -38,6 +38,7 @@ from penstroke.search.settings import (
 from penstroke.search.study import Study, StudyRecord
 from penstroke.search.task import shared_data
 from penstroke.space import SearchConfig, Space, Values
+from penstroke.toml import flat
 from penstroke.training import Epoch, resolve
 from penstroke.training.batches import settle
 from penstroke.workflow import data_facts, finish, prepare
@@ -282,21 +283,11 @@ def _refuse_another(study: Study, asked: Asked, config: RunConfig, data: DataSpl
         )
     if record.asked == asked.fingerprint:
         return
-    theirs = {**_flat(record.config.to_dict()), **_flat({"search": record.search.to_dict()})}
-    ours = {**_flat(config.to_dict()), **_flat({"search": asked.search.to_dict()})}
+    theirs = {**flat(record.config.to_dict()), **flat({"search": record.search.to_dict()})}
+    ours = {**flat(config.to_dict()), **flat({"search": asked.search.to_dict()})}
     names = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
     what = ", ".join(f"{k} ({theirs.get(k)} there, {ours.get(k)} here)" for k in names[:4])
     raise StudyError(
         f"{study.path} is another search: {what or 'its time budget'} differs; choose another "
         "--name, or --fresh to replace it"
     )
-
-
-def _flat(values: Any, path: str = "") -> dict[str, Any]:
-    """Return nested tables as dotted names."""
-    if not isinstance(values, dict):
-        return {path: values}
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{path}.{name}" if path else name)
-    return found

@@ -1,0 +1,47 @@
+"""A dozen pictures of a data set whose labels are most in doubt, as one PNG for the docs.
+
+python scripts/disputed.py [DATA_SET] [PNG]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from penstroke.audit import Audit, audit, collect
+
+_COLUMNS, _COUNT = 6, 12
+_GLYPH, _WIDTH, _HEIGHT = 84, 116, 124
+
+
+def main(name: str = "mnist", path: str = "docs/pictures/mnist-disputed.png") -> None:
+    sheet = draw(audit(collect(name)))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, "PNG", optimize=True)
+
+
+def draw(found: Audit) -> Image.Image:
+    """Return the pictures enlarged, the worst first, with label, answer and position."""
+    own = found.collection
+    worst = found.label_errors[:_COUNT]
+    rows = -(-len(worst) // _COLUMNS)
+    sheet = Image.new("L", (_COLUMNS * _WIDTH, rows * _HEIGHT), color=255)
+    pen = ImageDraw.Draw(sheet)
+    for number, error in enumerate(worst):
+        left, top = number % _COLUMNS * _WIDTH, number // _COLUMNS * _HEIGHT
+        glyph = Image.fromarray(255 - own.pictures.images[error.row])
+        middle = left + _WIDTH // 2
+        sheet.paste(glyph.resize((_GLYPH, _GLYPH), Image.Resampling.NEAREST),
+                    (middle - _GLYPH // 2, top))  # fmt: skip
+        names = own.pictures.classes
+        said = f"{names[error.given]}, read as {names[error.read]}"
+        pen.text((middle, top + _GLYPH + 12), said, fill=0, anchor="mm", font_size=14)
+        place = f"{own.split(error.row)} {found.place(error.row)}"
+        pen.text((middle, top + _GLYPH + 28), place, fill=110, anchor="mm", font_size=11)
+    return sheet
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

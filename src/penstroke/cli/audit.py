@@ -1,0 +1,92 @@
+"""`penstroke data audit`: what is wrong with a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstroke.cli.console import Json, percent, print_json, print_table, program, progress_bar, say
+
+if TYPE_CHECKING:
+    from penstroke.audit import Audit
+
+Exclude = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Leave out what it lists: `penstroke data audit` writes it."),
+]
+"""The option of the commands that train."""
+
+
+def excluded(path: Path | None) -> list[int] | None:
+    """Return the setting `data.exclude` of the list at `path`; None where there is nothing in it.
+
+    Raises:
+        ConfigError: it cannot be read, or a line of it is no position.
+    """
+    if path is None:
+        return None
+    from penstroke.audit import read_list
+
+    return read_list(path) or None
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="Data set: `penstroke data list`.")],
+    against: Annotated[
+        str | None, typer.Option(help="Another one, whose pictures may be in this one too.")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Networks, each reading what the others learn.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds and networks.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Look at so many training pictures only.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for page and list.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look for labels in doubt, copies, leaks into the test split, and flawed pictures.
+
+    Writes a page to look through, and a list of training pictures for `penstroke train --exclude`.
+    """
+    from penstroke.audit import write_list, write_page
+    from penstroke.files import cache_root
+
+    found = _audit(name, against, folds, seed, limit)
+    folder = output or cache_root() / "audits" / name
+    page, exclude = folder / "index.html", folder / "exclude.txt"
+    write_page(found, page)
+    write_list(found, exclude)
+    if as_json:
+        print_json({**found.to_dict(), "page": str(page), "exclude": str(exclude)})
+        return
+    _show(found)
+    say(f"\npage     {page}\nto omit  {exclude} ({len(found.exclude()):,} training pictures)")
+    say(f"\nnext: {program()} train --dataset {name} --exclude {exclude}")
+
+
+def _audit(name: str, against: str | None, folds: int, seed: int, limit: int | None) -> Audit:
+    from penstroke.audit import audit, collect
+
+    collection = collect(name, limit, seed)
+    other = collect(against) if against else None
+    with progress_bar() as bar:
+        task = bar.add_task("", total=1.0)
+
+        def watch(what: str, share: float) -> None:
+            bar.update(task, description=what, completed=share)
+
+        return audit(collection, other, folds=folds, seed=seed, watch=watch)
+
+
+def _show(found: Audit) -> None:
+    rows = [
+        (kind.name, f"{kind.train:,}", f"{kind.test:,}", f"{kind.left_out:,}", kind.why)
+        for kind in found.summary()
+    ]
+    print_table(("found", "training", "test", "left out", ""), rows, "123")
+    train, test = found.accuracy
+    say(f"\nread right by networks that never saw them: {percent(train)} of training, "
+        f"{percent(test)} of test")  # fmt: skip
+    if conflicts := len(found.conflicts(found.pairs)):
+        say(f"copies with two labels: {conflicts:,} pairs")

@@ -1,0 +1,79 @@
+"""`penstroke check`: what is usually wrong before training, as verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
+
+if TYPE_CHECKING:
+    from penstroke.checks import Finding, RangeTest, Subject
+
+
+def command(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe, or a .toml file.")] = "fast",
+    dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
+    rates: Annotated[
+        bool, typer.Option("--lr", help="Look for a learning rate: the range test, with its curve.")
+    ] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a recipe before training it; exit code 1 where something is wrong.
+
+    Nothing is kept but the page: every check trains a copy.
+    """
+    from penstroke.checks import Subject, check, range_test
+    from penstroke.datasets import load_dataset
+    from penstroke.recipes import load_recipe
+
+    given = [f"data.dataset={dataset}"] if dataset else []
+    config = load_recipe(recipe, [*given, *(changes or [])]).run_config()
+    subject = Subject.of(config, load_dataset(config.data))
+    with progress_bar() as bar:
+        task = bar.add_task("checking", total=None)
+        found = [] if rates else check(subject, lambda: bar.advance(task))
+        tested = range_test(subject, lambda: bar.advance(task)) if rates else None
+    page = _write_page(recipe, subject, found, tested)
+    if as_json:
+        told = {"range_test": asdict(tested)} if tested else {}
+        print_json({"recipe": recipe, "findings": [asdict(one) for one in found], **told,
+                    "report": str(page)})  # fmt: skip
+    else:
+        _show(recipe, found, tested, page)
+    if any(one.outcome == "wrong" for one in found):
+        raise typer.Exit(1)
+
+
+def _write_page(
+    recipe: str, subject: Subject, found: Sequence[Finding], rates: RangeTest | None
+) -> Path:
+    from penstroke.checks.page import write_page
+    from penstroke.files import runs_root
+
+    name = Path(recipe).name.removesuffix(".toml") + ("-lr" if rates else "")
+    path = runs_root() / "checks" / name / "index.html"
+    write_page(path, name, subject, found, rates)
+    return path
+
+
+def _show(recipe: str, found: Sequence[Finding], rates: RangeTest | None, page: Path) -> None:
+    if found:
+        print_table(("check", "", "what was found"),
+                    [(one.name, one.outcome, one.text) for one in found])  # fmt: skip
+        for one in found:
+            if one.advice:
+                say(f"\n{one.name}: {one.advice}")
+    if rates:
+        say(f"suggested train.learning_rate: {rates.suggestion:g}")
+        say(f"{rates.reason}")
+    say(f"\nreport  {page}")
+    if all(one.outcome == "ok" for one in found) and not rates:
+        say(f"next: penstroke train {recipe}")

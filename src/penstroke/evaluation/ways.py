@@ -1,0 +1,255 @@
+"""Runs side by side: figures, differences from the first, and what may be claimed of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from penstroke.errors import RunError
+from penstroke.evaluation.calibration import calibration
+from penstroke.evaluation.comparison import Difference, adjusted, compare
+from penstroke.evaluation.intervals import Interval, wilson
+from penstroke.evaluation.metrics import Metrics, compute_metrics
+from penstroke.evaluation.predictions import Predictions
+from penstroke.evaluation.spread import spread
+from penstroke.models import summarize
+from penstroke.models.trained import untrained_network
+from penstroke.runs import Run
+from penstroke.toml import flat
+
+_LATENCY_ROUNDS, _LATENCY_CALLS = 5, 40
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """Runs that differ in their seed alone, by seed, and what each said of the test pictures."""
+
+    name: str
+    runs: tuple[Run, ...]
+    predictions: tuple[Predictions, ...]
+    latency_ms: float
+
+    @cached_property
+    def metrics(self) -> tuple[Metrics, ...]:
+        """Figures of each run."""
+        return tuple(compute_metrics(one) for one in self.predictions)
+
+    def mean(self, name: str) -> float:
+        """Return the mean over runs of a figure of `Metrics`."""
+        return statistics.fmean(getattr(one, name) for one in self.metrics)
+
+    @property
+    def accuracy_interval(self) -> Interval:
+        """95 %: over other seeds where there are several, else over other pictures."""
+        if len(self.runs) > 1:
+            found = spread([one.accuracy for one in self.metrics])
+            return found.low, found.high
+        (only,) = self.predictions
+        return wilson(int(only.is_right.sum()), len(only))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `compare --json` tells of it."""
+        network = summarize(untrained_network(self.runs[0]))
+        low, high = self.accuracy_interval
+        temperatures = [float(run.summary().get("temperature", 1.0)) for run in self.runs]
+        scaled = [p.at(t) for p, t in zip(self.predictions, temperatures, strict=True)]
+        return {
+            "name": self.name, "runs": [str(run.path) for run in self.runs],
+            "accuracy": self.mean("accuracy"), "accuracy_low": low, "accuracy_high": high,
+            "accuracies": [one.accuracy for one in self.metrics],
+            "loss": self.mean("loss"), "auroc": self.mean("auroc"), "f1": self.mean("f1"),
+            "ece": statistics.fmean(calibration(one).ece for one in scaled),
+            "parameters": network.parameters, "multiply_adds": network.multiply_adds,
+            "elapsed_seconds": statistics.fmean(run.elapsed_seconds() for run in self.runs),
+            "latency_ms": self.latency_ms,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """One way against the baseline.
+
+    Attributes:
+        way, baseline: their names.
+        seeds: runs of each that were compared.
+        difference: in accuracy.
+        p: its p value, raised for the number of ways compared with the baseline (Holm 1979).
+        text: what may be said of it, in a sentence.
+    """
+
+    way: str
+    baseline: str
+    seeds: int
+    difference: Difference
+    p: float
+    text: str
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the difference is claimed."""
+        return self.p < self.difference.level
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Ways, the first of which is the baseline, and a claim for each of the others."""
+
+    dataset: str
+    images: int
+    ways: tuple[Way, ...]
+    claims: tuple[Claim, ...]
+
+
+def compare_runs(runs: Sequence[Run]) -> Comparison:
+    """Return the ways that `runs` are, in the order given, the first as the baseline.
+
+    What the runs said of the test pictures is taken from their directories: nothing is unsealed.
+
+    Raises:
+        RunError: they are one way only, were judged on different pictures, or not yet.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_key(run), []).append(run)
+    if len(groups) < 2:
+        raise RunError(
+            f"{', '.join(run.name for run in runs)}: nothing to compare, they are runs of one way, "
+            "which differ in their seed alone; name runs of another way too"
+        )
+    _refuse_different_pictures(runs)
+    ordered = [sorted(group, key=lambda run: run.record.config.train.seed)
+               for group in groups.values()]  # fmt: skip
+    latencies = _latencies([group[0] for group in ordered])
+    ways = tuple(
+        Way(name, tuple(group), tuple(map(_said, group)), latency)
+        for name, group, latency in zip(_names(ordered), ordered, latencies, strict=True)
+    )
+    labels = ways[0].predictions[0].labels
+    if any(not np.array_equal(p.labels, labels) for way in ways for p in way.predictions):
+        raise RunError("the runs were not judged on the same test pictures: evaluate them again")
+    return Comparison(runs[0].record.config.data.dataset, len(labels), ways, _claims(ways))
+
+
+def _key(run: Run) -> str:
+    config = run.record.config.replace(train={"seed": 0})
+    return f"{config.fingerprint()} {len(run.record.members)}"
+
+
+def _refuse_different_pictures(runs: Sequence[Run]) -> None:
+    first = runs[0].record
+    for run in runs:
+        if run.record.data.fingerprint != first.data.fingerprint:
+            raise RunError(
+                f"{run.path} was judged on {run.record.config.data.dataset} "
+                f"{run.record.data.fingerprint[:12]}…, {runs[0].path} on "
+                f"{first.config.data.dataset} {first.data.fingerprint[:12]}…: accuracies compare "
+                "on the same test pictures only"
+            )
+
+
+def _said(run: Run) -> Predictions:
+    return Predictions.load(run.path / "predictions" / "test.safetensors")
+
+
+def _names(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """Return a name a way: its runs' own, and what differs where that would not tell them apart."""
+    stems = [group[0].name.rpartition("-")[0] or group[0].name for group in groups]
+    settings = [flat(group[0].record.config.to_dict()) for group in groups]
+    names = []
+    for stem, own in zip(stems, settings, strict=True):
+        twins = [s for other, s in zip(stems, settings, strict=True) if other == stem]
+        differing = sorted({k for s in twins for k in s if s.get(k) != own.get(k)} - {"train.seed"})
+        shown = ", ".join(f"{key}={own.get(key)}" for key in differing[:_MOST_NAMED])
+        names.append(f"{stem} ({shown})" if shown else stem)
+    if len(set(names)) < len(names):
+        names = [group[0].name for group in groups]
+    return names
+
+
+def _latencies(runs: Sequence[Run]) -> list[float]:
+    """Return the milliseconds that one picture takes each model, least of several turns."""
+    import onnxruntime
+
+    models = [onnxruntime.InferenceSession(run.model_path.read_bytes()) for run in runs]
+    picture = np.zeros((1, 28, 28), np.uint8)
+    least = [math.inf] * len(models)
+    for _ in range(_LATENCY_ROUNDS):
+        for index, model in enumerate(models):
+            start = time.perf_counter()
+            for _ in range(_LATENCY_CALLS):
+                model.run(["logits"], {"images": picture})
+            taken = (time.perf_counter() - start) / _LATENCY_CALLS
+            least[index] = min(least[index], 1000 * taken)
+    return least
+
+
+def _claims(ways: Sequence[Way]) -> tuple[Claim, ...]:
+    baseline, *others = ways
+    found = []
+    for way in others:
+        seeds = min(len(way.runs), len(baseline.runs))
+        this, that = (
+            np.stack([one.is_right for one in w.predictions[:seeds]]) for w in (way, baseline)
+        )
+        found.append((way.name, seeds, compare(this, that)))
+    p_values = adjusted([difference.p for *_, difference in found])
+    return tuple(
+        Claim(name, baseline.name, seeds, difference, p,
+              _sentence(name, baseline.name, seeds, difference, p))
+        for (name, seeds, difference), p in zip(found, p_values, strict=True)
+    )  # fmt: skip
+
+
+def _sentence(name: str, baseline: str, seeds: int, found: Difference, p: float) -> str:
+    """Say "better" or "worse" only where chance is ruled out."""
+    figures = (
+        f"{100 * found.accuracy:+.2f} % accuracy, 95 % interval {100 * found.low:+.2f} to "
+        f"{100 * found.high:+.2f} %, p {'< 0.0001' if p < 1e-4 else f'= {p:.2g}'}"
+    )
+    of = f"over {seeds} seeds each" if seeds > 1 else "as trained once each"
+    if p < found.level:
+        word = "better" if found.accuracy > 0 else "worse"
+        return f"{name} is {word} than {baseline}, {of}: {figures}.{_luck(seeds)}"
+    pair = f"{name} and {baseline}, {of}"
+    return f"No evidence of a difference between {pair}: {figures}.{_more(found)}{_luck(seeds)}"
+
+
+def _more(found: Difference) -> str:
+    """Return what it would take to show a difference as large as the one seen."""
+    ways = []
+    if found.more_pictures is not None:
+        ways.append(f"about {_rounded(found.more_pictures):,} test pictures")
+    if found.more_seeds is not None:
+        ways.append(f"{found.more_seeds:,} seeds of each")
+    if not ways:
+        return ""
+    return (
+        f" If it is as large as it seems, {' and '.join(ways)} would show it (four times in five)."
+    )
+
+
+def _luck(seeds: int) -> str:
+    """Return what one run each cannot tell."""
+    if seeds > 1:
+        return ""
+    return " One run each: how much of it is luck of training, only `train --repeats` tells."
+
+
+def _rounded(count: int) -> int:
+    """Return `count` to two digits: it is a rough figure."""
+    return int(float(f"{count:.2g}"))
+
+
+def page_path(root: Path, comparison: Comparison) -> Path:
+    """Return where the page of a comparison lies under `root`."""
+    names = "-vs-".join(way.runs[0].name for way in comparison.ways[:_MOST_NAMED])
+    return root / "comparisons" / names / "index.html"

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from penstroke.evaluation.calibration import calibration, fit_temperature
+from penstroke.evaluation.predictions import Predictions
+
+
+def calibrated(count: int, temperature: float = 1.0, seed: int = 0) -> Predictions:
+    """Labels drawn from the probabilities; the logits are then `temperature` times too large."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(scale=2.0, size=(count, 5))
+    honest = Predictions(np.zeros(count, np.int64), logits.astype(np.float32), tuple("abcde"))
+    steps = honest.probabilities.cumsum(axis=1)
+    labels = (random.random((count, 1)) > steps).sum(axis=1).clip(max=4)
+    return Predictions(labels, (logits * temperature).astype(np.float32), tuple("abcde"))
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
+    found = calibrated(20_000, temperature)
+    assert fit_temperature(found) == pytest.approx(temperature, rel=0.03)
+    scaled = found.at(fit_temperature(found))
+    assert calibration(scaled).ece < 0.02
+    assert (scaled.predicted == found.predicted).all()
+    if temperature != 1.0:
+        assert calibration(found).ece > 0.05
+
+
+def test_it_is_the_least_loss() -> None:
+    found = calibrated(500, 1.7)
+    best = fit_temperature(found)
+    for other in (0.97 * best, 1.03 * best):
+        assert found.at(best).losses.mean() < found.at(other).losses.mean()
+
+
+@pytest.mark.parametrize(("count", "bins"), [(1000, 15), (1003, 10), (7, 15)])
+def test_ece_is_that_of_a_second_computation(count: int, bins: int) -> None:
+    found = calibrated(count, 2.0)
+    confidence = found.probabilities.max(axis=1)
+    order, error, start = np.argsort(confidence, kind="stable"), 0.0, 0
+    for index in range(bins):
+        size = count // bins + (index < count % bins)
+        part = order[start : start + size]
+        start += size
+        if size:
+            gap = sum(found.is_right[part]) / size - sum(confidence[part]) / size
+            error += size / count * abs(gap)
+    assert calibration(found, bins).ece == pytest.approx(error, abs=1e-12)
+
+
+def test_nothing_to_fit_on_leaves_it_at_one() -> None:
+    found = calibrated(50)
+    all_right = Predictions(found.predicted, found.logits, found.classes)
+    empty = Predictions(found.labels[:0], found.logits[:0], found.classes)
+    assert fit_temperature(all_right) == fit_temperature(empty) == 1.0

@@ -1,0 +1,190 @@
+"""Robustness, on a run of a second; its page, opened in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from helpers import small_config, write_idx_set
+from penstroke.datasets import Dataset, DataSplits, Images, load_dataset
+from penstroke.datasets.importing import import_idx
+from penstroke.errors import ConfigError
+from penstroke.evaluation import predict
+from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt
+from penstroke.evaluation.metrics import auroc
+from penstroke.evaluation.robustness import judge_robustness, write_page
+from penstroke.evaluation.strangers import foreign_characters, gather_strangers, made_strangers
+from penstroke.runs import Run
+from penstroke.workflow import finish, prepare
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--no-first-run"]  # fmt: skip
+
+
+@pytest.fixture
+def run() -> Run:
+    prepared = prepare(small_config(epochs=4), stem="small", name="run <i>&")
+    for _ in prepared.train():
+        pass
+    finish(prepared, report=False)
+    return prepared.run
+
+
+@pytest.fixture(scope="module")
+def strangers() -> dict[str, Images]:
+    return made_strangers(count=40)
+
+
+@pytest.fixture
+def letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An imported data set of the classes 7, x and y."""
+    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
+    write_idx_set(tmp_path / "idx")
+    folder = tmp_path / "cache" / "imported" / "letters"
+    import_idx("letters", tmp_path / "idx", folder, classes=("7", "x", "y"))
+    return "letters"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def test_figures_equal_scikit_learns(
+    run: Run, digits: DataSplits, strangers: dict[str, Images]
+) -> None:
+    shown = digits.validation
+    told: list[str] = []
+    found = judge_robustness(run, shown, strangers, seed=5, progress=told.append)
+    assert told == ["clean", *CORRUPTIONS, *strangers]
+    clean = predict(run, shown)
+    assert found.clean.accuracy == accuracy_score(shown.labels, clean.predicted)
+    assert [reading.name for reading in found.corruptions] == list(CORRUPTIONS)
+    for reading in found.corruptions:
+        spoilt = Dataset(corrupt(shown.images, reading.name, 5), shown.labels, shown.classes)
+        assert reading.accuracy == accuracy_score(shown.labels, predict(run, spoilt).predicted)
+        assert 0 <= reading.low <= reading.accuracy <= reading.high <= 1
+        assert reading.low < reading.high
+    assert found.mean_accuracy == pytest.approx(np.mean([r.accuracy for r in found.corruptions]))
+    assert found.mean_accuracy < found.clean.accuracy
+    for rejection in found.rejections:
+        images = strangers[rejection.kind]
+        others = predict(run, Dataset(images, np.zeros(len(images), int), shown.classes))
+        scores = [of.probabilities.max(axis=1) for of in (clean, others)]
+        truth = [1] * len(clean) + [0] * len(others)
+        assert rejection.auroc == pytest.approx(roc_auc_score(truth, np.concatenate(scores)))
+        assert rejection.confidence == pytest.approx(scores[1].mean())
+
+
+def test_the_seed_decides_everything(
+    run: Run, digits: DataSplits, strangers: dict[str, Images]
+) -> None:
+    first, again, other = (
+        judge_robustness(run, digits.validation, strangers, seed=seed) for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first.corruptions != other.corruptions
+    assert first.clean == other.clean
+
+
+def test_to_dict_is_plain(run: Run, digits: DataSplits, strangers: dict[str, Images]) -> None:
+    found = judge_robustness(run, digits.validation, strangers)
+    values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert values["mean_accuracy"] == found.mean_accuracy
+    assert [r["kind"] for r in values["rejections"]] == ["noise", "scribbles", "blank paper"]
+    assert values["corruptions"][0]["name"] == "shot_noise"
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 6])
+def test_auroc_with_ties_equals_scikit_learns(decimals: int) -> None:
+    random = np.random.default_rng(decimals)
+    scores, positive = random.random(300).round(decimals), random.random(300) < 0.3
+    assert auroc(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
+
+
+def test_strangers_are_of_unknown_classes_only(
+    letters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstroke.evaluation.strangers.made_strangers", lambda seed: {})
+    everything = load_dataset(letters)
+    pictures = [*everything.train.images, *everything.validation.images]
+    labels = [*everything.train.labels, *everything.validation.labels]
+    digits_known = tuple("0123456789")
+    found = foreign_characters(letters, digits_known)
+    expected = {p.tobytes() for p, k in zip(pictures, labels, strict=True) if k != 0}
+    assert {picture.tobytes() for picture in found} == expected
+    assert len(found) == 20
+    (kind,) = gather_strangers(digits_known, letters).items()
+    assert kind[0] == "characters of letters"
+    assert np.array_equal(kind[1], found)
+
+
+def test_no_stranger_is_an_error(letters: str) -> None:
+    with pytest.raises(ConfigError, match="letters holds no stranger.*7, x, y"):
+        foreign_characters(letters, ("x", "y", "z", "7"))
+    with pytest.raises(ConfigError, match='^strangers: .* "lettres" .did you mean "letters"'):
+        foreign_characters("lettres", ("x",))
+
+
+@pytest.fixture
+def page(run: Run, digits: DataSplits, strangers: dict[str, Images]) -> Path:
+    shown = digits.validation
+    return write_page(run, judge_robustness(run, shown, strangers), shown, strangers)
+
+
+def test_page_is_self_contained(page: Path, run: Run) -> None:
+    assert page == run.path / "report" / "robustness.html"
+    text = page.read_text()
+    assert len(text) < 500_000
+    assert "http" not in text
+    assert "<script" not in text
+    assert re.findall(r'(?:src|href)="(?!data:)[^"]*"', text) == []
+    assert text.count('src="data:image/png') == 1 + len(CORRUPTIONS) + 3
+    assert "run &lt;i&gt;&amp;" in text
+    for name in CORRUPTIONS:
+        assert name.replace("_", " ") in text
+
+
+def test_a_page_of_three_classes(tmp_path: Path, strangers: dict[str, Images], run: Run) -> None:
+    """Not all of a network's classes need be among the pictures."""
+    labels = np.array([9, 2, 2, 5])
+    shown = Dataset(np.full((4, 28, 28), 99, np.uint8), labels, tuple("0123456789"))
+    found = judge_robustness(run, shown, strangers)
+    assert write_page(run, found, shown, strangers).exists()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_in_a_browser(browser: Browser, page: Path, width: int, scheme: str) -> None:
+    tab = browser.new_page(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    troubles: list[str] = []
+    requests: list[str] = []
+    tab.on("console", lambda message: troubles.append(message.text))
+    tab.on("pageerror", lambda error: troubles.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(page.as_uri())
+    assert troubles == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    widest = "Math.max(...[...document.images].map(i => i.getBoundingClientRect().right))"
+    assert tab.evaluate(widest) <= width
+    tab.close()
