@@ -18,9 +18,12 @@ def write_page(
     path: Path, name: str, subject: Subject, found: Sequence[Finding], rates: RangeTest | None
 ) -> None:
     """Write the page to `path`; `rates` where the range test was made."""
-    wrong = sum(one.outcome == "wrong" for one in found)
-    cards = [("checks", str(len(found))), ("wrong", str(wrong)),
-             ("training pictures", f"{len(subject.train):,}")]  # fmt: skip
+    cards = [("training pictures", f"{len(subject.train):,}")]
+    if found:
+        wrong = sum(one.outcome == "wrong" for one in found)
+        cards += [("checks", str(len(found))), ("wrong", str(wrong))]
+    if rates:
+        cards.append(("suggested learning rate", f"{rates.suggestion:g}"))
     write_text_atomically(path, render(
         "penstroke.checks", "check.html.j2",
         name=f"Check of {name}", dataset=subject.config.data.dataset, cards=cards, found=found,
