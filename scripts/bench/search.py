@@ -10,7 +10,7 @@ from measure import PENSTROKE, Figure, Process, run_process, say
 from speed import PEERS, SCRIPTS
 
 TRIALS, BATCH = 100, 64
-MAX_EPOCHS, ETA, PICTURES, VALIDATION = 9, 3, 6000, 1200
+MAX_EPOCHS, ETA, PICTURES, VALIDATION = 9, 3, 2000, 1200
 ONE_STEP = f"""
 [data]
 dataset = "mnist"

@@ -113,9 +113,11 @@ def _export_and_judge(run: Run, data: DataSplits, report: bool) -> dict[str, Any
 def summary_of(judged: evaluation.Evaluation) -> dict[str, Any]:
     """Return what `penstroke train` and `penstroke evaluate` tell about a run."""
     run = judged.run
-    epochs = {} if run.record.members else {"best_epoch": run.best_epoch()}
+    curves = {}
+    if judged.verdict is not None:
+        curves = {"best_epoch": run.best_epoch(), "verdict": judged.verdict.name}
     return {
-        **epochs,
+        **curves,
         "epochs": len(run.history()),
         **judged.figures(),
         "elapsed_seconds": run.elapsed_seconds(),

@@ -48,6 +48,9 @@ def show_figures(figures: dict[str, Any], as_json: bool) -> None:
         say(f"validation accuracy  {percent(figures['val_accuracy'])}  {kept}")
     rest = f"loss {figures['test_loss']:.4f}  macro F1 {figures['test_f1']:.4f}"
     say(f"test accuracy        {percent(figures['test_accuracy'])}  {rest}")
+    if "verdict" in figures:
+        why = "" if figures["verdict"] == "good fit" else "; the report says why, and what to try"
+        say(f"learning curves      {figures['verdict']}{why}")
     say(f"trained in           {figures['elapsed_seconds']:.1f} s")
     say(f"model                {figures['model']}")
     if "report" in figures:
