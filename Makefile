@@ -32,7 +32,7 @@ bench: $(VENV)/.dev ## measure speed and memory; writes docs/benchmarks.md (need
 bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and more, 2 GB)
 	@$(PYTHON) -m venv .venv-peers
 	@.venv-peers/bin/pip install --quiet numpy pillow "torch>=2.9,<2.14" skorch keras tensorflow-cpu \
-	  "ray[tune]" keras-tuner
+	  "ray[tune]" keras-tuner tensorboard
 
 results: $(VENV)/.dev ## repeat the published set-ups; writes docs/results.md (needs MNIST)
 	@$(BIN)/python scripts/results.py

@@ -47,8 +47,10 @@ def _show_studies(studies: list[Path]) -> None:
         figures = read_summary(path)
         rows.append((path.name, "finished" if figures else "unfinished", figures.get("trials", "–"),
                      percent(figures.get("best_val_accuracy")),
+                     percent(figures.get("confirmed_val_accuracy")),
                      percent(figures.get("test_accuracy"))))  # fmt: skip
-    print_table(("study", "status", "trials", "validation", "test"), rows, "234")
+    headings = ("study", "status", "trials", "validation", "new seeds", "test")
+    print_table(headings, rows, "2345")
 
 
 def _show_runs(runs: list[Run]) -> None:
