@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstroke.cli.console import Json, percent, print_json, print_table, say
+from penstroke.cli.console import Json, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from penstroke.evaluation.ways import Comparison, Way
+    from penstroke.evaluation.ways import Comparison
 
 
 def command(
@@ -58,27 +58,10 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
 
 def _show(comparison: Comparison) -> None:
     say(f"{comparison.dataset}, {comparison.images:,} test pictures\n")
-    columns = [_column(way) for way in comparison.ways]
+    columns = [way.column() for way in comparison.ways]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
     names = [way.name for way in comparison.ways]
     print_table(("", *names), rows, "123456789")
     say("")
     for claim in comparison.claims:
         say(claim.text)
-
-
-def _column(way: Way) -> dict[str, str]:
-    found = way.to_dict()
-    return {
-        "runs": str(len(way.runs)),
-        "test accuracy": percent(found["accuracy"]),
-        "95 % interval": f"{100 * found['accuracy_low']:.2f}–{100 * found['accuracy_high']:.2f} %",
-        "loss": f"{found['loss']:.4f}",
-        "AUROC": f"{found['auroc']:.5f}",
-        "F1": f"{found['f1']:.4f}",
-        "calibration error": percent(found["ece"]),
-        "parameters": f"{found['parameters']:,}",
-        "multiply-adds": f"{found['multiply_adds']:,}",
-        "trained in": f"{found['elapsed_seconds']:.1f} s",
-        "a picture takes": f"{found['latency_ms']:.2f} ms",
-    }

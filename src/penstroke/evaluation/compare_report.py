@@ -14,12 +14,13 @@ from penstroke.files import runs_root, write_text_atomically
 def write_comparison(comparison: Comparison) -> Path:
     """Write the page and return its path."""
     path = page_path(runs_root(), comparison)
+    columns = [way.column() for way in comparison.ways]
     write_text_atomically(path, render(
         "penstroke.evaluation", "compare.html.j2",
         name=" · ".join(way.name for way in comparison.ways),
         dataset=comparison.dataset, images=comparison.images,
         cards=[(way.name, f"{100 * way.mean('accuracy'):.2f} %") for way in comparison.ways],
-        ways=[(way, way.to_dict()) for way in comparison.ways],
+        ways=comparison.ways, columns=columns, figures=list(columns[0]),
         claims=comparison.claims,
         plot=_accuracies(comparison.ways),
     ))  # fmt: skip

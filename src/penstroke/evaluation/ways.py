@@ -73,6 +73,24 @@ class Way:
             "latency_ms": self.latency_ms,
         }  # fmt: skip
 
+    def column(self) -> dict[str, str]:
+        """Return its column in a table for people."""
+        found = self.to_dict()
+        low, high = 100 * found["accuracy_low"], 100 * found["accuracy_high"]
+        return {
+            "runs": str(len(self.runs)),
+            "test accuracy": f"{100 * found['accuracy']:.2f} %",
+            "95 % interval": f"{low:.2f}–{high:.2f} %",
+            "loss": f"{found['loss']:.4f}",
+            "AUROC": f"{found['auroc']:.5f}",
+            "F1": f"{found['f1']:.4f}",
+            "calibration error": f"{100 * found['ece']:.2f} %",
+            "parameters": f"{found['parameters']:,}",
+            "multiply-adds": f"{found['multiply_adds']:,}",
+            "trained in": f"{found['elapsed_seconds']:.1f} s",
+            "a picture takes": f"{found['latency_ms']:.2f} ms",
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Claim:
