@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from browsing import CHROMIUM, FLAGS
 from helpers import Outcome
 from penstroke.datasets import DataSplits, load_dataset
 
@@ -50,6 +52,16 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> DataSplits:
     return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

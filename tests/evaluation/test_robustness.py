@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from sklearn.metrics import accuracy_score, roc_auc_score
 
+from browsing import opened
 from helpers import small_config, write_idx_set
 from penstroke.datasets import Dataset, DataSplits, Images, load_dataset
 from penstroke.datasets.importing import import_idx
@@ -24,10 +23,6 @@ from penstroke.evaluation.robustness import judge_robustness, write_page
 from penstroke.evaluation.strangers import foreign_characters, gather_strangers, made_strangers
 from penstroke.runs import Run
 from penstroke.workflow import finish, prepare
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--no-first-run"]  # fmt: skip
 
 
 @pytest.fixture
@@ -52,16 +47,6 @@ def letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     folder = tmp_path / "cache" / "imported" / "letters"
     import_idx("letters", tmp_path / "idx", folder, classes=("7", "x", "y"))
     return "letters"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 def test_figures_equal_scikit_learns(
@@ -171,20 +156,6 @@ def test_a_page_of_three_classes(tmp_path: Path, strangers: dict[str, Images], r
 @pytest.mark.parametrize("width", [375, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_in_a_browser(browser: Browser, page: Path, width: int, scheme: str) -> None:
-    tab = browser.new_page(
-        viewport={"width": width, "height": 900},
-        color_scheme="dark" if scheme == "dark" else "light",
-    )
-    troubles: list[str] = []
-    requests: list[str] = []
-    tab.on("console", lambda message: troubles.append(message.text))
-    tab.on("pageerror", lambda error: troubles.append(str(error)))
-    tab.on("request", lambda request: requests.append(request.url))
-    tab.goto(page.as_uri())
-    assert troubles == []
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
-    widest = "Math.max(...[...document.images].map(i => i.getBoundingClientRect().right))"
-    assert tab.evaluate(widest) <= width
-    tab.close()
+    with opened(browser, page, width, scheme) as tab:
+        widest = "Math.max(...[...document.images].map(i => i.getBoundingClientRect().right))"
+        assert tab.evaluate(widest) <= width

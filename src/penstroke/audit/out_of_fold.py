@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from penstroke.audit.collection import Collection, Watch
@@ -12,17 +11,16 @@ from penstroke.config import RunConfig
 from penstroke.datasets import Dataset, DataSplits, SealedTest
 from penstroke.datasets.dataset import stratified_folds
 from penstroke.errors import ConfigError
-from penstroke.models import build_network, load_weights
+from penstroke.evaluation import predict_with
+from penstroke.models import load_weights, network_for
 from penstroke.recipes import load_recipe
 from penstroke.training import fit
-from penstroke.training.batches import Batches
 
 Probabilities = npt.NDArray[np.float64]
 
 _RECIPE = "fast"
 _EPOCHS = 2
 _MIN_STEPS = 300
-_BATCH = 250  # its activations stay in the cache (training/step.py)
 
 
 def out_of_fold_probabilities(
@@ -43,8 +41,8 @@ def out_of_fold_probabilities(
     for number, fold in enumerate(stratified_folds(train.labels, folds, seed)):
         watch("reading what was never seen", number / folds)
         network = _trained(train.take(np.setdiff1d(np.arange(len(train)), fold)), seed)
-        of_train[fold] = _read(network, train.take(fold))
-        of_test += _read(network, test) / folds
+        of_train[fold] = predict_with(network, train.take(fold)).probabilities
+        of_test += predict_with(network, test).probabilities / folds
     return np.concatenate([of_train, of_test])
 
 
@@ -65,10 +63,7 @@ def _trained(train: Dataset, seed: int) -> nn.Module:
     data = DataSplits("the other folds", train, nothing, SealedTest(nothing), train.fingerprint)
     config = _config(train, seed)
     *_, last = fit(config, data)
-    mean, std = train.mean_and_std
-    network = build_network(
-        config.model, num_classes=len(train.classes), mean=mean, std=max(std, 1e-6)
-    )
+    network = network_for(config.model, train)
     load_weights(network, last.state.weights)
     return network.eval()
 
@@ -84,14 +79,3 @@ def _config(train: Dataset, seed: int) -> RunConfig:
                "train.label_smoothing": 0.0, "train.select": "last"}  # fmt: skip
     config = load_recipe(_RECIPE, [f"{k}={v}" for k, v in changes.items()]).run_config()
     return config.replace(train={"batch_size": min(config.train.batch_size, len(train))})
-
-
-@torch.inference_mode()
-def _read(network: nn.Module, pictures: Dataset) -> Probabilities:
-    batches = Batches(pictures, "cpu").in_order(_BATCH)
-    logits = [network(images).double() for images, _ in batches]
-    return (
-        np.asarray(torch.softmax(torch.cat(logits), dim=1))
-        if len(pictures)
-        else np.zeros((0, len(pictures.classes)))
-    )

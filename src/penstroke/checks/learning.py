@@ -33,8 +33,7 @@ def check_gradients(subject: Subject) -> Finding:
         missing -= gradients.keys()
         largest |= {n: max(largest[n], float(g.abs().max())) for n, g in gradients.items()}
         norms.append(math.sqrt(sum(float(g.square().sum()) for g in gradients.values())))
-        trainer.network.zero_grad()
-        trainer.step(subject.config.train.learning_rate / 10, images, labels)
+        trainer.apply(subject.config.train.learning_rate / 10)
     frozen = [n for n, p in trainer.network.named_parameters() if not p.requires_grad]
     return _gradient_finding(largest, frozen, sorted(missing - set(frozen)), norms)
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from penstroke.config import RunConfig, TrainConfig
 from penstroke.datasets import Dataset, DataSplits
-from penstroke.models import build_network
+from penstroke.models import network_for
 from penstroke.models.blocks import Dropout
 from penstroke.training import apply, resolve
 from penstroke.training.batches import Batches
@@ -43,11 +43,7 @@ class Subject:
     def of(cls, config: RunConfig, data: DataSplits) -> Subject:
         """Return what `config` would train on `data`."""
         config = apply(config, resolve(config))
-        mean, std = data.train.mean_and_std
-        network = build_network(
-            config.model, num_classes=len(data.classes), mean=mean, std=max(std, 1e-6),
-            seed=config.train.seed,
-        )  # fmt: skip
+        network = network_for(config.model, data.train, config.train.seed)
         return cls(config, data.train, data.validation, network.to(config.train.device))
 
     @property
@@ -95,11 +91,15 @@ class Trainer:
     def step(self, learning_rate: float, images: Tensor, labels: Tensor) -> float:
         """Take one step; return the loss before it."""
         loss = self.gradients(images, labels)
+        self.apply(learning_rate)
+        return loss
+
+    def apply(self, learning_rate: float) -> None:
+        """Move the parameters along the gradients that were taken, and let go of these."""
         for parameter in self.network.parameters():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         self._optimizer.step(learning_rate)
-        return loss
 
     def without_dropout(self) -> Trainer:
         """Return itself, its dropout off and all else as in training."""

@@ -51,7 +51,7 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
     return {
         "dataset": comparison.dataset,
         "images": comparison.images,
-        "ways": [way.to_dict() for way in comparison.ways],
+        "ways": [way.figures for way in comparison.ways],
         "claims": [asdict(claim) | {"is_shown": claim.is_shown} for claim in comparison.claims],
     }
 

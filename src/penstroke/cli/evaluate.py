@@ -71,7 +71,10 @@ def _judge_robustness(judged: Evaluation, others: Mapping[str, Images]) -> tuple
     run, test = judged.run, judged.test_pictures
     with progress_bar() as bar:
         task = bar.add_task("corruptions", total=1 + len(CORRUPTIONS) + len(others))
-        found = judge_robustness(run, test, others, progress=lambda _: bar.advance(task))
+        found = judge_robustness(
+            run, test, others, clean=judged.predictions["test"],
+            progress=lambda _: bar.advance(task),
+        )  # fmt: skip
     return found, str(write_page(run, found, test, others))
 
 
@@ -104,7 +107,7 @@ def _details(judged: Evaluation) -> dict[str, Any]:
 def _show_trust(judged: Evaluation) -> None:
     """Show how sure the figures are, how to read the curves, and whether confidence is earned."""
     low, high = judged.intervals.accuracy
-    raw, scaled = judged.calibrations()
+    raw, scaled = judged.calibrations
     say(f"\ntest accuracy, 95 % interval: {100 * low:.2f} to {100 * high:.2f} %")
     say(f"calibration error: {percent(raw.ece)} as it is, {percent(scaled.ece)} at temperature "
         f"{judged.temperature:.3f}, which model.onnx has")  # fmt: skip

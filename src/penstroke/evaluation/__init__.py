@@ -16,7 +16,7 @@ from penstroke.evaluation.calibration import (
 )
 from penstroke.evaluation.intervals import Intervals, intervals
 from penstroke.evaluation.metrics import ClassMetrics, Metrics, compute_metrics
-from penstroke.evaluation.predictions import Predictions, predict
+from penstroke.evaluation.predictions import Predictions, predict, predict_with
 from penstroke.evaluation.report import write_report
 from penstroke.evaluation.verdict import Verdict, judge_fit
 from penstroke.runs import Run, find_run
@@ -30,6 +30,7 @@ __all__ = [
     "evaluate",
     "open_test",
     "predict",
+    "predict_with",
 ]
 
 
@@ -55,9 +56,10 @@ class Evaluation:
         validation = self.predictions.get("validation")
         return 1.0 if validation is None else fit_temperature(validation)
 
-    def calibrations(self, split: str = "test") -> tuple[Calibration, Calibration]:
-        """Return the calibration of a split as the network is, and at the temperature."""
-        found = self.predictions[split]
+    @cached_property
+    def calibrations(self) -> tuple[Calibration, Calibration]:
+        """Calibration of the test split as the network is, and at the temperature."""
+        found = self.predictions["test"]
         return calibration(found), calibration(found.at(self.temperature))
 
     @cached_property
@@ -78,7 +80,7 @@ class Evaluation:
             prefix = "val" if split == "validation" else split
             for name in ("accuracy", "loss", "auroc", "f1"):
                 found[f"{prefix}_{name}"] = metrics.to_dict()[name]
-        found["test_ece"] = self.calibrations()[1].ece
+        found["test_ece"] = self.calibrations[1].ece
         found["temperature"] = self.temperature
         return found
 

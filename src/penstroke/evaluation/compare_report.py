@@ -7,13 +7,16 @@ from pathlib import Path
 
 from penstroke.evaluation import plots
 from penstroke.evaluation.page import render
-from penstroke.evaluation.ways import Comparison, Way, page_path
+from penstroke.evaluation.ways import Comparison, Way
 from penstroke.files import runs_root, write_text_atomically
+
+_MOST_NAMED = 3
 
 
 def write_comparison(comparison: Comparison) -> Path:
     """Write the page and return its path."""
-    path = page_path(runs_root(), comparison)
+    names = "-vs-".join(way.runs[0].name for way in comparison.ways[:_MOST_NAMED])
+    path = runs_root() / "comparisons" / names / "index.html"
     columns = [way.column() for way in comparison.ways]
     write_text_atomically(path, render(
         "penstroke.evaluation", "compare.html.j2",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ from penstroke.datasets import Dataset, Labels
 from penstroke.errors import CheckpointError, RunError
 from penstroke.files import write_atomically
 from penstroke.runs import Run
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _BATCH = 250  # its activations stay in the cache: 3 times as fast as 1,000
 
@@ -105,11 +109,16 @@ class Predictions:
 
 def predict(run: Run, dataset: Dataset) -> Predictions:
     """Return what the trained network of `run` says of every picture in `dataset`."""
-    import torch
-
     from penstroke.models import load_network
 
-    network = load_network(run).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return predict_with(load_network(run), dataset)
+
+
+def predict_with(network: nn.Module, dataset: Dataset) -> Predictions:
+    """Return what `network`, in evaluation mode, says of every picture in `dataset`."""
+    import torch
+
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = torch.split(torch.from_numpy(dataset.images).unsqueeze(1), _BATCH)
     with torch.inference_mode():
         logits = [network(images.to(torch.float32) / 255).numpy() for images in batches]

@@ -29,7 +29,6 @@ def write_report(judged: Evaluation) -> Path:
     pictures = judged.test_pictures
     record, history = run.record, run.history()
     network = summarize(untrained_network(run))
-    calibration = judged.calibrations()
     page = render(
         "penstroke.evaluation",
         "report.html.j2",
@@ -54,8 +53,8 @@ def write_report(judged: Evaluation) -> Path:
         confused=most_confused(metrics.confusion, record.data.classes),
         by_class=[(c, wilson(round(c.recall * c.images), c.images)) for c in metrics.classes],
         temperature=judged.temperature,
-        calibration=calibration,
-        reliability=plots.reliability(*calibration),
+        calibration=judged.calibrations,
+        reliability=plots.reliability(*judged.calibrations),
         worst=worst_mistakes(run, predictions, pictures, judged.data.train, _WORST_SHOWN),
         sheets=error_sheets(predictions, pictures, metrics),
         sheet=plots.data_uri(contact_sheet(judged.data.train)),
@@ -82,7 +81,7 @@ def _cards(judged: Evaluation, network: NetworkSummary) -> list[tuple[str, str]]
         ("test loss", f"{metrics.loss:.4f}"),
         ("macro AUROC", f"{metrics.auroc:.5f}"),
         ("macro F1", f"{metrics.f1:.4f}"),
-        ("calibration error", f"{100 * judged.calibrations()[1].ece:.2f} %"),
+        ("calibration error", f"{100 * judged.calibrations[1].ece:.2f} %"),
         ("training time", f"{judged.run.elapsed_seconds():.1f} s"),
         ("parameters", f"{network.parameters:,}"),
         ("multiply-adds an image", f"{network.multiply_adds:,}"),

@@ -16,8 +16,9 @@ from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt
 from penstroke.evaluation.intervals import wilson
 from penstroke.evaluation.metrics import auroc
 from penstroke.evaluation.page import render
-from penstroke.evaluation.predictions import Predictions, predict
+from penstroke.evaluation.predictions import Predictions, predict_with
 from penstroke.files import write_text_atomically
+from penstroke.models import load_network
 from penstroke.runs import Run
 
 _EXAMPLES = 8
@@ -89,6 +90,7 @@ def judge_robustness(
     test: Dataset,
     strangers: Mapping[str, Images],
     seed: int = 0,
+    clean: Predictions | None = None,
     progress: Progress = lambda _: None,
 ) -> Robustness:
     """Judge the network of `run` on spoilt test pictures and on pictures that show no character.
@@ -98,20 +100,22 @@ def judge_robustness(
         test: its test pictures, which evaluation has opened and written down.
         strangers: pictures (N, 28, 28) uint8 by kind; see `gather_strangers`.
         seed: of what the corruptions draw.
+        clean: what the network says of the test pictures, where that is known already.
         progress: told each name when it is done.
     """
-    clean = predict(run, test)
+    network = load_network(run)
+    clean = predict_with(network, test) if clean is None else clean
     progress("clean")
     readings = []
     for name in CORRUPTIONS:
         spoilt = Dataset(corrupt(test.images, name, seed), test.labels, test.classes)
-        readings.append(_reading(name, predict(run, spoilt)))
+        readings.append(_reading(name, predict_with(network, spoilt)))
         progress(name)
     rejections = []
     for kind, images in strangers.items():
         # What they show is none of the classes; a label is needed to be a data set.
         unlabelled = Dataset(images, np.zeros(len(images), np.int64), test.classes)
-        rejections.append(_rejection(kind, clean, predict(run, unlabelled)))
+        rejections.append(_rejection(kind, clean, predict_with(network, unlabelled)))
         progress(kind)
     return Robustness(
         images=len(test),

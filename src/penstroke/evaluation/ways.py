@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,8 +55,9 @@ class Way:
         (only,) = self.predictions
         return wilson(int(only.is_right.sum()), len(only))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `compare --json` tells of it."""
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        """What `compare --json` tells of it."""
         network = summarize(untrained_network(self.runs[0]))
         low, high = self.accuracy_interval
         temperatures = [float(run.summary().get("temperature", 1.0)) for run in self.runs]
@@ -75,7 +75,7 @@ class Way:
 
     def column(self) -> dict[str, str]:
         """Return its column in a table for people."""
-        found = self.to_dict()
+        found = self.figures
         low, high = 100 * found["accuracy_low"], 100 * found["accuracy_high"]
         return {
             "runs": str(len(self.runs)),
@@ -265,9 +265,3 @@ def _luck(seeds: int) -> str:
 def _rounded(count: int) -> int:
     """Return `count` to two digits: it is a rough figure."""
     return int(float(f"{count:.2g}"))
-
-
-def page_path(root: Path, comparison: Comparison) -> Path:
-    """Return where the page of a comparison lies under `root`."""
-    names = "-vs-".join(way.runs[0].name for way in comparison.ways[:_MOST_NAMED])
-    return root / "comparisons" / names / "index.html"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstroke.models.build import build_network
+from penstroke.models.build import build_network, network_for
 from penstroke.models.summary import LayerSummary, NetworkSummary, summarize
 from penstroke.models.trained import Ensemble, load_network, load_weights
 
@@ -13,5 +13,6 @@ __all__ = [
     "build_network",
     "load_network",
     "load_weights",
+    "network_for",
     "summarize",
 ]

@@ -6,9 +6,18 @@ import torch
 from torch import nn
 
 from penstroke.config import AnyModelConfig, CNNConfig, MLPConfig, ResNetConfig
+from penstroke.datasets import Dataset
 from penstroke.models.cnn import CNN
 from penstroke.models.mlp import MLP
 from penstroke.models.resnet import ResNet
+
+
+def network_for(config: AnyModelConfig, dataset: Dataset, seed: int = 0) -> nn.Module:
+    """Return a new network for the classes and the pixels of `dataset`; see `build_network`."""
+    mean, std = dataset.mean_and_std
+    return build_network(
+        config, num_classes=len(dataset.classes), mean=mean, std=max(std, 1e-6), seed=seed
+    )
 
 
 def build_network(

@@ -17,7 +17,7 @@ from penstroke.checkpoint import Checkpoint
 from penstroke.config import RunConfig, TrainConfig
 from penstroke.datasets import DataSplits
 from penstroke.errors import TrainingError
-from penstroke.models import build_network
+from penstroke.models import network_for
 from penstroke.training.batches import Batches, settle, steps_an_epoch
 from penstroke.training.device import apply, resolve
 from penstroke.training.learner import Learner
@@ -94,11 +94,7 @@ class Best:
 def _prepare(
     config: RunConfig, train: TrainConfig, data: DataSplits
 ) -> tuple[Learner, Batches, Batches]:
-    mean, std = data.train.mean_and_std
-    network = build_network(
-        config.model, num_classes=len(data.classes), mean=mean, std=max(std, 1e-6),
-        seed=_seed(train.seed, 0),
-    )  # fmt: skip
+    network = network_for(config.model, data.train, _seed(train.seed, 0))
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches, validation = (Batches(split, train.device) for split in (data.train, data.validation))
     return Learner.of(network, train), batches, validation
