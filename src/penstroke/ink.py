@@ -70,13 +70,18 @@ def read_glyph(picture: Picture, settings: InkSettings = DEFAULT_INK) -> Glyph:
     return place(find_ink(read_grey(picture, settings), settings), settings)
 
 
-def read_grey(picture: Picture, settings: InkSettings = DEFAULT_INK) -> Intensities:
-    """Return the picture as float32 grey levels (H, W) in 0..1, turned upright by its EXIF tag."""
+def read_grey(
+    picture: Picture, settings: InkSettings = DEFAULT_INK, working_side: int = _WORKING_SIDE
+) -> Intensities:
+    """Return the picture as float32 grey levels (H, W) in 0..1, turned upright by its EXIF tag.
+
+    A picture of twice `working_side` pixels or more is averaged down by whole steps.
+    """
     if isinstance(picture, np.ndarray):
-        return _grey_of_array(picture, settings)
+        return _shrunk(_grey_of_array(picture, settings), working_side)
     if isinstance(picture, Image.Image):
-        return _grey_of_image(picture, settings, "picture")
-    return _grey_of_file(picture, settings)
+        return _shrunk(_grey_of_image(picture, settings, "picture"), working_side)
+    return _shrunk(_grey_of_file(picture, settings), working_side)
 
 
 def find_ink(grey: Intensities, settings: InkSettings = DEFAULT_INK) -> Intensities:
@@ -184,7 +189,7 @@ def _grey_of_image(image: Image.Image, settings: InkSettings, name: str) -> Inte
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata is no reason to refuse a picture
             upright = ImageOps.exif_transpose(image)
-            return _shrunk(_levels(upright))
+            return _levels(upright)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise PictureError(f"{name} is damaged: {error}") from error
 
@@ -213,14 +218,14 @@ def _grey_of_array(array: npt.NDArray[np.generic], settings: InkSettings) -> Int
     _refuse_huge(array.shape[1], array.shape[0], settings, "array")
     levels = _scaled_to_one(array)
     if array.ndim == 2:
-        return _shrunk(levels)
+        return levels
     channels = array.shape[2]
     if channels == 4:
-        return _shrunk(_over_paper(levels.astype(np.float32)))
+        return _over_paper(levels.astype(np.float32))
     if channels not in (1, 3):
         raise PictureError(f"an array of {channels} channels is no picture: 1, 3 or 4")
     weights = np.array([0.299, 0.587, 0.114] if channels == 3 else [1.0], np.float32)
-    return _shrunk(np.asarray(levels @ weights, np.float32))
+    return np.asarray(levels @ weights, np.float32)
 
 
 def _scaled_to_one(array: npt.NDArray[np.generic]) -> Intensities:
@@ -241,8 +246,8 @@ def _scaled_to_one(array: npt.NDArray[np.generic]) -> Intensities:
     return np.asarray(levels / full, np.float32)
 
 
-def _shrunk(grey: Intensities) -> Intensities:
-    factor = max(grey.shape) // _WORKING_SIDE
+def _shrunk(grey: Intensities, working_side: int) -> Intensities:
+    factor = max(grey.shape) // working_side
     if factor < 2:
         return np.ascontiguousarray(grey, np.float32)
     # A factor may not exceed a side: 1×20000 stays one pixel wide.
