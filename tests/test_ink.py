@@ -13,7 +13,7 @@ from PIL import Image
 from helpers import drawn_digit
 from penstroke.datasets import load_dataset
 from penstroke.errors import PictureError
-from penstroke.ink import InkSettings, read_glyph
+from penstroke.ink import InkSettings, placement_of, read_glyph
 
 Array = npt.NDArray[np.uint8]
 
@@ -132,6 +132,13 @@ def test_path_bytes_image_and_array_give_the_same_bits(tmp_path: Path) -> None:
         assert np.array_equal(read_glyph(same).pixels, from_path)
 
 
+def test_of_an_animation_the_first_picture_counts() -> None:
+    stream = io.BytesIO()
+    frames = [Image.fromarray(drawn_digit()), Image.fromarray(np.rot90(drawn_digit()).copy())]
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], duration=100)
+    assert difference(read_glyph(stream.getvalue()).pixels, read_glyph(drawn_digit()).pixels) < 3.5
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(orientation: int) -> None:
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # PIL's transposes that make such a photo
@@ -237,3 +244,96 @@ def test_arrays_that_are_no_picture(array: npt.NDArray[np.generic], said: str) -
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="cannot read .*nothing.png: No such file"):
         read_glyph(tmp_path / "nothing.png")
+
+
+def on_paper(size: int = 300) -> npt.NDArray[np.float64]:
+    """The digit of `drawn_digit` as ink in 0..1, in the middle of a larger sheet."""
+    digit = 1 - drawn_digit(size).astype(np.float64)[size // 8 : -size // 8] / 255
+    return np.pad(digit, size // 6)
+
+
+def photographed(
+    ink: npt.NDArray[np.float64], light: npt.NDArray[np.float64] | float, noise: float = 0.01
+) -> Array:
+    grain = np.random.default_rng(0).normal(0, noise, ink.shape)
+    return np.asarray(((0.9 * light * (1 - 0.7 * ink) + grain).clip(0, 1) * 255), np.uint8)
+
+
+def lights(shape: tuple[int, int]) -> dict[str, npt.NDArray[np.float64]]:
+    down, across = np.mgrid[0 : 1 : shape[0] * 1j, 0 : 1 : shape[1] * 1j]
+    away = np.hypot(down - 0.3, across - 0.4)
+    return {
+        "from one side": 1 - 0.6 * across,
+        "from a corner": 1 - 0.35 * (down + across),
+        "a lamp": 1 - 0.6 * away**2,
+        "a soft shadow": 1 - 0.4 / (1 + np.exp(-(across - 0.5) / 0.1)),
+        "a dark corner": np.where(down + across > 1.6, 0.5, 1.0),
+    }
+
+
+@pytest.mark.parametrize("light", lights((2, 2)))
+def test_uneven_light_is_taken_away(light: str) -> None:
+    ink = on_paper()
+    even = read_glyph(photographed(ink, 1.0)).pixels
+    uneven = photographed(ink, lights(ink.shape)[light])
+    assert difference(read_glyph(uneven).pixels, even) < 6
+    # As a negative, too.
+    assert difference(read_glyph(255 - uneven).pixels, even) < 6
+
+
+def test_a_ruled_edge_and_specks_are_no_ink() -> None:
+    clean = on_paper()
+    dirty = clean.copy()
+    dirty[-6:-3] = 0.7
+    dirty[:, :3] = 0.5
+    dirty[10:13, 200:203] = 1
+    dirty[150:152, 20:22] = 0.8
+    seen = read_glyph(photographed(dirty, 1.0)).pixels
+    assert difference(seen, read_glyph(photographed(clean, 1.0)).pixels) < 1
+
+
+def test_a_dot_belongs_to_its_letter() -> None:
+    letter = np.zeros((200, 120))
+    letter[80:180, 50:64] = 1
+    letter[30:46, 50:66] = 1
+    assert box(read_glyph(photographed(letter, 1.0)).pixels)[0] == 20
+    seen = read_glyph(photographed(letter, 1.0)).pixels
+    assert not seen[8:10].any(axis=1).all()  # there is paper between dot and stem
+
+
+def test_a_stroke_that_fades_is_followed_to_its_end() -> None:
+    stroke = np.zeros((300, 100))
+    stroke[50:250, 45:55] = np.linspace(1, 0.4, 200)[:, None]
+    height, width = box(read_glyph(photographed(stroke, 1.0)).pixels)
+    assert (height, width) == (20, 1)
+
+
+@pytest.mark.parametrize("size", [24, 60, 200])
+def test_a_character_cropped_to_its_ink_is_no_uneven_light(size: int) -> None:
+    picture = drawn_digit(size)
+    rows, columns = np.flatnonzero((picture < 128).any(1)), np.flatnonzero((picture < 128).any(0))
+    cropped = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert difference(read_glyph(cropped).pixels, read_glyph(picture).pixels) < 2
+
+
+def test_the_placement_of_pictures_is_recognised() -> None:
+    drawn = [drawn_digit(size, ink=level) for size in (60, 100, 160) for level in (0, 60)]
+    rotated = [np.rot90(one, turns) for one in drawn for turns in range(4)]
+    for settings in (
+        InkSettings(),
+        InkSettings(box_pixels=24, center="box"),
+        InkSettings(box_pixels=16, center="box"),
+    ):
+        placed = np.stack([read_glyph(np.ascontiguousarray(p), settings).pixels for p in rotated])
+        found = placement_of(placed)
+        assert found.center == settings.center
+        assert abs(found.box_pixels - settings.box_pixels) <= 1
+
+
+def test_the_placement_of_nothing_is_the_default() -> None:
+    assert placement_of(np.zeros((5, 28, 28), np.uint8)) == InkSettings()
+
+
+@pytest.mark.mnist
+def test_mnist_was_placed_as_said() -> None:
+    assert placement_of(load_dataset("mnist").train.images) == InkSettings()

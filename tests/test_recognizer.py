@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,60 @@ def model() -> bytes:
     return export_onnx(network, model_metadata("abc", DEFAULT_INK, dataset="mine"))
 
 
+def sure(model: bytes) -> Recognizer:
+    """The untrained model, made to answer with whatever is likeliest."""
+    recognizer = Recognizer.from_bytes(model)
+    recognizer.unsure_below = 0.0
+    return recognizer
+
+
 def test_an_answer(model: bytes) -> None:
-    answer = Recognizer.from_bytes(model).recognize(drawn_digit())
+    answer = sure(model).recognize(drawn_digit())
     assert answer.status == "ok"
     assert answer.label in ("a", "b", "c")
     assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-6)
     assert answer.probability == max(answer.probabilities.values())
     assert answer.top(1) == [(answer.label, answer.probability)]
     assert np.array_equal(answer.seen, read_glyph(drawn_digit()).pixels)
+
+
+def test_no_label_without_certainty(model: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model)
+    sure_of = sure(model).recognize(drawn_digit())
+    highest = sure_of.probability
+    for below, status in (
+        (sure_of.probability - 1e-6, "ok"),
+        (sure_of.probability + 1e-6, "unsure"),
+    ):
+        answer = Recognizer.load(path, unsure_below=below).recognize(drawn_digit())
+        assert (answer.status, answer.label is None) == (status, status == "unsure")
+        assert answer.probabilities == sure_of.probabilities
+        assert answer.probability == highest
+    # The model's own threshold, unless told otherwise.
+    stored = changed(model, lambda props: props.update(unsure_below="0.999"))
+    assert Recognizer.from_bytes(stored).recognize(drawn_digit()).status == "unsure"
+
+
+def test_a_thousand_at_once_are_a_thousand_one_by_one(model: bytes) -> None:
+    recognizer = sure(model)
+    pictures = list(np.pad(random_glyphs(1000), ((0, 0), (3, 3), (3, 3))))
+    together = recognizer.recognize(pictures)
+    for picture, answer in zip(pictures, together, strict=True):
+        alone = recognizer.recognize(picture)
+        assert np.array_equal(alone.seen, answer.seen)
+        assert alone.label == answer.label
+        assert answer.probability == pytest.approx(alone.probability, abs=1e-6)
+
+
+def test_sixteen_threads_give_the_same_answers(model: bytes) -> None:
+    recognizer = sure(model)
+    pictures = [np.pad(glyph, 4) for glyph in random_glyphs(160)]
+    alone = [dict(recognizer.recognize(picture).probabilities) for picture in pictures]
+    with ThreadPoolExecutor(16) as threads:
+        answers = threads.map(recognizer.recognize, pictures * 4)
+    for index, answer in enumerate(answers):
+        assert answer.probabilities == pytest.approx(alone[index % 160], abs=1e-6)
 
 
 def test_blank_paper_is_no_digit(model: bytes) -> None:
@@ -81,9 +128,11 @@ def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
     [
         (lambda props: props.clear(), "not one that Penstroke wrote"),
         (lambda props: props.update(penstroke_format="2"), "newer Penstroke \\(format 2"),
-        (lambda props: props.update(classes='["a", "b"]'), "metadata of the model is damaged"),
+        (lambda props: props.update(classes='["a", "b"]'), "2 classes for 3 logits"),
         (lambda props: props.update(classes="abc"), "metadata of the model is damaged"),
-        (lambda props: props.pop("ink"), "metadata of the model is damaged"),
+        (lambda props: props.update(classes="[1, 2, 3]"), "classes are no list of names"),
+        (lambda props: props.pop("classes"), "does not say its classes"),
+        (lambda props: props.pop("ink"), "does not say its ink"),
         (lambda props: props.update(ink='{"box_pixels": 99}'), "box_pixels"),
         (lambda props: props.update(temperature="0"), "metadata of the model is damaged"),
     ],
@@ -101,6 +150,56 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=str(path)):
         Recognizer.load(path)
+
+
+def with_external_weights(proto: onnx.ModelProto) -> None:
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+
+
+def with_external_weights_within(proto: onnx.ModelProto) -> None:
+    """In a branch of an If, which is a graph inside an attribute of a node."""
+    branch = onnx.helper.make_graph([], "branch", [], [])
+    branch.initializer.add().data_location = onnx.TensorProto.EXTERNAL
+    proto.graph.node.append(onnx.helper.make_node("If", ["c"], ["d"], then_branch=branch))
+
+
+def with_foreign_operators(proto: onnx.ModelProto) -> None:
+    proto.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    proto.graph.node[0].domain = "com.example"
+
+
+def with_functions(proto: onnx.ModelProto) -> None:
+    proto.functions.add().name = "mine"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (with_external_weights, "external data"),
+        (with_external_weights_within, "external data"),
+        (with_foreign_operators, "needs the operators of 'com.example'"),
+        (with_functions, "functions of its own"),
+    ],
+)
+def test_a_model_that_reaches_beyond_itself(
+    model: bytes, change: Callable[[onnx.ModelProto], None], said: str
+) -> None:
+    proto = onnx.load_from_string(model)
+    change(proto)
+    with pytest.raises(ModelFileError, match=said):
+        Recognizer.from_bytes(proto.SerializeToString())
+
+
+def test_a_model_of_other_inputs(model: bytes) -> None:
+    proto = onnx.load_from_string(model)
+    proto.graph.output[0].name = "something"
+    proto.graph.node[-1].output[0] = "something"
+    with pytest.raises(ModelFileError, match="does not turn images of uint8 into logits"):
+        Recognizer.from_bytes(proto.SerializeToString())
 
 
 def test_a_cut_model(model: bytes) -> None:

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import growth
+import recognition
 import speed
 import waits
 from measure import ROOT, Figure, say, table
@@ -18,7 +19,7 @@ from measure import ROOT, Figure, say, table
 import search
 from penstroke.machine import allowed_cores, package_versions, processor_name
 
-PARTS = ("waits", "speed", "search", "growth")
+PARTS = ("waits", "speed", "search", "recognition", "growth")
 PAGE = ROOT / "docs" / "benchmarks.md"
 KEPT = ROOT / "docs" / "benchmarks.json"
 
@@ -46,6 +47,9 @@ def measure(part: str, repeats: int) -> dict[str, Any]:
         sections = {f"Speed: {n}": figures for n, figures in speed.measure(repeats).items()}
     elif part == "search":
         sections = {"Search": search.measure(repeats)}
+    elif part == "recognition":
+        found = recognition.measure(repeats)
+        sections = {f"Recognition: {name}": figures for name, figures in found.items()}
     else:
         figures, plots = growth.measure()
         return {"How cost grows": {"figures": [f.to_dict() for f in figures], "plots": plots}}

@@ -217,20 +217,32 @@ ARCHITECTURES: dict[str, type[AnyModelConfig]] = {
 
 
 class AugmentConfig(Settings):
-    """Random affine warp of each training picture, drawn anew each epoch; all zero is none."""
+    """Random changes to each training picture, drawn anew each epoch; all zero is none."""
 
     rotation_degrees: float = Field(0.0, ge=0, le=180, description="up to this, either way")
     scale: float = Field(0.0, ge=0, lt=1, description="0.1: between 0.9 and 1.1 times")
     shear_degrees: float = Field(0.0, ge=0, lt=90, description="up to this slant, either way")
     translate_pixels: float = Field(0.0, ge=0, le=14, description="up to this, either way")
+    stretch: float = Field(
+        0.0, ge=0, lt=1, description="0.2: width against height up to 1.2 times, either way"
+    )
     elastic_pixels: float = Field(
         0.0, ge=0, le=5, description="deviation of a smooth displacement, as of a shaky hand"
+    )
+    stroke: float = Field(
+        0.0, ge=0, le=1, description="strokes thinned or thickened, up to a pixel on each side"
+    )
+    blur: float = Field(
+        0.0, ge=0, le=1, description="up to this share of the mean over 3×3 pixels"
+    )
+    styles: float = Field(
+        0.0, ge=0, le=1, description="share of 1s given a flag or a foot, and of 7s given a bar"
     )
 
     @property
     def is_active(self) -> bool:
         """Whether anything is warped at all."""
-        return any(self.model_dump().values())
+        return any(self.model_dump(exclude={"styles"}).values())
 
 
 class TrainConfig(Settings):
@@ -254,6 +266,12 @@ class TrainConfig(Settings):
         None, gt=0, lt=1, description="of one_cycle: share of the steps spent rising (0.25)"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label spread evenly")
+    outlier_share: float = Field(
+        0.0, ge=0, le=1, description="pictures of no character shown beside a batch, as its share"
+    )
+    outlier_weight: float = Field(
+        0.06, ge=0, description="of the loss for being sure of any class about them"
+    )
     ema_decay: float = Field(
         0.0,
         ge=0,

@@ -11,12 +11,19 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
+from penstroke import onnx_file
 from penstroke.errors import ConfigError, ModelFileError
 from penstroke.files import reason
 from penstroke.ink import Glyph, InkSettings, Picture, Pixels, read_glyph
 
 MODEL_FORMAT_VERSION = 1
 """Of the metadata inside model.onnx."""
+
+UNSURE_BELOW = 0.5
+"""With a calibrated probability below it, an answer is more likely wrong than right."""
+
+_BATCH = 256
+"""Pictures that go through the network at once: more are no faster, and take memory."""
 
 Status = Literal["ok", "unsure", "empty"]
 
@@ -27,8 +34,8 @@ class Recognition:
 
     Attributes:
         label: the likeliest class; None where there is no ink, or no certainty.
-        probability: of that class; 0 where there is no label.
-        probabilities: by class; empty where there is no ink.
+        probability: of the likeliest class, though it may not be certain; 0 where there is no ink.
+        probabilities: by class, calibrated; empty where there is no ink.
         seen: (28, 28) uint8, what the network read.
         status: `ok`, `unsure` or `empty`.
     """
@@ -53,6 +60,7 @@ def model_metadata(
         "classes": list(classes),
         "ink": ink.to_dict(),
         "temperature": temperature,
+        "unsure_below": UNSURE_BELOW,
         **facts,
     }
 
@@ -66,13 +74,19 @@ class Recognizer:
         self.classes: tuple[str, ...] = tuple(metadata["classes"])
         self.ink = InkSettings.parse(metadata["ink"], source="model")
         self.temperature = float(metadata["temperature"])
+        self.unsure_below = float(metadata.get("unsure_below", UNSURE_BELOW))
 
     @classmethod
-    def load(cls, path: str | Path) -> Recognizer:
+    def load(cls, path: str | Path, *, unsure_below: float | None = None) -> Recognizer:
         """Open `path`: a model.onnx, or a run directory that holds one.
 
+        Args:
+            path: the file or directory.
+            unsure_below: least probability of a label; the model's own (0.5) unless given.
+
         Raises:
-            ModelFileError: it is missing, damaged, not Penstroke's, or of a newer version.
+            ModelFileError: it is missing, damaged, not Penstroke's, or of a newer version; or it
+                reaches beyond itself, for other files or foreign operators.
         """
         path = Path(path)
         path = path / "model.onnx" if path.is_dir() else path
@@ -80,7 +94,10 @@ class Recognizer:
             content = path.read_bytes()
         except OSError as error:
             raise ModelFileError(f"cannot read the model {path}: {reason(error)}") from error
-        return cls.from_bytes(content, str(path))
+        recognizer = cls.from_bytes(content, str(path))
+        if unsure_below is not None:
+            recognizer.unsure_below = unsure_below
+        return recognizer
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "model") -> Recognizer:
@@ -100,31 +117,46 @@ class Recognizer:
             PictureError: it is no picture (see `penstroke.ink.read_glyph`).
         """
         if isinstance(picture, list):
-            return self._read([read_glyph(one, self.ink) for one in picture])
-        return self._read([read_glyph(picture, self.ink)])[0]
+            return self.recognize_glyphs([read_glyph(one, self.ink) for one in picture])
+        return self.recognize_glyphs([read_glyph(picture, self.ink)])[0]
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the softmax (B, K) of images (B, 28, 28) uint8 that are ready to be read."""
-        (logits,) = self._session.run(["logits"], {"images": np.ascontiguousarray(images)})
-        scaled = logits / self.temperature
+        parts = [
+            self._session.run(["logits"], {"images": np.ascontiguousarray(part)})[0]
+            for part in np.array_split(images, max(1, -(-len(images) // _BATCH)))
+        ]
+        scaled = np.concatenate(parts) / self.temperature
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
-    def _read(self, glyphs: Sequence[Glyph]) -> list[Recognition]:
+    def recognize_glyphs(self, glyphs: Sequence[Glyph]) -> list[Recognition]:
+        """Return what `glyphs`, which `ink` has placed, show: `recognize` after its first half."""
         if not glyphs:
             return []
         rows = self.probabilities(np.stack([glyph.pixels for glyph in glyphs]))
         return [self._answer(glyph, row) for glyph, row in zip(glyphs, rows, strict=True)]
 
+    _read = recognize_glyphs
+
     def _answer(self, glyph: Glyph, row: npt.NDArray[np.float32]) -> Recognition:
         if glyph.is_blank:
             return Recognition(None, 0.0, {}, glyph.pixels, "empty")
         best = int(row.argmax())
+        probability = float(row[best])
         by_class = dict(zip(self.classes, map(float, row), strict=True))
-        return Recognition(self.classes[best], float(row[best]), by_class, glyph.pixels, "ok")
+        if probability < self.unsure_below:
+            return Recognition(None, probability, by_class, glyph.pixels, "unsure")
+        return Recognition(self.classes[best], probability, by_class, glyph.pixels, "ok")
 
 
 def _open_session(content: bytes, path: str) -> Any:
+    try:
+        objection = onnx_file.objection(content)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} is no ONNX model that can be read: {error}") from None
+    if objection:
+        raise ModelFileError(f"{path} is not opened: {objection}; Penstroke writes no such models")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -148,8 +180,23 @@ def _read_metadata(session: Any, path: str) -> dict[str, Any]:
                 f"{MODEL_FORMAT_VERSION}): upgrade with pip install -U penstroke"
             )
         InkSettings.parse(metadata["ink"])
-        assert float(metadata["temperature"]) > 0
-        assert len(metadata["classes"]) == session.get_outputs()[0].shape[1]
-    except (ValueError, KeyError, TypeError, IndexError, AssertionError, ConfigError) as error:
+        _check(metadata, session)
+    except KeyError as error:
+        raise ModelFileError(f"{path}: the model does not say its {error.args[0]}") from None
+    except (ValueError, TypeError, IndexError, ConfigError) as error:
         raise ModelFileError(f"{path}: the metadata of the model is damaged: {error}") from error
     return metadata
+
+
+def _check(metadata: Mapping[str, Any], session: Any) -> None:
+    """Raise ValueError where metadata and graph do not fit together."""
+    if not float(metadata["temperature"]) > 0:
+        raise ValueError(f"a temperature of {metadata['temperature']}")
+    classes = metadata["classes"]
+    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
+        raise ValueError("classes are no list of names")
+    (images,), (logits,) = session.get_inputs(), session.get_outputs()
+    if (images.name, images.type, logits.name) != ("images", "tensor(uint8)", "logits"):
+        raise ValueError("the graph does not turn images of uint8 into logits")
+    if logits.shape[1] != len(classes):
+        raise ValueError(f"{len(classes)} classes for {logits.shape[1]} logits")

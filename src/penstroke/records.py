@@ -16,6 +16,7 @@ from pydantic import Field
 from penstroke.config import Resolved, RunConfig, Settings
 from penstroke.errors import ConfigError, PenstrokeError
 from penstroke.files import write_text_atomically
+from penstroke.ink import DEFAULT_INK, InkSettings
 from penstroke.toml import read_toml
 
 FORMAT_VERSION = 1
@@ -31,6 +32,7 @@ class DataFacts(Settings):
     test_images: int = Field(description="pictures under seal")
     mean: float = Field(description="of the training pixels, in 0..1")
     std: float = Field(description="of the training pixels, in 0..1")
+    ink: InkSettings = Field(DEFAULT_INK, description="how the characters lie in their pictures")
 
 
 class Record(Settings):

@@ -14,7 +14,7 @@ from penstroke.config import RunConfig
 from penstroke.datasets import DataSplits, load_dataset
 from penstroke.errors import RunError
 from penstroke.files import runs_root, sha256, write_atomically
-from penstroke.ink import DEFAULT_INK
+from penstroke.ink import placement_of
 from penstroke.machine import machine_facts, package_version, package_versions
 from penstroke.models import load_network
 from penstroke.models.export import export_onnx
@@ -136,7 +136,7 @@ def export(run: Run, temperature: float | None = None) -> bytes:
         temperature = float(run.summary().get("temperature", 1.0))
     metadata = model_metadata(
         data.classes,
-        DEFAULT_INK,
+        data.ink,
         temperature,
         run=run.name,
         dataset=run.record.config.data.dataset,
@@ -187,4 +187,5 @@ def data_facts(data: DataSplits) -> DataFacts:
         test_images=len(data.test),
         mean=mean,
         std=max(std, 1e-6),
+        ink=placement_of(data.train.images),
     )

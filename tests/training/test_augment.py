@@ -67,3 +67,33 @@ def test_shape(count: int) -> None:
     config = AugmentConfig(scale=0.5)
     assert _draw_affine(count, config, torch.device("cpu")).shape == (count, 2, 3)
     assert warp(torch.rand(count, 1, 28, 28), config).shape == (count, 1, 28, 28)
+
+
+def test_stretch_is_of_width_against_height() -> None:
+    torch.manual_seed(0)
+    x, _ = centers(warp(dot(23, 14), AugmentConfig(stretch=0.44)))
+    _, y = centers(warp(dot(14, 23), AugmentConfig(stretch=0.44)))
+    for ratio in ((x - 13.5) / 9.5, (y - 13.5) / 9.5):
+        # 1.44 of one against the other: 1.2 of each, either way.
+        assert 1.15 < ratio.max() < 1.22
+        assert 0.81 < ratio.min() < 0.87
+
+
+def test_strokes_grow_and_shrink_by_up_to_a_pixel() -> None:
+    torch.manual_seed(0)
+    bars = torch.zeros(400, 1, 28, 28)
+    bars[:, :, 4:24, 12:16] = 1
+    widths = warp(bars, AugmentConfig(stroke=1.0))[:, 0, 14].sum(dim=1)
+    assert 5.9 < widths.max() <= 6
+    assert 2 <= widths.min() < 2.1
+    assert abs(float(widths.mean()) - 4) < 0.2
+
+
+def test_blur_keeps_the_ink_and_softens_its_edge() -> None:
+    torch.manual_seed(0)
+    images = dot(14, 14)
+    blurred = warp(images, AugmentConfig(blur=1.0))
+    torch.testing.assert_close(blurred.sum((1, 2, 3)), images.sum((1, 2, 3)))
+    edges = blurred[:, 0, 14, 16]
+    assert 0.3 < edges.max() < 0.34  # three of the nine around it are inked
+    assert edges.min() < 0.01

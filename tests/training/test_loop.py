@@ -86,7 +86,7 @@ def test_fit_leaves_the_global_random_state_alone(data: DataSplits) -> None:
 
 
 def test_it_learns_and_the_figures_are_what_they_say(data: DataSplits) -> None:
-    epochs = list(fit(small_config(epochs=8), data))
+    epochs = list(fit(small_config(epochs=10), data))
     losses = [epoch.metrics["train_loss"] for epoch in epochs]
     assert losses[-1] < 0.5 * losses[0]
     last = epochs[-1]

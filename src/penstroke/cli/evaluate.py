@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from penstroke.datasets import Images
     from penstroke.evaluation import Evaluation, Metrics
     from penstroke.evaluation.robustness import Robustness
+    from penstroke.hands import Hands
 
 
 def command(
@@ -28,9 +30,26 @@ def command(
             help="Judge as well characters of this data set that the run does not know.",
         ),
     ] = None,
+    hands: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Judge model.onnx on other people's handwriting instead: a folder a class, or a "
+            "zip of one. The test split stays sealed.",
+        ),
+    ] = None,
+    look_alikes: Annotated[
+        str,
+        typer.Option(
+            "--except", metavar="CHARS", help="With --hands: these cannot be told from its classes."
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Judge a run's network; opens the test split, writes predictions and report."""
+    if hands:
+        _judge_hands(run, hands, look_alikes, as_json)
+        return
     from penstroke.evaluation import evaluate
     from penstroke.workflow import summary_of
 
@@ -51,6 +70,48 @@ def command(
             say(f"\nrobustness  {page}")
     if as_json:
         print_json(everything)
+
+
+def _judge_hands(name: str, paths: list[str], look_alikes: str, as_json: bool) -> None:
+    from penstroke.card import keep_hands
+    from penstroke.hands import judge_hands, read_samples
+    from penstroke.recognizer import Recognizer
+    from penstroke.runs import find_run
+
+    run = find_run(name)
+    recognizer = Recognizer.load(run.model_path)
+    sources = [(path.name, list(read_samples(path))) for path in map(Path, paths)]
+    found = []
+    with progress_bar() as bar:
+        for source, samples in sources:
+            task = bar.add_task(source, total=len(samples))
+            judged = judge_hands(
+                recognizer, samples, source, look_alikes=look_alikes,
+                progress=lambda count, task=task: bar.advance(task, count),  # type: ignore[misc]
+            )  # fmt: skip
+            keep_hands(run, judged)
+            found.append(judged)
+    if as_json:
+        print_json({"run": str(run.path), "hands": [one.to_dict() for one in found]})
+        return
+    for one in found:
+        _show_hands(one)
+    say(f"\nnext: penstroke runs show {run.name} --card")
+
+
+def _show_hands(found: Hands) -> None:
+    low, high = found.interval
+    say(f"{found.source}: {percent(found.accuracy)} of {found.images:,} pictures read rightly "
+        f"(95 %: {percent(low)} to {percent(high)})")  # fmt: skip
+    rows = [
+        (c.label, c.images, percent(c.right / c.images, 1), c.unsure, c.wrong,
+         "  ".join(f"{label} {count}×" for label, count in c.taken_for[:4]))
+        for c in found.classes
+        if c.images
+    ]  # fmt: skip
+    print_table(("class", "pictures", "right", "not sure", "wrong", "taken for"), rows, "1234")
+    if found.auroc is not None:
+        say(f"{found.strangers:,} pictures of other characters: AUROC {found.auroc:.3f}")
 
 
 def _gather(run: str, strangers: str | None) -> dict[str, Images]:

@@ -67,11 +67,22 @@ def _show_runs(runs: list[Run]) -> None:
 
 
 @app.command("show")
-def show_command(name: _Name, as_json: Json = False) -> None:
+def show_command(
+    name: _Name,
+    card: Annotated[
+        bool, typer.Option("--card", help="Its model card, in Markdown, from what was measured.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show one run: figures, history, settings."""
     from penstroke.runs import find_run
 
     run = find_run(name)
+    if card:
+        from penstroke.card import write_card
+
+        typer.echo(write_card(run))
+        return
     if as_json:
         print_json({**_facts(run), "record": run.record.to_dict(), "history": run.history()})
         return

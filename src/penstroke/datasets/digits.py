@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from penstroke import ink
+from penstroke import components, ink, pictures
 from penstroke.datasets.catalogue import Manifest
 from penstroke.datasets.dataset import Dataset, stratified_split
 from penstroke.errors import MissingExtraError
@@ -23,7 +23,8 @@ def cache_key() -> str:
         package = version("scikit-learn")
     except PackageNotFoundError:
         raise MissingExtraError.for_extra("train", "scikit-learn") from None
-    return sha256(f"{package} {sha256_of_file(Path(ink.__file__))}".encode())
+    mapping = "".join(sha256_of_file(Path(str(m.__file__))) for m in (ink, components, pictures))
+    return sha256(f"{package} {mapping}".encode())
 
 
 def build(manifest: Manifest) -> tuple[Dataset, Dataset]:

@@ -19,6 +19,7 @@ class Batches:
     def __init__(self, dataset: Dataset, device: str) -> None:
         self.images = torch.from_numpy(dataset.images).unsqueeze(1).to(device)
         self.labels = torch.from_numpy(dataset.labels).to(device)
+        self.classes = dataset.classes
 
     def __len__(self) -> int:
         return len(self.labels)

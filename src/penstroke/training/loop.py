@@ -23,6 +23,7 @@ from penstroke.training.device import apply, resolve
 from penstroke.training.learner import Learner
 from penstroke.training.schedule import learning_rate_at
 from penstroke.training.step import score, train_step
+from penstroke.training.styles import Styles
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def _train_epoch(
     right = torch.zeros((), dtype=torch.int64, device=batches.labels.device)
     sizes = []
     learning_rate = config.learning_rate
+    vary = Styles(batches.classes, config.augment.styles)
     # Seeded anew for each epoch: no random state needs to be stored, and none of ours leaks out.
     with torch.random.fork_rng():
         torch.manual_seed(_seed(config.seed, epoch, 1))
@@ -116,8 +118,9 @@ def _train_epoch(
             step_in_all = (epoch - 1) * steps + step
             learning_rate = learning_rate_at(step_in_all, steps, config)
             losses[step], correct = train_step(
-                learner.network, learner.optimizer, learning_rate, images, labels, config
-            )
+                learner.network, learner.optimizer, learning_rate,
+                vary(images, labels), labels, config,
+            )  # fmt: skip
             learner.update_average(step_in_all)
             right += correct
             sizes.append(len(labels))

@@ -10,6 +10,7 @@ from penstroke.config import TrainConfig
 from penstroke.training.augment import warp
 from penstroke.training.batches import Batches
 from penstroke.training.optimizer import Optimizer
+from penstroke.training.outliers import make_outliers, uniform_cross_entropy
 
 _SCORING_BATCH = 250  # its activations stay in the cache: 3 times as fast as 1,000
 
@@ -22,12 +23,20 @@ def train_step(
     labels: Tensor,
     config: TrainConfig,
 ) -> tuple[Tensor, Tensor]:
-    """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number right)."""
+    """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number right).
+
+    With `config.outlier_share`, pictures of no character go through the network beside them.
+    """
+    count = round(config.outlier_share * len(images))
+    shown = torch.cat([images, make_outliers(images, count)]) if count else images
     with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
-        logits = network(warp(images, config.augment))
-    logits = logits.float()
+        every = network(warp(shown, config.augment))
+    logits, of_outliers = every.float().split([len(images), count])
     loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
-    torch.autograd.backward(loss)
+    objective = loss
+    if count:
+        objective = loss + config.outlier_weight * uniform_cross_entropy(of_outliers)
+    torch.autograd.backward(objective)
     optimizer.step(learning_rate)
     return loss.detach(), (logits.argmax(1) == labels).sum()
 

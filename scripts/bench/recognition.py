@@ -1,0 +1,174 @@
+"""Recognition: pictures a second, from files and from arrays, beside the two obvious other ways."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from measure import PENSTROKE, ROOT, Figure, run_process, say
+from PIL import Image
+
+from penstroke.ink import find_ink, place, read_glyph, read_grey
+from penstroke.recognizer import Recognizer
+
+Pixels = npt.NDArray[np.uint8]
+Pictures = Sequence[Any] | Pixels
+Way = Callable[[Any], object]
+
+COUNT, BATCH = 600, 100
+PHOTO = (900, 1200)
+PHOTOS = 24
+
+
+def measure(repeats: int) -> dict[str, list[Figure]]:
+    """Return the figures; contestants take turns within a round, ratios are of one round."""
+    with tempfile.TemporaryDirectory() as folder:
+        say("recognition: training the default network for one epoch")
+        run_process(
+            PENSTROKE, "train", "--dataset", "mnist", "--epochs", 1, "--name", "model",
+            "--no-report", "--json", PENSTROKE_RUNS=folder,
+        )  # fmt: skip
+        run = Path(folder) / "model"
+        files = _digits_of_photos()
+        arrays = [np.asarray(Image.open(io.BytesIO(f)).convert("L")) for f in files]
+        recognizer = Recognizer.load(run)
+        ready = np.stack([read_glyph(array).pixels for array in arrays])
+        eager = _eager(run)
+        return {
+            "one at a time": _in_turn(
+                repeats, "one at a time", files, arrays, ready, recognizer, eager, batch=1
+            ),
+            f"{BATCH} at a time": _in_turn(
+                repeats, f"{BATCH} at a time", files, arrays, ready, recognizer, eager, batch=BATCH
+            ),
+            "where the time goes": _shares(repeats, files, recognizer),
+            "ink alone": _ink(repeats, ready),
+            "cold start": _cold(repeats, run),
+        }
+
+
+def _digits_of_photos() -> list[bytes]:
+    """Return PNG files of photographed digits, about 30×30."""
+    with zipfile.ZipFile(Path(os.environ["PENSTROKE_DATA"]) / "pen-photos.zip") as archive:
+        names = sorted(n for n in archive.namelist() if "digit_" in n and n.endswith(".png"))
+        return [archive.read(name) for name in names[:COUNT]]
+
+
+def _eager(run: Path) -> Callable[[Pixels], object]:
+    """Return the same network as PyTorch runs it eagerly: glyphs (B, 28, 28) to probabilities."""
+    import torch
+
+    from penstroke.models import load_network
+    from penstroke.runs import Run
+
+    network = load_network(Run.open(run)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def probabilities(glyphs: Pixels) -> object:
+        images = torch.from_numpy(glyphs).unsqueeze(1).float() / 255
+        return torch.softmax(network(images), 1).numpy()
+
+    return probabilities
+
+
+def _in_turn(
+    repeats: int, how: str, files: list[bytes], arrays: list[Pixels], ready: Pixels,
+    recognizer: Recognizer, eager: Callable[[Pixels], object], batch: int,
+) -> list[Figure]:  # fmt: skip
+    def with_torch(pictures: Sequence[Any]) -> object:
+        return eager(np.stack([read_glyph(picture).pixels for picture in pictures]))
+
+    ways: dict[str, tuple[Way, Pictures]] = {
+        "Recognizer, PNG files": (lambda p: recognizer.recognize(list(p)), files),
+        "Recognizer, arrays": (lambda p: recognizer.recognize(list(p)), arrays),
+        "eager PyTorch after `ink`, arrays": (with_torch, arrays),
+        "plain ONNX Runtime, glyphs ready": (
+            lambda p: recognizer.probabilities(np.asarray(p)),
+            ready,
+        ),
+        "eager PyTorch, glyphs ready": (lambda p: eager(np.asarray(p)), ready),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for repeat in range(repeats + 1):
+        say(f"recognition: {how}, round {repeat} of {repeats}")
+        for name, (way, pictures) in ways.items():
+            rates[name].append(_rate(way, pictures, batch))
+    # The first round found cold caches.
+    figures = [Figure(f"{n}, {how}", "/s", tuple(r[1:])) for n, r in rates.items()]
+    pairs = (
+        ("Recognizer, arrays", "eager PyTorch after `ink`, arrays"),
+        ("plain ONNX Runtime, glyphs ready", "eager PyTorch, glyphs ready"),
+    )
+    for ours, other in pairs:
+        ratios = tuple(a / b for a, b in zip(rates[ours][1:], rates[other][1:], strict=True))
+        figures.append(Figure(f"{ours}, to {other}, {how}", "×", ratios))
+    return figures
+
+
+def _rate(way: Way, pictures: Pictures, batch: int) -> float:
+    start = time.perf_counter()
+    for first in range(0, len(pictures), batch):
+        way(pictures[first : first + batch])
+    return len(pictures) / (time.perf_counter() - start)
+
+
+def _shares(repeats: int, files: list[bytes], recognizer: Recognizer) -> list[Figure]:
+    """Return what share of a picture's time decoding, ink and network take, one at a time."""
+    shares: dict[str, list[float]] = {"decoding": [], "ink": [], "network": []}
+    for _ in range(repeats):
+        spent = dict.fromkeys(shares, 0.0)
+        for file in files:
+            times = [time.perf_counter()]
+            grey = read_grey(file)
+            times.append(time.perf_counter())
+            glyph = place(find_ink(grey))
+            times.append(time.perf_counter())
+            recognizer.probabilities(glyph.pixels[None])
+            times.append(time.perf_counter())
+            for name, taken in zip(spent, np.diff(times).tolist(), strict=True):
+                spent[name] += taken
+        for name, taken in spent.items():
+            shares[name].append(100 * taken / sum(spent.values()))
+    return [Figure(f"{name} of a PNG of 30×30", "%", tuple(s)) for name, s in shares.items()]
+
+
+def _ink(repeats: int, glyphs: Pixels) -> list[Figure]:
+    photos = [_photographed(glyph, seed) for seed, glyph in enumerate(glyphs[:PHOTOS])]
+    colour = [np.repeat(photo[..., None], 3, axis=2) for photo in photos]
+    kinds: dict[str, tuple[Sequence[Pixels], str]] = {
+        "28×28": (list(glyphs), "≥ 5,000 /s"),
+        "1,200×900, grey": (photos, "≥ 150 /s"),
+        "1,200×900, colour": (colour, "≥ 150 /s"),
+    }
+    figures = []
+    for name, (pictures, goal) in kinds.items():
+        rates = [_rate(lambda p: read_glyph(p[0]), pictures, 1) for _ in range(repeats + 1)]
+        figures.append(Figure(f"`ink` on {name}, one core", "/s", tuple(rates[1:]), goal))
+    return figures
+
+
+def _photographed(glyph: Pixels, seed: int) -> Pixels:
+    """Return a character as a large photo: dark on paper under light from one side, with noise."""
+    random = np.random.default_rng(seed)
+    side = min(PHOTO)
+    enlarged = Image.fromarray(glyph).resize((side, side), Image.Resampling.BICUBIC)
+    ink = np.zeros(PHOTO, np.float32)
+    ink[:, :side] = np.asarray(enlarged, np.float32) / 255
+    light = np.linspace(random.uniform(0.5, 0.9), 1, PHOTO[1], dtype=np.float32)
+    photo = 0.9 * light * (1 - 0.7 * ink) + random.normal(0, 0.015, PHOTO)
+    return np.asarray(photo.clip(0, 1) * 255, np.uint8)
+
+
+def _cold(repeats: int, run: Path) -> list[Figure]:
+    say("recognition: cold starts")
+    command = (PENSTROKE, "predict", run, ROOT / "examples" / "seven.png")
+    seconds = [run_process(*command).seconds for _ in range(repeats + 1)]
+    return [Figure("`penstroke predict` of one picture, whole process", "s", tuple(seconds[1:]))]

@@ -1,0 +1,252 @@
+"""How a model file reads other people's handwriting: labelled pictures that it never trained on.
+
+What is judged is the whole way that a user's picture takes, `ink` and threshold included.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from penstroke.errors import DataError, PictureError
+from penstroke.evaluation.intervals import Interval, wilson
+from penstroke.evaluation.metrics import auroc
+from penstroke.files import reason
+from penstroke.ink import Glyph, read_glyph
+from penstroke.recognizer import Recognition, Recognizer
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_LARGEST_FILE = 50_000_000
+_BATCH = 200
+_THRESHOLDS = (0.5, 0.7, 0.9, 0.99)
+
+Progress = Callable[[int], None]
+"""Told how many pictures were read since it was told last."""
+
+
+class Sample(NamedTuple):
+    """A picture file, and what it shows according to the folder it lay in."""
+
+    label: str
+    content: bytes
+    name: str
+
+
+@dataclass(frozen=True)
+class ClassReading:
+    """The pictures of one class.
+
+    Attributes:
+        label: what they show.
+        images: how many there are.
+        right: answered with that label.
+        unsure: not answered, for want of certainty or of ink.
+        wrong: taken for another class; `taken_for` says which, most frequent first.
+    """
+
+    label: str
+    images: int
+    right: int
+    unsure: int
+    wrong: int
+    taken_for: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What happens where a probability below `threshold` is no answer.
+
+    Attributes:
+        threshold: least probability of an answer.
+        answered: share of the pictures of known classes that are answered.
+        accuracy: of those answers.
+        strangers_answered: share of pictures of unknown classes that are answered all the same;
+            None where there are none.
+    """
+
+    threshold: float
+    answered: float
+    accuracy: float
+    strangers_answered: float | None
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What was found of one source.
+
+    Attributes:
+        source: name of the file or folder.
+        images: pictures of the model's classes.
+        accuracy: answered rightly; unsure is not right.
+        interval: of that, 95 % (Wilson).
+        guess_accuracy: the likeliest class is right, whether it was certain or not.
+        classes: by class, in the model's order.
+        strangers: pictures of other classes.
+        auroc: chance that a character is given more probability than a stranger; None of none.
+        left_out: classes not counted as strangers, since they look like one of the model's.
+        points: other thresholds.
+    """
+
+    source: str
+    images: int
+    accuracy: float
+    interval: Interval
+    guess_accuracy: float
+    classes: tuple[ClassReading, ...]
+    strangers: int
+    auroc: float | None
+    left_out: tuple[str, ...]
+    points: tuple[OperatingPoint, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """Yield the pictures below `path`: a folder a class, or a zip of one.
+
+    A class is what follows the last `_` of its folder's name: `digit_3` is 3, `upper_A` is A.
+
+    Raises:
+        DataError: there is no such folder or zip, or no picture in a folder of its own.
+    """
+    try:
+        found = list(_in_zip(path) if path.is_file() else _in_folder(path))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise DataError(f"{path} is no zip that can be read: {error}") from error
+    if not found:
+        raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)}) in a folder a class")
+    return iter(found)
+
+
+def judge_hands(
+    recognizer: Recognizer,
+    samples: Iterable[Sample],
+    source: str,
+    *,
+    look_alikes: Iterable[str] = (),
+    progress: Progress = lambda _: None,
+) -> Hands:
+    """Return how `recognizer` reads `samples`.
+
+    Args:
+        recognizer: the model.
+        samples: pictures of its classes, and of others, which it should not be sure about.
+        source: name for reports.
+        look_alikes: other classes that cannot be told from its own (O from 0); not counted.
+        progress: see `Progress`.
+
+    Raises:
+        PictureError: a file is no picture; names it.
+        DataError: no picture shows one of the model's classes.
+    """
+    left_out = tuple(look_alikes)
+    answers: list[tuple[str, Recognition]] = []
+    batch: list[Sample] = []
+    for sample in samples:
+        if sample.label not in left_out or sample.label in recognizer.classes:
+            batch.append(sample)
+        if len(batch) == _BATCH:
+            answers += _read(recognizer, batch, progress)
+            batch = []
+    answers += _read(recognizer, batch, progress)
+    known = [(label, answer) for label, answer in answers if label in recognizer.classes]
+    others = [answer for label, answer in answers if label not in recognizer.classes]
+    if not known:
+        raise DataError(
+            f"{source} shows none of the model's classes: {', '.join(recognizer.classes)}"
+        )
+    return _summed_up(source, recognizer.classes, known, others, left_out)
+
+
+def _read(
+    recognizer: Recognizer, batch: list[Sample], progress: Progress
+) -> list[tuple[str, Recognition]]:
+    glyphs = [_seen(recognizer, sample) for sample in batch]
+    progress(len(batch))
+    labels = (sample.label for sample in batch)
+    return list(zip(labels, recognizer.recognize_glyphs(glyphs), strict=True))
+
+
+def _seen(recognizer: Recognizer, sample: Sample) -> Glyph:
+    try:
+        return read_glyph(sample.content, recognizer.ink)
+    except PictureError as error:
+        raise PictureError(f"{sample.name}: {error}") from None
+
+
+def _summed_up(
+    source: str, classes: Iterable[str], known: list[tuple[str, Recognition]],
+    others: list[Recognition], left_out: tuple[str, ...],
+) -> Hands:  # fmt: skip
+    right = sum(answer.label == label for label, answer in known)
+    guessed = np.array([_guess(answer) == label for label, answer in known])
+    sure = np.array([answer.probability for _, answer in known])
+    unsure = np.array([answer.probability for answer in others])
+    is_known = np.arange(len(sure) + len(unsure)) < len(sure)
+    return Hands(
+        source=source,
+        images=len(known),
+        accuracy=right / len(known),
+        interval=wilson(right, len(known)),
+        guess_accuracy=float(guessed.mean()),
+        classes=tuple(_of_class(name, known) for name in classes),
+        strangers=len(others),
+        auroc=auroc(np.concatenate([sure, unsure]), is_known) if others else None,
+        left_out=left_out,
+        points=tuple(
+            OperatingPoint(
+                threshold,
+                float((sure >= threshold).mean()),
+                float(guessed[sure >= threshold].mean()) if (sure >= threshold).any() else 0.0,
+                float((unsure >= threshold).mean()) if others else None,
+            )
+            for threshold in _THRESHOLDS
+        ),
+    )
+
+
+def _of_class(name: str, known: list[tuple[str, Recognition]]) -> ClassReading:
+    answers = [answer for label, answer in known if label == name]
+    right = sum(answer.label == name for answer in answers)
+    unsure = sum(answer.label is None for answer in answers)
+    taken = Counter(a.label for a in answers if a.label not in (name, None))
+    return ClassReading(
+        name, len(answers), right, unsure, len(answers) - right - unsure,
+        tuple((str(label), count) for label, count in taken.most_common()),
+    )  # fmt: skip
+
+
+def _guess(answer: Recognition) -> str | None:
+    return answer.top(1)[0][0] if answer.probabilities else None
+
+
+def _in_folder(path: Path) -> Iterator[Sample]:
+    for file in sorted(path.rglob("*")):
+        if file.suffix.lower() in SUFFIXES and file.parent != path:
+            yield Sample(_label(file.parent.name), file.read_bytes(), str(file))
+
+
+def _in_zip(path: Path) -> Iterator[Sample]:
+    """Yield from memory: no name inside the archive becomes a path on this machine."""
+    with zipfile.ZipFile(path) as archive:
+        for member in sorted(archive.infolist(), key=lambda member: member.filename):
+            *_, folder, file = ("", *member.filename.split("/"))
+            if folder and file.lower().endswith(SUFFIXES):
+                if member.file_size > _LARGEST_FILE:
+                    raise DataError(f"{path}: {member.filename} is larger than 50 MB")
+                yield Sample(_label(folder), archive.read(member), f"{path}/{member.filename}")
+
+
+def _label(folder: str) -> str:
+    return folder.rpartition("_")[2] or folder
