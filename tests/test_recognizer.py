@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,18 @@ def test_no_label_without_certainty(model: bytes, tmp_path: Path) -> None:
     # The model's own threshold, unless told otherwise.
     stored = changed(model, lambda props: props.update(unsure_below="0.999"))
     assert Recognizer.from_bytes(stored).recognize(drawn_digit()).status == "unsure"
+
+
+def test_what_is_unlike_the_pictures_it_knows_has_no_label(model: bytes) -> None:
+    recognizer = sure(model)
+    logits = recognizer._logits(read_glyph(drawn_digit()).pixels[None])[0]
+    height = float(logits.max() - logits.mean())
+    assert recognizer.recognize(drawn_digit()).familiarity is None
+    for above, status in ((0.9 * height, "ok"), (1.1 * height, "unsure")):
+        told = changed(model, partial(dict.update, familiar_above=str(above)))
+        answer = sure(told).recognize(drawn_digit())
+        assert answer.familiarity == pytest.approx(height / above)
+        assert (answer.status, answer.label is None) == (status, status == "unsure")
 
 
 def test_a_thousand_at_once_are_a_thousand_one_by_one(model: bytes) -> None:
@@ -132,6 +145,8 @@ def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
         (lambda props: props.update(classes="abc"), "metadata of the model is damaged"),
         (lambda props: props.update(classes="[1, 2, 3]"), "classes are no list of names"),
         (lambda props: props.pop("classes"), "does not say its classes"),
+        (lambda props: props.update(familiar_above='"high"'), "metadata of the model is damaged"),
+        (lambda props: props.update(familiar_above="-1"), "familiar above -1"),
         (lambda props: props.pop("ink"), "does not say its ink"),
         (lambda props: props.update(ink='{"box_pixels": 99}'), "box_pixels"),
         (lambda props: props.update(temperature="0"), "metadata of the model is damaged"),

@@ -141,10 +141,12 @@ def _points(source: dict[str, Any]) -> list[str]:
     lines = _table(("least probability", "answered", "of these right", "strangers answered"), rows)
     if source["auroc"] is not None:
         but = f" (without {', '.join(source['left_out'])})" if source["left_out"] else ""
+        familiarity = source.get("familiarity_auroc")
+        by_familiarity = f", by familiarity {familiarity:.3f}" if familiarity is not None else ""
         lines += [
-            f"Whether a picture shows one of its classes, by the probability of the answer: AUROC "
-            f"{source['auroc']:.3f} against {source['strangers']:,} pictures of other "
-            f"characters{but}.",
+            f"Whether a picture shows one of its classes, against {source['strangers']:,} pictures "
+            f"of other characters{but}: AUROC by the probability of the answer "
+            f"{source['auroc']:.3f}{by_familiarity}.",
             "",
         ]
     return lines
@@ -154,6 +156,7 @@ def _refuses(recognizer: Recognizer) -> list[str]:
     return [
         f"- An answer of less than {recognizer.unsure_below:.0%} probability is `unsure`, without "
         "a label; `--unsure-below` sets it higher.",
+        "- So is one whose familiarity is below 1: of the pictures held out, 1 in 1,000 is.",
         f"- A picture whose ink differs from its paper by less than "
         f"{recognizer.ink.min_contrast:.0%} of the full range is `empty`.",
         f"- Files that are no picture, damaged, or larger than "

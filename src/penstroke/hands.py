@@ -90,6 +90,7 @@ class Hands:
         classes: by class, in the model's order.
         strangers: pictures of other classes.
         auroc: chance that a character is given more probability than a stranger; None of none.
+        familiarity_auroc: the same of familiarity; None where the model does not tell it.
         left_out: classes not counted as strangers, since they look like one of the model's.
         points: other thresholds.
     """
@@ -102,6 +103,7 @@ class Hands:
     classes: tuple[ClassReading, ...]
     strangers: int
     auroc: float | None
+    familiarity_auroc: float | None
     left_out: tuple[str, ...]
     points: tuple[OperatingPoint, ...]
 
@@ -193,7 +195,9 @@ def _summed_up(
     guessed = np.array([_guess(answer) == label for label, answer in known])
     sure = np.array([answer.probability for _, answer in known])
     unsure = np.array([answer.probability for answer in others])
-    is_known = np.arange(len(sure) + len(unsure)) < len(sure)
+    answers = [answer for _, answer in known] + others
+    is_known = np.arange(len(answers)) < len(known)
+    familiar = [0.0 if a.familiarity is None else a.familiarity for a in answers]
     return Hands(
         source=source,
         images=len(known),
@@ -203,6 +207,7 @@ def _summed_up(
         classes=tuple(_of_class(name, known) for name in classes),
         strangers=len(others),
         auroc=auroc(np.concatenate([sure, unsure]), is_known) if others else None,
+        familiarity_auroc=auroc(np.array(familiar), is_known) if others and any(familiar) else None,
         left_out=left_out,
         points=tuple(
             OperatingPoint(

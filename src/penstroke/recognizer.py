@@ -38,6 +38,9 @@ class Recognition:
         probabilities: by class, calibrated; empty where there is no ink.
         seen: (28, 28) uint8, what the network read.
         status: `ok`, `unsure` or `empty`.
+        familiarity: how much it looks like what the network was trained on; below 1, less than 999
+            in 1,000 pictures of that kind do, and it is `unsure`. None where there is no ink, or
+            the model does not tell.
     """
 
     label: str | None
@@ -45,6 +48,7 @@ class Recognition:
     probabilities: Mapping[str, float]
     seen: Pixels
     status: Status
+    familiarity: float | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the `count` likeliest classes with their probabilities, likeliest first."""
@@ -52,7 +56,11 @@ class Recognition:
 
 
 def model_metadata(
-    classes: Sequence[str], ink: InkSettings, temperature: float = 1.0, **facts: Any
+    classes: Sequence[str],
+    ink: InkSettings,
+    temperature: float = 1.0,
+    familiar_above: float | None = None,
+    **facts: Any,
 ) -> dict[str, Any]:
     """Return what a model file must carry to be recognised with; `facts` are for people."""
     return {
@@ -61,6 +69,7 @@ def model_metadata(
         "ink": ink.to_dict(),
         "temperature": temperature,
         "unsure_below": UNSURE_BELOW,
+        "familiar_above": familiar_above,
         **facts,
     }
 
@@ -75,6 +84,7 @@ class Recognizer:
         self.ink = InkSettings.parse(metadata["ink"], source="model")
         self.temperature = float(metadata["temperature"])
         self.unsure_below = float(metadata.get("unsure_below", UNSURE_BELOW))
+        self.familiar_above: float | None = metadata.get("familiar_above")
 
     @classmethod
     def load(cls, path: str | Path, *, unsure_below: float | None = None) -> Recognizer:
@@ -122,11 +132,17 @@ class Recognizer:
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the softmax (B, K) of images (B, 28, 28) uint8 that are ready to be read."""
+        return self._softmax(self._logits(images))
+
+    def _logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         parts = [
             self._session.run(["logits"], {"images": np.ascontiguousarray(part)})[0]
             for part in np.array_split(images, max(1, -(-len(images) // _BATCH)))
         ]
-        scaled = np.concatenate(parts) / self.temperature
+        return np.concatenate(parts)
+
+    def _softmax(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        scaled = logits / self.temperature
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
@@ -134,20 +150,33 @@ class Recognizer:
         """Return what `glyphs`, which `ink` has placed, show: `recognize` after its first half."""
         if not glyphs:
             return []
-        rows = self.probabilities(np.stack([glyph.pixels for glyph in glyphs]))
-        return [self._answer(glyph, row) for glyph, row in zip(glyphs, rows, strict=True)]
+        logits = self._logits(np.stack([glyph.pixels for glyph in glyphs]))
+        heights = height_of_logits(logits)
+        answers = zip(glyphs, self._softmax(logits), heights, strict=True)
+        return [self._answer(glyph, row, float(height)) for glyph, row, height in answers]
 
     _read = recognize_glyphs
 
-    def _answer(self, glyph: Glyph, row: npt.NDArray[np.float32]) -> Recognition:
+    def _answer(self, glyph: Glyph, row: npt.NDArray[np.float32], height: float) -> Recognition:
         if glyph.is_blank:
             return Recognition(None, 0.0, {}, glyph.pixels, "empty")
         best = int(row.argmax())
-        probability = float(row[best])
+        label, probability = self.classes[best], float(row[best])
         by_class = dict(zip(self.classes, map(float, row), strict=True))
-        if probability < self.unsure_below:
-            return Recognition(None, probability, by_class, glyph.pixels, "unsure")
-        return Recognition(self.classes[best], probability, by_class, glyph.pixels, "ok")
+        familiarity = height / self.familiar_above if self.familiar_above else None
+        is_strange = familiarity is not None and familiarity < 1
+        if probability < self.unsure_below or is_strange:
+            return Recognition(None, probability, by_class, glyph.pixels, "unsure", familiarity)
+        return Recognition(label, probability, by_class, glyph.pixels, "ok", familiarity)
+
+
+def height_of_logits(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return by how much the largest of each row of logits (B, K) stands above their mean: (B,).
+
+    It is low for pictures unlike those trained on, whatever the softmax makes of them (the maximum
+    logit of Hendrycks et al. 2022; less the mean, to which the softmax is blind).
+    """
+    return np.asarray(logits.max(axis=1) - logits.mean(axis=1))
 
 
 def _open_session(content: bytes, path: str) -> Any:
@@ -192,6 +221,8 @@ def _check(metadata: Mapping[str, Any], session: Any) -> None:
     """Raise ValueError where metadata and graph do not fit together."""
     if not float(metadata["temperature"]) > 0:
         raise ValueError(f"a temperature of {metadata['temperature']}")
+    if not float(metadata.get("familiar_above") or 1) > 0:
+        raise ValueError(f"familiar above {metadata['familiar_above']}")
     classes = metadata["classes"]
     if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
         raise ValueError("classes are no list of names")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,8 +102,8 @@ def _export_and_judge(run: Run, data: DataSplits, report: bool) -> dict[str, Any
     # The training pictures are read once more for the report alone: it takes seconds.
     splits = evaluation.SPLITS if report else evaluation.SPLITS[1:]
     judged = evaluation.evaluate(run, data, splits)
-    write_atomically(run.model_path, export(run, judged.temperature))
     figures = {"run": str(run.path), **summary_of(judged)}
+    write_atomically(run.model_path, export(run, figures))
     if report:
         figures["report"] = str(judged.write_report())
     run.write_summary(figures)
@@ -125,19 +125,19 @@ def summary_of(judged: evaluation.Evaluation) -> dict[str, Any]:
     }
 
 
-def export(run: Run, temperature: float | None = None) -> bytes:
+def export(run: Run, figures: Mapping[str, Any] | None = None) -> bytes:
     """Return the run's chosen epoch as an ONNX file that a `Recognizer` opens.
 
-    `temperature` makes its probabilities mean what they say; the one that was fitted when the run
-    was finished, unless another is given.
+    The temperature that makes its probabilities mean what they say, and what is familiar to it,
+    are those of `figures`, or of the run's summary.
     """
     data = run.record.data
-    if temperature is None:
-        temperature = float(run.summary().get("temperature", 1.0))
+    figures = run.summary() if figures is None else figures
     metadata = model_metadata(
         data.classes,
         data.ink,
-        temperature,
+        float(figures.get("temperature", 1.0)),
+        figures.get("familiar_above"),
         run=run.name,
         dataset=run.record.config.data.dataset,
         data_fingerprint=data.fingerprint,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from penstroke.evaluation.calibration import calibration, fit_temperature
+from penstroke.evaluation.calibration import calibration, familiar_above, fit_temperature
 from penstroke.evaluation.predictions import Predictions
 
 
@@ -55,3 +55,18 @@ def test_nothing_to_fit_on_leaves_it_at_one() -> None:
     all_right = Predictions(found.predicted, found.logits, found.classes)
     empty = Predictions(found.labels[:0], found.logits[:0], found.classes)
     assert fit_temperature(all_right) == fit_temperature(empty) == 1.0
+
+
+def test_one_in_a_thousand_is_not_familiar() -> None:
+    found = calibrated(20_000)
+    above = familiar_above(found)
+    assert above is not None
+    heights = found.logits.max(axis=1) - found.logits.mean(axis=1)
+    assert (heights < above).sum() == pytest.approx(20, abs=1)
+    # The softmax is blind to a constant, and so is this.
+    shifted = Predictions(found.labels, found.logits + np.float32(7), found.classes)
+    assert familiar_above(shifted) == pytest.approx(above, abs=1e-4)
+
+
+def test_without_pictures_nothing_is_told_of_familiarity() -> None:
+    assert familiar_above(calibrated(0)) is None

@@ -111,7 +111,9 @@ def _show_hands(found: Hands) -> None:
     ]  # fmt: skip
     print_table(("class", "pictures", "right", "not sure", "wrong", "taken for"), rows, "1234")
     if found.auroc is not None:
-        say(f"{found.strangers:,} pictures of other characters: AUROC {found.auroc:.3f}")
+        familiarity = found.familiarity_auroc
+        say(f"{found.strangers:,} pictures of other characters: AUROC {found.auroc:.3f}"
+            + ("" if familiarity is None else f", by familiarity {familiarity:.3f}"))  # fmt: skip
 
 
 def _gather(run: str, strangers: str | None) -> dict[str, Images]:

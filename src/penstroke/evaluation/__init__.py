@@ -12,6 +12,7 @@ from penstroke.errors import RunError
 from penstroke.evaluation.calibration import (
     Calibration,
     calibration,
+    familiar_above,
     fit_temperature,
 )
 from penstroke.evaluation.intervals import Intervals, intervals
@@ -82,6 +83,8 @@ class Evaluation:
                 found[f"{prefix}_{name}"] = metrics.to_dict()[name]
         found["test_ece"] = self.calibrations[1].ece
         found["temperature"] = self.temperature
+        validation = self.predictions.get("validation")
+        found["familiar_above"] = None if validation is None else familiar_above(validation)
         return found
 
     def write_report(self) -> Path:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from penstroke.evaluation.predictions import Predictions
+from penstroke.recognizer import height_of_logits
 
 BINS = 15
+_STRANGE = 0.001
 _COLDEST, _HOTTEST = 0.05, 20.0
 _GOLDEN = (5**0.5 - 1) / 2
 _TOLERANCE = 1e-6
@@ -52,6 +54,17 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     )
     error = sum(one.images * abs(one.confidence - one.accuracy) for one in found)
     return Calibration(error / max(len(predictions), 1), found)
+
+
+def familiar_above(predictions: Predictions) -> float | None:
+    """Return the height of logits that all but 1 in 1,000 of `predictions` exceed.
+
+    Of validation pictures; None where there are none, or where it would say nothing.
+    """
+    if not len(predictions):
+        return None
+    height = float(np.quantile(height_of_logits(predictions.logits), _STRANGE))
+    return height if height > 0 else None
 
 
 def fit_temperature(predictions: Predictions) -> float:

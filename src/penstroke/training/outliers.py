@@ -1,4 +1,4 @@
-"""Pictures of no character, made of those at hand: what a network should be sure of nothing about."""
+"""Pictures of no character, made of those at hand: a network should be sure of none of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LEAST_LEFT, _MOST_CUT = 8, 13
 def make_outliers(images: Tensor, count: int) -> Tensor:
     """Return `count` pictures (count, 1, 28, 28) in 0..1 that show no character.
 
-    A third each: pictures of `images` (B, 1, 28, 28) lying on their side or mirrored; with a part cut
-    away; and noise. Some still look like a character: they are to be weighed lightly. Draws come
-    from the device's global generator.
+    A third each: pictures of `images` (B, 1, 28, 28) lying on their side or mirrored; with a part
+    cut away; and noise. Some still look like a character: they are to be weighed lightly. Draws
+    come from the device's global generator.
     """
     share = -(-count // len(_KINDS))
     made = [make(_drawn_from(images, share)) for make in _KINDS]
