@@ -49,11 +49,15 @@ def command(
     """Judge a run's network; opens the test split, writes predictions and report."""
     if hands:
         _judge_hands(run, hands, look_alikes, as_json)
-        return
+    else:
+        others = _gather(run, strangers) if corruptions or strangers else None
+        _judge_splits(run, others, as_json)
+
+
+def _judge_splits(run: str, others: Mapping[str, Images] | None, as_json: bool) -> None:
     from penstroke.evaluation import evaluate
     from penstroke.workflow import summary_of
 
-    others = _gather(run, strangers) if corruptions or strangers else None
     judged = evaluate(run)
     figures = {"run": str(judged.run.path), **summary_of(judged)}
     figures["report"] = str(judged.write_report())

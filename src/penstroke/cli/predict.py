@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstroke.cli.console import Json, percent, print_json, print_table
+from penstroke.cli.console import Json, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from penstroke.lines.reading import PageReading
     from penstroke.recognizer import Recognition, Recognizer
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
@@ -20,35 +21,52 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", 
 def command(
     model: Annotated[str, typer.Argument(help="A model.onnx, or the name or path of a run.")],
     pictures: Annotated[list[str], typer.Argument(help="Files, folders, globs; - is stdin.")],
+    line: Annotated[
+        bool, typer.Option("--line", help="Read whole lines: numbers, words, a page of them.")
+    ] = False,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(help="With --line: a folder, or an .svg, for pictures with what was read."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many answers a picture.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Read one character from each picture: dark on light or light on dark, any size."""
+    """Read one character from each picture, or lines: dark on light or light on dark, any size."""
     from penstroke.errors import PictureError
     from penstroke.recognizer import Recognizer
 
+    if overlay and not line:
+        raise typer.BadParameter("goes with --line", param_hint="--overlay")
     recognizer = Recognizer.load(_model_path(model))
+    names = _expand(pictures)
+    overlays = _overlay_paths(names, overlay) if overlay else [None] * len(names)
     answers: list[dict[str, Any]] = []
     failed = 0
-    for name in _expand(pictures):
+    for name, path in zip(names, overlays, strict=True):
         try:
-            answers.append(_answer(recognizer, name, top))
+            answers.append(
+                _lines(recognizer, name, path) if line else _answer(recognizer, name, top)
+            )
         except PictureError as error:
             failed += 1
             answers.append({"picture": name, "status": "error", "error": str(error)})
             typer.echo(f"error: {error}", err=True)
     if as_json:
         print_json({"model": model, "answers": answers})
+    elif line:
+        _print_lines(answers, top)
     else:
         _print(answers)
     if failed:
         raise typer.Exit(1)
 
 
+def _source(name: str) -> bytes | Path:
+    return sys.stdin.buffer.read() if name == "-" else Path(name)
+
+
 def _answer(recognizer: Recognizer, name: str, top: int) -> dict[str, Any]:
-    found: Recognition = recognizer.recognize(
-        sys.stdin.buffer.read() if name == "-" else Path(name)
-    )
+    found: Recognition = recognizer.recognize(_source(name))
     return {
         "picture": name,
         "status": found.status,
@@ -64,14 +82,72 @@ def _print(answers: list[dict[str, Any]]) -> None:
         if answer["status"] == "empty":
             rows.append((answer["picture"], "", "", "no ink found"))
         elif answer["status"] != "error":
+            label = answer["label"] or "?"
             others = "  ".join(
-                f"{a['label']} {percent(a['probability'], 1)}" for a in answer["top"][1:]
+                f"{a['label']} {percent(a['probability'], 1)}"
+                for a in answer["top"][answer["label"] is not None :]
             )
-            rows.append(
-                (answer["picture"], answer["label"], percent(answer["probability"], 1), others)
-            )
+            rows.append((answer["picture"], label, percent(answer["probability"], 1), others))
     if rows:
         print_table(("picture", "reads", "sure", "or else"), rows, "2")
+
+
+def _lines(recognizer: Recognizer, name: str, overlay: Path | None) -> dict[str, Any]:
+    from penstroke.files import write_text_atomically
+    from penstroke.lines.overlay import overlay_svg
+    from penstroke.lines.reading import read_page
+
+    source = _source(name)
+    page: PageReading = read_page(recognizer, source)
+    answer = {"picture": name, "status": "ok" if page.lines else "empty", **page.to_dict()}
+    if overlay:
+        overlay.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(overlay, overlay_svg(page, source, recognizer.ink))
+        answer["overlay"] = str(overlay)
+    return answer
+
+
+def _overlay_paths(names: list[str], target: Path) -> list[Path]:
+    """Return where each overlay goes: into a folder, or into the one file."""
+    if target.suffix.lower() == ".svg":
+        if len(names) > 1:
+            raise typer.BadParameter("one .svg, but several pictures: name a folder",
+                                     param_hint="--overlay")  # fmt: skip
+        return [target]
+    paths: list[Path] = []
+    for name in names:
+        stem = "stdin" if name == "-" else Path(name).name
+        number = 2
+        path = target / f"{stem}.svg"
+        while path in paths:
+            path, number = target / f"{stem}-{number}.svg", number + 1
+        paths.append(path)
+    return paths
+
+
+def _print_lines(answers: list[dict[str, Any]], top: int) -> None:
+    rows: list[tuple[object, ...]] = []
+    for answer in answers:
+        if answer["status"] == "empty":
+            rows.append((answer["picture"], "", "", "no ink found"))
+        for number, line in enumerate(answer.get("lines", ()), start=1):
+            rows.append((answer["picture"], number, line["text"], _doubts(line, top)))
+    if rows:
+        print_table(("picture", "line", "reads", "in doubt"), rows, "1")
+    for answer in answers:
+        if "overlay" in answer:
+            say(f"overlay  {answer['overlay']}")
+
+
+def _doubts(line: dict[str, Any], top: int) -> str:
+    """Return which characters are in doubt, by their number, and what else they may be."""
+    doubts = []
+    for number, character in enumerate(line["characters"], start=1):
+        if character["status"] == "unsure":
+            likely = sorted(character["probabilities"].items(), key=lambda item: -item[1])
+            others = " or ".join(f"{label} {percent(p, 1)}" for label, p in likely[:top])
+            doubts.append(f"{number}: {others}")
+    return "; ".join(doubts)
 
 
 def _model_path(model: str) -> Path:
