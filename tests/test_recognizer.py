@@ -64,7 +64,7 @@ def test_no_label_without_certainty(model: bytes, tmp_path: Path) -> None:
 
 def test_what_is_unlike_the_pictures_it_knows_has_no_label(model: bytes) -> None:
     recognizer = sure(model)
-    logits = recognizer._logits(read_glyph(drawn_digit()).pixels[None])[0]
+    logits = recognizer.logits(read_glyph(drawn_digit()).pixels[None])[0]
     height = float(logits.max() - logits.mean())
     assert recognizer.recognize(drawn_digit()).familiarity is None
     for above, status in ((0.9 * height, "ok"), (1.1 * height, "unsure")):

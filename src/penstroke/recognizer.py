@@ -132,16 +132,18 @@ class Recognizer:
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the softmax (B, K) of images (B, 28, 28) uint8 that are ready to be read."""
-        return self._softmax(self._logits(images))
+        return self.probabilities_of(self.logits(images))
 
-    def _logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return what the network says of images (B, 28, 28) uint8: (B, K)."""
         parts = [
             self._session.run(["logits"], {"images": np.ascontiguousarray(part)})[0]
             for part in np.array_split(images, max(1, -(-len(images) // _BATCH)))
         ]
         return np.concatenate(parts)
 
-    def _softmax(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def probabilities_of(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the softmax of logits (B, K) at the model's temperature."""
         scaled = logits / self.temperature
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
@@ -150,33 +152,41 @@ class Recognizer:
         """Return what `glyphs`, which `ink` has placed, show: `recognize` after its first half."""
         if not glyphs:
             return []
-        logits = self._logits(np.stack([glyph.pixels for glyph in glyphs]))
-        heights = height_of_logits(logits)
-        answers = zip(glyphs, self._softmax(logits), heights, strict=True)
-        return [self._answer(glyph, row, float(height)) for glyph, row, height in answers]
+        logits = self.logits(np.stack([glyph.pixels for glyph in glyphs]))
+        familiarity = self.familiarity_of(logits)
+        told = [None] * len(glyphs) if familiarity is None else familiarity.tolist()
+        answers = zip(glyphs, self.probabilities_of(logits), told, strict=True)
+        return [self._answer(*answer) for answer in answers]
 
     _read = recognize_glyphs
 
-    def _answer(self, glyph: Glyph, row: npt.NDArray[np.float32], height: float) -> Recognition:
+    def familiarity_of(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        """Return the familiarity (B,) by logits (B, K); None where the model does not tell it."""
+        if not self.familiar_above:
+            return None
+        return height_of_logits(logits) / np.float32(self.familiar_above)
+
+    def _answer(
+        self, glyph: Glyph, row: npt.NDArray[np.float32], familiarity: float | None
+    ) -> Recognition:
         if glyph.is_blank:
             return Recognition(None, 0.0, {}, glyph.pixels, "empty")
         best = int(row.argmax())
         label, probability = self.classes[best], float(row[best])
         by_class = dict(zip(self.classes, map(float, row), strict=True))
-        familiarity = height / self.familiar_above if self.familiar_above else None
         is_strange = familiarity is not None and familiarity < 1
         if probability < self.unsure_below or is_strange:
             return Recognition(None, probability, by_class, glyph.pixels, "unsure", familiarity)
         return Recognition(label, probability, by_class, glyph.pixels, "ok", familiarity)
 
 
-def height_of_logits(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def height_of_logits(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return by how much the largest of each row of logits (B, K) stands above their mean: (B,).
 
     It is low for pictures unlike those trained on, whatever the softmax makes of them (the maximum
     logit of Hendrycks et al. 2022; less the mean, to which the softmax is blind).
     """
-    return np.asarray(logits.max(axis=1) - logits.mean(axis=1))
+    return np.asarray(logits.max(axis=1) - logits.mean(axis=1), np.float32)
 
 
 def _open_session(content: bytes, path: str) -> Any:

@@ -65,9 +65,19 @@ def test_steps_of_a_line() -> None:
 def test_a_sure_network_and_a_sure_judge_speak_for_a_character() -> None:
     (line,) = find_lines(drawn(stems(60)))
     steps = steps_through(line)
-    sure = scores(evidence(steps, np.array([[0.98, 0.02]], np.float32), np.array([5.0])))
-    doubtful = scores(evidence(steps, np.array([[0.55, 0.45]], np.float32), np.array([5.0])))
-    scrap = scores(evidence(steps, np.array([[0.98, 0.02]], np.float32), np.array([-5.0])))
+    sure = scores(evidence(steps, np.array([[0.98, 0.02]], np.float32), None, np.array([5.0])))
+    doubtful = scores(evidence(steps, np.array([[0.55, 0.45]], np.float32), None, np.array([5.0])))
+    scrap = scores(evidence(steps, np.array([[0.98, 0.02]], np.float32), None, np.array([-5.0])))
     assert sure[0] > doubtful[0]
     assert sure[0] > scrap[0]
     assert sure[1] == doubtful[1] == scrap[1]
+
+
+def test_familiarity_speaks_for_a_character_where_it_is_told() -> None:
+    (line,) = find_lines(drawn(stems(60)))
+    steps, sure = steps_through(line), np.array([[0.98, 0.02]], np.float32)
+    values = [
+        scores(evidence(steps, sure, np.array([familiarity], np.float32), np.array([5.0])))[0]
+        for familiarity in (0.5, 1.5, 2.0, 9.0)
+    ]
+    assert values[0] < values[1] < values[2] == values[3]

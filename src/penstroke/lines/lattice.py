@@ -19,16 +19,16 @@ from penstroke.lines.pieces import Piece, TextLine, around
 Floats = npt.NDArray[np.float64]
 
 WEIGHTS = {
-    "class": 2.5,  # the log probability of the likeliest class
-    "whole": 0.4,  # the log probability that it is one whole character, as the judge says
-    "character": 1.8,  # for each
-    "wide": -1.1,  # by how much it is wider than 0.9 heights
-    "join": -1.0,  # for each gap inside it
-    "gap": -0.6,  # the sum of these gaps, in heights
-    "cut": -0.9,  # where a cut ends it
-    "depth": -1.0,  # of that cut, in strokes
-    "dirt": -3.9,  # for each piece that is skipped
-    "large_dirt": -2.4,  # its longer side, in heights
+    "familiar": 2.5,  # by how much its familiarity to the network falls short of 2
+    "whole": 0.33,  # the log probability that it is one whole character, as the judge says
+    "character": 1.91,  # for each
+    "wide": -0.77,  # by how much it is wider than 0.9 heights
+    "join": -1.01,  # for each gap inside it
+    "gap": -0.61,  # the sum of these gaps, in heights
+    "cut": -1.16,  # where a cut ends it
+    "depth": -0.69,  # of that cut, in strokes
+    "dirt": -3.89,  # for each piece that is skipped
+    "large_dirt": -2.24,  # its longer side, in heights
 }
 """Of the evidence: those that make the right ways through composed lines of EMNIST digits the
 likeliest, read by a network of MNIST's (scripts/teach_lines.py)."""
@@ -38,6 +38,8 @@ _WIDEST = 1.7
 """A character is no wider, in heights."""
 _LEAST = 0.3
 """Of the height: what is smaller both ways is no character by itself."""
+_FAMILIAR = 2.0
+"""Of what is more familiar to a network than that, all is equally well known."""
 _DOUBT = 0.02
 """Share of a network's probability that is spread over all classes: it is too sure of scraps."""
 
@@ -74,19 +76,28 @@ def steps_through(line: TextLine) -> list[Step]:
 
 
 def evidence(
-    steps: Sequence[Step], probabilities: npt.NDArray[np.float32], judged: Floats
+    steps: Sequence[Step],
+    probabilities: npt.NDArray[np.float32],
+    familiarity: npt.NDArray[np.float32] | None,
+    judged: Floats,
 ) -> Floats:
     """Return the evidence (N, 10) for each of `steps`, with what the networks say.
 
     Args:
         steps: the characters, then the dirt.
         probabilities: (B, K) of the classes of each of the characters.
+        familiarity: (B,) to the network that says so. Where it tells none, the logarithm of the
+            probability stands for it, which is too sure of scraps.
         judged: (B,) log odds that it is one whole character.
     """
     found = np.stack([step.evidence for step in steps])
     likeliest = probabilities.max(axis=1).astype(np.float64)
     count = len(likeliest)
-    found[:count, 0] = np.log((1 - _DOUBT) * likeliest + _DOUBT / probabilities.shape[1])
+    if familiarity is None:
+        spread = _DOUBT / probabilities.shape[1]
+        found[:count, 0] = np.log((1 - _DOUBT) * likeliest + spread)
+    else:
+        found[:count, 0] = np.minimum(familiarity - _FAMILIAR, 0.0)
     found[:count, 1] = -np.logaddexp(0.0, -judged)
     return found
 

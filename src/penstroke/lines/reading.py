@@ -184,10 +184,12 @@ def look(whole: Intensities, recognizer: Recognizer) -> tuple[list[TextLine], Vi
 class Answers(NamedTuple):
     """What networks say of each character that there may be in a line.
 
-    `probabilities` (B, K) of the classes; `judged` (B,) log odds that it is one whole character.
+    `probabilities` (B, K) of the classes; `familiarity` (B,) to their network, if it tells;
+    `judged` (B,) log odds that it is one whole character.
     """
 
     probabilities: npt.NDArray[np.float32]
+    familiarity: npt.NDArray[np.float32] | None
     judged: npt.NDArray[np.float64]
 
 
@@ -203,9 +205,12 @@ def ask(
     glyphs = [_glyph(pieces, line.slant, recognizer.ink) for line, own in groups for pieces in own]
     seen = [views(line, own) for line, own in groups]
     ends = np.cumsum([len(own) for _, own in groups])[:-1]
-    probabilities = np.split(recognizer.probabilities(np.stack(glyphs)), ends)
+    logits = recognizer.logits(np.stack(glyphs))
+    familiarity = recognizer.familiarity_of(logits)
+    told = [None] * len(groups) if familiarity is None else np.split(familiarity, ends)
+    probabilities = np.split(recognizer.probabilities_of(logits), ends)
     judged = np.split(log_odds(np.concatenate(seen)), ends)
-    return [Answers(*both) for both in zip(probabilities, judged, strict=True)]
+    return [Answers(*own) for own in zip(probabilities, told, judged, strict=True)]
 
 
 def _glyph(pieces: Sequence[Piece], slant: float, settings: InkSettings) -> Pixels:
