@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-peers results torture clean
+.PHONY: help demo test lint format bench bench-peers results torture serve-without-torch clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ results: $(VENV)/.dev ## repeat the published set-ups; writes docs/results.md (n
 
 torture: $(VENV)/.dev ## kill a search 200 times at random moments, and compare (an hour)
 	@$(BIN)/python scripts/torture.py --kills 200
+
+serve-without-torch: ## install the service where no torch is, and ask it (after make demo)
+	@$(PYTHON) scripts/serve_without_torch.py $(MODEL)
 
 clean: ## remove the environment and all caches; runs are kept
 	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -54,6 +54,10 @@ class TrainingError(PenstrokeError):
     """Training cannot go on: the loss is no longer finite, or the device is not there."""
 
 
+class MissingToolError(PenstrokeError):
+    """A program that this needs is not installed, or fails."""
+
+
 class StorageError(PenstrokeError):
     """A file could not be written: disk full, read-only or no permission."""
 

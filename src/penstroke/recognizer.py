@@ -158,8 +158,6 @@ class Recognizer:
         answers = zip(glyphs, self.probabilities_of(logits), told, strict=True)
         return [self._answer(*answer) for answer in answers]
 
-    _read = recognize_glyphs
-
     def familiarity_of(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
         """Return the familiarity (B,) by logits (B, K); None where the model does not tell it."""
         if not self.familiar_above:

@@ -18,8 +18,11 @@ app.command("audit")(audit.command)
 
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
-    """List the data sets: the catalogue, and what was imported."""
-    from penstroke.datasets import imported_folder, imported_names
+    """List the data sets: the catalogue, what was imported, and what was collected.
+
+    Several together are one: mnist+collected.
+    """
+    from penstroke.datasets import collected, imported_folder, imported_names
     from penstroke.datasets.catalogue import catalogue
     from penstroke.datasets.store import load_index
     from penstroke.files import data_root
@@ -32,6 +35,9 @@ def list_command(as_json: Json = False) -> None:
     for name in imported_names():
         index = load_index(imported_folder(name))
         rows.append((name, len(index.classes), "imported", index.title))
+    if labels := collected.labels():
+        where = f"{len(labels)} pictures"
+        rows.append((collected.NAME, len(set(labels.values())), where, collected.TITLE))
     if as_json:
         keys = ("name", "classes", "where", "title")
         print_json({"datasets": [dict(zip(keys, row, strict=True)) for row in rows]})

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from penstroke.cli.console import Json, print_json, say
+
+if TYPE_CHECKING:
+    from penstroke.runs import Run
 
 
 class Target(StrEnum):
@@ -16,20 +19,33 @@ class Target(StrEnum):
 
     ONNX = "onnx"
     CSV = "csv"
+    WEB = "web"
 
 
 def command(
     run: Annotated[str, typer.Argument(help="Name or path of a run: `penstroke runs list`.")],
-    to: Annotated[Target, typer.Option(help="onnx: the model; csv: the history.")] = Target.ONNX,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
+    to: Annotated[
+        Target,
+        typer.Option(help="onnx: the model; csv: the history; web: a page that needs no server."),
+    ] = Target.ONNX,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; of web, the folder.")
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(help="Of web: ONNX Runtime Web as npm packs it (.tgz), instead of fetching."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's model as one ONNX file, or its history as a table."""
+    """Write a run's model as one ONNX file, its history as a table, or a page that reads."""
     from penstroke.files import write_atomically
     from penstroke.runs import find_run
     from penstroke.workflow import export, history_csv
 
     found = find_run(run)
+    if to is Target.WEB:
+        _export_web(found, output or Path(f"{found.name}-web"), runtime, as_json)
+        return
     path = output or Path(f"{found.name}.{to.value}")
     content = export(found) if to is Target.ONNX else history_csv(found)
     write_atomically(path, content)
@@ -37,3 +53,14 @@ def command(
         print_json({"run": str(found.path), "file": str(path), "size_bytes": len(content)})
     else:
         say(f"{path}  {len(content) / 1e6:.2f} MB")
+
+
+def _export_web(run: Run, folder: Path, runtime: Path | None, as_json: bool) -> None:
+    from penstroke.web.export import export_web
+
+    size = export_web(run.path, folder, runtime)
+    if as_json:
+        print_json({"run": str(run.path), "folder": str(folder), "size_bytes": size})
+    else:
+        say(f"{folder}  {size / 1e6:.1f} MB, of which ONNX Runtime Web is most\n"
+            f"next: python -m http.server --bind 127.0.0.1 --directory {folder}")  # fmt: skip

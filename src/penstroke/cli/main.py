@@ -17,6 +17,7 @@ from penstroke.cli import (
     predict,
     report,
     runs,
+    serve,
     train,
     tune,
 )
@@ -39,6 +40,7 @@ app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("report")(report.command)
 app.command("predict")(predict.command)
+app.command("serve")(serve.command)
 app.command("export")(export.command)
 app.add_typer(runs.app)
 app.command("doctor")(doctor.command)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstroke.config import DataConfig
-from penstroke.datasets import digits, store
+from penstroke.datasets import collected, digits, store
 from penstroke.datasets.catalogue import ROLES, DataFile, Manifest, Role, catalogue
 from penstroke.datasets.dataset import (
     Dataset,
@@ -23,6 +23,7 @@ from penstroke.datasets.dataset import (
     stratified_split,
 )
 from penstroke.datasets.idx import decode_idx
+from penstroke.datasets.union import SIGN, united, united_classes
 from penstroke.errors import ConfigError, DataError, StorageError, near_match
 from penstroke.files import cache_root, data_root, reason, sha256
 
@@ -54,11 +55,17 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
     Raises:
         ConfigError: no data set of that name, fewer pictures than the split needs, or one to be
             left out that is not there.
-        DataError: its files are missing, damaged or changed; names the file.
+        DataError: its files are missing, damaged or changed, naming the file; or there is nothing
+            to test with.
     """
     if isinstance(config, str):
         config = DataConfig(dataset=config)
     whole, test = _open(config.dataset)
+    if config.validates and not len(test):  # who only looks at it asks for no validation
+        raise DataError(
+            f"{config.dataset} has {len(whole)} pictures to train on, but none to test with yet: "
+            "it takes a few more"
+        )
     everything = _without_excluded(whole, config)
     _refuse_small_classes(everything, config)
     train, validation = _held_out(everything, config)
@@ -129,13 +136,30 @@ def _refuse_small_classes(everything: Dataset, config: DataConfig) -> None:
 
 
 def _open(name: str) -> tuple[Dataset, Dataset]:
-    """Return (train, test) of the data set `name`, whole and verified; see `load_dataset`."""
+    """Return (train, test) of the data set `name`, whole and verified; see `load_dataset`.
+
+    `a+b` is the union of two or more: training pictures with training pictures, test with test.
+    """
+    names = name.split(SIGN)
+    if len(names) == 1:
+        return _open_one(name)
+    if len(set(names)) < len(names):
+        raise ConfigError(f'data.dataset: "{name}" names a data set twice')
+    parts = [_open_one(part) for part in names]
+    classes = united_classes([split for part in parts for split in part])
+    train, test = (united(splits, classes) for splits in zip(*parts, strict=True))
+    return train, test
+
+
+def _open_one(name: str) -> tuple[Dataset, Dataset]:
     manifests = catalogue()
+    if name == collected.NAME:
+        return collected.load()
     if name in manifests:
         return _open_catalogued(manifests[name])
     if name in imported_names():
         return store.load(imported_folder(name))
-    known = [*manifests, *imported_names()]
+    known = [*manifests, *imported_names(), collected.NAME]
     raise ConfigError(
         f'data.dataset: there is no data set "{name}"{near_match(name, known)}; '
         f"`penstroke data list` shows {', '.join(known)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from penstroke.config import IMAGE_SIZE
-from penstroke.datasets import store
+from penstroke.datasets import collected, store
 from penstroke.datasets.catalogue import ROLES, Role, catalogue
 from penstroke.datasets.dataset import Dataset, Images, Labels
 from penstroke.datasets.idx import read_idx
@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
     """Refuse a name that is no plain word or stands in the catalogue already."""
     if not _DATASET_NAME.fullmatch(name):
         raise ConfigError(f'"{name}" is no name for a data set: use a-z, 0-9 and -')
-    if name in catalogue():
+    if name in catalogue() or name == collected.NAME:
         raise ConfigError(f'"{name}" is in the catalogue already: choose another name')
 
 

@@ -1,0 +1,52 @@
+"""The usual way to serve a network: FastAPI, an uploaded file, torch on that one picture.
+
+It finds ink as Penstroke does, so that both do the same job and give the same answer. /raw takes
+the picture as the whole body, which spares the form. Usage: naive_service.py RUN PORT
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import torch
+import uvicorn
+from fastapi import FastAPI, Request, UploadFile
+from PIL import Image
+
+from penstroke.ink import read_glyph
+from penstroke.models import load_network
+from penstroke.runs import find_run
+
+run = find_run(sys.argv[1])
+network = load_network(run).eval()
+classes = run.record.data.classes
+temperature = float(run.summary().get("temperature", 1.0))
+app = FastAPI()
+
+
+def read(content: bytes) -> dict:
+    glyph = read_glyph(Image.open(io.BytesIO(content)))
+    images = torch.from_numpy(glyph.pixels).reshape(1, 1, 28, 28).float() / 255
+    with torch.no_grad():
+        probabilities = torch.softmax(network(images) / temperature, dim=1)[0]
+    best = int(probabilities.argmax())
+    return {
+        "label": classes[best],
+        "probability": float(probabilities[best]),
+        "probabilities": dict(zip(classes, probabilities.tolist(), strict=True)),
+    }
+
+
+@app.post("/recognize")
+async def recognize(picture: UploadFile) -> dict:
+    return read(await picture.read())
+
+
+@app.post("/raw")
+async def recognize_raw(request: Request) -> dict:
+    return read(await request.body())
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), access_log=False)

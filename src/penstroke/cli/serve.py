@@ -1,0 +1,77 @@
+"""`penstroke serve`: a model over HTTP, and the page to draw on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstroke.cli.console import Json, print_json, say
+
+if TYPE_CHECKING:
+    from penstroke.web.app import Service
+    from penstroke.web.server import Listening
+
+
+def command(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL…", help="A model.onnx, or a run; the first is the default."),
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond this machine a token is needed.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PENSTROKE_TOKEN", help="What callers must show; made up where it is needed."
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A further name it is reached by.")
+    ] = None,
+    queue: Annotated[int, typer.Option(min=1, help="Characters waiting, at most.")] = 256,
+    readers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read; one a core unless given.")
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds from a signal to no more connections.")
+    ] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Recognise over HTTP, with a page to draw on: http://127.0.0.1:8000.
+
+    SIGTERM and Ctrl-C answer what was asked, and end. SIGHUP loads the models again; so does a
+    change of their files.
+    """
+    from penstroke.errors import MissingExtraError
+
+    try:
+        from penstroke.web.server import serve
+        from penstroke.web.settings import ServiceSettings
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("serve", error.name) from None
+
+    settings = ServiceSettings.parse({
+        "host": host, "port": port, "allow_hosts": [name.lower() for name in allow_host or ()],
+        "queue_size": queue, "grace_seconds": grace, **({"token": token} if token else {}),
+        **({"readers": readers} if readers else {}),
+    })  # fmt: skip
+    serve(models, settings, _tell_json if as_json else _tell)
+
+
+def _tell(listening: Listening, service: Service) -> None:
+    names = ", ".join(model.name for model in service.models)
+    say(f"serving {names}")
+    say(f"page    {listening.page}")
+    say(f"api     {listening.url}/docs")
+    if listening.token and not service.settings.is_local:
+        say("\nwho has the token can use it; the connection is not encrypted")
+
+
+def _tell_json(listening: Listening, service: Service) -> None:
+    print_json({
+        "url": listening.url, "token": listening.token, "page": listening.page,
+        "models": [model.name for model in service.models],
+    })  # fmt: skip

@@ -1,0 +1,191 @@
+"""The process that serves: a socket, uvicorn, and what signals do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from penstroke.errors import ConfigError
+from penstroke.files import reason
+from penstroke.web.app import Service
+from penstroke.web.models import Models
+from penstroke.web.protocol import sweep
+from penstroke.web.settings import ServiceSettings
+
+log = logging.getLogger("penstroke.web")
+_BACKLOG = 2048
+_DRAIN_SECONDS = 30
+_FILES_BESIDE = 100
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What somebody must know who wants to ask."""
+
+    url: str
+    token: str | None
+
+    @property
+    def page(self) -> str:
+        """The address to open in a browser; the token in it is not sent, it stays in the page."""
+        return f"{self.url}/#token={self.token}" if self.token else f"{self.url}/"
+
+
+def serve(
+    models: Sequence[str], settings: ServiceSettings, tell: Callable[[Listening, Service], None]
+) -> None:
+    """Serve `models` until SIGTERM or SIGINT; what was accepted by then is answered.
+
+    Args:
+        models: each a model.onnx, a run's name or its path; the first is the default.
+        settings: where, for whom, and how much. Beyond this machine a token is made up where none
+            is given.
+        tell: called once, when it listens.
+
+    Raises:
+        ConfigError: the address cannot be bound, or two models have one name.
+        ModelFileError, RunError: a model cannot be loaded.
+    """
+    if not settings.is_local and settings.token is None:
+        settings = settings.model_copy(update={"token": secrets.token_urlsafe(24)})
+    service = Service(Models(models), settings)
+    _allow_files(settings.max_connections + _FILES_BESIDE)
+    with bind(settings.host, settings.port) as listener:
+        server = _Server(service, listener, tell)
+        server.run(sockets=[listener.dup()])
+
+
+def _allow_files(count: int) -> None:
+    """Raise the number of files this process may have open, as far as it is allowed to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; ConfigError where the address is taken or not ours."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {reason(error)}; choose another --port"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with signals and an end of our own.
+
+    Told to stop, it says at once that it is not ready, goes on accepting for a grace, so that who
+    sends can go elsewhere, then takes what the kernel has let in, stops listening, lingers for what
+    is on its way in open connections, and answers everything before it ends.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        listener: socket.socket,
+        tell: Callable[[Listening, Service], None],
+    ) -> None:
+        settings = service.settings
+        super().__init__(uvicorn.Config(
+            service.asgi, http=service.protocol(), ws="none", lifespan="on", access_log=False,
+            log_config=None, proxy_headers=False, server_header=False, backlog=_BACKLOG,
+            timeout_keep_alive=settings.idle_seconds, timeout_graceful_shutdown=_DRAIN_SECONDS,
+        ))  # fmt: skip
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not each bad request
+        self._service = service
+        self._listener = listener
+        self._tell = tell
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let signals be handled by the loop, and not raised again in the end: it ends with 0."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start everything, and tell where it listens."""
+        await super().startup(sockets)
+        self._begin(sweep(self.server_state.connections))
+        host, port = self._listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        self._tell(Listening(f"http://{shown}:{port}", self._service.settings.token), self._service)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take what was let in, stop listening, linger, answer everything."""
+        for server in self.servers:
+            server.close()
+        for handle in sockets or []:
+            handle.close()
+        # Ours is the last handle: until it is closed the kernel lets connections in, and would
+        # reset those that nobody took.
+        for late in take_rest(self._listener):
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, late)
+        await asyncio.sleep(self._service.settings.linger_seconds)
+        await super().shutdown(sockets)
+        for task in self._tasks:
+            task.cancel()
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    def _stop(self) -> None:
+        if self._service.is_draining:  # asked twice: at once
+            self.should_exit = self.force_exit = True
+            return
+        log.info("told to stop: not ready any more, answering what was asked")
+        self._service.drain()
+        grace = self._service.settings.grace_seconds
+        asyncio.get_running_loop().call_later(grace, setattr, self, "should_exit", True)
+
+    def _reload(self) -> None:
+        self._begin(self._service.models.refresh(self._service.readers.learn, force=True))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def take_rest(listener: socket.socket) -> list[socket.socket]:
+    """Return the connections that wait to be accepted; close `listener` right behind the last."""
+    waiting: list[socket.socket] = []
+    while True:
+        try:
+            waiting.append(listener.accept()[0])
+        except OSError:
+            listener.close()
+            break
+    for connection in waiting:
+        connection.setblocking(False)
+    return waiting

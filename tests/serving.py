@@ -1,0 +1,111 @@
+"""A service in a process of its own, and what tests ask it with."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from helpers import SMALL_CNN
+from penstroke.ink import DEFAULT_INK
+from penstroke.models import build_network
+from penstroke.models.export import export_onnx
+from penstroke.recognizer import model_metadata
+
+DIGITS = "0123456789"
+_SCRIPT = """
+import json, sys
+from penstroke.web.server import serve
+from penstroke.web.settings import ServiceSettings
+
+def tell(listening, service):
+    print(json.dumps({"url": listening.url, "token": listening.token}), flush=True)
+
+serve(sys.argv[2:], ServiceSettings.parse(json.loads(sys.argv[1])), tell)
+"""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that answers."""
+
+    process: subprocess.Popen[str]
+    url: str
+    token: str | None
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+
+@contextmanager
+def service(*models: Path | str, **settings: Any) -> Iterator[Running]:
+    """Run a service on a free port with one reader and a short end, unless `settings` say else."""
+    chosen = {"port": 0, "readers": 1, "grace_seconds": 0.2, "linger_seconds": 0.2, **settings}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT, json.dumps(chosen), *map(str, models)],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        yield Running(process, **json.loads(process.stdout.readline()))
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(timeout=20)
+        process.stdout.close()
+
+
+def write_model(path: Path, seed: int = 4, classes: str = DIGITS) -> Path:
+    """Write a small network that has learned nothing, each seed another."""
+    network = build_network(SMALL_CNN, num_classes=len(classes), mean=0.1, std=0.3, seed=seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(export_onnx(network, model_metadata(classes, DEFAULT_INK, dataset="d")))
+    temporary.replace(path)
+    return path
+
+
+def png(pixels: npt.NDArray[np.uint8], kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
+def ask(running: Running, picture: bytes, **query: Any) -> httpx.Response:
+    return httpx.post(
+        f"{running.url}/v1/recognize", content=picture, params=query,
+        headers={"content-type": "image/png"}, timeout=20,
+    )  # fmt: skip
+
+
+def exchange(running: Running, request: bytes, timeout: float = 5) -> bytes:
+    """Send bytes as they are; return all that comes until the connection is closed, or quiet."""
+    with socket.create_connection(("127.0.0.1", running.port), timeout=timeout) as connection:
+        found = b""
+        try:
+            connection.sendall(request)
+            while chunk := connection.recv(65536):
+                found += chunk
+        except (TimeoutError, ConnectionError):
+            pass
+        return found

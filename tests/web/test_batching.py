@@ -1,0 +1,135 @@
+"""Pictures are read together, and each gets its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from penstroke.recognizer import Recognizer
+from penstroke.web.answers import ApiError
+from penstroke.web.bodies import Body
+from penstroke.web.models import load
+from penstroke.web.reader import respond, single_threaded
+from penstroke.web.readers import Readers
+from penstroke.web.settings import ServiceSettings
+from penstroke.web.wire import Question, read_message
+from serving import Running, ask, service
+
+KIND = {"content-type": "image/png"}
+
+
+async def ask_all(running: Running, pictures: list[bytes], clients: int) -> list[httpx.Response]:
+    """Return the answers, asked for by so many clients at once."""
+    answers: dict[int, httpx.Response] = {}
+    left = iter(enumerate(pictures))
+    limits = httpx.Limits(max_connections=clients)
+    async with httpx.AsyncClient(base_url=running.url, limits=limits, timeout=30) as client:
+
+        async def one() -> None:
+            for number, picture in left:
+                answers[number] = await client.post("/v1/recognize", content=picture, headers=KIND)
+
+        await asyncio.gather(*(one() for _ in range(clients)))
+    return [answers[number] for number in range(len(pictures))]
+
+
+def test_64_clients_get_their_own_answers_as_if_alone(
+    running: Running, recognizer: Recognizer, pictures: list[bytes]
+) -> None:
+    answers = asyncio.run(ask_all(running, pictures[:320], clients=64))
+    assert {answer.status_code for answer in answers} == {200}
+    for answer, picture in zip(answers, pictures[:320], strict=True):
+        alone = recognizer.recognize(picture)
+        assert answer.json()["label"] == alone.label
+        assert answer.json()["probabilities"] == pytest.approx(dict(alone.probabilities), abs=1e-5)
+
+
+def test_batches_answer_as_single_pictures_do(
+    model: Path, recognizer: Recognizer, pictures: list[bytes]
+) -> None:
+    known = {"m": single_threaded(model.read_bytes())}
+    asked = ("m", "image/png", *Question())
+    bodies = [*pictures[:99], b"damaged", *pictures[99:]]
+    head = {
+        "do": "read",
+        "jobs": [asked] * 501,
+        "max_pixels": 10_000,
+        "batch_size": 32,
+        "batch_seconds": 60,
+    }
+    replies = [read_message(io.BytesIO(reply)) for reply in respond(known, head, bodies)]
+    assert [len(reply.head) for reply in replies if reply] == [32] * 15 + [21]
+    told = [pair for reply in replies if reply for pair in zip(*reply, strict=True)]
+    assert [head["index"] for head, _ in told] == list(range(501))
+    assert told.pop(99)[0]["error"][:2] == [422, "bad_picture"]
+    for (_, answer), picture in zip(told, pictures, strict=True):
+        alone = dict(recognizer.recognize(picture).probabilities)
+        assert json.loads(answer)["probabilities"] == pytest.approx(alone, abs=1e-5)
+
+
+def test_a_large_picture_holds_up_only_its_own_batch(model: Path, pictures: list[bytes]) -> None:
+    known = {"m": single_threaded(model.read_bytes())}
+    asked = ("m", "image/png", *Question())
+    head = {
+        "do": "read",
+        "jobs": [asked] * 3,
+        "max_pixels": 10_000,
+        "batch_size": 32,
+        "batch_seconds": 0,
+    }
+    sizes = [read_message(io.BytesIO(reply)) for reply in respond(known, head, pictures[:3])]
+    assert [len(reply.head) for reply in sizes if reply] == [1, 1, 1]
+
+
+def test_a_full_queue_is_said_so(model: Path, pictures: list[bytes]) -> None:
+    with service(model, queue_size=2) as small:
+        answers = asyncio.run(ask_all(small, pictures[:100], clients=20))
+        statuses = {answer.status_code for answer in answers}
+        assert statuses == {200, 429}
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.headers["retry-after"] == "1"
+        assert refused.json()["error"]["code"] == "busy"
+        assert ask(small, pictures[0]).status_code == 200
+
+
+def test_long_questions_have_a_queue_of_their_own(model: Path) -> None:
+    served = load("small", model)
+    settings = ServiceSettings(queue_size=1, page_queue_size=1, readers=1)
+    explain = Question(explain=True)
+
+    async def scene() -> None:
+        readers = Readers(settings, _Nowhere())  # not started: all that is asked waits
+        waiting = asyncio.create_task(readers.read(served, explain, Body("image/png", b"")))
+        await asyncio.sleep(0)
+        readers.refuse_if_full(Question())
+        with pytest.raises(ApiError) as error:
+            readers.refuse_if_full(explain)
+        assert error.value.status == 429
+        waiting.cancel()
+
+    asyncio.run(scene())
+
+
+class _Nowhere:
+    def observe(self, amount: float) -> None:
+        raise AssertionError
+
+
+def test_a_reader_that_dies_is_replaced(model: Path, pictures: list[bytes]) -> None:
+    with service(model) as fragile:
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(fragile.process.pid)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        (child,) = [line for line in listed.stdout.splitlines() if "penstroke.web.reader" in line]
+        os.kill(int(child.split()[0]), signal.SIGKILL)
+        assert ask(fragile, pictures[0]).status_code in (200, 503)
+        assert ask(fragile, pictures[0]).status_code == 200
