@@ -118,6 +118,30 @@ def test_long_questions_have_a_queue_of_their_own(model: Path) -> None:
     asyncio.run(scene())
 
 
+def test_long_questions_come_in_turn_with_characters(model: Path) -> None:
+    served = load("small", model)
+    explain, body = Question(explain=True), Body("image/png", b"")
+
+    async def scene() -> None:
+        readers = Readers(ServiceSettings(readers=1), _Nowhere())
+        (reader,) = readers._readers
+        asked = [Question()] * 100 + [explain, explain]
+        waiting = [asyncio.create_task(readers.read(served, q, body)) for q in asked]
+        await asyncio.sleep(0)
+        taken = []
+        for _ in range(4):
+            batch = readers._take(reader)
+            taken.append((len(batch), batch[0].question.is_long))
+            reader.in_hand.append(batch)
+            assert batch[0].question.is_long <= (readers._take(reader) == []), "nothing ahead of it"
+            reader.in_hand.clear()
+        assert taken == [(1, True), (32, False), (1, True), (32, False)]
+        for task in waiting:
+            task.cancel()
+
+    asyncio.run(scene())
+
+
 class _Nowhere:
     def observe(self, amount: float) -> None:
         raise AssertionError
