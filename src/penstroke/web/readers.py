@@ -19,8 +19,8 @@ from penstroke.web.wire import Message, Question, packed
 log = logging.getLogger("penstroke.web")
 _START_SECONDS = 60.0
 _RESTART_SECONDS = 1.0
-_AHEAD = 2
-"""Batches in a reader's hands: it need not wait for the next until the answers are passed on."""
+_AHEAD = 4
+"""Batches in a reader's hands, at most: when most is asked, the service comes to it every 50 ms."""
 _ENOUGH = 8
 """Characters that wait before a second batch is handed to a reader: they may get company."""
 
@@ -176,16 +176,23 @@ class Readers:
 
     def _take(self, reader: _Reader) -> list[_Job]:
         """Return what `reader` shall read next; nothing where it has enough in its hands."""
-        if reader.in_hand:
-            may_take = len(reader.in_hand) < _AHEAD and not reader.is_at_long
-            return self._take_short() if may_take and len(self._short) >= _ENOUGH else []
-        at_long = sum(other.is_at_long for other in self._readers)
-        may_take_long = self._long and at_long < max(1, len(self._readers) - 1)
-        if may_take_long and not (reader.took_long and self._short):
+        if self._is_long_due(reader):
+            if reader.in_hand:  # comes next: nothing more is put before it
+                return []
             reader.took_long = True
             return [self._long.popleft()]
+        is_free = not reader.in_hand
+        may_work_ahead = len(reader.in_hand) < _AHEAD and not reader.is_at_long
+        if not (is_free or (may_work_ahead and len(self._short) >= _ENOUGH)):
+            return []
         reader.took_long = False
         return self._take_short()
+
+    def _is_long_due(self, reader: _Reader) -> bool:
+        """Return whether `reader` is to take a long question: in turn with characters."""
+        at_long = sum(other.is_at_long for other in self._readers)
+        may_take = at_long < max(1, len(self._readers) - 1)
+        return bool(self._long) and may_take and not (reader.took_long and self._short)
 
     def _take_short(self) -> list[_Job]:
         batch: list[_Job] = []
