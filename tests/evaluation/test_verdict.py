@@ -67,7 +67,8 @@ def test_a_loss_that_rises_while_mistakes_fall_is_no_overfitting() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "pictures"),
     [
-        ("good fit", {"epochs": 40, "learning_rate": 8e-3, "schedule": "one_cycle", "seed": 1}, 1200),
+        ("good fit", {"epochs": 40, "learning_rate": 8e-3, "schedule": "one_cycle",
+                      "seed": 1}, 1200),
         ("still improving", {"epochs": 4, "learning_rate": 3e-4}, 1200),
         ("overfitting", {"epochs": 25, "learning_rate": 3e-3, "batch_size": 16}, 60),
         ("underfitting", {"epochs": 8, "learning_rate": 1e-1, "weight_decay": 0.3,
