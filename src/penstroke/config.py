@@ -232,9 +232,7 @@ class AugmentConfig(Settings):
     stroke: float = Field(
         0.0, ge=0, le=1, description="strokes thinned or thickened, up to a pixel on each side"
     )
-    blur: float = Field(
-        0.0, ge=0, le=1, description="up to this share of the mean over 3×3 pixels"
-    )
+    blur: float = Field(0.0, ge=0, le=1, description="up to this share of the mean over 3×3 pixels")
     styles: float = Field(
         0.0, ge=0, le=1, description="share of 1s given a flag or a foot, and of 7s given a bar"
     )
