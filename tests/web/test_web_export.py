@@ -69,6 +69,7 @@ def page(folder: Path, browser: Browser) -> Iterator[Page]:
     assert outside == []
     opened.close()
     server.shutdown()
+    server.server_close()
 
 
 def test_ten_digits_drawn_are_read(page: Page) -> None:
