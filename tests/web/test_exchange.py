@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from penstroke.recognizer import Recognizer
 from penstroke.web.models import Models
+from penstroke.web.sockets import bind, take_rest
 from serving import Running, ask, service, write_model
 
 KIND = {"content-type": "image/png"}
@@ -150,3 +152,17 @@ def _wait_for(holds: Any) -> None:
             return
         time.sleep(0.05)
     raise AssertionError
+
+
+def test_who_was_let_in_is_taken_before_nobody_listens() -> None:
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    inside = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    for number, client in enumerate(inside):
+        client.sendall(bytes([number]))
+    taken = take_rest(listener)
+    assert sorted(connection.recv(1)[0] for connection in taken) == list(range(20))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    for connection in [*inside, *taken]:
+        connection.close()

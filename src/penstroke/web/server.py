@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import resource
 import secrets
 import signal
 import socket
@@ -16,15 +14,13 @@ from typing import Any
 
 import uvicorn
 
-from penstroke.errors import ConfigError
-from penstroke.files import reason
 from penstroke.web.app import Service
 from penstroke.web.models import Models
 from penstroke.web.protocol import sweep
 from penstroke.web.settings import ServiceSettings
+from penstroke.web.sockets import BACKLOG, allow_files, bind, take_rest
 
 log = logging.getLogger("penstroke.web")
-_BACKLOG = 2048
 _DRAIN_SECONDS = 30
 _FILES_BESIDE = 100
 
@@ -60,39 +56,10 @@ def serve(
     if not settings.is_local and settings.token is None:
         settings = settings.model_copy(update={"token": secrets.token_urlsafe(24)})
     service = Service(Models(models), settings)
-    _allow_files(settings.max_connections + _FILES_BESIDE)
+    allow_files(settings.max_connections + _FILES_BESIDE)
     with bind(settings.host, settings.port) as listener:
         server = _Server(service, listener, tell)
         server.run(sockets=[listener.dup()])
-
-
-def _allow_files(count: int) -> None:
-    """Raise the number of files this process may have open, as far as it is allowed to."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; ConfigError where the address is taken or not ours."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            if os.name == "posix":
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-        except BaseException:
-            listener.close()
-            raise
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}, port {port}: {reason(error)}; choose another --port"
-        ) from error
-    listener.setblocking(False)
-    return listener
 
 
 class _Server(uvicorn.Server):
@@ -112,7 +79,7 @@ class _Server(uvicorn.Server):
         settings = service.settings
         super().__init__(uvicorn.Config(
             service.asgi, http=service.protocol(), ws="none", lifespan="on", access_log=False,
-            log_config=None, proxy_headers=False, server_header=False, backlog=_BACKLOG,
+            log_config=None, proxy_headers=False, server_header=False, backlog=BACKLOG,
             timeout_keep_alive=settings.idle_seconds, timeout_graceful_shutdown=_DRAIN_SECONDS,
         ))  # fmt: skip
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not each bad request
@@ -144,10 +111,9 @@ class _Server(uvicorn.Server):
             server.close()
         for handle in sockets or []:
             handle.close()
-        # Ours is the last handle: until it is closed the kernel lets connections in, and would
-        # reset those that nobody took.
-        for late in take_rest(self._listener):
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, late)
+        for late in take_rest(self._listener):  # ours is the last handle: until here it listened
+            with contextlib.suppress(OSError):  # who came last may be gone already
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, late)
         await asyncio.sleep(self._service.settings.linger_seconds)
         await super().shutdown(sockets)
         for task in self._tasks:
@@ -175,17 +141,3 @@ class _Server(uvicorn.Server):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def take_rest(listener: socket.socket) -> list[socket.socket]:
-    """Return the connections that wait to be accepted; close `listener` right behind the last."""
-    waiting: list[socket.socket] = []
-    while True:
-        try:
-            waiting.append(listener.accept()[0])
-        except OSError:
-            listener.close()
-            break
-    for connection in waiting:
-        connection.setblocking(False)
-    return waiting
