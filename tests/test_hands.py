@@ -161,3 +161,12 @@ def test_an_unfinished_run_has_no_card(penstroke: Cli, runs: Path) -> None:
     (runs / "quick" / "summary.json").unlink()
     with pytest.raises(RunError, match="not finished"):
         write_card(Run.open(runs / "quick"))
+
+
+def test_a_model_of_both_cases_is_asked_for_both() -> None:
+    network = build_network(SMALL_CNN, num_classes=2, mean=0.1, std=0.3, seed=4)
+    file = export_onnx(network, model_metadata(("Aa", "Bb"), DEFAULT_INK))
+    samples = [Sample(label, png(k), label) for k, label in enumerate("AaBbc")]
+    found = judge_hands(Recognizer.from_bytes(file), samples, "here")
+    assert [one.images for one in found.classes] == [2, 2]
+    assert found.strangers == 1

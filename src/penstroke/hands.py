@@ -20,6 +20,7 @@ from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.metrics import auroc
 from penstroke.files import reason
 from penstroke.ink import Glyph, read_glyph
+from penstroke.labels import class_of
 from penstroke.recognizer import Recognition, Recognizer
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -116,6 +117,7 @@ def read_samples(path: Path) -> Iterator[Sample]:
     """Yield the pictures below `path`: a folder a class, or a zip of one.
 
     A class is what follows the last `_` of its folder's name: `digit_3` is 3, `upper_A` is A.
+    For a model of letters without their case, both `upper_A` and `lower_a` are its class `Aa`.
 
     Raises:
         DataError: there is no such folder or zip, or no picture in a folder of its own.
@@ -156,8 +158,9 @@ def judge_hands(
     answers: list[tuple[str, Recognition]] = []
     batch: list[Sample] = []
     for sample in samples:
-        if sample.label not in left_out or sample.label in recognizer.classes:
-            batch.append(sample)
+        known_as = class_of(sample.label, recognizer.classes)
+        if known_as or sample.label not in left_out:
+            batch.append(sample._replace(label=known_as or sample.label))
         if len(batch) == _BATCH:
             answers += _read(recognizer, batch, progress)
             batch = []

@@ -101,9 +101,10 @@ def test_a_job_that_cannot_be_done_fails_alone(
 
 def test_a_killed_worker_is_replaced(engine: LocalEngine) -> None:
     engine.submit(job("3/0", epochs=4))
-    for process in workers_of(engine):
+    killed = workers_of(engine)
+    for process in killed:
         process.kill()
-    (failed,) = events_of(engine, ended)
+    (failed,) = events_of(engine, lambda _: not set(engine.process_ids) & {p.pid for p in killed})
     assert failed == Failed("3/0", "its worker was ended by SIGKILL (out of memory?)", True)
     engine.submit(job("3/0"))
     assert events_of(engine, ended)[-1] == Finished("3/0")

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from penstroke.ink import InkSettings, Picture, read_grey
+from penstroke.labels import as_text
 from penstroke.lines.reading import CharacterReading, LineReading, PageReading
 
 _SURE, _UNSURE = "#0b62c4", "#c8410b"
@@ -59,7 +60,7 @@ def _group(character: CharacterReading, line_height: float) -> str:
         f'<text x="{box.left + box.width / 2:.1f}" y="{max(size, box.top - 2 * stroke):.1f}" '
         f'font-family="sans-serif" font-size="{size:.1f}" text-anchor="middle" fill="{color}" '
         f'stroke="#fff" stroke-width="{3 * stroke:.1f}" paint-order="stroke">'
-        f"{escape(_plain(character.label))}</text></g>\n"
+        f"{escape(_plain(as_text(character.label)))}</text></g>\n"
     )
 
 

@@ -23,6 +23,7 @@ from penstroke.ink import (
     place,
     read_grey,
 )
+from penstroke.labels import as_text
 from penstroke.lines.judge import log_odds, views
 from penstroke.lines.lattice import Step, best_way, evidence, posteriors, scores, steps_through
 from penstroke.lines.paper import MARGIN, flattened
@@ -86,8 +87,8 @@ class LineReading:
 
     @property
     def text(self) -> str:
-        """The characters, with a space where a wide gap is."""
-        return "".join(" " * c.space_before + c.label for c in self.characters)
+        """The characters, with a space where a wide gap is; a class of both cases in upper case."""
+        return "".join(" " * c.space_before + as_text(c.label) for c in self.characters)
 
     @property
     def box(self) -> Box:
