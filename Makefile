@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-peers results torture serve-without-torch clean
+.PHONY: help demo test test-again lint format bench bench-peers results torture serve-without-torch clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: $(VENV)/.train ## train a network on real handwriting, here and now (half 
 test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DATA
 	@scripts/system-packages.sh chromium postgresql
 	@$(BIN)/pytest
+
+test-again: $(VENV)/.dev ## run only those tests that failed last time
+	@$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 lint: $(VENV)/.dev ## check style, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -75,12 +75,13 @@ def service(*models: Path | str, **settings: Any) -> Iterator[Running]:
         process.stdout.close()
 
 
-def write_model(path: Path, seed: int = 4, classes: str = DIGITS) -> Path:
+def write_model(path: Path, seed: int = 4, classes: str = DIGITS, dataset: str = "d") -> Path:
     """Write a small network that has learned nothing, each seed another."""
     network = build_network(SMALL_CNN, num_classes=len(classes), mean=0.1, std=0.3, seed=seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")
-    temporary.write_bytes(export_onnx(network, model_metadata(classes, DEFAULT_INK, dataset="d")))
+    metadata = model_metadata(classes, DEFAULT_INK, dataset=dataset)
+    temporary.write_bytes(export_onnx(network, metadata))
     temporary.replace(path)
     return path
 

@@ -48,6 +48,16 @@ def run_process(*command: object, **environment: str) -> Process:
     return Process(seconds, usage.ru_maxrss / unit / 1024, json.loads(lines[-1]) if lines else {})
 
 
+def trained_model(folder: str, part: str) -> Path:
+    """Return a run of the default network in `folder`, trained for an epoch of MNIST."""
+    say(f"{part}: training the default network for one epoch")
+    run_process(
+        PENSTROKE, "train", "--dataset", "mnist", "--epochs", 1, "--name", "model",
+        "--no-report", "--json", PENSTROKE_RUNS=folder,
+    )  # fmt: skip
+    return Path(folder) / "model"
+
+
 @dataclass(frozen=True)
 class Figure:
     """One measured thing: every value, and the goal it is held to, if any."""

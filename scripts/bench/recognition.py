@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from measure import PENSTROKE, ROOT, Figure, run_process, say
+from measure import PENSTROKE, ROOT, Figure, run_process, say, trained_model
 from PIL import Image
 
 from penstroke.ink import find_ink, place, read_glyph, read_grey
@@ -31,12 +31,7 @@ PHOTOS = 24
 def measure(repeats: int) -> dict[str, list[Figure]]:
     """Return the figures; contestants take turns within a round, ratios are of one round."""
     with tempfile.TemporaryDirectory() as folder:
-        say("recognition: training the default network for one epoch")
-        run_process(
-            PENSTROKE, "train", "--dataset", "mnist", "--epochs", 1, "--name", "model",
-            "--no-report", "--json", PENSTROKE_RUNS=folder,
-        )  # fmt: skip
-        run = Path(folder) / "model"
+        run = trained_model(folder, "recognition")
         files = _digits_of_photos()
         arrays = [np.asarray(Image.open(io.BytesIO(f)).convert("L")) for f in files]
         recognizer = Recognizer.load(run)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 import string
+import subprocess
+import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +39,32 @@ def test_one_key_corrects_and_one_click_takes_it_back(browser: Browser, page_url
         page.locator("#saved").get_by_role("button", name="undo").click()
         expect(page.locator("#saved")).to_contain_text("not kept as 5 any more")
         assert collected(page) == before
+
+
+def test_what_was_corrected_is_trained_on(browser: Browser, tmp_path: Path) -> None:
+    """From a network that has learned nothing, by the command the page shows, to one that reads."""
+    model = write_model(tmp_path / "nothing.onnx", dataset="digits")
+    with served(model, runs=tmp_path) as url, visit(browser, url) as page:
+        for name in DIGITS:
+            draw(page, DIGITS[name])
+            expect(page.locator(".bar.best")).to_be_enabled()
+            page.keyboard.press(name[0])
+            expect(page.locator("#saved")).to_contain_text(f"saved as {name[0]}")
+        assert sum(collected(page).values()) == len(DIGITS)
+        command = page.locator("#command").inner_text().split()
+    trained = subprocess.run(
+        [sys.executable, "-m", *command, "--preset", "fast", "--no-report", "--json"],
+        env={**os.environ, "PENSTROKE_CACHE": str(tmp_path / ".cache"), "OMP_NUM_THREADS": "1"},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    figures = json.loads(trained.stdout)
+    facts = tomllib.loads((Path(figures["run"]) / "run.toml").read_text())["data"]
+    images = [facts[f"{split}_images"] for split in ("train", "validation", "test")]
+    assert command[-1] == "digits+collected"
+    assert sum(images) == 1797 + len(DIGITS)
+    with served(Path(figures["run"]), runs=tmp_path) as url, visit(browser, url) as page:
+        draw(page, DIGITS["3"])
+        reads(page, "3")
 
 
 def test_of_many_classes_each_can_be_chosen(browser: Browser, tmp_path: Path) -> None:
