@@ -1,5 +1,7 @@
 # Every target does its own set-up, from a fresh clone on: `make` alone lists them.
 PYTHON ?= python3
+# Other data sets of digits and letters than EMNIST's own: EMNIST="--digits NAME --letters NAME".
+EMNIST ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 
@@ -37,8 +39,8 @@ bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and
 	@.venv-peers/bin/pip install --quiet numpy pillow "torch>=2.9,<2.14" skorch keras tensorflow-cpu \
 	  "ray[tune]" keras-tuner tensorboard
 
-results: $(VENV)/.dev ## repeat the published set-ups; writes docs/results.md (needs MNIST)
-	@$(BIN)/python scripts/results.py
+results: $(VENV)/.dev ## repeat the published projects; writes docs/results.md (an hour and more)
+	@$(BIN)/penstroke reproduce all presets letters --page docs/results.md $(EMNIST)
 
 torture: $(VENV)/.dev ## kill a search 200 times at random moments, and compare (an hour)
 	@$(BIN)/python scripts/torture.py --kills 200

@@ -16,6 +16,7 @@ from penstroke.cli import (
     export,
     predict,
     report,
+    reproduce,
     runs,
     serve,
     train,
@@ -43,6 +44,7 @@ app.command("predict")(predict.command)
 app.command("serve")(serve.command)
 app.command("export")(export.command)
 app.add_typer(runs.app)
+app.command("reproduce")(reproduce.command)
 app.command("doctor")(doctor.command)
 
 

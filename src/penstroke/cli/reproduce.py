@@ -1,0 +1,72 @@
+"""`penstroke reproduce`: the published projects again, side by side with what was published."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstroke.cli.console import Json, print_json, say
+
+if TYPE_CHECKING:
+    from penstroke.reproduction.conduct import Outcome
+    from penstroke.reproduction.plan import Step
+
+
+def command(
+    projects: Annotated[
+        list[str], typer.Argument(metavar="R0 … R4|all", help="Also: presets, letters.")
+    ],
+    quick: Annotated[bool, typer.Option("--quick", help="A taste, in minutes.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Training seeds of each recipe.")] = 3,
+    budget: Annotated[str, typer.Option(metavar="TIME", help="For each search of R2.")] = "12m",
+    digits: Annotated[str, typer.Option(help="Data set of digits for R2.")] = "emnist-digits",
+    letters: Annotated[str, typer.Option(help="Data set of letters for R2.")] = "emnist-letters",
+    page: Annotated[Path, typer.Option(help="The page to write.")] = Path("results.md"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the commands.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Repeat the published projects, and write what was published beside what was measured.
+
+    Every step is a command that can be typed by itself. The same call goes on where it was
+    stopped, and what is done already is not done again.
+    """
+    from penstroke.reproduction.plan import Reproduction, parts_named, steps_of
+
+    how = Reproduction(seeds=seeds, quick=quick, budget=budget, digits=digits, letters=letters)
+    plan = {part: steps_of(part, how) for part in parts_named(projects)}
+    if dry_run:
+        lines = {part: [step.line for step in steps] for part, steps in plan.items()}
+        if as_json:
+            print_json({"commands": lines})
+        else:
+            say("\n".join(line for several in lines.values() for line in several))
+        return
+    found = _run(plan)
+    from penstroke.reproduction.page import write_page
+
+    figures = write_page(page, found, how)
+    if as_json:
+        print_json({"page": str(page), **figures})
+    else:
+        say(f"\n{page.read_text()}\nwritten to {page}")
+
+
+def _run(plan: Mapping[str, list[Step]]) -> dict[str, list[Outcome]]:
+    """Run all steps of all parts, saying where it is."""
+    from penstroke.reproduction.conduct import reproduce
+
+    numbers = itertools.count(1)
+    total = sum(map(len, plan.values()))
+
+    def watch(step: Step) -> None:
+        say(f"\n[{next(numbers)} of {total}] {step.line}", as_json=True)
+
+    try:
+        return {part: reproduce(steps, watch) for part, steps in plan.items()}
+    except KeyboardInterrupt:
+        say("interrupted: the same command goes on", as_json=True)
+        raise typer.Exit(130) from None

@@ -1,0 +1,151 @@
+"""What repeats a project: commands that anybody can type, and what each is there for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from penstroke.config import Settings
+from penstroke.errors import ConfigError, near_match
+from penstroke.recipes import load_recipe, shipped_recipes
+
+PROJECTS = {
+    "R0": "a small CNN, its learning rate tuned",
+    "R1": "a fully connected baseline against a CNN",
+    "R2": "Hyperband, digits and letters",
+    "R3": "the full workflow: rates, a grid, a longer training",
+    "R4": "six trials by hand, and a window to draw in",
+}
+EXTRAS = {
+    "presets": "the presets, on MNIST",
+    "letters": "letters, digits and both, of EMNIST",
+}
+"""No project of somebody's, but figures that the documentation quotes; not part of `all`."""
+
+_SEARCHES = {"R0": "rate-sweep", "R1": "batch-sweep", "R3": "workflow-grid"}
+_PRESETS = {"fast": 10, "balanced": 5, "best": 5}
+"""Seeds of each preset: fewer where one takes minutes."""
+_QUICK_TRAIN = ("--epochs", "2", "--set", "data.train_limit=6000")
+_FEW = ("--set", "data.train_limit=1000", "--set", "data.validation_fraction=0.02")
+_QUICK_TUNE = ("--max-epochs", "1", "--confirm", "0", "--set", "data.train_limit=3000")
+
+
+class Reproduction(Settings):
+    """How thoroughly to repeat."""
+
+    seeds: int = Field(3, ge=1, description="training seeds of each recipe")
+    quick: bool = Field(False, description="few pictures, few epochs, one seed: a taste")
+    budget: str = Field("12m", description="time for each search of R2")
+    digits: str = Field("emnist-digits", description="data set of digits for R2 and letters")
+    letters: str = Field("emnist-letters", description="data set of letters for R2 and letters")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+        name: by which its figures are found on the page.
+        command: what follows `penstroke` on the command line.
+        dataset: that it needs.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    dataset: str
+
+    @property
+    def line(self) -> str:
+        """The command as it is typed."""
+        return " ".join(("penstroke", *self.command))
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it looks for settings, rather than training given ones."""
+        return self.command[0] == "tune"
+
+
+def steps_of(part: str, how: Reproduction) -> list[Step]:
+    """Return the commands that repeat `part`, one of PROJECTS or EXTRAS, in their order."""
+    return _PARTS.get(part, _published)(part, how)
+
+
+def parts_named(names: Iterable[str]) -> list[str]:
+    """Return the parts that `names` stand for, each once; `all` is every project.
+
+    Raises:
+        ConfigError: there is no such part, with a near match.
+    """
+    known = [*PROJECTS, *EXTRAS, "all"]
+    found: list[str] = []
+    for name in names:
+        match = next((one for one in known if one.lower() == name.lower()), None)
+        if match is None:
+            raise ConfigError(
+                f'there is no project "{name}" to repeat{near_match(name, known)}: '
+                f"one of {', '.join(known)}"
+            )
+        found += PROJECTS if match == "all" else [match]
+    return list(dict.fromkeys(found))
+
+
+def recipes_of(project: str) -> list[str]:
+    """Return the shipped recipes that repeat `project` without a search, sorted."""
+    recipes = {name: load_recipe(name) for name in shipped_recipes()}
+    return [n for n, r in recipes.items() if r.reference == project and r.search is None]
+
+
+def _published(project: str, how: Reproduction) -> list[Step]:
+    steps = [_training(name, how) for name in recipes_of(project)]
+    search = _SEARCHES.get(project)
+    if search is not None and not (how.quick and project == "R3"):
+        # R3's sweep comes before its grid, whole epochs of all pictures: minutes, no taste.
+        steps.append(_search(search, how))
+    return steps
+
+
+def _hyperband(_: str, how: Reproduction) -> list[Step]:
+    """R2's three data sets; as a taste MNIST alone."""
+    if how.quick:
+        size = ("--max-epochs", "3", "--confirm", "0", *_FEW)
+        return [Step("mnist", ("tune", "hyperband-cnn", *size), "mnist")]
+    datasets = ("mnist", how.digits, f"{how.digits}+{how.letters}")
+    return [
+        Step(name, ("tune", "hyperband-cnn", "--dataset", name, "--time-budget", how.budget), name)
+        for name in datasets
+    ]
+
+
+def _presets(_: str, how: Reproduction) -> list[Step]:
+    return [_training(name, how, "mnist", count) for name, count in _PRESETS.items()]
+
+
+def _letters(_: str, how: Reproduction) -> list[Step]:
+    both = f"{how.digits}+{how.letters}"
+    recipes = {how.letters: "letters", how.digits: "best", both: "characters"}
+    return [_training(recipe, how, name) for name, recipe in recipes.items()]
+
+
+def _training(
+    recipe: str, how: Reproduction, dataset: str | None = None, seeds: int | None = None
+) -> Step:
+    given = () if dataset is None else ("--dataset", dataset)
+    size = _QUICK_TRAIN if how.quick else ()
+    count = 1 if how.quick else seeds or how.seeds
+    # One seed as a spread too: its figures come in the same shape.
+    command = ("train", recipe, *given, *size, "--repeats", str(count))
+    return Step(recipe, command, dataset or load_recipe(recipe).data.dataset)
+
+
+def _search(recipe: str, how: Reproduction) -> Step:
+    size = _QUICK_TUNE if how.quick else ()
+    return Step(recipe, ("tune", recipe, *size), load_recipe(recipe).data.dataset)
+
+
+_PARTS: dict[str, Callable[[str, Reproduction], list[Step]]] = {
+    "R2": _hyperband,
+    "presets": _presets,
+    "letters": _letters,
+}

@@ -1,0 +1,52 @@
+"""The plots each project showed, as SVG files that can be looked at by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from penstroke.evaluation.plots import learning_curves
+from penstroke.reproduction.conduct import Outcome
+from penstroke.runs import Run, find_run
+from penstroke.search import find_study
+from penstroke.search import plots as search_plots
+from penstroke.search.report import trial_lines
+
+_GREY = "#7d8896"
+"""Of text and axes: to be read on a light page and on a dark one."""
+_WITH_CURVES = {"R1", "R3", "R4"}
+
+
+def plots_of(part: str, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
+    """Yield a name and an SVG for each plot of a project.
+
+    Of a search its trials by epoch, and the history of the best; of recipes the learning curves of
+    the first seed.
+    """
+    for outcome in outcomes:
+        if outcome.left_out:
+            continue
+        name = f"{part}-{outcome.step.command[1]}-{outcome.step.dataset}".replace("+", "-")
+        if outcome.step.is_search:
+            yield f"{name}-trials", _trials(outcome)
+            yield f"{name}-best", _curves(find_run(outcome.told["run"]))
+        elif part in _WITH_CURVES:
+            first = outcome.told.get("runs", [outcome.told.get("run")])[0]
+            yield name, _curves(find_run(first))
+
+
+def _curves(run: Run) -> str:
+    return _alone(learning_curves(run.history(), run.best_epoch()))
+
+
+def _trials(outcome: Outcome) -> str:
+    study = find_study(outcome.told["study"])
+    assert study is not None, "a search that has told its figures has a study"
+    metric = study.record.search.metric
+    return _alone(
+        search_plots.learning_curves(trial_lines(study), outcome.told["best_trial"], metric)
+    )
+
+
+def _alone(svg: str) -> str:
+    """Return an <svg> element as a file of its own."""
+    return svg.replace("currentColor", _GREY)

@@ -1,0 +1,122 @@
+"""The published projects again: the commands, and the page of what they told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from helpers import Outcome as Told
+from penstroke.cli.main import app
+from penstroke.errors import ConfigError, RunError
+from penstroke.recipes import load_recipe, shipped_recipes
+from penstroke.reproduction.conduct import reproduce
+from penstroke.reproduction.page import write_page
+from penstroke.reproduction.plan import (
+    EXTRAS,
+    PROJECTS,
+    Reproduction,
+    Step,
+    parts_named,
+    steps_of,
+)
+
+Penstroke = Callable[..., Told]
+SMALL = ("--epochs", "1", "--set", "train.min_steps=0", "--set", "train.threads=1")
+
+
+def training(recipe: str = "fast", *more: str, seeds: int = 1) -> Step:
+    command = ("train", recipe, "--dataset", "digits", *SMALL, *more, "--repeats", str(seeds))
+    return Step(recipe, command, "digits")
+
+
+def test_all_are_the_five_projects_each_once() -> None:
+    assert parts_named(["all", "r1"]) == list(PROJECTS)
+    assert parts_named(["R4", "presets"]) == ["R4", "presets"]
+    with pytest.raises(ConfigError, match='no project "R5" .* one of R0'):
+        parts_named(["R5"])
+
+
+def test_every_recipe_that_repeats_a_project_is_part_of_it() -> None:
+    """A search that another begins with is run by that one."""
+    plan = {part: steps_of(part, Reproduction()) for part in PROJECTS}
+    recipes = {name: load_recipe(name) for name in shipped_recipes()}
+    before = {r.search.after for r in recipes.values() if r.search}
+    for name, recipe in recipes.items():
+        if recipe.reference and name not in before:
+            assert name in [step.command[1] for step in plan[recipe.reference]], name
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("part", [*PROJECTS, *EXTRAS])
+def test_its_commands_are_understood(part: str, quick: bool) -> None:
+    """Every option is one that the command has, and every setting one that the recipe has."""
+    import typer
+
+    for step in steps_of(part, Reproduction(quick=quick)):
+        command = typer.main.get_command(app).commands[step.command[0]]  # type: ignore[attr-defined]
+        parsed = command.make_context("penstroke", list(step.command[1:]))
+        load_recipe(parsed.params["recipe"], parsed.params["changes"] or [])
+
+
+def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_path: Path) -> None:
+    step = Step("one-conv-trial-1", training("one-conv-trial-1", seeds=2).command, "digits")
+    search = ("tune", "rate-sweep", "--dataset", "digits", "--max-epochs", "1", "--confirm", "0")
+    steps = [step, Step("rate-sweep", search, "digits"), Step("fast", ("train", "fast"), "gone")]
+    outcomes = reproduce(steps)
+    figures = write_page(tmp_path / "page.md", {"R4": outcomes}, Reproduction())["figures"]
+    page = (tmp_path / "page.md").read_text()
+    accuracies = [
+        json.loads((Path(run) / "summary.json").read_text())["test_accuracy"]
+        for run in outcomes[0].told["runs"]
+    ]
+    assert figures[0]["values"] == accuracies
+    assert figures[0]["published"] == 0.9627
+    assert figures[0]["reached"] == sum(one >= 0.9627 for one in accuracies)
+    mean = 100 * sum(accuracies) / 2
+    assert f"| `one-conv-trial-1` | digits | test accuracy | 96.27 % | {mean:.2f} ± " in page
+    assert f"{100 * outcomes[1].told['best_val_accuracy']:.2f} %" in page
+    assert 'Left out: `penstroke train fast`: data.dataset: there is no data set "gone"' in page
+    assert step.line in page
+    for line in page.splitlines():
+        if line.startswith("!["):
+            plot = (tmp_path / line.partition("(")[2].rstrip(")")).read_text()
+            assert plot.startswith("<svg")
+            assert "currentColor" not in plot
+
+
+def test_what_is_done_is_not_done_again(runs: Path) -> None:
+    (first,) = reproduce([training()])
+    (second,) = reproduce([training()])
+    assert second == first
+    assert len([p for p in runs.iterdir() if p.is_dir()]) == 1
+
+
+def test_a_command_that_fails_is_named_and_what_was_done_is_kept(runs: Path) -> None:
+    wrong = training("fast", "--set", "train.learning_rate=1e30", "--set", "train.optimizer=sgd")
+    with pytest.raises(RunError, match=r"`penstroke train fast .*1e30.* exit code 1"):
+        reproduce([training(), wrong])
+    kept = json.loads((runs / "reproduction.json").read_text())
+    assert [one["is_finished"] for one in kept.values()] == [True, False]
+
+
+def test_the_command_lists_what_it_would_run(penstroke: Penstroke) -> None:
+    told = json.loads(penstroke("reproduce", "R1", "--dry-run", "--json").out)["commands"]
+    assert told["R1"] == [step.line for step in steps_of("R1", Reproduction())]
+    assert penstroke("reproduce", "R9").exit_code == 2
+
+
+@pytest.mark.mnist
+def test_a_taste_of_a_project(runs: Path, tmp_path: Path) -> None:
+    command = ("reproduce", "R1", "--quick", "--page", str(tmp_path / "r.md"), "--json")
+    done = subprocess.run(
+        [sys.executable, "-m", "penstroke", *command], capture_output=True, text=True, check=True
+    )
+    page = (tmp_path / "r.md").read_text()
+    assert "**This is a taste**" in page
+    assert "baseline-cnn is better than baseline-mlp" in page
+    assert len(json.loads(done.stdout)["figures"]) == 3
