@@ -48,7 +48,7 @@ def test_every_recipe_that_repeats_a_project_is_part_of_it() -> None:
     before = {r.search.after for r in recipes.values() if r.search}
     for name, recipe in recipes.items():
         if recipe.reference and name not in before:
-            assert name in [step.command[1] for step in plan[recipe.reference]], name
+            assert name in [step.recipe for step in plan[recipe.reference]], name
 
 
 @pytest.mark.parametrize("quick", [False, True])

@@ -12,7 +12,7 @@ from penstroke.evaluation.spread import spread
 from penstroke.evaluation.ways import compare_runs
 from penstroke.files import write_text_atomically
 from penstroke.machine import allowed_cores, processor_name
-from penstroke.recipes import Recipe, load_recipe
+from penstroke.recipes import Published, load_recipe
 from penstroke.reproduction.conduct import Outcome
 from penstroke.reproduction.plan import EXTRAS, PROJECTS, Reproduction
 from penstroke.reproduction.plots import plots_of
@@ -167,27 +167,28 @@ def _searches(outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) -> list[s
              "test accuracy | wall time |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     settings = []
     for outcome in outcomes:
-        told, recipe = outcome.told, load_recipe(outcome.step.command[1])
+        told = outcome.told
         key = "best_val_accuracy" if "best_val_accuracy" in told else "best_val_loss"
         shown = accuracy if key == "best_val_accuracy" else Shown("loss", 1, 4, "")
-        figure, goal = _goal_of(recipe)
+        figure, goal = _goal_of(outcome)
         measured = told[key] if figure == "val_accuracy" else told["test_accuracy"]
         rows.append(_row(outcome, figure, [measured], goal))
         lines.append("| " + " | ".join((
-            f"`{outcome.step.command[1]}`", outcome.step.dataset, str(told["trials"]),
+            f"`{outcome.step.recipe}`", outcome.step.dataset, str(told["trials"]),
             shown.of(told[key]), _confirmed(told, key, shown),
             "–" if goal is None else f"{FIGURES[figure].of(goal)} ({FIGURES[figure].label})",
             accuracy.of(told["test_accuracy"]), f"{outcome.wall_seconds / 60:.1f} min",
         )) + " |")  # fmt: skip
         values = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
                            for name, value in told["best_settings"].items())  # fmt: skip
-        settings.append(f"- `{outcome.step.command[1]}` on {outcome.step.dataset}: {values}")
+        settings.append(f"- `{outcome.step.recipe}` on {outcome.step.dataset}: {values}")
     return [*lines, "", "The best settings:", "", *settings]
 
 
-def _goal_of(recipe: Recipe) -> tuple[str, float | None]:
-    """Return the figure that was published of a search, and its value."""
-    published = recipe.published
+def _goal_of(outcome: Outcome) -> tuple[str, float | None]:
+    """Return the figure that was published of a search on this data set, and its value."""
+    recipe = load_recipe(outcome.step.name)
+    published = recipe.published if outcome.step.dataset == recipe.data.dataset else Published()
     if published.val_accuracy is not None:
         return "val_accuracy", published.val_accuracy
     return "test_accuracy", published.test_accuracy
@@ -208,7 +209,7 @@ def _chosen(outcomes: Sequence[Outcome]) -> list[str]:
     """Return what each recipe says was left open, those that say the same together."""
     by_text: dict[str, list[str]] = {}
     for outcome in outcomes:
-        name = outcome.step.command[1]
+        name = outcome.step.recipe
         text = load_recipe(name).chosen
         if text and name not in by_text.setdefault(text, []):
             by_text[text].append(name)

@@ -25,7 +25,7 @@ def plots_of(part: str, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]
     for outcome in outcomes:
         if outcome.left_out:
             continue
-        name = f"{part}-{outcome.step.command[1]}-{outcome.step.dataset}".replace("+", "-")
+        name = f"{part}-{outcome.step.recipe}-{outcome.step.dataset}".replace("+", "-")
         if outcome.step.is_search:
             yield f"{name}-trials", _trials(outcome)
             yield f"{name}-best", _curves(find_run(outcome.told["run"]))
