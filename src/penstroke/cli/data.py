@@ -133,8 +133,11 @@ def import_command(
     name: Annotated[str, typer.Argument(help="What to call it.")],
     source: Annotated[Path, typer.Argument(help="Folder of IDX files, or how their names begin.")],
     transposed: Annotated[
-        bool, typer.Option("--transposed", help="The pictures lie on their side, as EMNIST's do.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--transposed/--upright", help="The pictures lie on their side, as EMNIST's do."
+        ),
+    ] = None,
     label_offset: Annotated[int, typer.Option(help="Label of the first class in the files.")] = 0,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, with commas.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="If it is there already.")] = False,

@@ -91,6 +91,7 @@ class PartialFile:
     def write(self, block: bytes) -> None:
         """Append `block`."""
         self._stream.write(block)
+        self._stream.flush()  # what has come outlives a kill
         self._grow(len(block))
 
     def clear(self) -> None:
@@ -100,12 +101,10 @@ class PartialFile:
 
     def sha256(self) -> str:
         """Return the checksum of what is there."""
-        self._stream.flush()
         return sha256_of_file(self.part)
 
     def finish(self) -> Path:
         """Move it into its place, and return that."""
-        self._stream.flush()
         if os.name == "nt":  # no open file can be renamed there
             self._stream.close()
         # Elsewhere it stays locked until it is in place: nobody may go on with it meanwhile.

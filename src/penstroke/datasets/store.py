@@ -7,7 +7,9 @@ import io
 import os
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
+from tokenize import TokenError
 from typing import Annotated
 
 import numpy as np
@@ -118,7 +120,11 @@ def _npy(array: Images | Labels) -> bytes:
 
 def _read_npy(path: Path) -> Images:
     try:
-        array: Images = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with warnings.catch_warnings(action="ignore"):  # of a header to be read with more patience
+            # Mapped first: what a header promises is held against the file's length so.
+            array: Images = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError, TokenError) as error:
         raise DataError(f"{path} is missing or damaged: {error}") from error
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{path} is damaged: it holds {array.dtype}")
     return array
