@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +27,7 @@ from penstroke.errors import ArchiveError, DataError, DownloadError, StorageErro
 NAME = "emnist-letters"
 FILES = emnist_files(NAME) | emnist_files("emnist-digits", seed=9)
 ZIP = zipped(FILES)
+KILLS = int(os.environ.get("PENSTROKE_KILLS", "6"))
 
 
 @pytest.fixture
@@ -110,9 +114,11 @@ def test_an_archive_that_was_damaged_since_is_fetched_again(
 def test_what_is_not_the_archive_is_refused(
     server: Mirrors, tmp_path: Path, behaviour: str
 ) -> None:
-    server.behaviour["nist"] = behaviour
-    with pytest.raises(DownloadError, match=r"nobody delivered small\.zip with its checksum"):
-        fetch(letters(server), tmp_path)
+    server.behaviour |= {"nist": behaviour, "small": "404"}
+    with pytest.raises(DownloadError) as failed:
+        fetch(letters(server, mirrors=("small",)), tmp_path)
+    assert "nobody delivered small.zip with its checksum" in str(failed.value)
+    assert f"nobody delivered {NAME}-train-images-idx3-ubyte.gz with" in str(failed.value)
     assert everything(tmp_path) in ([], ["archives/.small.zip.part"])
     server.behaviour = {}
     fetch(letters(server), tmp_path)
@@ -190,7 +196,7 @@ def test_the_older_release_is_told_apart(tmp_path: Path, packed: bool) -> None:
     )
     assert "this is the older release" in said
     assert f"penstroke data import NAME FOLDER/{NAME} --transposed --label-offset 1" in said
-    assert not list((tmp_path / NAME).iterdir())
+    assert not (tmp_path / NAME).exists()
 
 
 def test_another_file_of_that_name(tmp_path: Path) -> None:
@@ -213,7 +219,7 @@ def test_every_cut_of_a_zip_is_noticed(tmp_path: Path) -> None:
         source.write_bytes(ZIP[:place])
         with pytest.raises(DataError, match=r"cut\.zip"):
             fetch(offline(), tmp_path, source=source)
-        assert not list((tmp_path / NAME).iterdir())
+        assert not (tmp_path / NAME).exists()
 
 
 def test_a_folder_that_cannot_be_written(server: Mirrors, tmp_path: Path) -> None:
@@ -232,21 +238,19 @@ fetch(Manifest.parse(read_toml(Path(sys.argv[1])), source="probe"), Path(sys.arg
 """
 
 
-def test_killed_at_any_moment_the_next_goes_on(server: Mirrors, tmp_path: Path) -> None:
-    """Each process is killed once the server has sent it a little more than the one before."""
+def test_killed_while_it_downloads_the_next_goes_on(server: Mirrors, tmp_path: Path) -> None:
     recipe = tmp_path / "manifest.toml"
     recipe.write_text(letters(server).to_toml())
     root = tmp_path / "data"
-    part, names = root / "archives" / ".small.zip.part", set(FILES)
-    for _ in range(5):
-        server.behaviour["nist"] = "drip"
-        process = start_fetching(recipe, root)
+    part = root / "archives" / ".small.zip.part"
+    server.behaviour["nist"] = "drip"
+    for _ in range(3):
         had = part.stat().st_size if part.exists() else 0
+        process = start_fetching(recipe, root)
         wait_until(lambda had=had: part.exists() and part.stat().st_size > had)
-        process.kill()
-        assert process.wait() < 0
+        kill(process)
         assert part.read_bytes() == ZIP[: part.stat().st_size]
-        assert not (root / NAME).exists() or not names & set(everything(root / NAME))
+        assert_whole(root)
     server.behaviour = {}
     assert start_fetching(recipe, root).wait() == 0
     assert_placed(root)
@@ -256,6 +260,45 @@ def test_killed_at_any_moment_the_next_goes_on(server: Mirrors, tmp_path: Path) 
     assert first is None
     assert starts == sorted(set(starts))
     assert starts[0] > 0
+
+
+def test_killed_at_random_moments_nothing_half_written_is_taken_for_whole(
+    server: Mirrors, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "manifest.toml"
+    recipe.write_text(letters(server).to_toml())
+    moments, finished, killed = random.Random(3), 0, 0
+    server.pause_seconds = 0.01
+    root = tmp_path / "data"
+    while killed < KILLS:
+        asked = len(server.requests)
+        process = start_fetching(recipe, root)
+        wait_until(lambda n=asked, p=process: len(server.requests) > n or p.poll() is not None)
+        time.sleep(moments.uniform(0, 0.25))
+        killed += kill(process)
+        assert_whole(root)
+        assert process.returncode in (0, -signal.SIGKILL)
+        if process.returncode == 0:
+            finished += 1
+            assert_placed(root)
+            root = tmp_path / f"data{finished}"
+    assert start_fetching(recipe, root).wait() == 0
+    assert_placed(root)
+    assert everything(root / "archives") == ["small.zip"]
+    print(f"{killed} killed, {finished} finished before")
+
+
+def kill(process: subprocess.Popen[bytes]) -> bool:
+    """Kill it, and return whether it was still at work."""
+    process.kill()
+    return process.wait() < 0
+
+
+def assert_whole(root: Path) -> None:
+    """What stands under its name is whole; what is not is hidden."""
+    for path in root.rglob("[!.]*"):
+        if path.is_file():
+            assert path.read_bytes() == (FILES | {"small.zip": ZIP})[path.name]
 
 
 def start_fetching(recipe: Path, root: Path) -> subprocess.Popen[bytes]:

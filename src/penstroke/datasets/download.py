@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -71,6 +72,8 @@ class PartialFile:
         self._stream: BinaryIO
 
     def __enter__(self) -> Self:
+        self._made_folder = not self.part.parent.exists()
+        self.part.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self.part.open("ab")
         try:
             hold(self._stream.fileno())
@@ -87,6 +90,9 @@ class PartialFile:
             self._stream.close()
             if not self.size:
                 self.part.unlink(missing_ok=True)
+                if self._made_folder:
+                    with contextlib.suppress(OSError):  # something else stands in it
+                        self.part.parent.rmdir()
 
     def write(self, block: bytes) -> None:
         """Append `block`."""
@@ -144,7 +150,8 @@ def _try_address(address: str, wanted: Wanted, part: PartialFile, answers: list[
             inherited = False  # what an earlier process or another mirror left is to blame, perhaps
         brought_little = 100 * (part.size - before) < wanted.size_bytes
         fruitless = fruitless + 1 if brought_little else 0
-        time.sleep(_PAUSE_SECONDS * 2**fruitless)
+        if 0 < fruitless < _TRIES:
+            time.sleep(_PAUSE_SECONDS * 2**fruitless)
     return False
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from penstroke.datasets import archives
-from penstroke.datasets.catalogue import Archive, DataFile, Manifest
+from penstroke.datasets.catalogue import DataFile, Manifest
 from penstroke.datasets.download import PartialFile, Wanted, download
 from penstroke.datasets.idx import read_shape
 from penstroke.errors import DataError, DownloadError, StorageError
@@ -50,7 +50,6 @@ def fetch(
     """
     folder = root / manifest.name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         wanted = [file for file in manifest.files if not _is_right(folder / file.name, file)]
         if wanted and source is not None:
             _take(_copies(source, wanted), wanted, manifest, folder, source)
@@ -105,50 +104,58 @@ def _fetch_anywhere(
     manifest: Manifest, wanted: list[DataFile], root: Path, progress: Progress, keep: bool
 ) -> None:
     """Take the archive if it is here already; else ask the mirrors, and last fetch the archive."""
-    folder, archive = root / manifest.name, manifest.archive
-    kept = kept_archive(manifest, root)
-    if kept:
+    if _from_kept_archive(manifest, wanted, root):
+        return
+    refusals = []
+    for way in (_from_mirrors, partial(_from_archive, keep)):
         try:
-            _take(_in_zip(kept, wanted), wanted, manifest, folder, kept)
-        except DataError:
-            if archive is None or sha256_of_file(kept) == archive.sha256:
-                raise
-            kept.unlink()  # damaged since it came: it is fetched again
-        else:
-            return
+            if way(manifest, wanted, root, progress):
+                return
+        except DownloadError as error:
+            refusals.append(str(error))
+    raise DownloadError("\n".join(refusals))
+
+
+def _from_kept_archive(manifest: Manifest, wanted: list[DataFile], root: Path) -> bool:
+    kept, archive = kept_archive(manifest, root), manifest.archive
+    if kept is None or archive is None:
+        return False
     try:
-        if manifest.mirrors or archive is None:
-            _from_mirrors(manifest, wanted, folder, progress)
-            return
-    except DownloadError:
-        if archive is None:
+        _take(_in_zip(kept, wanted), wanted, manifest, root / manifest.name, kept)
+    except DataError:
+        if sha256_of_file(kept) == archive.sha256:
             raise
-    _from_archive(archive, manifest, root, progress, keep)
+        kept.unlink()  # damaged since it came: it is fetched again
+        return False
+    return True
 
 
 def _from_mirrors(
-    manifest: Manifest, wanted: list[DataFile], folder: Path, progress: Progress
-) -> None:
+    manifest: Manifest, wanted: list[DataFile], root: Path, progress: Progress
+) -> bool:
     total = sum(file.size_bytes or 0 for file in wanted)
-    for file in wanted:
+    for file in wanted if manifest.mirrors else ():
         addresses = tuple(mirror + file.name for mirror in manifest.mirrors)
         asked = Wanted(file.name, file.size_bytes or 0, file.sha256, addresses)
-        download(asked, folder, partial(_count, progress, total))
+        download(asked, root / manifest.name, partial(_count, progress, total))
+    return bool(manifest.mirrors)
 
 
 def _from_archive(
-    archive: Archive, manifest: Manifest, root: Path, progress: Progress, keep: bool
-) -> None:
-    folder, shelf = root / manifest.name, root / "archives"
-    wanted = [file for file in manifest.files if not _is_right(folder / file.name, file)]
-    shelf.mkdir(exist_ok=True)
+    keep: bool, manifest: Manifest, wanted: list[DataFile], root: Path, progress: Progress
+) -> bool:
+    archive, folder, shelf = manifest.archive, root / manifest.name, root / "archives"
+    if archive is None:
+        return False
     asked = Wanted(archive.name, archive.size_bytes, archive.sha256, archive.addresses)
     path = download(asked, shelf, partial(_count, progress, archive.size_bytes))
-    _take(_in_zip(path, wanted), wanted, manifest, folder, path)
+    lacking = [file for file in wanted if not _is_right(folder / file.name, file)]
+    _take(_in_zip(path, lacking), lacking, manifest, folder, path)
     if not keep:
         path.unlink()
         with contextlib.suppress(OSError):
             shelf.rmdir()
+    return True
 
 
 def _count(progress: Progress, total: int, more: int) -> None:
