@@ -81,13 +81,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(self._body(behave, self.mirrors.files[name]), behave, amount, asked)
 
     def _body(self, behave: str, content: bytes) -> bytes:
-        changed = {
-            "html": b"<html>down for maintenance</html>",
-            "longer": content + b"!",
-            "shorter": content[:-1],
-            "changed": b"?" + content[1:],
-        }
-        return changed.get(behave, content)
+        match behave:
+            case "html":
+                return b"<html>down for maintenance</html>"
+            case "longer":
+                return content + b"!"
+            case "shorter":
+                return content[:-1]
+            case "changed":
+                return b"?" + content[1:]
+            case _:
+                return content
 
     def _send(self, body: bytes, behave: str, amount: str, asked: str | None) -> None:
         start = 0
@@ -107,14 +111,14 @@ class _Handler(BaseHTTPRequestHandler):
         if behave != "unsized":
             self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
-        body = body[start:]
+        stop = len(body)
         if behave == "cut" or (behave == "cut once" and len(self.mirrors.requests) == 1):
-            body = body[: int(amount)]
+            stop = min(stop, start + int(amount))
         if behave == "unsized" and len(self.mirrors.requests) == 1:
-            body = body[: len(body) // 2]
-        self._write(body, 10 if behave == "drip" else 1 << 14)
+            stop //= 2
+        self._write(memoryview(body)[start:stop], 10 if behave == "drip" else 1 << 14)
 
-    def _write(self, body: bytes, block: int) -> None:
+    def _write(self, body: memoryview, block: int) -> None:
         pause = 0.02 if block == 10 else self.mirrors.pause_seconds
         for place in range(0, len(body), block):
             self.wfile.write(body[place : place + block])

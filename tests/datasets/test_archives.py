@@ -48,9 +48,9 @@ def test_members_come_sorted_and_whole(tmp_path: Path, method: int) -> None:
 def test_what_other_systems_put_in(tmp_path: Path) -> None:
     path = zipped(
         tmp_path / "a.zip", ("__MACOSX/a/._1.png", b"?"), ("a/.DS_Store", b"?"),
-        (entry("a\\1.png", system=0), b"1"),
+        (entry("a\\1.png", system=0), b"1"), ("a/at 10.00\u202fAM.png", b"2"), ("日/本.png", b"3"),
     )  # fmt: skip
-    assert [m.name for m in members(path)] == ["a/1.png"]
+    assert [m.name for m in members(path)] == ["a/1.png", "a/at 10.00\u202fAM.png", "日/本.png"]
 
 
 REFUSED = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import signal
@@ -22,6 +23,7 @@ from penstroke.datasets import download as downloading
 from penstroke.datasets import load_dataset
 from penstroke.datasets.catalogue import Manifest
 from penstroke.datasets.fetching import fetch
+from penstroke.datasets.importing import import_idx
 from penstroke.errors import ArchiveError, DataError, DownloadError, StorageError
 
 NAME = "emnist-letters"
@@ -178,6 +180,19 @@ def test_a_copy_that_lacks_something(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no zip")
     with pytest.raises(ArchiveError, match="text is no zip"):
         fetch(offline(), tmp_path, source=tmp_path / "text")
+
+
+def test_a_copy_that_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked = {n.removesuffix(".gz"): gzip.decompress(content) for n, content in FILES.items()}
+    write_files(tmp_path / "raw", unpacked)
+    with pytest.raises(DataError) as refused:
+        fetch(offline(), tmp_path, source=tmp_path / "raw")
+    command = f"penstroke data import NAME {tmp_path}/raw/{NAME} --transposed --label-offset 1"
+    assert command in str(refused.value)
+    train, _ = import_idx(
+        "own", tmp_path / "raw" / NAME, tmp_path / "own", transposed=True, label_offset=1
+    )
+    assert np.array_equal(train.images, random_glyphs(TRAIN, seed=TRAIN).transpose(0, 2, 1))
 
 
 @pytest.mark.parametrize("packed", [True, False])

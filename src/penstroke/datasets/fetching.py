@@ -176,7 +176,19 @@ def _take(
             _put(file, place, blocks, manifest, folder)
             missing.discard(file.name)
     if missing:
-        raise DataError(f"{source} holds no {', no '.join(sorted(missing))}")
+        lacking = ", no ".join(sorted(missing))
+        raise DataError(f"{source} holds no {lacking}{_hint(source, manifest)}")
+
+
+def _hint(source: Path, manifest: Manifest) -> str:
+    """Return a word to those who have the files unpacked, as torchvision leaves them."""
+    if not all((source / file.name.removesuffix(".gz")).is_file() for file in manifest.files):
+        return ""
+    beginning = source / manifest.name
+    return (
+        ". What it holds is unpacked, and has no published checksums: `penstroke data import NAME "
+        f"{beginning}{import_options(manifest)}` takes it, under a name of its own"
+    )
 
 
 def _put(
