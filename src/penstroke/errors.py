@@ -26,6 +26,10 @@ class DownloadError(DataError):
     """No mirror delivered the file with the right checksum."""
 
 
+class ArchiveError(DataError):
+    """An archive is damaged, or holds what is not read from a stranger's: links, bombs, `..`."""
+
+
 class SealedTestError(PenstrokeError):
     """The test split was asked for where it must stay sealed."""
 

@@ -43,6 +43,31 @@ def write_text_atomically(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Rename the finished file `temporary` to `path`, for good: also a power cut leaves it whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with temporary.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def hold(descriptor: int) -> None:
+    """Lock the open file for this process alone, until it is closed, however that comes about.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    if os.name == "nt":  # no flock there
+        return
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def sha256(content: bytes | memoryview) -> str:
     """Return the SHA-256 of `content` as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import penstroke.datasets
+from emnist import emnist_files, manifest, zipped
 from helpers import Outcome, write_idx_set
+from mirrors import Mirrors, serving
 
 Cli = Callable[..., Outcome]
 
@@ -77,6 +81,71 @@ def test_fetch_says_what_is_wrong(penstroke: Cli) -> None:
 def test_fetch_of_what_is_there_only_checks(penstroke: Cli, shared: Path) -> None:
     files = json.loads(penstroke("data", "fetch", "mnist", "--json").out)["files"]
     assert [Path(file).parent for file in files] == [shared / "mnist"] * 4
+
+
+@pytest.fixture
+def small_emnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[Mirrors]:
+    """A small emnist-letters in the catalogue, served on loopback; data in `tmp_path/data`."""
+    files = emnist_files("emnist-letters")
+    packed = zipped(files)
+    with serving({"gzip.zip": packed}) as mirrors:
+        address = mirrors.mirror("nist") + "gzip.zip"
+        known = {"emnist-letters": manifest("emnist-letters", files, packed, addresses=(address,))}
+        module = sys.modules["penstroke.datasets.catalogue"]
+        monkeypatch.setattr(module, "catalogue", lambda: known)
+        monkeypatch.setattr(penstroke.datasets, "catalogue", lambda: known)
+        monkeypatch.setenv("PENSTROKE_DATA", str(tmp_path / "data"))
+        yield mirrors
+
+
+def test_fetch_emnist_and_look_at_it(penstroke: Cli, tmp_path: Path, small_emnist: Mirrors) -> None:
+    missing = penstroke("data", "show", "emnist-letters")
+    assert (missing.exit_code, "penstroke data fetch emnist-letters" in missing.err) == (1, True)
+    done = penstroke("data", "fetch", "emnist-letters")
+    assert done.exit_code == 0, done.err
+    assert f"checked: {tmp_path}/data/emnist-letters" in done.out
+    assert f"kept for its other data sets: {tmp_path}/data/archives/small.zip" in done.out
+    facts = json.loads(penstroke("data", "fetch", "emnist-letters", "--json").out)
+    assert facts["archive"] == f"{tmp_path}/data/archives/small.zip"
+    assert len(facts["files"]) == 4
+    assert len(small_emnist.requests) == 1
+    assert "here" in penstroke("data", "list").out
+    shown = json.loads(penstroke("data", "show", "emnist-letters", "--json").out)
+    assert shown["images"] == {"train": 60, "test": 21}
+
+
+def test_fetch_emnist_without_keeping_the_archive(
+    penstroke: Cli, tmp_path: Path, small_emnist: Mirrors
+) -> None:
+    facts = json.loads(penstroke("data", "fetch", "emnist-letters", "--no-keep", "--json").out)
+    assert facts["archive"] is None
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["emnist-letters"]
+
+
+def test_fetch_from_a_copy(penstroke: Cli, tmp_path: Path, small_emnist: Mirrors) -> None:
+    copy = tmp_path / "copy.zip"
+    command = ("data", "fetch", "emnist-letters", "--from", copy)
+    assert "there is no" in penstroke(*command).err
+    copy.write_bytes(zipped(emnist_files("emnist-letters", train=40, test=14)))
+    refused = penstroke(*command)
+    assert (refused.exit_code, "this is the older release" in refused.err) == (1, True)
+    copy.write_bytes(zipped(emnist_files("emnist-letters") | {"../../evil": b""}))
+    refused = penstroke(*command)
+    assert (refused.exit_code, "leads out of the archive" in refused.err) == (1, True)
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    copy.write_bytes(small_emnist.files["gzip.zip"])
+    assert penstroke(*command).exit_code == 0
+    assert small_emnist.requests == []
+
+
+def test_fetch_that_fails_says_what_each_address_answered(
+    penstroke: Cli, tmp_path: Path, small_emnist: Mirrors
+) -> None:
+    small_emnist.behaviour["nist"] = "html"
+    done = penstroke("data", "fetch", "emnist-letters", "--json")
+    assert (done.exit_code, done.out) == (1, "")
+    assert f"{small_emnist.address}/nist/gzip.zip: a web page instead of the file" in done.err
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
 
 
 def test_audit_and_train_without_what_it_found(

@@ -63,6 +63,22 @@ def test_letters_off_by_one_are_noticed(shared: Path) -> None:
         import_idx("letters", source, imported_folder("letters"), transposed=True)
 
 
+@pytest.mark.mnist
+@pytest.mark.parametrize(
+    ("part", "options"), [("letters", "--transposed --label-offset 1"), ("digits", "--transposed")]
+)
+def test_emnist_with_nothing_said_of_how_it_lies(shared: Path, part: str, options: str) -> None:
+    source = shared / "emnist-part" / f"emnist-{part}-part"
+    with pytest.raises(ConfigError, match=f"lie on their side.*: add {options}; or --upright"):
+        import_idx("part", source, imported_folder("part"))
+
+
+def test_emnist_that_was_turned_already(tmp_path: Path) -> None:
+    write_idx_set(tmp_path / "idx", prefix="emnist-mine-")
+    _, test = import_idx("mine", tmp_path / "idx", imported_folder("mine"), transposed=False)
+    assert np.array_equal(test.images, random_glyphs(12, seed=12))
+
+
 def break_nothing(_: Path) -> None: ...
 
 

@@ -89,28 +89,43 @@ def show_command(
 
 @app.command("fetch")
 def fetch_command(
-    name: Annotated[str, typer.Argument(help="Data set of the catalogue.")], as_json: Json = False
+    name: Annotated[str, typer.Argument(help="Data set of the catalogue.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A copy to take it from: a zip, or a folder with the files."),
+    ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option(help="Keep an archive that holds other data sets too, for when they follow."),
+    ] = True,
+    as_json: Json = False,
 ) -> None:
     """Download a data set; what is there is checked, what was cut short goes on."""
     from penstroke.datasets.catalogue import manifest_of
-    from penstroke.datasets.download import fetch
+    from penstroke.datasets.fetching import fetch, kept_archive
     from penstroke.files import data_root
 
     manifest = manifest_of(name)
     with progress_bar("{task.fields[megabytes]}") as bar:
         task = bar.add_task(name, total=manifest.size_bytes, megabytes="")
 
-        def advance(more: int) -> None:
-            bar.advance(task, more)
+        def advance(more: int, total: int) -> None:
+            bar.update(task, advance=more, total=total)
             bar.update(task, megabytes=f"{bar.tasks[task].completed / 1e6:.1f} MB")
 
-        paths = fetch(manifest, data_root(), advance)
+        paths = fetch(manifest, data_root(), advance, source=source, keep_archive=keep)
+    kept = kept_archive(manifest, data_root())
     if as_json:
-        print_json({"name": name, "files": [str(path) for path in paths]})
-    elif paths:
-        say(f"{len(paths)} files, {manifest.size_bytes / 1e6:.1f} MB, checked: {paths[0].parent}")
-    else:
+        archive = str(kept) if kept else None
+        print_json({"name": name, "files": [str(path) for path in paths], "archive": archive})
+        return
+    if not paths:
         say(f"{name} comes with Penstroke: there is nothing to fetch")
+        return
+    megabytes = sum(path.stat().st_size for path in paths) / 1e6
+    say(f"{len(paths)} files, {megabytes:.1f} MB, checked: {paths[0].parent}")
+    if kept:
+        say(f"kept for its other data sets: {kept} ({kept.stat().st_size / 1e6:.0f} MB)")
 
 
 @app.command("import")
@@ -118,8 +133,11 @@ def import_command(
     name: Annotated[str, typer.Argument(help="What to call it.")],
     source: Annotated[Path, typer.Argument(help="Folder of IDX files, or how their names begin.")],
     transposed: Annotated[
-        bool, typer.Option("--transposed", help="The pictures lie on their side, as EMNIST's do.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--transposed/--upright", help="The pictures lie on their side, as EMNIST's do."
+        ),
+    ] = None,
     label_offset: Annotated[int, typer.Option(help="Label of the first class in the files.")] = 0,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, with commas.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="If it is there already.")] = False,

@@ -22,6 +22,7 @@ from penstroke.datasets.dataset import (
     stratified_folds,
     stratified_split,
 )
+from penstroke.datasets.fetching import what_it_is
 from penstroke.datasets.idx import decode_idx
 from penstroke.datasets.union import SIGN, united, united_classes
 from penstroke.errors import ConfigError, DataError, StorageError, near_match
@@ -200,7 +201,7 @@ def _read_verified(manifest: Manifest, file: DataFile) -> bytes:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
     if sha256(content) != file.sha256:
         raise DataError(
-            f"{path} is damaged or was changed: its SHA-256 is not the catalogue's; "
+            f"{path} {what_it_is(path, file, manifest)}; "
             f"`penstroke data fetch {manifest.name}` replaces it"
         )
     return content
@@ -215,8 +216,8 @@ def _decode(manifest: Manifest, contents: dict[Role, bytes]) -> tuple[Dataset, D
     for split in ("train", "test"):
         images, labels = (arrays[role] for role in ROLES if role.startswith(split))
         upright = images.transpose(0, 2, 1) if manifest.transposed else images
-        splits.append(Dataset(upright, labels.astype("int64") - manifest.label_offset,
-                              manifest.classes))  # fmt: skip
+        numbers = labels.astype(np.int64) - manifest.label_offset
+        splits.append(Dataset(np.ascontiguousarray(upright), numbers, manifest.classes))
     return splits[0], splits[1]
 
 

@@ -114,7 +114,7 @@ def read(name: str) -> Collected:
     """
     path = folder() / f"{name}.json"
     try:
-        return _parse(path, path.read_text())
+        return _parse(path, path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
 
@@ -164,13 +164,13 @@ def _read_all(wanted: Iterable[str]) -> dict[str, Collected]:
     for name in sorted(wanted):
         path = folder() / f"{name}.json"
         with contextlib.suppress(FileNotFoundError):
-            found[name] = _parse(path, path.read_text())
+            found[name] = _parse(path, path.read_bytes())
     return found
 
 
-def _parse(path: Path, text: str) -> Collected:
+def _parse(path: Path, content: bytes) -> Collected:
     try:
-        values: Mapping[str, Any] = json.loads(text)
+        values: Mapping[str, Any] = json.loads(content)
         if values["format_version"] > FORMAT_VERSION:
             raise DataError(f"{path} was written by a newer Penstroke: upgrade")
         found = Collected.parse(values, source=str(path))

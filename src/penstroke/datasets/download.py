@@ -1,63 +1,126 @@
-"""Fetching a catalogued data set: mirrors in turn, resumed when cut, checked, placed whole."""
+"""Downloading one file: addresses in turn, gone on with where it was cut, checked, placed whole."""
 
 from __future__ import annotations
 
-import logging
-import shutil
+import contextlib
+import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, BinaryIO, Self
 
-from penstroke.datasets.catalogue import DataFile, Manifest
 from penstroke.errors import DownloadError, MissingExtraError, StorageError
-from penstroke.files import reason, sha256_of_file
+from penstroke.files import hold, move_into_place, sha256_of_file
 
-Progress = Callable[[int], None]
+if TYPE_CHECKING:
+    from requests import Response
+
+Count = Callable[[int], None]
 """Told how many more bytes have come; a negative number where some must come again."""
 
-_ATTEMPTS_A_MIRROR = 3
-_BLOCK_BYTES = 1 << 14
-_TIMEOUT_SECONDS = (10, 30)  # to connect, and between two blocks
+_TRIES = 3
+"""In a row that bring next to nothing, before an address is given up."""
+_PAUSE_SECONDS = 0.2
+_BLOCK_BYTES = 1 << 16
+_TIMEOUT_SECONDS = (10, 30)  # to connect, and between two packets
+_PATIENCE_SECONDS = 60.0
+_LEAST_BYTES_A_SECOND = 1000
+_WORTH_ANOTHER_TRY = (408, 416, 425, 429)  # and all above 499
 
 
-def fetch(manifest: Manifest, root: Path, progress: Progress = lambda _: None) -> list[Path]:
-    """Bring every file of `manifest` to `root/<name>/` and return their paths.
+@dataclass(frozen=True)
+class Wanted:
+    """A file to download, known by its length and its checksum."""
 
-    Files that are there with the right checksum are left alone; damaged ones are replaced.
+    name: str
+    size_bytes: int
+    sha256: str
+    addresses: tuple[str, ...]
+
+
+def download(wanted: Wanted, folder: Path, count: Count = lambda _: None) -> Path:
+    """Bring `wanted` into `folder`, and return where it is.
+
+    What has come stays beside it under a hidden name until it is whole, so that a cut connection,
+    a kill or a failure costs only what was on its way.
 
     Raises:
-        DownloadError: no mirror delivered a file; says what each of them answered.
-        StorageError: the folder cannot be written.
+        DownloadError: no address delivered it; says what each of them answered.
+        StorageError: another process is downloading it.
+        OSError: the folder cannot be written.
     """
-    folder = root / manifest.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [_fetch_file(file, manifest.mirrors, folder, progress) for file in manifest.files]
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {folder}: {reason(error)}; PENSTROKE_DATA names another place"
-        ) from error
+    with PartialFile(folder / wanted.name, count) as part:
+        answers: list[str] = []
+        if not any(_try_address(address, wanted, part, answers) for address in wanted.addresses):
+            raise DownloadError(
+                f"nobody delivered {wanted.name} with its checksum:\n"
+                + "\n".join(dict.fromkeys(answers))
+            )
+        return part.finish()
 
 
-def _fetch_file(file: DataFile, mirrors: tuple[str, ...], folder: Path, progress: Progress) -> Path:
-    path = folder / file.name
-    if path.exists() and sha256_of_file(path) == file.sha256:
-        progress(file.size_bytes)
-        return path
-    answers = []
-    for mirror in mirrors:
-        for attempt in range(_ATTEMPTS_A_MIRROR):
-            try:
-                return _retrieve(mirror + file.name, file, folder, progress)
-            except _Unusable as error:
-                answers.append(f"  {mirror}: {error}")
-                if not error.worth_another_try:
-                    break
-                time.sleep(0.2 * 2**attempt)
-    raise DownloadError(
-        f"no mirror delivered {file.name} with its checksum:\n" + "\n".join(dict.fromkeys(answers))
-    )
+class PartialFile:
+    """The part of a file that has come so far, kept beside its place; locked while it is open."""
+
+    def __init__(self, path: Path, count: Count = lambda _: None) -> None:
+        self.path = path
+        self.part = path.with_name(f".{path.name}.part")
+        self.size = 0
+        self._count = count
+        self._stream: BinaryIO
+
+    def __enter__(self) -> Self:
+        self._made_folder = not self.part.parent.exists()
+        self.part.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = self.part.open("ab")
+        try:
+            hold(self._stream.fileno())
+        except OSError:
+            self._stream.close()
+            raise StorageError(
+                f"another process is writing {self.path}: let it finish, or end it"
+            ) from None
+        self._grow(self._stream.tell())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._stream.closed:
+            self._stream.close()
+            if not self.size:
+                self.part.unlink(missing_ok=True)
+                if self._made_folder:
+                    with contextlib.suppress(OSError):  # something else stands in it
+                        self.part.parent.rmdir()
+
+    def write(self, block: bytes) -> None:
+        """Append `block`."""
+        self._stream.write(block)
+        self._stream.flush()  # what has come outlives a kill
+        self._grow(len(block))
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._stream.truncate(0)
+        self._grow(-self.size)
+
+    def sha256(self) -> str:
+        """Return the checksum of what is there."""
+        return sha256_of_file(self.part)
+
+    def finish(self) -> Path:
+        """Move it into its place, and return that."""
+        if os.name == "nt":  # no open file can be renamed there
+            self._stream.close()
+        # Elsewhere it stays locked until it is in place: nobody may go on with it meanwhile.
+        move_into_place(self.part, self.path)
+        self._stream.close()
+        return self.path
+
+    def _grow(self, more: int) -> None:
+        self.size += more
+        self._count(more)
 
 
 class _Unusable(Exception):  # noqa: N818 - not an error of its own: the next try or mirror follows
@@ -66,74 +129,104 @@ class _Unusable(Exception):  # noqa: N818 - not an error of its own: the next tr
         self.worth_another_try = worth_another_try
 
 
-def _retrieve(url: str, file: DataFile, folder: Path, progress: Progress) -> Path:
+def _try_address(address: str, wanted: Wanted, part: PartialFile, answers: list[str]) -> bool:
+    """Return whether `part` is all of `wanted` now; what went wrong joins `answers`."""
+    fruitless, inherited = 0, part.size > 0
+    while fruitless < _TRIES:
+        before = part.size
+        try:
+            _receive(address, wanted, part)
+        except _Unusable as error:
+            answers.append(f"  {address}: {error}")
+            if not error.worth_another_try:
+                return False
+        else:
+            if part.sha256() == wanted.sha256:
+                return True
+            part.clear()
+            answers.append(f"  {address}: wrong checksum, not the file asked for")
+            if not inherited:
+                return False
+            inherited = False  # what an earlier process or another mirror left is to blame, perhaps
+        brought_little = 100 * (part.size - before) < wanted.size_bytes
+        fruitless = fruitless + 1 if brought_little else 0
+        if 0 < fruitless < _TRIES:
+            time.sleep(_PAUSE_SECONDS * 2**fruitless)
+    return False
+
+
+def _receive(address: str, wanted: Wanted, part: PartialFile) -> None:
+    """Append to `part` what is missing; or raise what stands in the way."""
     try:
-        import pooch
+        import requests
+        from urllib3.exceptions import HTTPError
     except ImportError as error:
         raise MissingExtraError.for_extra("train", error.name) from None
-    pooch.get_logger().setLevel(logging.ERROR)
-    downloader = _ResumingDownloader(folder / f".{file.name}.part", file.size_bytes, progress)
+    if part.size >= wanted.size_bytes:
+        part.clear()
+    # Without "identity" a server may say the .gz is an encoding.
+    headers = {"Accept-Encoding": "identity", "User-Agent": "penstroke"}
+    if part.size:
+        headers["Range"] = f"bytes={part.size}-"
     try:
-        placed = pooch.retrieve(
-            url, f"sha256:{file.sha256}", fname=file.name, path=folder, downloader=downloader
-        )
-    except ValueError:  # pooch's word for a wrong checksum
-        progress(-downloader.received)
-        raise _Unusable("wrong checksum: not the file asked for", worth_another_try=False) from None
-    return Path(placed)
-
-
-class _ResumingDownloader:
-    """Downloads for pooch, going on from the part that an earlier try left (HTTP range)."""
-
-    def __init__(self, part: Path, size_bytes: int, progress: Progress) -> None:
-        self.part = part
-        self.size_bytes = size_bytes
-        self.progress = progress
-        self.received = 0
-
-    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:
-        import requests
-
-        try:
-            with requests.get(
-                url, stream=True, timeout=_TIMEOUT_SECONDS, headers=self._headers()
-            ) as response:
-                self._refuse(response.status_code)
-                self._receive(response.iter_content(_BLOCK_BYTES), response.status_code == 206)
-        except requests.RequestException as error:
-            self._count(-self.received)  # counted again when the part is gone on with
-            raise _Unusable(_in_short(error), worth_another_try=True) from None
-        shutil.move(self.part, output_file)
-
-    def _headers(self) -> dict[str, str]:
-        # Without "identity" a server may say the .gz is an encoding, and it would be unpacked.
-        headers = {"Accept-Encoding": "identity", "User-Agent": "penstroke"}
-        if self.part.exists() and 0 < self.part.stat().st_size < self.size_bytes:
-            headers["Range"] = f"bytes={self.part.stat().st_size}-"
-        return headers
-
-    def _refuse(self, status: int) -> None:
-        if status not in (200, 206):
-            self.part.unlink(missing_ok=True)
-            raise _Unusable(f"HTTP status {status}", worth_another_try=status >= 500)
-
-    def _receive(self, blocks: Any, goes_on: bool) -> None:
-        self._count((self.part.stat().st_size if goes_on else 0) - self.received)
-        with self.part.open("ab" if goes_on else "wb") as stream:
-            for block in blocks:
-                stream.write(block)
-                self._count(len(block))
-                if self.received > self.size_bytes:
+        with requests.get(
+            address, stream=True, timeout=_TIMEOUT_SECONDS, headers=headers
+        ) as response:
+            _check_answer(response, wanted, part)
+            for block in _blocks(response):
+                part.write(block)
+                if part.size > wanted.size_bytes:
                     break
-        if self.received != self.size_bytes:
-            self.part.unlink()
-            self._count(-self.received)
-            raise _Unusable(f"its length is not {self.size_bytes} bytes", worth_another_try=False)
+    except (requests.RequestException, HTTPError) as error:
+        raise _Unusable(_in_short(error), worth_another_try=True) from None
+    if part.size > wanted.size_bytes:
+        part.clear()
+        raise _Unusable(f"longer than {wanted.size_bytes:,} bytes", worth_another_try=False)
+    if part.size < wanted.size_bytes:
+        raise _Unusable(
+            f"cut after {part.size:,} of {wanted.size_bytes:,} bytes", worth_another_try=True
+        )
 
-    def _count(self, more: int) -> None:
-        self.received += more
-        self.progress(more)
+
+def _check_answer(response: Response, wanted: Wanted, part: PartialFile) -> None:
+    """Refuse, before a byte of it is taken, what is not the file or the part asked for."""
+    status = response.status_code
+    if status not in (200, 206):
+        if status == 416:
+            part.clear()
+        again = status >= 500 or status in _WORTH_ANOTHER_TRY
+        raise _Unusable(f"HTTP status {status}", worth_another_try=again)
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise _Unusable("a web page instead of the file", worth_another_try=False)
+    length = response.headers.get("Content-Length", "")
+    total = int(length) if length.isdecimal() else None
+    if status == 206:
+        match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if not match or int(match[1]) != part.size:
+            part.clear()
+            raise _Unusable("another part than was asked for", worth_another_try=True)
+        total = int(match[2]) if match[2].isdecimal() else None
+    else:
+        part.clear()
+    if total is not None and total != wanted.size_bytes:
+        raise _Unusable(
+            f"{total:,} bytes long, where the file has {wanted.size_bytes:,}",
+            worth_another_try=False,
+        )
+
+
+def _blocks(response: Response) -> Iterator[bytes]:
+    """Yield what comes, as it comes; give up where that is next to nothing for long."""
+    start, received = time.monotonic(), 0
+    while block := response.raw.read1(_BLOCK_BYTES):
+        yield block
+        received += len(block)
+        if (seconds := time.monotonic() - start) > _PATIENCE_SECONDS:
+            if received < _LEAST_BYTES_A_SECOND * seconds:
+                raise _Unusable(
+                    f"{received:,} bytes in {seconds:.0f} s, too slow", worth_another_try=True
+                )
+            start, received = time.monotonic(), 0
 
 
 def _in_short(error: Exception) -> str:

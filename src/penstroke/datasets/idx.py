@@ -13,6 +13,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,24 @@ def read_idx(path: Path, *, rank: int) -> npt.NDArray[np.uint8]:
         return decode_idx(path.read_bytes(), rank=rank, name=str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
+
+
+def read_shape(path: Path, *, rank: int) -> tuple[int, ...]:
+    """Return what the header of the IDX file at `path` promises, gzipped or plain.
+
+    Raises:
+        DataError: it is none of that rank, or cannot be read.
+    """
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == _GZIP_MAGIC
+            raw.seek(0)
+            with gzip.GzipFile(fileobj=raw) if packed else raw as stream:
+                return _read_header(stream, rank, str(path))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"{path}: the gzip stream is cut short or damaged: {error}") from error
 
 
 def decode_idx(content: bytes, *, rank: int, name: str) -> npt.NDArray[np.uint8]:
@@ -87,7 +106,7 @@ def _decode(
     return np.frombuffer(payload, np.uint8).reshape(shape).copy()  # one that can be written to
 
 
-def _read_header(stream: io.BytesIO | gzip.GzipFile, rank: int, name: str) -> tuple[int, ...]:
+def _read_header(stream: BinaryIO | gzip.GzipFile, rank: int, name: str) -> tuple[int, ...]:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise DataError(f"{name} is not an IDX file: it starts with {magic.hex(' ') or 'nothing'}")

@@ -25,7 +25,7 @@ def import_idx(
     source: Path,
     destination: Path,
     *,
-    transposed: bool = False,
+    transposed: bool | None = None,
     label_offset: int = 0,
     classes: tuple[str, ...] | None = None,
 ) -> tuple[Dataset, Dataset]:
@@ -35,20 +35,24 @@ def import_idx(
         name: what the data set is called from now on.
         source: a folder with one set of train and test files, or the beginning of their names.
         destination: folder to write.
-        transposed: the pictures lie on their side, as EMNIST's do.
+        transposed: the pictures lie on their side, as EMNIST's do; None where nothing is said.
         label_offset: label of the first class in the files; 1 for EMNIST letters.
         classes: names of the classes; else those of a mapping.txt, else the numbers.
 
     Raises:
-        ConfigError: the name is taken by the catalogue or is no plain word.
+        ConfigError: the name is taken by the catalogue or is no plain word; or the files are
+            EMNIST's, and nothing is said of how they lie.
         DataError: files are missing, damaged, or do not fit together; nothing is written.
     """
     check_name(name)
     files, prefix = _find_files(source)
     mapping = files["train_images"].with_name(f"{prefix}mapping.txt")
+    if transposed is None and prefix.lower().startswith("emnist"):
+        _ask_how_they_lie(files, prefix)
     named = classes or _read_mapping(mapping, label_offset)
     train, test = (
-        _read_split(files, split, transposed, label_offset, named) for split in ("train", "test")
+        _read_split(files, split, bool(transposed), label_offset, named)
+        for split in ("train", "test")
     )
     named = named or tuple(str(k) for k in range(int(max(train[1].max(), test[1].max())) + 1))
     _check_labels(train[1], named, label_offset, files["train_labels"])
@@ -63,7 +67,10 @@ def check_name(name: str) -> None:
     if not _DATASET_NAME.fullmatch(name):
         raise ConfigError(f'"{name}" is no name for a data set: use a-z, 0-9 and -')
     if name in catalogue() or name == collected.NAME:
-        raise ConfigError(f'"{name}" is in the catalogue already: choose another name')
+        raise ConfigError(
+            f'"{name}" is in the catalogue already: choose another name, or, if yours is a copy of '
+            f"that one, penstroke data fetch {name} --from PATH"
+        )
 
 
 def _find_files(source: Path) -> tuple[dict[Role, Path], str]:
@@ -87,6 +94,17 @@ def _find_files(source: Path) -> tuple[dict[Role, Path], str]:
     if missing := [role.replace("_", " ") for role in ROLES if role not in files]:
         raise DataError(f"{folder / prefix}…: {', '.join(missing)} missing")
     return files, prefix
+
+
+def _ask_how_they_lie(files: dict[Role, Path], prefix: str) -> None:
+    start = files["train_images"].with_name(prefix.rstrip("-"))
+    first = int(read_idx(files["train_labels"], rank=1).min(initial=255))
+    offset = f" --label-offset {first}" if 0 < first < 255 else ""
+    raise ConfigError(
+        f"{start}…: as EMNIST ships them, pictures lie on their side"
+        + (f" and labels start at {first}" if offset else "")
+        + f": add --transposed{offset}; or --upright, where they were turned since"
+    )
 
 
 def _read_split(
