@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import growth
+import imports
 import recognition
 import speed
 import waits
@@ -19,7 +20,7 @@ from measure import ROOT, Figure, say, table
 import search
 from penstroke.machine import allowed_cores, package_versions, processor_name
 
-PARTS = ("waits", "speed", "search", "recognition", "growth")
+PARTS = ("waits", "speed", "search", "recognition", "imports", "growth")
 PAGE = ROOT / "docs" / "benchmarks.md"
 KEPT = ROOT / "docs" / "benchmarks.json"
 
@@ -50,6 +51,8 @@ def measure(part: str, repeats: int) -> dict[str, Any]:
     elif part == "recognition":
         found = recognition.measure(repeats)
         sections = {f"Recognition: {name}": figures for name, figures in found.items()}
+    elif part == "imports":
+        sections = {"Importing pictures": imports.measure()}
     else:
         figures, plots = growth.measure()
         return {"How cost grows": {"figures": [f.to_dict() for f in figures], "plots": plots}}
