@@ -37,7 +37,7 @@ from penstroke.datasets.sources.picture_files import (
     list_files,
 )
 from penstroke.datasets.sources.tables import read_rows
-from penstroke.errors import ConfigError, DataError
+from penstroke.errors import ConfigError, DataError, PictureError
 from penstroke.files import reason
 
 __all__ = [
@@ -130,8 +130,12 @@ def _samples(path: Path, listing: Listing) -> Iterator[Sample]:
     for part in listing.parts:
         reader = open_source(part.source)
         for entry in part.entries:
-            content = reader.read(entry.place)
-            yield Sample(entry.label, content, f"{path}/{entry.name}")
+            name = f"{path}/{entry.name}"
+            try:
+                content = reader.read(entry.place)
+            except PictureError as error:
+                raise PictureError(f"{name}: {error}") from None
+            yield Sample(entry.label, content, name)
 
 
 def _list_source(path: Path, how: How) -> Listing:
