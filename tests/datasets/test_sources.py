@@ -94,9 +94,8 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
         (tmp_path / "ß" / name).write_bytes(scrawl(1))
     with open(os.fsencode(tmp_path / "x") + b"/\xff.png", "wb") as file:  # noqa: PTH123 - bytes
         file.write(scrawl(2))
-    found = list(read_samples(tmp_path))
-    assert [s.label for s in found] == ["x", *4 * "ß"] or labels(tmp_path) == {"ß": 4, "x": 1}
-    for sample in found:
+    assert labels(tmp_path) == {"ß": 4, "x": 1}
+    for sample in read_samples(tmp_path):
         assert sample.name.isprintable()
         sample.name.encode()
 
@@ -290,8 +289,8 @@ def test_parquet_that_cannot_be(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"image": ["a.png"], "label": [1]}), path)
     with pytest.raises(DataError, match="column 'image' holds string, not the bytes"):
         list_source(path, How())
+    parquet.write_table(pyarrow.table({"image": [b"a"]}), path)
     with pytest.raises(DataError, match="no column for the label"):
-        parquet.write_table(pyarrow.table({"image": [b"a"]}), path)
         list_source(path, How())
 
 
@@ -312,7 +311,7 @@ def test_npz_as_keras_ships_mnist(tmp_path: Path) -> None:
     assert not found.are_glyphs
 
 
-def test_arrays_like_mnists_are_known(tmp_path: Path, digits: object) -> None:
+def test_arrays_like_mnists_are_known(tmp_path: Path) -> None:
     glyphs = np.zeros((50, 28, 28), np.uint8)
     glyphs[:, 6:22, 10:18] = 200
     for name, images, are_glyphs in (

@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -88,6 +90,7 @@ class Readings:
         self.errors.update({first + row: error for row, error in shard.errors.items()})
 
 
+_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 _ARRAYS = ("glyphs", "status", "dropped", "sides", "digests")
 
 
@@ -180,16 +183,12 @@ class ShardWriter:
 def load_shard(job: Job) -> Readings | None:
     """Return the shard of `job`; None where it is not there, or was damaged since."""
     try:
-        with np.load(job.path, allow_pickle=False) as arrays:
+        with job.path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             errors = json.loads(bytes(arrays["errors"]))
             values: Any = {name: arrays[name] for name in _ARRAYS}
         shard = Readings(**values, errors={int(row): str(why) for row, why in errors.items()})
-    except (OSError, ValueError, EOFError, KeyError, TypeError):
+    except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, *_DAMAGE):
         return None
-    except Exception as error:  # zipfile.BadZipFile, zlib.error: of a shard cut short
-        if type(error).__module__ in ("zipfile", "zlib"):
-            return None
-        raise
     return shard if len(shard.glyphs) == len(job.places) else None
 
 
