@@ -225,11 +225,16 @@ def test_an_encoding_that_is_named(tmp_path: Path) -> None:
 def test_files_that_a_table_names_and_nobody_finds(tmp_path: Path) -> None:
     write_scrawls(tmp_path, {"a": 2})
     (tmp_path / "labels.csv").write_text(
-        "file,label\na/000.png,x\na/9.png,y\n../a/000.png,z\n/etc/passwd,z\n"
+        "file,label\na/000.png,x\na/9.png,y\n../a/000.png,z\n/etc/passwd,z\na/out.png,z\n"
     )
-    found = list_source(tmp_path, How())
-    assert [m.name for m in found.missing] == ["a/9.png", "../a/000.png", "/etc/passwd"]
-    assert "1 pictures that labels.csv does not name" in found.notes[0]
+    (tmp_path / "a/out.png").symlink_to("/etc/passwd")
+    for source in (tmp_path, tmp_path / "labels.csv"):
+        found = list_source(source, How())
+        assert labels(source) == {"x": 1}
+        assert [m.name for m in found.missing] == [
+            "a/9.png", "../a/000.png", "/etc/passwd", "a/out.png",
+        ]  # fmt: skip
+    assert any("1 pictures that labels.csv" in note for note in list_source(tmp_path, How()).notes)
 
 
 def hugging_face(path: Path, rows: int, *, names: list[str] | None = None) -> None:

@@ -12,7 +12,8 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +27,7 @@ from penstroke.config import IMAGE_SIZE, Settings
 from penstroke.datasets.dataset import Images
 from penstroke.datasets.sources import Content, Entry, Part, Source, open_source
 from penstroke.datasets.sources.entries import Reader
-from penstroke.errors import PictureError
+from penstroke.errors import PictureError, StorageError
 from penstroke.files import cache_root, write_atomically
 from penstroke.ink import DEFAULT_INK, InkSettings, inspect_ink, place, read_grey
 
@@ -120,7 +121,7 @@ def jobs_of(parts: Sequence[Part], folder: Path, settings: ReadingSettings) -> l
 
 def read_all(
     jobs: Sequence[Job],
-    run: Callable[[Sequence[Job]], Iterator[int]],
+    run: Callable[[Sequence[Job]], Generator[int, None, None]],
     watch: Callable[[int, Readings], None],
 ) -> Readings:
     """Return what the pictures of all `jobs` came to; shards that are there are not read again.
@@ -140,13 +141,14 @@ def read_all(
         else:
             found.put(int(firsts[position]), shard)
             watch(len(job.places), found)
-    for done in run([jobs[position] for position in todo]):
-        job = jobs[todo[done]]
-        shard = load_shard(job)
-        if shard is None:
-            raise PictureError(f"{job.path} was written, and cannot be read")
-        found.put(int(firsts[todo[done]]), shard)
-        watch(len(job.places), found)
+    with closing(run([jobs[position] for position in todo])) as finished:
+        for done in finished:
+            job = jobs[todo[done]]
+            shard = load_shard(job)
+            if shard is None:
+                raise StorageError(f"{job.path} was written, and cannot be read")
+            found.put(int(firsts[todo[done]]), shard)
+            watch(len(job.places), found)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class _Worker(NamedTuple):
     connection: Connection
 
 
-def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[int]:
+def run_jobs(jobs: Sequence[Job], workers: int) -> Generator[int, None, None]:
     """Do `jobs` in `workers` processes, or in this one, and yield the position of each done.
 
     Processes are started anew, not forked, so that nothing of this one is shared or copied.

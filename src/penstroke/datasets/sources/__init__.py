@@ -35,6 +35,7 @@ from penstroke.datasets.sources.picture_files import (
     by_folder,
     by_table,
     list_files,
+    named_files,
 )
 from penstroke.datasets.sources.tables import read_rows
 from penstroke.errors import ConfigError, DataError, PictureError
@@ -171,7 +172,10 @@ def _by_own_table(path: Path, how: How) -> Listing:
         content, str(path), file_column=how.file_column, label_column=how.label_column,
         encoding=how.encoding,
     )  # fmt: skip
-    listing = by_table(list_files(how.pictures or path.parent), rows, path.name, "")
+    pictures = how.pictures or path.parent
+    is_zip = pictures.is_file()
+    found = list_files(pictures) if is_zip else named_files(pictures, (row[0] for row in rows))
+    listing = by_table(found, rows, path.name, "")
     return replace(listing, notes=(*notes, *listing.notes))
 
 

@@ -9,7 +9,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +68,25 @@ def list_files(path: Path) -> Files:
         return _list_zip(path) if path.is_file() else _list_folder(path)
     except OSError as error:
         raise DataError(f"cannot read {error.filename or path}: {reason(error)}") from error
+
+
+def named_files(folder: Path, names: Iterable[str]) -> Files:
+    """Return those of the files called `names` that are below `folder`, without looking around.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder or file {folder}")
+    root, files = folder.resolve(), []
+    for name in names:
+        wanted = _comparable(name.replace("\\", "/"))
+        for form in (wanted, unicodedata.normalize("NFD", wanted)):
+            path = folder / form
+            if _is_below(path, root) and path.is_file():
+                files.append(File(form, form, _stamp(path)))
+                break
+    return Files(Source("folder", folder), files, [])
 
 
 class FolderReader:
@@ -192,12 +211,23 @@ def _walk(top: Path, root: Path, skipped: Counter[str]) -> Iterator[File]:
             path = Path(folder, name)
             if is_hidden(name):
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            if path.is_symlink() and not _is_below(path, root):
                 skipped["links that lead out of the folder were not followed"] += 1
             elif path.is_file():
-                state = path.stat()
                 relative = path.relative_to(top).as_posix()
-                yield File(relative, relative, f"{state.st_size}-{state.st_mtime_ns}")
+                yield File(relative, relative, _stamp(path))
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name with a zero byte
+        return False
+
+
+def _stamp(path: Path) -> str:
+    state = path.stat()
+    return f"{state.st_size}-{state.st_mtime_ns}"
 
 
 def _raise(error: OSError) -> None:
