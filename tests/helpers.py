@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,28 @@ def small_config(**train: object) -> RunConfig:
         model=SMALL_CNN,
         train=TrainConfig.parse(settings),
     )
+
+
+def scrawl(seed: int, size: int = 40) -> bytes:
+    """A PNG of five strokes, dark on light: no two seeds alike."""
+    from PIL import Image, ImageDraw
+
+    points = np.random.default_rng(seed).integers(size // 10, size - size // 10, (6, 2))
+    image = Image.new("L", (size, size), 240)
+    ImageDraw.Draw(image).line([tuple(map(int, p)) for p in points], 20, max(2, size // 14))
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_scrawls(folder: Path, counts: dict[str, int], first: int = 0) -> None:
+    """Write so many scrawls into a folder a class, all of them different."""
+    seed = first
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            (folder / label / f"{number:03d}.png").write_bytes(scrawl(seed))
+            seed += 1
 
 
 def random_glyphs(count: int, seed: int = 0) -> npt.NDArray[np.uint8]:

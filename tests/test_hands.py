@@ -12,9 +12,10 @@ from PIL import Image
 
 from helpers import SMALL_CNN, Outcome
 from penstroke.card import keep_hands, kept_hands, write_card
+from penstroke.datasets.sources import Sample, read_samples
 from penstroke.errors import DataError, PictureError, RunError
 from penstroke.evaluation.intervals import wilson
-from penstroke.hands import Sample, judge_hands, read_samples
+from penstroke.hands import judge_hands
 from penstroke.ink import DEFAULT_INK
 from penstroke.models import build_network
 from penstroke.models.export import export_onnx
@@ -99,6 +100,7 @@ def folder(tmp_path: Path) -> Path:
     for sample in SAMPLES:
         path = root / f"class_{sample.name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
+        assert isinstance(sample.content, bytes)
         path.write_bytes(sample.content)
     (root / "readme.txt").write_text("not a picture")
     (root / "loose.png").write_bytes(png(1))
@@ -121,7 +123,7 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     for path, said in (
         (tmp_path / "text.zip", "no zip that can be read"),
         (tmp_path, "holds no pictures"),
-        (tmp_path / "nothing", "holds no pictures"),
+        (tmp_path / "nothing", "no folder or file"),
     ):
         with pytest.raises(DataError, match=said):
             read_samples(path)

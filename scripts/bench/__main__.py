@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import growth
+import imports
 import recognition
 import service
 import speed
@@ -20,7 +21,7 @@ from measure import ROOT, Figure, say, table
 import search
 from penstroke.machine import allowed_cores, package_versions, processor_name
 
-PARTS = ("waits", "speed", "search", "recognition", "service", "growth")
+PARTS = ("waits", "speed", "search", "recognition", "service", "imports", "growth")
 PAGE = ROOT / "docs" / "benchmarks.md"
 KEPT = ROOT / "docs" / "benchmarks.json"
 
@@ -53,6 +54,8 @@ def measure(part: str, repeats: int) -> dict[str, Any]:
         sections = {f"Recognition: {name}": figures for name, figures in found.items()}
     elif part == "service":
         sections = {f"Service: {name}": figures for name, figures in service.measure().items()}
+    elif part == "imports":
+        sections = {"Importing pictures": imports.measure()}
     else:
         figures, plots = growth.measure()
         return {"How cost grows": {"figures": [f.to_dict() for f in figures], "plots": plots}}

@@ -55,17 +55,25 @@ def move_into_place(temporary: Path, path: Path) -> None:
     _sync_folder(path.parent)
 
 
-def hold(descriptor: int) -> None:
-    """Lock the open file for this process alone, until it is closed, however that comes about.
+def lock(path: Path) -> int:
+    """Lock the file at `path`, made if need be, and return its descriptor, open to append to it.
+
+    Closing that lets go of it; the lock falls with its process too, however that ends.
 
     Raises:
         BlockingIOError: another process holds it.
     """
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND)
     if os.name == "nt":  # no flock there
-        return
+        return descriptor
     import fcntl
 
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def sha256(content: bytes | memoryview) -> str:

@@ -5,39 +5,26 @@ What is judged is the whole way that a user's picture takes, `ink` and threshold
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from penstroke.datasets.sources import Sample
 from penstroke.errors import DataError, PictureError
 from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.metrics import auroc
-from penstroke.files import reason
 from penstroke.ink import Glyph, read_glyph
 from penstroke.labels import class_of
 from penstroke.recognizer import Recognition, Recognizer
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-_LARGEST_FILE = 50_000_000
 _BATCH = 200
 _THRESHOLDS = (0.5, 0.7, 0.9, 0.99)
 
 Progress = Callable[[int], None]
 """Told how many pictures were read since it was told last."""
-
-
-class Sample(NamedTuple):
-    """A picture file, and what it shows according to the folder it lay in."""
-
-    label: str
-    content: bytes
-    name: str
 
 
 @dataclass(frozen=True)
@@ -111,26 +98,6 @@ class Hands:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
-
-
-def read_samples(path: Path) -> Iterator[Sample]:
-    """Yield the pictures below `path`: a folder a class, or a zip of one.
-
-    A class is what follows the last `_` of its folder's name: `digit_3` is 3, `upper_A` is A.
-    For a model of letters without their case, both `upper_A` and `lower_a` are its class `Aa`.
-
-    Raises:
-        DataError: there is no such folder or zip, or no picture in a folder of its own.
-    """
-    try:
-        found = list(_in_zip(path) if path.is_file() else _in_folder(path))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise DataError(f"{path} is no zip that can be read: {error}") from error
-    if not found:
-        raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)}) in a folder a class")
-    return iter(found)
 
 
 def judge_hands(
@@ -237,24 +204,3 @@ def _of_class(name: str, known: list[tuple[str, Recognition]]) -> ClassReading:
 
 def _guess(answer: Recognition) -> str | None:
     return answer.top(1)[0][0] if answer.probabilities else None
-
-
-def _in_folder(path: Path) -> Iterator[Sample]:
-    for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in SUFFIXES and file.parent != path:
-            yield Sample(_label(file.parent.name), file.read_bytes(), str(file))
-
-
-def _in_zip(path: Path) -> Iterator[Sample]:
-    """Yield from memory: no name inside the archive becomes a path on this machine."""
-    with zipfile.ZipFile(path) as archive:
-        for member in sorted(archive.infolist(), key=lambda member: member.filename):
-            *_, folder, file = ("", *member.filename.split("/"))
-            if folder and file.lower().endswith(SUFFIXES):
-                if member.file_size > _LARGEST_FILE:
-                    raise DataError(f"{path}: {member.filename} is larger than 50 MB")
-                yield Sample(_label(folder), archive.read(member), f"{path}/{member.filename}")
-
-
-def _label(folder: str) -> str:
-    return folder.rpartition("_")[2] or folder

@@ -23,8 +23,8 @@ from penstroke.config import IMAGE_SIZE, Settings
 from penstroke.pictures import Intensities, Picture
 
 __all__ = [
-    "DEFAULT_INK", "Glyph", "InkSettings", "Intensities", "Picture", "Pixels", "find_ink", "place",
-    "placement_of", "read_glyph", "read_grey",
+    "DEFAULT_INK", "Found", "Glyph", "InkSettings", "Intensities", "Picture", "Pixels", "find_ink",
+    "inspect_ink", "place", "placement_of", "read_glyph", "read_grey",
 ]  # fmt: skip
 
 Pixels = npt.NDArray[np.uint8]
@@ -42,6 +42,13 @@ class InkSettings(Settings):
         0.2, ge=0, lt=1, description="share of that step below which a pixel counts as paper"
     )
     max_pixels: int = Field(50_000_000, ge=1, description="larger pictures are refused")
+
+
+class Found(NamedTuple):
+    """Ink that was found: `ink` (H, W) in 0..1, and the share of all ink that was left out."""
+
+    ink: Intensities
+    dropped: float
 
 
 class Glyph(NamedTuple):
@@ -105,20 +112,35 @@ def find_ink(
     ink; faint parts count where they hang on strong ones (hysteresis, Canny 1986). `alone`: the
     picture shows one character, so that specks and what lies along the border are no part of it.
     """
+    return _found(grey, settings, alone=alone)[1]
+
+
+def inspect_ink(grey: Intensities, settings: InkSettings = DEFAULT_INK) -> Found:
+    """Return what `find_ink` does of a lone character, and how much of the ink it left out."""
+    everything, ink = _found(grey, settings, alone=True)
+    if ink is everything:
+        return Found(ink, 0.0)
+    return Found(ink, 1 - float(ink.sum()) / max(float(everything.sum()), 1e-6))
+
+
+def _found(
+    grey: Intensities, settings: InkSettings, *, alone: bool
+) -> tuple[Intensities, Intensities]:
+    """Return (all ink, without what is no part of the character), each (H, W) in 0..1."""
     nothing = np.zeros_like(grey)
     if np.ptp(grey) < settings.min_contrast:
-        return nothing
+        return nothing, nothing
     depth = _depth(grey)
     levels = _Histogram(depth)
     threshold = levels.otsu()
     step = levels.quantile_above(threshold, 0.9)
     if step < settings.min_contrast:
-        return nothing
+        return nothing, nothing
     amount = np.minimum(depth / np.float32(step), np.float32(1))
     noise = min(3 * levels.deviation_below(threshold), 0.6 * threshold)
     faint = max(settings.noise_floor, noise / step)
     amount = np.where(amount < faint, np.float32(0), amount)
-    return _without_dirt(amount, threshold / step, alone=alone)
+    return amount, _without_dirt(amount, threshold / step, alone=alone)
 
 
 def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> Intensities:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from penstroke.config import Resolved, RunConfig, Settings
 from penstroke.errors import ConfigError, PenstrokeError
-from penstroke.files import hold, write_text_atomically
+from penstroke.files import lock, write_text_atomically
 from penstroke.ink import DEFAULT_INK, InkSettings
 from penstroke.toml import read_toml
 
@@ -118,12 +118,11 @@ class RecordedFolder(Generic[RecordT]):
         Raises:
             RunError, StudyError: another process holds it.
         """
-        descriptor = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
         try:
-            try:
-                hold(descriptor)
-            except OSError:
-                raise self.error_type(f"{self.path} {self.is_held}") from None
+            descriptor = lock(self.path / ".lock")
+        except BlockingIOError:
+            raise self.error_type(f"{self.path} {self.is_held}") from None
+        try:
             for half_written in self.path.rglob(".*.*"):  # by who was killed: write_atomically
                 half_written.unlink(missing_ok=True)
             yield

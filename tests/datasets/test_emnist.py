@@ -15,7 +15,7 @@ from emnist import ROLES
 from penstroke.config import DataConfig
 from penstroke.datasets import Dataset, load_dataset
 from penstroke.datasets.catalogue import DataFile, Manifest, catalogue
-from penstroke.hands import read_samples
+from penstroke.datasets.sources import read_samples
 from penstroke.ink import read_glyph
 from penstroke.labels import is_merged
 

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from penstroke.cli import audit
+from penstroke.cli import audit, importing
 from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
 
 app = typer.Typer(
     name="data", help="List, show, fetch, import and audit data sets.", no_args_is_help=True
 )
+app.command("import")(importing.command)
 app.command("audit")(audit.command)
 
 
@@ -126,38 +127,3 @@ def fetch_command(
     say(f"{len(paths)} files, {megabytes:.1f} MB, checked: {paths[0].parent}")
     if kept:
         say(f"kept for its other data sets: {kept} ({kept.stat().st_size / 1e6:.0f} MB)")
-
-
-@app.command("import")
-def import_command(
-    name: Annotated[str, typer.Argument(help="What to call it.")],
-    source: Annotated[Path, typer.Argument(help="Folder of IDX files, or how their names begin.")],
-    transposed: Annotated[
-        bool | None,
-        typer.Option(
-            "--transposed/--upright", help="The pictures lie on their side, as EMNIST's do."
-        ),
-    ] = None,
-    label_offset: Annotated[int, typer.Option(help="Label of the first class in the files.")] = 0,
-    classes: Annotated[str | None, typer.Option(help="Names of the classes, with commas.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="If it is there already.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Import IDX files as a data set, upright and with labels from 0."""
-    from penstroke.datasets import imported_folder, imported_names
-    from penstroke.datasets.importing import check_name, import_idx
-    from penstroke.errors import ConfigError
-
-    check_name(name)
-    if name in imported_names() and not replace:
-        raise ConfigError(f'"{name}" is imported already: --replace does it again')
-    train, test = import_idx(
-        name, source, imported_folder(name), transposed=transposed, label_offset=label_offset,
-        classes=tuple(classes.split(",")) if classes else None,
-    )  # fmt: skip
-    if as_json:
-        print_json({"name": name, "classes": train.classes, "train": len(train), "test": len(test)})
-        return
-    sizes = f"{len(train):,} training and {len(test):,} test pictures"
-    say(f"{name}: {sizes} of {len(train.classes)} classes")
-    say(f"\nnext: penstroke data show {name}")

@@ -78,7 +78,8 @@ def _judge_splits(run: str, others: Mapping[str, Images] | None, as_json: bool) 
 
 def _judge_hands(name: str, paths: list[str], look_alikes: str, as_json: bool) -> None:
     from penstroke.card import keep_hands
-    from penstroke.hands import judge_hands, read_samples
+    from penstroke.datasets.sources import read_samples
+    from penstroke.hands import judge_hands
     from penstroke.recognizer import Recognizer
     from penstroke.runs import find_run
 

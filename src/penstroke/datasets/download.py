@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from penstroke.errors import DownloadError, MissingExtraError, StorageError
-from penstroke.files import hold, move_into_place, sha256_of_file
+from penstroke.files import lock, move_into_place, sha256_of_file
 
 if TYPE_CHECKING:
     from requests import Response
@@ -74,11 +74,9 @@ class PartialFile:
     def __enter__(self) -> Self:
         self._made_folder = not self.part.parent.exists()
         self.part.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self.part.open("ab")
         try:
-            hold(self._stream.fileno())
-        except OSError:
-            self._stream.close()
+            self._stream = os.fdopen(lock(self.part), "ab")
+        except BlockingIOError:
             raise StorageError(
                 f"another process is writing {self.path}: let it finish, or end it"
             ) from None

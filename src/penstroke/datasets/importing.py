@@ -62,6 +62,18 @@ def import_idx(
     return splits
 
 
+def holds_idx(source: Path) -> bool:
+    """Return whether `source` is a folder of IDX files, or the beginning of their names."""
+    if source.is_file():
+        return False
+    folder, prefix = (source, "") if source.is_dir() else (source.parent, source.name)
+    if not folder.is_dir():
+        return False
+    return any(
+        _IDX_NAME.fullmatch(path.name) and path.name.startswith(prefix) for path in folder.iterdir()
+    )
+
+
 def check_name(name: str) -> None:
     """Refuse a name that is no plain word or stands in the catalogue already."""
     if not _DATASET_NAME.fullmatch(name):

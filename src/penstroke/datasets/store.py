@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from tokenize import TokenError
 from typing import Annotated
@@ -35,8 +36,13 @@ class StoredIndex(Settings):
     test_fingerprint: str = Field(description="SHA-256 of the test split")
 
 
-def save(folder: Path, name: str, train: Dataset, test: Dataset, title: str = "") -> None:
+def save(
+    folder: Path, name: str, train: Dataset, test: Dataset, title: str = "",
+    beside: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
     """Place the two splits in `folder`, all of it or nothing; what was there is replaced.
+
+    `beside` are texts to keep with them, by the name of their file.
 
     Raises:
         StorageError: it cannot be written; nothing is left behind.
@@ -54,6 +60,8 @@ def save(folder: Path, name: str, train: Dataset, test: Dataset, title: str = ""
         for split, dataset in (("train", train), ("test", test)):
             _write_npy(making / f"{split}-images.npy", dataset.images)
             _write_npy(making / f"{split}-labels.npy", dataset.labels)
+        for file, text in (beside or {}).items():
+            write_text_atomically(making / file, text)
         write_text_atomically(making / _INDEX, index.to_toml())
         _swap(making, folder)
     except OSError as error:

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from helpers import Outcome, write_idx_set, write_scrawls
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_from_a_folder_to_a_model(penstroke: Cli, tmp_path: Path, cache: Path) -> None:
+    write_scrawls(tmp_path / "in", {"upper_A": 12, "upper_B": 12, "junk": 2})
+    arguments = ("data", "import", "mine", tmp_path / "in", "--map", "junk=", "--test-share", 0.25)
+    done = penstroke(*arguments)
+    assert done.exit_code == 0, done.err
+    assert "mine: 18 training and 6 test pictures of 2 classes" in done.out
+    assert "labels    a folder a class, in a folder" in done.out
+    assert "2 pictures of classes that were not asked for" in done.out
+    page = cache / "imports/mine/index.html"
+    assert f"page  {page}" in done.out
+    assert page.read_text().startswith("<!doctype html>")
+    again = penstroke(*arguments)
+    assert (again.exit_code, "imported already: --replace" in again.err) == (2, True)
+    facts = json.loads(penstroke(*arguments, "--replace", "--json").out)
+    assert facts["classes"] == ["A", "B"]
+    assert facts["class_counts"] == {"train": [9, 9], "test": [3, 3]}
+    assert facts["page"] == str(page)
+    assert "mine" in penstroke("data", "list").out
+    shown = json.loads(penstroke("data", "show", "mine", "--json").out)
+    assert shown["images"] == {"train": 18, "test": 6}
+    trained = penstroke("train", "--dataset", "mine", "--epochs", 1, "--batch-size", 9, "--json")
+    assert trained.exit_code == 0, trained.err
+    assert 0 <= json.loads(trained.out)["test_accuracy"] <= 1
+
+
+@pytest.mark.mnist
+def test_36_classes_of_real_pictures_and_what_was_left_out(penstroke: Cli, shared: Path) -> None:
+    done = penstroke("data", "import", "mine", shared / "pen-photos.zip", "--merge-case", "--json")
+    assert done.exit_code == 0, done.err
+    facts = json.loads(done.out)
+    assert len(facts["classes"]) == 36
+    assert facts["train"] + facts["test"] == 6198
+    assert facts["empty"] == ["lower_i/083.png", "upper_I/046.png"]
+    assert facts["how"]["labels"] == "labels.csv, pictures in a zip"
+    assert done.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("nowhere",), 1, "there is no folder or file"),
+        (("empty",), 1, "holds no pictures"),
+        (("one",), 1, 'one class only, "a"'),
+        (("in", "--classes", "digits"), 1, "none of those classes"),
+        (("in", "--classes", "a,x"), 2, 'no picture shows "x"'),
+        (("in", "--map", "a"), 2, "not of the form LABEL=CLASS"),
+        (("in", "--labels", "magic"), 2, "'magic' is neither folder nor table"),
+        (("in", "--labels", "table"), 1, "holds no labels.csv"),
+        (("in", "--max-unreadable", "many"), 2, "'many' is neither a share"),
+        (("in", "--max-unreadable", "1.5"), 2, "'1.5' is neither a share"),
+        (("in", "--test-share", "2"), 2, "2 is no share"),
+        (("in", "--transposed"), 2, "--transposed goes with IDX files only"),
+        (("in", "--label-offset", "1"), 2, "--label-offset goes with IDX files only"),
+        (("idx", "--merge-case"), 2, "--merge-case goes with pictures"),
+        (("idx", "--find-ink"), 2, "--placed goes with pictures"),
+        (("in", "--workers", "0"), 2, "--workers"),
+    ],
+)
+def test_imports_that_cannot_be(
+    penstroke: Cli, tmp_path: Path, cache: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    write_scrawls(tmp_path / "in", {"a": 2, "b": 2})
+    write_scrawls(tmp_path / "one", {"a": 2})
+    write_idx_set(tmp_path / "idx")
+    (tmp_path / "empty").mkdir()
+    name, *options = arguments
+    done = penstroke("data", "import", "mine", tmp_path / name, *options)
+    assert (done.exit_code, said in done.err) == (code, True), done.err
+    assert not cache.exists()
+
+
+def test_parquet_without_its_package_says_what_to_install(
+    penstroke: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    done = penstroke("data", "import", "mine", tmp_path / "in.parquet")
+    assert done.exit_code == 1
+    assert 'pip install "penstroke[parquet]"' in done.err
+
+
+@pytest.mark.mnist
+def test_ctrl_c_says_that_it_goes_on(shared: Path, cache: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "penstroke", "data", "import", "mine", shared / "pen-photos.zip"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not list(cache.glob("importing/*/shard-*.npz")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
