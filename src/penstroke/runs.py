@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 from pydantic import Field
 
 from penstroke.checkpoint import MODEL_PREFIX, Array, Checkpoint
-from penstroke.config import RunConfig
+from penstroke.config import RunConfig, Settings
 from penstroke.errors import CheckpointError, RunError, near_match
 from penstroke.files import reason, runs_root, sha256, write_atomically, write_text_atomically
 from penstroke.records import Record, RecordedFolder, now
@@ -49,12 +49,26 @@ class Epoch(Protocol):
 EpochT = TypeVar("EpochT", bound=Epoch)
 
 
+class StartFacts(Settings):
+    """The trained network that a run began from."""
+
+    run: str = Field(description="its name")
+    sha256: str = Field(description="of its model.safetensors")
+    known: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        description="classes that began with what it knew of them"
+    )
+    new: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        description="classes that began at random"
+    )
+
+
 class RunRecord(Record):
     """The run.toml."""
 
     members: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (), description="of an ensemble: the runs whose networks it averages"
     )
+    start: StartFacts | None = Field(None, description="of a fine-tuned run: what it began from")
 
 
 class Run(RecordedFolder[RunRecord]):
@@ -227,9 +241,15 @@ def record(run: Run, epochs: Iterable[EpochT]) -> Iterator[EpochT]:
         yield epoch
 
 
-def run_name(stem: str, config: RunConfig, data_fingerprint: str) -> str:
-    """Return the name of the run of these settings on this data: same command, same name."""
-    return f"{stem}-{sha256(f'{config.fingerprint()} {data_fingerprint}'.encode())[:8]}"
+def run_name(
+    stem: str, config: RunConfig, data_fingerprint: str, start_sha256: str | None = None
+) -> str:
+    """Return the name of the run of these settings on this data: same command, same name.
+
+    Another network to begin from is another run, whatever it is called.
+    """
+    parts = [config.fingerprint(), data_fingerprint, *([start_sha256] if start_sha256 else [])]
+    return f"{stem}-{sha256(' '.join(parts).encode())[:8]}"
 
 
 def find_run(name: str | Path) -> Run:

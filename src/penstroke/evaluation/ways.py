@@ -159,7 +159,8 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
 
 def _key(run: Run) -> str:
     config = run.record.config.replace(train={"seed": 0})
-    return f"{config.fingerprint()} {len(run.record.members)}"
+    start = run.record.start.sha256 if run.record.start else "nothing"
+    return f"{config.fingerprint()} {len(run.record.members)} {start}"
 
 
 def _refuse_different_pictures(runs: Sequence[Run]) -> None:
