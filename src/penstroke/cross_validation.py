@@ -12,6 +12,7 @@ report/              the page
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from penstroke.evaluation import Predictions, compute_metrics, predict
 from penstroke.evaluation.folds_report import write_folds_report
 from penstroke.evaluation.intervals import intervals
 from penstroke.evaluation.spread import spread
+from penstroke.evaluation.ways import Claim, claims
 from penstroke.files import runs_root, write_text_atomically
 from penstroke.finetuning import Source
 from penstroke.records import read_summary, write_summary
-from penstroke.runs import run_name
+from penstroke.runs import FOLDS_FILE, FoldRuns, Run, run_name
+from penstroke.training.batches import settle
 from penstroke.workflow import Prepared, prepare
 
 _SAID = "predictions.safetensors"
@@ -43,13 +46,24 @@ class CrossValidation:
     source: Source | None
 
     def summary(self) -> dict[str, Any]:
-        """Return the pooled figures; empty while a fold is unfinished."""
-        return read_summary(self.path)
+        """Return the pooled figures; empty while a fold is unfinished.
+
+        Raises:
+            RunError: what lies there has other settings.
+        """
+        found = read_summary(self.path)
+        if found:
+            self.prepare(0)
+        return found
 
     def prepare(self, fold: int, *, fresh: bool = False) -> Prepared:
-        """Return the run of one fold; see `workflow.prepare`."""
+        """Return the run of one fold; see `workflow.prepare`. `fresh`: no figures are left."""
+        if fresh:
+            (self.path / "summary.json").unlink(missing_ok=True)
         name = f"{self.path.name}/fold-{fold}"
-        return prepare(self.folds[fold], stem="", name=name, fresh=fresh, source=self.source)
+        prepared = prepare(self.folds[fold], stem="", name=name, fresh=fresh, source=self.source)
+        write_text_atomically(self.path / FOLDS_FILE, _shared(self.folds[0]).to_toml())
+        return prepared
 
 
 def cross_validation(
@@ -73,12 +87,13 @@ def cross_validation(
             f"train.select: by {config.train.select}, the pictures of a fold would choose the "
             "epoch that they judge: set train.select=last (and how many epochs)"
         )
-    cut = [_fold(config, folds, k) for k in range(max(folds, 1))]
+    cut = tuple(_fold(config, folds, k) for k in range(max(folds, 1)))
     data = load_dataset(cut[0].data)
+    settle(config.train, data)
     drawn = run_name(
         f"{stem}-{folds}-folds", cut[0], data.fingerprint, source.sha256 if source else None
     )
-    return CrossValidation(runs_root() / (name or drawn), tuple(cut), source)
+    return CrossValidation(runs_root() / (name or drawn), cut, source)
 
 
 def finish_fold(prepared: Prepared) -> dict[str, Any]:
@@ -107,7 +122,6 @@ def pool(cross: CrossValidation, *, report: bool = True) -> dict[str, Any]:
     parts = [Predictions.load(r.path / "predictions" / "validation.safetensors") for r in runs]
     said = pooled(parts)
     said.save(cross.path / _SAID)
-    write_text_atomically(cross.path / "folds.toml", _shared(cross.folds[0]).to_toml())
     figures = _figures(cross, parts, said)
     figures["elapsed_seconds"] = sum(run.elapsed_seconds() for run in runs)
     if report:
@@ -117,6 +131,30 @@ def pool(cross: CrossValidation, *, report: bool = True) -> dict[str, Any]:
         figures["report"] = str(page)
     write_summary(cross.path, figures)
     return figures
+
+
+def compare_folds(several: Sequence[FoldRuns]) -> tuple[Claim, ...]:
+    """Return what may be said of each cross-validation against the first, picture by picture.
+
+    Raises:
+        RunError: one is not finished, or they judged different pictures or folds.
+    """
+    ways, judged = [], set()
+    for one in several:
+        if not one.summary():
+            raise RunError(f"{one.path} is not finished: the command that began it goes on with it")
+        said = Predictions.load(one.path / _SAID)
+        record = Run.open(one.path / "fold-0").record
+        data = record.config.data.model_dump_json(exclude={"dataset"})
+        judged.add((record.data.fingerprint, data, said.labels.tobytes()))
+        ways.append((one.path.name, said.is_right[None]))
+    if len(judged) > 1:
+        names = ", ".join(one.path.name for one in several)
+        raise RunError(
+            f"{names} were not judged on the same pictures in the same folds: accuracies compare "
+            "there only"
+        )
+    return claims(ways)
 
 
 def pooled(parts: list[Predictions]) -> Predictions:

@@ -162,7 +162,8 @@ def _show_splits(metrics: Mapping[str, Metrics]) -> None:
     print_table(headings, rows, "123456")
     for split, m in metrics.items():
         if m.absent:
-            say(f"{split}: no picture of {', '.join(m.absent)}; left out of all but accuracy and loss")
+            absent = ", ".join(m.absent)
+            say(f"{split}: no picture of {absent}; left out of all but accuracy and loss")
 
 
 def _details(judged: Evaluation) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,23 +29,42 @@ if TYPE_CHECKING:
 _PRESETS = ("fast", "balanced", "best")
 _DEFAULT, _DEFAULT_FROM = "balanced", "finetune"
 
+_Recipe = Annotated[
+    str | None,
+    typer.Argument(help="A shipped recipe, a .toml file, or a run directory to repeat."),
+]
+_Preset = Annotated[
+    str | None, typer.Option(help="Recipe for any data set: fast, balanced or best.")
+]
+_From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="RUN", help="Begin with the network of this finished run."),
+]
 _Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
 ]
+_Folds = Annotated[
+    int | None,
+    typer.Option(help="Judge each training picture, by networks trained on the other folds."),
+]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a run is to be made, whatever its settings."""
+
+    stem: str
+    name: str | None
+    fresh: bool
+    report: bool
+    as_json: bool
+    source: Source | None
 
 
 def command(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(help="A shipped recipe, a .toml file, or a run directory to repeat."),
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Recipe for any data set: fast, balanced or best.")
-    ] = None,
-    origin: Annotated[
-        str | None,
-        typer.Option("--from", metavar="RUN", help="Begin with the network of this finished run."),
-    ] = None,
+    recipe: _Recipe = None,
+    preset: _Preset = None,
+    origin: _From = None,
     dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
     exclude: Exclude = None,
     model: Annotated[str | None, typer.Option(help="Network instead: mlp, cnn or resnet.")] = None,
@@ -55,10 +75,7 @@ def command(
     changes: _Changes = None,
     repeats: Annotated[int, typer.Option(min=1, help="Train so many seeds; mean and spread.")] = 1,
     ensemble: Annotated[int, typer.Option(min=1, help="So many seeds averaged in one model.")] = 1,
-    folds: Annotated[
-        int | None,
-        typer.Option(help="Judge each training picture, by networks trained on the other folds."),
-    ] = None,
+    folds: _Folds = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again if it is there.")] = False,
     report: Annotated[bool, typer.Option(help="Write the report.")] = True,
@@ -85,13 +102,14 @@ def command(
         show_plan(config, as_json)
         return
     stem = name or chosen.rstrip("/").rpartition("/")[2].removesuffix(".toml")
+    way = _Way(stem, name, fresh, report, as_json, source)
     if folds is not None:
         _refuse_both(repeats > 1 or ensemble > 1, "--folds, or --repeats or --ensemble")
-        _cross_validate(config, folds, stem, name, fresh, report, as_json, source)
+        _cross_validate(config, folds, way)
     elif repeats == ensemble == 1:
-        _train_one(config, stem, name, fresh, report, as_json, source)
+        _train_one(config, way)
     else:
-        _train_several(config, stem, repeats, ensemble, fresh, report, as_json, source)
+        _train_several(config, repeats, ensemble, way)
 
 
 def _config(
@@ -128,54 +146,48 @@ def _origin(recipe: str | None, origin: str | None) -> Source | None:
     return source_again(Run.open(Path(recipe)))
 
 
-def _train_one(
-    config: RunConfig, stem: str, name: str | None, fresh: bool, report: bool, as_json: bool,
-    source: Source | None,
-) -> None:  # fmt: skip
+def _train_one(config: RunConfig, way: _Way) -> None:
     from penstroke.workflow import prepare
 
-    prepared = prepare(config, stem=stem, name=name, fresh=fresh, source=source)
-    show_figures(_train(prepared, report, as_json), as_json)
+    prepared = prepare(config, stem=way.stem, name=way.name, fresh=way.fresh, source=way.source)
+    show_figures(_train(prepared, way.report, way.as_json), way.as_json)
 
 
-def _train_several(
-    config: RunConfig, stem: str, repeats: int, ensemble: int,
-    fresh: bool, report: bool, as_json: bool, source: Source | None,
-) -> None:  # fmt: skip
+def _train_several(config: RunConfig, repeats: int, ensemble: int, way: _Way) -> None:
     from penstroke.workflow import prepare
 
     several = [
-        _train(prepare(one, stem=stem, fresh=fresh, source=source),
-               report and ensemble == 1, as_json)
+        _train(
+            prepare(one, stem=way.stem, fresh=way.fresh, source=way.source),
+            way.report and ensemble == 1,
+            way.as_json,
+        )
         for one in config.seeds(max(repeats, ensemble))
-    ]  # fmt: skip
+    ]
     if ensemble > 1:
-        show_figures(_average(several[:ensemble], config, report), as_json)
+        show_figures(_average(several[:ensemble], config, way.report), way.as_json)
     else:
-        show_spread(several, as_json)
+        show_spread(several, way.as_json)
 
 
-def _cross_validate(
-    config: RunConfig, folds: int, stem: str, name: str | None, fresh: bool, report: bool,
-    as_json: bool, source: Source | None,
-) -> None:  # fmt: skip
+def _cross_validate(config: RunConfig, folds: int, way: _Way) -> None:
     from penstroke.cross_validation import cross_validation, finish_fold, pool
 
-    cross = cross_validation(config, folds, stem=stem, name=name, source=source)
-    figures = {} if fresh else cross.summary()
+    cross = cross_validation(config, folds, stem=way.stem, name=way.name, source=way.source)
+    figures = {} if way.fresh else cross.summary()
     if figures:
         say(f"{cross.path} is finished already; --fresh trains it again", as_json=True)
-        show_folds(figures, as_json)
+        show_folds(figures, way.as_json)
         return
     for fold in range(folds):
-        prepared = cross.prepare(fold, fresh=fresh)
+        prepared = cross.prepare(fold, fresh=way.fresh)
         if prepared.run.status == "unfinished":
-            _follow_all(prepared, as_json)
+            _follow_all(prepared, way.as_json)
             finish_fold(prepared)
     with progress_bar() as bar:
         bar.add_task("putting the folds together", total=None)
-        figures = pool(cross, report=report)
-    show_folds(figures, as_json)
+        figures = pool(cross, report=way.report)
+    show_folds(figures, way.as_json)
 
 
 def _recipe(recipe: str | None, preset: str | None, origin: str | None) -> str:

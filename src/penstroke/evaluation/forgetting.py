@@ -63,7 +63,12 @@ def measure(run: Run, source: Run, trained_on: Dataset) -> Forgetting:
 def kept(run: Run) -> Forgetting | None:
     """Return what was measured of `run`; None where nothing was."""
     path = run.path / _FILE
-    return Forgetting(**json.loads(path.read_text())) if path.exists() else None
+    if not path.exists():
+        return None
+    values: dict[str, Any] = json.loads(path.read_text())
+    for name, value in values.items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return Forgetting(**values)
 
 
 def figures(run: Run) -> dict[str, Any]:
