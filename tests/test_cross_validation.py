@@ -13,9 +13,10 @@ from helpers import small_config
 from penstroke.config import RunConfig
 from penstroke.cross_validation import CrossValidation, cross_validation, finish_fold, pool
 from penstroke.datasets import Dataset, imported_folder, load_dataset, sealed, store
-from penstroke.errors import ConfigError, RunError
+from penstroke.errors import ConfigError, DataError, RunError
 from penstroke.evaluation import Predictions, compute_metrics, evaluate
 from penstroke.evaluation.intervals import wilson
+from penstroke.workflow import prepare
 
 
 def config(**train: object) -> RunConfig:
@@ -54,12 +55,11 @@ def test_every_picture_is_judged_once_and_the_test_split_stays_sealed(runs: Path
         }
     assert list(said.labels) == [label for fold in folds for label in fold.validation.labels]
     assert not list(path.rglob("test_openings.jsonl"))
+    check_pooled(path, figures, said)
 
 
-def test_pooled_figures_are_those_of_all_pictures() -> None:
-    figures = trained(cross_validation(whole_config(), 3, stem="small"))
-    path = Path(str(figures["run"]))
-    said = Predictions.load(path / "predictions.safetensors")
+def check_pooled(path: Path, figures: dict[str, object], said: Predictions) -> None:
+    """The figures and the page are those of all pictures."""
     metrics = compute_metrics(said)
     assert figures["accuracy"] == metrics.accuracy
     assert figures["balanced_accuracy"] == metrics.balanced_accuracy
@@ -95,11 +95,14 @@ def test_stopped_between_and_inside_folds_it_goes_on_to_the_same_bits() -> None:
     assert halted.summary() == {}
     assert halted.prepare(1).epochs_done == 1
     trained(halted)
+    assert halted.summary()["images"] == 1437
     said = [
         (Path(str(path)) / "predictions.safetensors").read_bytes()
         for path in (through["run"], halted.path)
     ]
     assert said[0] == said[1]
+    assert halted.prepare(1, fresh=True).epochs_done == 0
+    assert halted.summary() == {}, "no figures stay of what is trained again"
 
 
 def test_without_any_test_pictures() -> None:
@@ -113,6 +116,9 @@ def test_without_any_test_pictures() -> None:
     fold = Path(str(figures["run"])) / "fold-0"
     with pytest.raises(RunError, match="untested has no test pictures to judge"):
         evaluate(fold)
+    single = chosen.replace(data={"folds": 3, "fold": 0})
+    with pytest.raises(DataError, match=r"untested has no test pictures .* --folds 5"):
+        prepare(single, stem="x")
 
 
 @pytest.mark.parametrize(

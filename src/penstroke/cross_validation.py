@@ -61,7 +61,9 @@ class CrossValidation:
         if fresh:
             (self.path / "summary.json").unlink(missing_ok=True)
         name = f"{self.path.name}/fold-{fold}"
-        prepared = prepare(self.folds[fold], stem="", name=name, fresh=fresh, source=self.source)
+        prepared = prepare(
+            self.folds[fold], stem="", name=name, fresh=fresh, source=self.source, needs_test=False
+        )
         write_text_atomically(self.path / FOLDS_FILE, _shared(self.folds[0]).to_toml())
         return prepared
 
@@ -123,6 +125,7 @@ def pool(cross: CrossValidation, *, report: bool = True) -> dict[str, Any]:
     said = pooled(parts)
     said.save(cross.path / _SAID)
     figures = _figures(cross, parts, said)
+    figures["test_images"] = runs[0].record.data.test_images
     figures["elapsed_seconds"] = sum(run.elapsed_seconds() for run in runs)
     if report:
         pictures = _pictures(cross, said.classes)

@@ -12,7 +12,7 @@ from penstroke import evaluation
 from penstroke.checkpoint import Checkpoint
 from penstroke.config import RunConfig
 from penstroke.datasets import DataSplits, load_dataset
-from penstroke.errors import RunError
+from penstroke.errors import DataError, RunError
 from penstroke.evaluation import forgetting
 from penstroke.files import runs_root, sha256, write_atomically
 from penstroke.finetuning import Source, seen_by
@@ -63,6 +63,7 @@ def prepare(
     name: str | None = None,
     fresh: bool = False,
     source: Source | None = None,
+    needs_test: bool = True,
 ) -> Prepared:
     """Return the run of `config`: the same settings on the same data are the same run.
 
@@ -72,11 +73,18 @@ def prepare(
         name: the whole name instead.
         fresh: begin again, whatever is there.
         source: the trained network to begin from, whose architecture is that of `config`.
+        needs_test: whether it is to be judged on test pictures in the end; a fold is not.
 
     Raises:
         RunError: `name` is taken by a run of other settings.
+        DataError: there are no test pictures.
     """
     data = load_dataset(config.data)
+    if needs_test and not len(data.test):  # told now, not when everything is trained
+        raise DataError(
+            f"{data.name} has no test pictures to judge a run on: give it some, or use "
+            "`penstroke train --folds 5`, which needs none"
+        )
     settle(config.train, data)  # refuses what cannot be trained, before anything is written
     start = source.facts(data) if source else None
     notes = _known_before(source, data) if source else []

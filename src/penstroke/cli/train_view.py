@@ -118,7 +118,11 @@ def show_folds(figures: dict[str, Any], as_json: bool) -> None:
     say(f"trained in  {figures['elapsed_seconds']:.1f} s")
     if "report" in figures:
         say(f"report      {figures['report']}")
-    say("\nnext: the same command without --folds trains the network to use")
+    if figures["test_images"]:
+        say("\nnext: the same command without --folds trains the network to use")
+    else:
+        say(f"\nnext: give {figures['dataset']} a few test pictures; then the same command without "
+            "--folds trains the network to use")  # fmt: skip
 
 
 def show_recipes(as_json: bool) -> None:
