@@ -127,13 +127,13 @@ def test_without_any_test_pictures() -> None:
         ({"select": "val_loss"}, 3, "train.select: by val_loss, the pictures of a fold would"),
         ({}, 1, "data.folds: input should be greater than or equal to 2, got 1"),
         ({}, -3, "data.folds: input should be greater than or equal to 2, got -3"),
-        ({}, 1000, "too few to hold"),
+        ({}, 1000, "data.folds: digits has .* too few to cut them into 1000 folds"),
     ],
 )
 def test_what_is_no_cross_validation(
     runs: Path, changes: dict[str, object], folds: int, said: str
 ) -> None:
-    with pytest.raises(ConfigError, match=said.replace("+", r"\\+")):
+    with pytest.raises(ConfigError, match=said):
         cross_validation(config(**changes), folds, stem="x")
     assert not runs.exists()
 

@@ -145,12 +145,18 @@ def _refuse_small_classes(everything: Dataset, config: DataConfig) -> None:
     present = np.flatnonzero(counts)
     rarest = int(present[counts[present].argmin()])
     share = 1 / config.folds if config.folds else _share_held_out(counts, config)
-    if share and round(share * int(counts[rarest])) < 1:
-        raise ConfigError(
-            f"data.validation_fraction: {config.dataset} has {counts[rarest]} training pictures of "
-            f'"{everything.classes[rarest]}", too few to hold {share:g} of them out: raise '
-            "it, or set data.validation_fraction=0 and train.select=last"
-        )
+    if not share or round(share * int(counts[rarest])) >= 1:
+        return
+    found = (
+        f"{config.dataset} has {counts[rarest]} training pictures of "
+        f'"{everything.classes[rarest]}", too few to'
+    )
+    if config.folds:
+        raise ConfigError(f"data.folds: {found} cut them into {config.folds} folds: ask for fewer")
+    raise ConfigError(
+        f"data.validation_fraction: {found} hold {share:g} of them out: raise "
+        "it, or set data.validation_fraction=0 and train.select=last"
+    )
 
 
 def _open(name: str) -> list[tuple[Dataset, Dataset]]:
