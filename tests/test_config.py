@@ -178,3 +178,17 @@ def test_what_is_set_by_hand_is_no_longer_searched() -> None:
     assert searched.run_config().train.batch_size == 96
     only = load_recipe("rate-sweep", ["train.learning_rate=0.003"])
     assert only.search is None
+
+
+def test_a_setting_that_came_later_names_no_run_anew() -> None:
+    """Drawn before `train.balance` was a setting: absent, or at nothing, it changes no name."""
+    assert load_recipe("balanced").run_config().fingerprint()[:16] == "303743df3128bcfb"
+    plain, zero, half = (
+        load_recipe("balanced", changes).run_config()
+        for changes in ((), ["train.balance=0.0"], ["train.balance=0.5"])
+    )
+    assert plain == zero
+    assert plain.fingerprint() == zero.fingerprint() != half.fingerprint()
+    assert "balance" not in plain.to_toml()
+    with pytest.raises(ConfigError, match=r"train\.balance: input should be less than or equal"):
+        load_recipe("balanced", ["train.balance=1.5"])

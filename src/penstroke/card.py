@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from penstroke.errors import RunError
+from penstroke.evaluation.forgetting import kept as kept_forgetting
 from penstroke.files import write_text_atomically
 from penstroke.hands import Hands
 from penstroke.recognizer import Recognizer
@@ -81,11 +82,25 @@ def _training(run: Run) -> list[str]:
         f"- {data.train_images:,} pictures of `{config.data.dataset}` "
         f"(fingerprint {data.fingerprint[:12]}…); {data.validation_images:,} were held out, "
         f"{data.test_images:,} lay under seal until it was finished",
+        *_origin(run),
         f"- changed at random while training: {warps or 'nothing'}",
         f"- pictures of no character beside them: {config.train.outlier_share:.0%} of each batch",
         f"- characters lie {data.ink.box_pixels} pixels high or wide, the middle of their "
         f"{data.ink.center} in the middle; every picture is brought to that by `ink`",
     ]  # fmt: skip
+
+
+def _origin(run: Run) -> list[str]:
+    start, old = run.record.start, kept_forgetting(run)
+    if start is None:
+        return []
+    line = f"- begun with the network of `{start.run}` (SHA-256 {start.sha256[:12]}…)"
+    if old is None or not old.images:
+        return [line]
+    return [
+        f"{line}; of {old.images:,} validation pictures of `{old.dataset}` that reads "
+        f"{_percent(old.before)}, this one {_percent(old.after)}"
+    ]
 
 
 def _own(run: Run, figures: dict[str, Any]) -> list[str]:
@@ -94,6 +109,7 @@ def _own(run: Run, figures: dict[str, Any]) -> list[str]:
     rows = [
         ("accuracy, validation", _percent(figures.get("val_accuracy"))),
         ("accuracy, test", _percent(figures["test_accuracy"])),
+        ("balanced accuracy, test", _percent(figures.get("test_balanced_accuracy"))),
         ("macro F1, test", f"{figures.get('test_f1', float('nan')):.4f}"),
         ("AUROC, test", f"{figures.get('test_auroc', float('nan')):.5f}"),
         ("calibration error of its probabilities, test", _percent(figures.get("test_ece"))),

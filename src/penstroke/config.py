@@ -263,6 +263,13 @@ class TrainConfig(Settings):
     warmup_fraction: float | None = Field(
         None, gt=0, lt=1, description="of one_cycle: share of the steps spent rising (0.25)"
     )
+    balance: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="how far rare classes are shown more often: 1: all equally often, 0.5: by the "
+        "square root of their number of pictures, 0 or absent: as they come",
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label spread evenly")
     outlier_share: float = Field(
         0.0, ge=0, le=1, description="pictures of no character shown beside a batch, as its share"
@@ -289,6 +296,11 @@ class TrainConfig(Settings):
         "auto", description="of the multiplications; auto measures both once on this machine"
     )
     threads: int = Field(0, ge=0, description="processor threads; 0 is all that are allowed")
+
+    @field_validator("balance")
+    @classmethod
+    def _as_they_come(cls, balance: float | None) -> float | None:
+        return balance or None  # absent, so that such a run is the run it was before there was it
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -21,6 +21,11 @@ def accepts(name: str, label: str) -> bool:
     return name == label or (is_merged(name) and len(label) == 1 and label in name)
 
 
+def is_same_character(one: str, other: str) -> bool:
+    """Return whether either class takes in the other: `Aa` and `a` are, `A` and `a` are not."""
+    return accepts(one, other) or accepts(other, one)
+
+
 def class_of(label: str, classes: Iterable[str]) -> str | None:
     """Return the class among `classes` that a picture of `label` belongs to; None if none does."""
     return next((name for name in classes if accepts(name, label)), None)

@@ -107,9 +107,7 @@ class RecordedFolder(Generic[RecordT]):
 
     def write_summary(self, figures: Mapping[str, Any]) -> None:
         """Write the final figures, which marks it as finished."""
-        write_text_atomically(
-            self.path / "summary.json", json.dumps(dict(figures), indent=2) + "\n"
-        )
+        write_summary(self.path, figures)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -134,6 +132,11 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """Return the figures in the summary.json of `folder`; empty where there is none."""
     path = folder / "summary.json"
     return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def write_summary(folder: Path, figures: Mapping[str, Any]) -> None:
+    """Write the final figures of what lies in `folder`, which marks it as finished."""
+    write_text_atomically(folder / "summary.json", json.dumps(dict(figures), indent=2) + "\n")
 
 
 def now() -> str:

@@ -17,17 +17,21 @@ import contextlib
 import json
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
 from penstroke.checkpoint import MODEL_PREFIX, Array, Checkpoint
-from penstroke.config import RunConfig
+from penstroke.config import RunConfig, Settings
 from penstroke.errors import CheckpointError, RunError, near_match
 from penstroke.files import reason, runs_root, sha256, write_atomically, write_text_atomically
-from penstroke.records import Record, RecordedFolder, now
+from penstroke.records import Record, RecordedFolder, now, read_summary
 
+FOLDS_FILE = "folds.toml"
+"""Marks the directory of a cross-validation, whose folds are runs."""
 _CHECKPOINTS_KEPT = 2
 
 Metrics = dict[str, Any]
@@ -49,12 +53,26 @@ class Epoch(Protocol):
 EpochT = TypeVar("EpochT", bound=Epoch)
 
 
+class StartFacts(Settings):
+    """The trained network that a run began from."""
+
+    run: str = Field(description="its name")
+    sha256: str = Field(description="of its model.safetensors")
+    known: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        description="classes that began with what it knew of them"
+    )
+    new: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        description="classes that began at random"
+    )
+
+
 class RunRecord(Record):
     """The run.toml."""
 
     members: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (), description="of an ensemble: the runs whose networks it averages"
     )
+    start: StartFacts | None = Field(None, description="of a fine-tuned run: what it began from")
 
 
 class Run(RecordedFolder[RunRecord]):
@@ -227,9 +245,15 @@ def record(run: Run, epochs: Iterable[EpochT]) -> Iterator[EpochT]:
         yield epoch
 
 
-def run_name(stem: str, config: RunConfig, data_fingerprint: str) -> str:
-    """Return the name of the run of these settings on this data: same command, same name."""
-    return f"{stem}-{sha256(f'{config.fingerprint()} {data_fingerprint}'.encode())[:8]}"
+def run_name(
+    stem: str, config: RunConfig, data_fingerprint: str, start_sha256: str | None = None
+) -> str:
+    """Return the name of the run of these settings on this data: same command, same name.
+
+    Another network to begin from is another run, whatever it is called.
+    """
+    parts = [config.fingerprint(), data_fingerprint, *([start_sha256] if start_sha256 else [])]
+    return f"{stem}-{sha256(' '.join(parts).encode())[:8]}"
 
 
 def find_run(name: str | Path) -> Run:
@@ -261,6 +285,45 @@ def list_studies() -> list[Path]:
     """Return the study directories beside the runs, oldest first."""
     records = runs_root().glob("*/study.toml")
     return [record.parent for record in sorted(records, key=lambda path: path.stat().st_mtime)]
+
+
+@dataclass(frozen=True)
+class FoldRuns:
+    """A cross-validation: a directory of runs, one a fold."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """What it takes on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    def summary(self) -> dict[str, Any]:
+        """Return the pooled figures; empty while it is unfinished."""
+        return read_summary(self.path)
+
+    def remove(self) -> None:
+        """Delete it and its folds; not while another process trains one."""
+        for fold in sorted(self.path.glob("fold-*/run.toml")):
+            Run.open(fold.parent).remove()
+        shutil.rmtree(self.path)
+
+
+def find_folds(name: str) -> FoldRuns | None:
+    """Return the cross-validation at the path `name`, or of that name beside the runs, if any."""
+    paths = (Path(name), runs_root() / name)
+    return next((FoldRuns(path) for path in paths if (path / FOLDS_FILE).exists()), None)
+
+
+def list_folds() -> list[FoldRuns]:
+    """Return the cross-validations beside the runs, oldest first."""
+    found = runs_root().glob(f"*/{FOLDS_FILE}")
+    return [FoldRuns(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime)]
 
 
 def _epoch_of(path: Path) -> int:

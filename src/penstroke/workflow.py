@@ -12,8 +12,10 @@ from penstroke import evaluation
 from penstroke.checkpoint import Checkpoint
 from penstroke.config import RunConfig
 from penstroke.datasets import DataSplits, load_dataset
-from penstroke.errors import RunError
+from penstroke.errors import DataError, RunError
+from penstroke.evaluation import forgetting
 from penstroke.files import runs_root, sha256, write_atomically
+from penstroke.finetuning import Source, seen_by
 from penstroke.ink import placement_of
 from penstroke.machine import machine_facts, package_version, package_versions
 from penstroke.models import load_network
@@ -21,7 +23,7 @@ from penstroke.models.export import export_onnx
 from penstroke.models.trained import ensemble_weights
 from penstroke.recognizer import model_metadata
 from penstroke.records import DataFacts, now
-from penstroke.runs import Run, RunRecord, record, run_name
+from penstroke.runs import Run, RunRecord, StartFacts, record, run_name
 from penstroke.training import Epoch, apply, fit, resolve
 from penstroke.training.batches import settle
 
@@ -34,6 +36,7 @@ class Prepared:
     data: DataSplits
     state: Checkpoint | None
     notes: tuple[str, ...]
+    source: Source | None = None
 
     @property
     def epochs_done(self) -> int:
@@ -48,12 +51,19 @@ class Prepared:
     def train(self) -> Generator[Epoch, None, None]:
         """Train, keeping every epoch on disk before it is passed on."""
         config = apply(self.run.record.config, self.run.record.resolved)
+        start = self.source.start if self.source else None
         with self.run.locked():
-            yield from record(self.run, fit(config, self.data, self.state))
+            yield from record(self.run, fit(config, self.data, self.state, start=start))
 
 
 def prepare(
-    config: RunConfig, *, stem: str, name: str | None = None, fresh: bool = False
+    config: RunConfig,
+    *,
+    stem: str,
+    name: str | None = None,
+    fresh: bool = False,
+    source: Source | None = None,
+    needs_test: bool = True,
 ) -> Prepared:
     """Return the run of `config`: the same settings on the same data are the same run.
 
@@ -62,26 +72,53 @@ def prepare(
         stem: beginning of the run's name; the rest is drawn from settings and data.
         name: the whole name instead.
         fresh: begin again, whatever is there.
+        source: the trained network to begin from, whose architecture is that of `config`.
+        needs_test: whether it is to be judged on test pictures in the end; a fold is not.
 
     Raises:
         RunError: `name` is taken by a run of other settings.
+        DataError: there are no test pictures.
     """
     data = load_dataset(config.data)
+    if needs_test and not len(data.test):  # told now, not when everything is trained
+        raise DataError(
+            f"{data.name} has no test pictures to judge a run on: give it some, or use "
+            "`penstroke train --folds 5`, which needs none"
+        )
     settle(config.train, data)  # refuses what cannot be trained, before anything is written
-    path = runs_root() / (name or run_name(stem, config, data.fingerprint))
+    start = source.facts(data) if source else None
+    notes = _known_before(source, data) if source else []
+    drawn = run_name(stem, config, data.fingerprint, start.sha256 if start else None)
+    path = runs_root() / (name or drawn)
     if fresh and (path / "run.toml").exists():
         Run.open(path).remove()
     if not (path / "run.toml").exists():
-        return Prepared(Run.create(path, _new_record(config, data)), data, None, ())
+        run = Run.create(path, _new_record(config, data, start))
+        return Prepared(run, data, None, tuple(notes), source)
     run = Run.open(path)
-    _refuse_another(run, config, data)
-    state, notes = run.resume()
-    return Prepared(run, data, state, tuple(notes))
+    _refuse_another(run, config, data, start)
+    state, damage = run.resume()
+    return Prepared(run, data, state, (*notes, *damage), source)
+
+
+def _known_before(source: Source, data: DataSplits) -> list[str]:
+    seen = seen_by(source, data.validation)
+    if not seen:
+        return []
+    return [
+        f"{source.run.name} was trained on {seen:,} of the {len(data.validation):,} validation "
+        "pictures: their figures are too kind"
+    ]
 
 
 def finish(prepared: Prepared, *, report: bool = True) -> dict[str, Any]:
-    """Keep the chosen epoch, export it, judge it, write the report; return the figures."""
+    """Keep the chosen epoch, export it, judge it, write the report; return the figures.
+
+    Of a fine-tuned run, what it has forgotten of its source's data is measured too.
+    """
     prepared.run.write_model()
+    if prepared.source is not None:
+        forgetting.measure(prepared.run, prepared.source.run, prepared.data.train)
     return _export_and_judge(prepared.run, prepared.data, report)
 
 
@@ -120,6 +157,7 @@ def summary_of(judged: evaluation.Evaluation) -> dict[str, Any]:
         **curves,
         "epochs": len(run.history()),
         **judged.figures(),
+        **forgetting.figures(run),
         "elapsed_seconds": run.elapsed_seconds(),
         "model": str(run.model_path),
     }
@@ -156,7 +194,9 @@ def history_csv(run: Run) -> bytes:
     return stream.getvalue().encode()
 
 
-def _refuse_another(run: Run, config: RunConfig, data: DataSplits) -> None:
+def _refuse_another(
+    run: Run, config: RunConfig, data: DataSplits, start: StartFacts | None
+) -> None:
     if run.record.config != config:
         raise RunError(
             f"{run.path} was made with other settings: choose another --name, or --fresh "
@@ -167,12 +207,18 @@ def _refuse_another(run: Run, config: RunConfig, data: DataSplits) -> None:
             f"{run.path} was made with another version of {data.name}: choose another --name, or "
             "--fresh to replace it"
         )
+    there, here = (one.sha256 if one else None for one in (run.record.start, start))
+    if there != here:
+        raise RunError(
+            f"{run.path} began from {run.record.start.run if run.record.start else 'nothing'}, "
+            "not from this: choose another --name, or --fresh to replace it"
+        )
 
 
-def _new_record(config: RunConfig, data: DataSplits) -> RunRecord:
+def _new_record(config: RunConfig, data: DataSplits, start: StartFacts | None) -> RunRecord:
     return RunRecord(
         created=now(), config=config, resolved=resolve(config), data=data_facts(data),
-        versions=package_versions(), machine=machine_facts(),
+        versions=package_versions(), machine=machine_facts(), start=start,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, log_loss, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from penstroke.errors import RunError
 from penstroke.evaluation import Predictions, compute_metrics
@@ -51,6 +51,8 @@ def test_figures_equal_an_independent_computation(seed: int, present: int) -> No
         assert metrics.classes[k].recall == pytest.approx(right / row)
         assert metrics.classes[k].f1 == pytest.approx(2 * right / (row + column))
     assert metrics.f1 == pytest.approx(np.mean([metrics.classes[k].f1 for k in there]), abs=1e-12)
+    by_class = [(exact[found.labels == k].argmax(1) == k).mean() for k in there]
+    assert metrics.balanced_accuracy == pytest.approx(np.mean(by_class), abs=1e-12)
 
 
 def test_figures_equal_scikit_learns_where_no_class_is_absent() -> None:
@@ -62,6 +64,9 @@ def test_figures_equal_scikit_learns_where_no_class_is_absent() -> None:
     )
     assert metrics.f1 == pytest.approx(
         f1_score(found.labels, found.predicted, average="macro"), abs=1e-9
+    )
+    assert metrics.balanced_accuracy == pytest.approx(
+        balanced_accuracy_score(found.labels, found.predicted), abs=1e-12
     )
     assert metrics.loss == pytest.approx(log_loss(found.labels, probabilities), abs=1e-9)
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers import random_glyphs
 from penstroke.datasets import Dataset
-from penstroke.training.batches import Batches, split_order, steps_an_epoch
+from penstroke.training.batches import Batches, balanced_order, split_order, steps_an_epoch
 
 
 def batches(count: int) -> Batches:
@@ -38,6 +40,37 @@ def test_seed_decides_the_order() -> None:
     first, same, other = (torch.cat([k for _, k in data.shuffled(8, s)]) for s in (1, 1, 2))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
+
+
+@given(
+    counts=st.lists(st.integers(0, 60), min_size=1, max_size=9).filter(lambda c: sum(c) > 1),
+    balance=st.floats(0.01, 1),
+    seed=st.integers(0, 9),
+)
+def test_rare_classes_come_more_often(counts: list[int], balance: float, seed: int) -> None:
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    order = balanced_order(labels, balance, torch.Generator().manual_seed(seed))
+    assert len(order) == len(labels), "as many steps as without"
+    drawn = torch.bincount(labels[order], minlength=len(counts))
+    shares = np.array([n ** (1 - balance) if n else 0 for n in counts])
+    wanted = shares / shares.sum() * len(labels)
+    assert np.abs(drawn.numpy() - wanted).max() < 1
+    for label in range(len(counts)):  # evenly inside a class
+        times = torch.bincount(order, minlength=len(labels))[labels == label]
+        assert not len(times) or int(times.max() - times.min()) <= 1
+
+
+def test_balance_is_seeded_and_nothing_without_it() -> None:
+    uneven = np.array([0] * 30 + [1] * 6 + [2] * 4)
+    data = Batches(Dataset(random_glyphs(40), uneven, ("a", "b", "c")), "cpu")
+
+    def order(seed: int, balance: float | None) -> list[int]:
+        return torch.cat([k for _, k in data.shuffled(8, seed, balance)]).tolist()
+
+    assert order(1, 1.0) == order(1, 1.0) != order(2, 1.0)
+    assert sorted(np.bincount(order(1, 1.0))) == [13, 13, 14]
+    assert order(1, None) == order(1, 0.0)
+    assert len(list(data.shuffled(8, 1, 1.0))) == steps_an_epoch(40, 8)
 
 
 def test_in_order_is_in_order_in_zero_to_one() -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from helpers import small_config
-from penstroke.checkpoint import Checkpoint
+from penstroke.checkpoint import Array, Checkpoint
 from penstroke.datasets import DataSplits, load_dataset
 from penstroke.errors import TrainingError
-from penstroke.models import build_network, load_weights
+from penstroke.models import Start, build_network, load_weights
 from penstroke.training import Epoch, fit
 from penstroke.training.batches import Batches
 from penstroke.training.step import score
@@ -39,6 +39,7 @@ OPTIMIZERS = [
     {"optimizer": "sgd"},
     {"optimizer": "adam", "precision": "bfloat16"},
     {"optimizer": "adam", "ema_decay": 0.95},
+    {"optimizer": "adam", "balance": 0.5},
 ]
 
 
@@ -165,6 +166,33 @@ def test_fit_never_opens_the_test_split(data: DataSplits, monkeypatch: pytest.Mo
     with sealed():
         next(fit(small_config(), data))
     assert opened == []
+
+
+def test_a_start_is_where_training_begins(data: DataSplits) -> None:
+    """At a rate of nothing the first epoch ends where the trained network was."""
+    trained = list(fit(small_config(), data))[-1].state.weights
+    still = small_config(epochs=1, learning_rate=1e-12, optimizer="sgd")
+    start = Start(trained, data.classes)
+    begun = next(fit(still, data, start=start)).state.weights
+    for name, array in begun.items():
+        if "running" not in name and "num_batches" not in name:  # batch norm measures as it goes
+            assert far_from(array, trained[name]) < 1e-9, name
+    alone = next(fit(still, data)).state.weights
+    assert far_from(alone["output.weight"], trained["output.weight"]) > 0.01
+
+
+def far_from(one: Array, other: Array) -> float:
+    return float(np.abs(np.asarray(one, float) - np.asarray(other, float)).max())
+
+
+def test_resumed_with_and_without_its_start_to_the_same_bits(data: DataSplits) -> None:
+    start = Start(next(fit(small_config(seed=9), data)).state.weights, data.classes)
+    config = small_config(**EVERYTHING_RANDOM, ema_decay=0.9)
+    through = list(fit(config, data, start=start))
+    for again in (start, None):
+        resumed = list(fit(config, data, through[0].state, start=again))
+        assert [bits(e) for e in resumed] == [bits(e) for e in through[1:]]
+    assert bits(through[0]) != bits(next(fit(config, data)))
 
 
 def test_array_copies_are_contiguous(data: DataSplits) -> None:

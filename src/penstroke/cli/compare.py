@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstroke.cli.console import Json, print_json, print_table, say
+from penstroke.cli.console import Json, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
     from penstroke.evaluation.ways import Comparison
@@ -31,6 +31,8 @@ def command(
 
     if len(set(runs)) < 2:
         raise typer.BadParameter("name two runs or more")
+    if _compare_folds(list(dict.fromkeys(runs)), as_json):
+        return
     comparison = compare_runs([find_run(name) for name in dict.fromkeys(runs)])
     page = _written(comparison) if report else None
     if as_json:
@@ -39,6 +41,34 @@ def command(
     _show(comparison)
     if page:
         say(f"\nreport  {page}")
+
+
+def _compare_folds(names: list[str], as_json: bool) -> bool:
+    """Compare cross-validations, and return whether that is what was named."""
+    from penstroke.runs import find_folds
+
+    found = [folds for name in names if (folds := find_folds(name))]
+    if not found:
+        return False
+    if len(found) < len(names):
+        raise typer.BadParameter("a cross-validation compares with others of its kind alone")
+    from penstroke.cross_validation import compare_folds
+
+    claims = compare_folds(found)
+    if as_json:
+        facts = [asdict(claim) | {"is_shown": claim.is_shown} for claim in claims]
+        print_json({"folds": [one.summary() for one in found], "claims": facts})
+        return True
+    rows = [
+        (one.name, f"{f['images']:,}", percent(f["accuracy"]), percent(f["balanced_accuracy"]))
+        for one in found
+        for f in [one.summary()]
+    ]
+    print_table(("cross-validation", "pictures", "accuracy", "balanced"), rows, "123")
+    say("")
+    for claim in claims:
+        say(claim.text)
+    return True
 
 
 def _written(comparison: Comparison) -> str:

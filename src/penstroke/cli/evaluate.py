@@ -155,13 +155,16 @@ def _show_splits(metrics: Mapping[str, Metrics]) -> None:
             f"{m.loss:.4f}",
             f"{m.auroc:.5f}",
             f"{m.f1:.4f}",
+            percent(m.balanced_accuracy),
         )
         for split, m in metrics.items()
     ]
-    print_table(("split", "images", "accuracy", "loss", "AUROC", "F1"), rows, "12345")
+    headings = ("split", "images", "accuracy", "loss", "AUROC", "F1", "balanced")
+    print_table(headings, rows, "123456")
     for split, m in metrics.items():
         if m.absent:
-            say(f"{split}: no picture of {', '.join(m.absent)}; left out of AUROC and F1")
+            absent = ", ".join(m.absent)
+            say(f"{split}: no picture of {absent}; left out of all but accuracy and loss")
 
 
 def _details(judged: Evaluation) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 from penstroke.cli.console import Json, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from penstroke.runs import Run
+    from penstroke.runs import FoldRuns, Run
 
 app = typer.Typer(name="runs", help="List, show and remove runs.", no_args_is_help=True)
 
@@ -19,17 +19,20 @@ _Name = Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run
 
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
-    """List the runs and the studies, oldest first."""
+    """List the runs, the studies and the cross-validations, oldest first."""
     from penstroke.files import runs_root
     from penstroke.records import read_summary
-    from penstroke.runs import list_runs, list_studies
+    from penstroke.runs import list_folds, list_runs, list_studies
 
-    runs, studies = list_runs(), list_studies()
+    runs, studies, folds = list_runs(), list_studies(), list_folds()
     if as_json:
         facts = [{"study": str(path), "summary": read_summary(path)} for path in studies]
-        print_json({"runs": [_facts(run) for run in runs], "studies": facts})
+        by_fold = [{"folds": str(one.path), "summary": one.summary()} for one in folds]
+        print_json({
+            "runs": [_facts(run) for run in runs], "studies": facts, "cross_validations": by_fold
+        })  # fmt: skip
         return
-    if not runs and not studies:
+    if not runs and not studies and not folds:
         say(f"no runs in {runs_root()}: `penstroke train` makes one")
         return
     if runs:
@@ -37,6 +40,20 @@ def list_command(as_json: Json = False) -> None:
     if studies:
         say("")
         _show_studies(studies)
+    if folds:
+        say("")
+        _show_folds(folds)
+
+
+def _show_folds(folds: list[FoldRuns]) -> None:
+    rows = []
+    for one in folds:
+        figures = one.summary()
+        rows.append((one.name, figures.get("dataset", "–"),
+                     "finished" if figures else "unfinished", figures.get("folds", "–"),
+                     figures.get("images", "–"), percent(figures.get("accuracy"))))  # fmt: skip
+    headings = ("cross-validation", "data set", "status", "folds", "pictures", "accuracy")
+    print_table(headings, rows, "345")
 
 
 def _show_studies(studies: list[Path]) -> None:
@@ -107,11 +124,11 @@ def remove_command(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove runs or studies, with all that is in them."""
-    from penstroke.runs import find_run
+    """Remove runs, studies or cross-validations, with all that is in them."""
+    from penstroke.runs import find_folds, find_run
     from penstroke.search import find_study
 
-    found = [find_study(name) or find_run(name) for name in names]
+    found = [find_study(name) or find_folds(name) or find_run(name) for name in names]
     size = sum(run.size_bytes for run in found) / 1e6
     listed = ", ".join(str(run.path) for run in found)
     if not yes:

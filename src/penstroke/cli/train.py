@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,9 +10,11 @@ import typer
 from penstroke.cli.audit import Exclude, excluded
 from penstroke.cli.console import Json, progress_bar, say
 from penstroke.cli.train_view import (
+    begins_from,
     describe,
     line,
     show_figures,
+    show_folds,
     show_plan,
     show_recipes,
     show_spread,
@@ -19,25 +22,49 @@ from penstroke.cli.train_view import (
 
 if TYPE_CHECKING:
     from penstroke.config import RunConfig
+    from penstroke.finetuning import Source
     from penstroke.workflow import Prepared
 
 
 _PRESETS = ("fast", "balanced", "best")
-_DEFAULT = "balanced"
+_DEFAULT, _DEFAULT_FROM = "balanced", "finetune"
 
+_Recipe = Annotated[
+    str | None,
+    typer.Argument(help="A shipped recipe, a .toml file, or a run directory to repeat."),
+]
+_Preset = Annotated[
+    str | None, typer.Option(help="Recipe for any data set: fast, balanced or best.")
+]
+_From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="RUN", help="Begin with the network of this finished run."),
+]
 _Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
 ]
+_Folds = Annotated[
+    int | None,
+    typer.Option(help="Judge each training picture, by networks trained on the other folds."),
+]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a run is to be made, whatever its settings."""
+
+    stem: str
+    name: str | None
+    fresh: bool
+    report: bool
+    as_json: bool
+    source: Source | None
 
 
 def command(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(help="A shipped recipe, a .toml file, or a run directory to repeat."),
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Recipe for any data set: fast, balanced or best.")
-    ] = None,
+    recipe: _Recipe = None,
+    preset: _Preset = None,
+    origin: _From = None,
     dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
     exclude: Exclude = None,
     model: Annotated[str | None, typer.Option(help="Network instead: mlp, cnn or resnet.")] = None,
@@ -48,6 +75,7 @@ def command(
     changes: _Changes = None,
     repeats: Annotated[int, typer.Option(min=1, help="Train so many seeds; mean and spread.")] = 1,
     ensemble: Annotated[int, typer.Option(min=1, help="So many seeds averaged in one model.")] = 1,
+    folds: _Folds = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again if it is there.")] = False,
     report: Annotated[bool, typer.Option(help="Write the report.")] = True,
@@ -62,53 +90,109 @@ def command(
     if list_recipes:
         show_recipes(as_json)
         return
-    from penstroke.recipes import load_recipe
-
     options = {"data.dataset": dataset, "data.exclude": excluded(exclude), "train.epochs": epochs,
                "train.batch_size": batch_size, "train.learning_rate": lr,
                "train.seed": seed}  # fmt: skip
     given = [f"{field}={value}" for field, value in options.items() if value is not None]
     given += [] if epochs is None else ["train.min_steps=0"]  # who says how many means so many
-    source = _source(recipe, preset)
-    config = load_recipe(source, [*given, *(changes or [])], architecture=model).run_config()
+    given += changes or []
+    chosen, source = _recipe(recipe, preset, origin), _origin(recipe, origin)
+    config = _config(chosen, given, model, source)
     if dry_run:
         show_plan(config, as_json)
         return
-    stem = name or source.rstrip("/").rpartition("/")[2].removesuffix(".toml")
-    if repeats == ensemble == 1:
-        _train_one(config, stem, name, fresh, report, as_json)
+    stem = name or chosen.rstrip("/").rpartition("/")[2].removesuffix(".toml")
+    way = _Way(stem, name, fresh, report, as_json, source)
+    if folds is not None:
+        _refuse_both(repeats > 1 or ensemble > 1, "--folds, or --repeats or --ensemble")
+        _cross_validate(config, folds, way)
+    elif repeats == ensemble == 1:
+        _train_one(config, way)
     else:
-        _train_several(config, stem, repeats, ensemble, fresh, report, as_json)
+        _train_several(config, repeats, ensemble, way)
 
 
-def _train_one(
-    config: RunConfig, stem: str, name: str | None, fresh: bool, report: bool, as_json: bool
-) -> None:
+def _config(
+    chosen: str, given: list[str], architecture: str | None, source: Source | None
+) -> RunConfig:
+    from penstroke.recipes import load_recipe
+
+    config = load_recipe(chosen, given, architecture=architecture).run_config()
+    if source is None:
+        return config
+    sets_model = architecture is not None or any(one.strip().startswith("model") for one in given)
+    _refuse_both(sets_model, "--from, whose network it is, or --model or --set model.…")
+    return source.applied_to(config)
+
+
+def _refuse_both(holds: bool, what: str) -> None:
+    if holds:
+        raise typer.BadParameter(f"give {what}, not both")
+
+
+def _origin(recipe: str | None, origin: str | None) -> Source | None:
+    """Return the run to begin from: the one named, or that of the run to repeat."""
+    from pathlib import Path
+
+    if origin is not None:
+        from penstroke.finetuning import find_source
+
+        return find_source(origin)
+    if recipe is None or not (Path(recipe) / "run.toml").exists():
+        return None
+    from penstroke.finetuning import source_again
+    from penstroke.runs import Run
+
+    return source_again(Run.open(Path(recipe)))
+
+
+def _train_one(config: RunConfig, way: _Way) -> None:
     from penstroke.workflow import prepare
 
-    prepared = prepare(config, stem=stem, name=name, fresh=fresh)
-    show_figures(_train(prepared, report, as_json), as_json)
+    prepared = prepare(config, stem=way.stem, name=way.name, fresh=way.fresh, source=way.source)
+    show_figures(_train(prepared, way.report, way.as_json), way.as_json)
 
 
-def _train_several(
-    config: RunConfig, stem: str, repeats: int, ensemble: int,
-    fresh: bool, report: bool, as_json: bool,
-) -> None:  # fmt: skip
+def _train_several(config: RunConfig, repeats: int, ensemble: int, way: _Way) -> None:
     from penstroke.workflow import prepare
 
     several = [
-        _train(prepare(one, stem=stem, fresh=fresh), report and ensemble == 1, as_json)
+        _train(
+            prepare(one, stem=way.stem, fresh=way.fresh, source=way.source),
+            way.report and ensemble == 1,
+            way.as_json,
+        )
         for one in config.seeds(max(repeats, ensemble))
     ]
     if ensemble > 1:
-        show_figures(_average(several[:ensemble], config, report), as_json)
+        show_figures(_average(several[:ensemble], config, way.report), way.as_json)
     else:
-        show_spread(several, as_json)
+        show_spread(several, way.as_json)
 
 
-def _source(recipe: str | None, preset: str | None) -> str:
+def _cross_validate(config: RunConfig, folds: int, way: _Way) -> None:
+    from penstroke.cross_validation import cross_validation, finish_fold, pool
+
+    cross = cross_validation(config, folds, stem=way.stem, name=way.name, source=way.source)
+    figures = {} if way.fresh else cross.summary()
+    if figures:
+        say(f"{cross.path} is finished already; --fresh trains it again", as_json=True)
+        show_folds(figures, way.as_json)
+        return
+    for fold in range(folds):
+        prepared = cross.prepare(fold, fresh=way.fresh)
+        if prepared.run.status == "unfinished":
+            _follow_all(prepared, way.as_json)
+            finish_fold(prepared)
+    with progress_bar() as bar:
+        bar.add_task("putting the folds together", total=None)
+        figures = pool(cross, report=way.report)
+    show_folds(figures, way.as_json)
+
+
+def _recipe(recipe: str | None, preset: str | None, origin: str | None) -> str:
     if preset is None:
-        return recipe or _DEFAULT
+        return recipe or (_DEFAULT_FROM if origin else _DEFAULT)
     if recipe is not None:
         raise typer.BadParameter("give a recipe or a --preset, not both")
     if preset not in _PRESETS:
@@ -123,22 +207,29 @@ def _source(recipe: str | None, preset: str | None) -> str:
 def _train(prepared: Prepared, report: bool, as_json: bool) -> dict[str, Any]:
     from penstroke.workflow import finish
 
-    for note in prepared.notes:
-        say(f"note: {note}", as_json=True)
     run = prepared.run
     if run.status == "finished":
         say(f"{run.path} is finished already; --fresh trains it again", as_json=True)
         return run.summary()
+    _follow_all(prepared, as_json)
+    with progress_bar() as bar:
+        bar.add_task("exporting and judging", total=None)
+        return finish(prepared, report=report)
+
+
+def _follow_all(prepared: Prepared, as_json: bool) -> None:
+    for note in prepared.notes:
+        say(f"note: {note}", as_json=True)
+    run = prepared.run
     goes_on = f", going on after epoch {prepared.epochs_done}" if prepared.state else ""
     say(f"{run.path}: {describe(prepared)}{goes_on}", as_json=as_json)
+    if run.record.start:
+        say(begins_from(run.record.start), as_json=as_json)
     try:
         _follow(prepared, as_json)
     except KeyboardInterrupt:
         say("interrupted: the same command goes on after the last epoch shown", as_json=True)
         raise typer.Exit(130) from None
-    with progress_bar() as bar:
-        bar.add_task("exporting and judging", total=None)
-        return finish(prepared, report=report)
 
 
 def _average(members: list[dict[str, Any]], config: RunConfig, report: bool) -> dict[str, Any]:

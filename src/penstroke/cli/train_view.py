@@ -9,6 +9,7 @@ from penstroke.cli.console import percent, print_json, print_table, program, say
 
 if TYPE_CHECKING:
     from penstroke.config import RunConfig
+    from penstroke.runs import StartFacts
     from penstroke.workflow import Prepared
 
 _EXAMPLE = "examples/seven.png"  # there in a clone: the first command to try should work
@@ -37,6 +38,16 @@ def describe(prepared: Prepared) -> str:
     )
 
 
+def begins_from(start: StartFacts) -> str:
+    """Return what a fine-tuned network begins with."""
+    count = len(start.known) + len(start.new)
+    new = f"; new are {' '.join(start.new)}" if start.new else ""
+    return (
+        f"begins with the network of {start.run} ({start.sha256[:12]}…): every layer, and of the "
+        f"last one {len(start.known)} of {count} classes{new}"
+    )
+
+
 def show_figures(figures: dict[str, Any], as_json: bool) -> None:
     """Show how a run ended, and the next command to try."""
     if as_json:
@@ -48,6 +59,12 @@ def show_figures(figures: dict[str, Any], as_json: bool) -> None:
         say(f"validation accuracy  {percent(figures['val_accuracy'])}  {kept}")
     rest = f"loss {figures['test_loss']:.4f}  macro F1 {figures['test_f1']:.4f}"
     say(f"test accuracy        {percent(figures['test_accuracy'])}  {rest}")
+    if figures.get("old_images"):
+        before, after = (percent(figures[f"old_accuracy_{when}"]) for when in ("before", "after"))
+        say(f"on the old data      {before} before, {after} now: {figures['old_images']:,} "
+            f"validation pictures of {figures['old_dataset']}")  # fmt: skip
+    elif "source" in figures:
+        say(f"on the old data      not measured: {figures['old_reason']}")
     if "verdict" in figures:
         why = "" if figures["verdict"] == "good fit" else "; the report says why, and what to try"
         say(f"learning curves      {figures['verdict']}{why}")
@@ -80,6 +97,32 @@ def show_spread(several: list[dict[str, Any]], as_json: bool) -> None:
     print_table(
         (f"over {len(several)} seeds", "mean", "sd", "95 % interval of the mean"), rows, "123"
     )
+
+
+def show_folds(figures: dict[str, Any], as_json: bool) -> None:
+    """Show what a cross-validation came to, and the command that makes the network to use."""
+    if as_json:
+        print_json(figures)
+        return
+    say("")
+    rows = [(f"fold {k}", percent(one)) for k, one in enumerate(figures["fold_accuracies"])]
+    low, high = figures["intervals"]["accuracy"]
+    rows += [
+        ("mean ± sd", f"{percent(figures['fold_mean'])} ± {percent(figures['fold_sd'])}"),
+        ("all pictures", percent(figures["accuracy"])),
+    ]
+    print_table(("", "accuracy"), rows)
+    say(f"\n{figures['images']:,} pictures, each judged by a network that never saw it: "
+        f"{100 * low:.2f} to {100 * high:.2f} % (95 %), balanced accuracy "
+        f"{percent(figures['balanced_accuracy'])}, macro F1 {figures['f1']:.4f}")  # fmt: skip
+    say(f"trained in  {figures['elapsed_seconds']:.1f} s")
+    if "report" in figures:
+        say(f"report      {figures['report']}")
+    if figures["test_images"]:
+        say("\nnext: the same command without --folds trains the network to use")
+    else:
+        say(f"\nnext: give {figures['dataset']} a few test pictures; then the same command without "
+            "--folds trains the network to use")  # fmt: skip
 
 
 def show_recipes(as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 
+Rows = npt.NDArray[np.int64]
 _MOST_RAISED_TO = 0.1
 
 
@@ -61,63 +62,80 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
     """
     if isinstance(config, str):
         config = DataConfig(dataset=config)
-    whole, test = _open(config.dataset)
-    if config.validates and not len(test):  # who only looks at it asks for no validation
-        raise DataError(
+    parts = _open(config.dataset)
+    whole, test = _united(parts)
+    if config.validates and not config.folds and not len(test):
+        raise DataError(  # who only looks at it, or cuts it into folds, asks for no test split
             f"{config.dataset} has {len(whole)} pictures to train on, but none to test with yet: "
-            "it takes a few more"
+            "it takes a few more, or `penstroke train --folds 5`, which needs none"
         )
-    everything = _without_excluded(whole, config)
-    _refuse_small_classes(everything, config)
-    train, validation = _held_out(everything, config)
+    left = _left_in(whole, config)
+    _refuse_small_classes(whole.take(left), config)
+    train, validation = _held_out([part.labels for part, _ in parts], left, config)
     if config.train_limit is not None:
         if config.train_limit > len(train):
             raise ConfigError(
                 f"data.train_limit: {config.train_limit} pictures are asked for, "
                 f"{len(train)} are left for training in {config.dataset}"
             )
-        _, kept = stratified_split(everything.labels[train], config.train_limit, config.split_seed)
+        _, kept = stratified_split(whole.labels[train], config.train_limit, config.split_seed)
         train = train[kept]
     return DataSplits(
         name=config.dataset,
-        train=everything.take(train),
-        validation=everything.take(validation),
+        train=whole.take(train),
+        validation=whole.take(validation),
         test=SealedTest(test),
         fingerprint=sha256(f"{whole.fingerprint} {test.fingerprint}".encode()),
     )
 
 
-def _without_excluded(everything: Dataset, config: DataConfig) -> Dataset:
+def _left_in(whole: Dataset, config: DataConfig) -> Rows:
+    """Return the rows of `whole` that are not to be left out."""
+    rows = np.arange(len(whole))
     if config.exclude is None:
-        return everything
+        return rows
     last = config.exclude[-1]
-    if last >= len(everything):
+    if last >= len(whole):
         raise ConfigError(
             f"data.exclude: there is no training picture {last} in {config.dataset}, which has "
-            f"{len(everything)}, the first being 0"
+            f"{len(whole)}, the first being 0"
         )
-    if len(config.exclude) == len(everything):
+    if len(config.exclude) == len(whole):
         raise ConfigError(f"data.exclude: it leaves no training picture of {config.dataset}")
-    return everything.take(np.delete(np.arange(len(everything)), config.exclude))
+    return np.delete(rows, config.exclude)
 
 
-def _held_out(
-    everything: Dataset, config: DataConfig
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return indices of (training, validation)."""
+def _held_out(parts: Sequence[Labels], left: Rows, config: DataConfig) -> tuple[Rows, Rows]:
+    """Return the rows of (training, validation), of all parts of a union.
+
+    Each part is split as it would be alone: what a run on one of them validates on, a run on the
+    union never trains on, so that the one can begin from the other (`penstroke train --from`).
+    """
+    training, validation = [], []
+    first = 0
+    for labels in parts:
+        rows = left[(left >= first) & (left < first + len(labels))]
+        train, held_out = _split(labels[rows - first], config)
+        training.append(rows[train])
+        validation.append(rows[held_out])
+        first += len(labels)
+    return np.concatenate(training), np.concatenate(validation)
+
+
+def _split(labels: Labels, config: DataConfig) -> tuple[Rows, Rows]:
+    """Return indices of (training, validation) in the pictures of one data set."""
     if config.folds is not None:
-        folds = stratified_folds(everything.labels, config.folds, config.split_seed)
+        folds = stratified_folds(labels, config.folds, config.split_seed)
         rest = [fold for index, fold in enumerate(folds) if index != config.fold]
         return np.sort(np.concatenate(rest)), folds[config.fold or 0]
-    count = round(_share_held_out(everything, config) * len(everything))
-    return stratified_split(everything.labels, count, config.split_seed)
+    count = round(_share_held_out(np.bincount(labels), config) * len(labels))
+    return stratified_split(labels, count, config.split_seed)
 
 
-def _share_held_out(everything: Dataset, config: DataConfig) -> float:
+def _share_held_out(counts: Labels, config: DataConfig) -> float:
     """Return the share to validate on: of small data more, up to a tenth, for one of each class."""
-    if not config.validation_fraction:
+    if not config.validation_fraction or not counts.any():
         return 0.0
-    counts = everything.class_counts()
     rarest = int(counts[counts > 0].min())
     return max(config.validation_fraction, min(_MOST_RAISED_TO, 0.51 / rarest))
 
@@ -127,26 +145,33 @@ def _refuse_small_classes(everything: Dataset, config: DataConfig) -> None:
     counts = everything.class_counts()
     present = np.flatnonzero(counts)
     rarest = int(present[counts[present].argmin()])
-    share = 1 / config.folds if config.folds else _share_held_out(everything, config)
-    if share and round(share * int(counts[rarest])) < 1:
-        raise ConfigError(
-            f"data.validation_fraction: {config.dataset} has {counts[rarest]} training pictures of "
-            f'"{everything.classes[rarest]}", too few to hold {share:g} of them out: raise '
-            "it, or set data.validation_fraction=0 and train.select=last"
-        )
+    share = 1 / config.folds if config.folds else _share_held_out(counts, config)
+    if not share or round(share * int(counts[rarest])) >= 1:
+        return
+    found = (
+        f"{config.dataset} has {counts[rarest]} training pictures of "
+        f'"{everything.classes[rarest]}", too few to'
+    )
+    if config.folds:
+        raise ConfigError(f"data.folds: {found} cut them into {config.folds} folds: ask for fewer")
+    raise ConfigError(
+        f"data.validation_fraction: {found} hold {share:g} of them out: raise "
+        "it, or set data.validation_fraction=0 and train.select=last"
+    )
 
 
-def _open(name: str) -> tuple[Dataset, Dataset]:
-    """Return (train, test) of the data set `name`, whole and verified; see `load_dataset`.
-
-    `a+b` is the union of two or more: training pictures with training pictures, test with test.
-    """
+def _open(name: str) -> list[tuple[Dataset, Dataset]]:
+    """Return (train, test) of each part of the data set `name`, verified; see `load_dataset`."""
     names = name.split(SIGN)
-    if len(names) == 1:
-        return _open_one(name)
     if len(set(names)) < len(names):
         raise ConfigError(f'data.dataset: "{name}" names a data set twice')
-    parts = [_open_one(part) for part in names]
+    return [_open_one(part) for part in names]
+
+
+def _united(parts: list[tuple[Dataset, Dataset]]) -> tuple[Dataset, Dataset]:
+    """Return training pictures with training pictures, test with test."""
+    if len(parts) == 1:
+        return parts[0]
     classes = united_classes([split for part in parts for split in part])
     train, test = (united(splits, classes) for splits in zip(*parts, strict=True))
     return train, test

@@ -1,12 +1,17 @@
-"""`a+b`: several data sets as one, over the union of their classes."""
+"""`a+b`: several data sets as one, over the union of their classes.
+
+Where one part tells the cases of a letter apart and another does not, the union does not: of the
+latter's pictures nobody knows the case, so `A` and `a` of the one join `Aa` of the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from penstroke.datasets.dataset import Dataset
+from penstroke.labels import class_of, is_merged, merged
 
 SIGN = "+"
 
@@ -20,12 +25,28 @@ def united(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:
     """
     labels = []
     for part in parts:
-        place = np.array([classes.index(name) for name in part.classes], np.int64)
+        place = np.array([_place(name, classes) for name in part.classes], np.int64)
         labels.append(place[part.labels])
     images = np.concatenate([part.images for part in parts])
     return Dataset(images, np.concatenate(labels), classes)
 
 
 def united_classes(parts: Sequence[Dataset]) -> tuple[str, ...]:
-    """Return every class once: the first data set's in their order, then what is new."""
-    return tuple(dict.fromkeys(name for part in parts for name in part.classes))
+    """Return every class once: the first data set's in their order, then what is new.
+
+    A class of both cases (`Aa`) stands in the place of the first of what it takes in.
+    """
+    names = [name for part in parts for name in part.classes]
+    coarse = set(filter(is_merged, names))
+    return tuple(dict.fromkeys(_coarsest(name, coarse) for name in names))
+
+
+def _coarsest(name: str, coarse: Iterable[str]) -> str:
+    return merged(name) if merged(name) in coarse else name
+
+
+def _place(name: str, classes: tuple[str, ...]) -> int:
+    found = class_of(name, classes)
+    if found is None:
+        raise ValueError(f'"{name}" is none of the classes {classes}')
+    return classes.index(found)

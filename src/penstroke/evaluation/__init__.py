@@ -79,7 +79,7 @@ class Evaluation:
         found: dict[str, float | None] = {}
         for split, metrics in self.metrics.items():
             prefix = "val" if split == "validation" else split
-            for name in ("accuracy", "loss", "auroc", "f1"):
+            for name in ("accuracy", "loss", "auroc", "f1", "balanced_accuracy"):
                 found[f"{prefix}_{name}"] = metrics.to_dict()[name]
         found["test_ece"] = self.calibrations[1].ece
         found["temperature"] = self.temperature
@@ -100,7 +100,8 @@ def evaluate(
     Opens the test split, which is written into the run first.
 
     Raises:
-        RunError: there is no such run, it has no model yet, or its data set is no longer the same.
+        RunError: there is no such run, it has no model yet, or its data set is no longer the same
+            or has no test pictures.
     """
     run = run if isinstance(run, Run) else find_run(run)
     data = data or load_dataset(run.record.config.data)
@@ -109,6 +110,8 @@ def evaluate(
             f"{run.path} was trained on another version of {data.name}: fingerprint "
             f"{run.record.data.fingerprint[:12]}…, but here it is {data.fingerprint[:12]}…"
         )
+    if not len(data.test):
+        raise RunError(f"{data.name} has no test pictures to judge {run.path} on")
     run.log_test_opening("evaluate")
     test = data.test.unseal()
     pictures = {"train": data.train, "validation": data.validation, "test": test}

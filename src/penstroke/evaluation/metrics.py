@@ -35,6 +35,7 @@ class Metrics:
         auroc: area under the ROC curve, one class against the rest, mean over the classes present;
             nan where fewer than two classes are present.
         f1: mean over the classes present.
+        balanced_accuracy: mean over the classes present of the share of each that is read right.
         classes: each class.
         confusion: (K, K), rows what was shown, columns what was read.
         absent: classes without a picture, left out of both means.
@@ -45,6 +46,7 @@ class Metrics:
     loss: float
     auroc: float
     f1: float
+    balanced_accuracy: float
     classes: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
     absent: tuple[str, ...]
@@ -75,6 +77,7 @@ def compute_metrics(predictions: Predictions) -> Metrics:
         loss=float(predictions.losses.mean()),
         auroc=_macro_auroc(labels, predictions.probabilities, present),
         f1=float(f1[present].mean()),
+        balanced_accuracy=float(recall[present].mean()),
         classes=tuple(
             ClassMetrics(name, int(n), float(r), float(p), float(f))
             for name, n, r, p, f in zip(names, support, recall, precision, f1, strict=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from penstroke.datasets.sheet import contact_sheet
 from penstroke.evaluation import plots
+from penstroke.evaluation.forgetting import kept as kept_forgetting
 from penstroke.evaluation.intervals import wilson
 from penstroke.evaluation.metrics import most_confused
 from penstroke.evaluation.mistakes import error_sheets, worst_mistakes
@@ -41,6 +42,8 @@ def write_report(judged: Evaluation) -> Path:
         best_epoch=run.best_epoch() if history else None,
         history=history,
         members=record.members,
+        start=record.start,
+        old=kept_forgetting(run),
         cards=_cards(judged, network),
         splits=judged.metrics,
         mistakes={s: round(m.images * (1 - m.accuracy)) for s, m in judged.metrics.items()},

@@ -14,7 +14,7 @@ import numpy as np
 
 from penstroke.errors import RunError
 from penstroke.evaluation.calibration import calibration
-from penstroke.evaluation.comparison import Difference, adjusted, compare
+from penstroke.evaluation.comparison import Difference, Right, adjusted, compare
 from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.metrics import Metrics, compute_metrics
 from penstroke.evaluation.predictions import Predictions
@@ -154,12 +154,14 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     labels = ways[0].predictions[0].labels
     if any(not np.array_equal(p.labels, labels) for way in ways for p in way.predictions):
         raise RunError("the runs were not judged on the same test pictures: evaluate them again")
-    return Comparison(runs[0].record.config.data.dataset, len(labels), ways, _claims(ways))
+    rights = [(way.name, np.stack([p.is_right for p in way.predictions])) for way in ways]
+    return Comparison(runs[0].record.config.data.dataset, len(labels), ways, claims(rights))
 
 
 def _key(run: Run) -> str:
     config = run.record.config.replace(train={"seed": 0})
-    return f"{config.fingerprint()} {len(run.record.members)}"
+    start = run.record.start.sha256 if run.record.start else "nothing"
+    return f"{config.fingerprint()} {len(run.record.members)} {start}"
 
 
 def _refuse_different_pictures(runs: Sequence[Run]) -> None:
@@ -210,19 +212,17 @@ def _latencies(runs: Sequence[Run]) -> list[float]:
     return least
 
 
-def _claims(ways: Sequence[Way]) -> tuple[Claim, ...]:
-    baseline, *others = ways
+def claims(ways: Sequence[tuple[str, Right]]) -> tuple[Claim, ...]:
+    """Return what may be said of each way, by name and what it read right, against the first."""
+    (baseline, that), *others = ways
     found = []
-    for way in others:
-        seeds = min(len(way.runs), len(baseline.runs))
-        this, that = (
-            np.stack([one.is_right for one in w.predictions[:seeds]]) for w in (way, baseline)
-        )
-        found.append((way.name, seeds, compare(this, that)))
+    for name, this in others:
+        seeds = min(len(this), len(that))
+        found.append((name, seeds, compare(this[:seeds], that[:seeds])))
     p_values = adjusted([difference.p for *_, difference in found])
     return tuple(
-        Claim(name, baseline.name, seeds, difference, p,
-              _sentence(name, baseline.name, seeds, difference, p))
+        Claim(name, baseline, seeds, difference, p,
+              _sentence(name, baseline, seeds, difference, p))
         for (name, seeds, difference), p in zip(found, p_values, strict=True)
     )  # fmt: skip
 

@@ -24,10 +24,20 @@ class Batches:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def shuffled(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every picture once, in an order drawn by `seed`: see `_gather`."""
+    def shuffled(
+        self, batch_size: int, seed: int, balance: float | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every picture once, in an order drawn by `seed`: see `_gather`.
+
+        With `balance`, as many pictures in all, but those of rare classes more often: see
+        `balanced_order`.
+        """
         generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(self), generator=generator).to(self.labels.device)
+        if balance:
+            order = balanced_order(self.labels.cpu(), balance, generator)
+        else:
+            order = torch.randperm(len(self), generator=generator)
+        order = order.to(self.labels.device)
         return (self._gather(indices) for indices in split_order(order, batch_size))
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -39,6 +49,28 @@ class Batches:
         """Return images (B, 1, 28, 28) float32 in 0..1, channels last, and labels (B,) int64."""
         images = self.images[indices].to(torch.float32).div_(255)
         return images.contiguous(memory_format=torch.channels_last), self.labels[indices]
+
+
+def balanced_order(labels: Tensor, balance: float, generator: torch.Generator) -> Tensor:
+    """Return N indices into `labels` (N,), a class of n pictures drawn as often as n^(1 - balance).
+
+    Drawn evenly inside a class: no picture comes twice more often than another, and where a class
+    is to come less often than it has pictures, none comes twice.
+    """
+    counts = torch.bincount(labels)
+    shares = torch.where(counts > 0, counts.double() ** (1 - balance), 0.0)
+    shares *= len(labels) / shares.sum()
+    quotas = shares.floor().long()
+    largest_remainders = (quotas - shares).argsort(stable=True)
+    quotas[largest_remainders[: len(labels) - int(quotas.sum())]] += 1
+    drawn = []
+    for label, quota in enumerate(quotas.tolist()):
+        pictures = torch.nonzero(labels == label).flatten()
+        for first in range(0, quota, max(len(pictures), 1)):
+            once = pictures[torch.randperm(len(pictures), generator=generator)]
+            drawn.append(once[: quota - first])
+    order = torch.cat(drawn)
+    return order[torch.randperm(len(order), generator=generator)]
 
 
 def split_order(order: Tensor, batch_size: int) -> list[Tensor]:

@@ -17,7 +17,7 @@ from penstroke.checkpoint import Checkpoint
 from penstroke.config import RunConfig, TrainConfig
 from penstroke.datasets import DataSplits
 from penstroke.errors import TrainingError
-from penstroke.models import network_for
+from penstroke.models import Start, network_for
 from penstroke.training.batches import Batches, settle, steps_an_epoch
 from penstroke.training.device import apply, resolve
 from penstroke.training.learner import Learner
@@ -38,18 +38,26 @@ class Epoch:
     state: Checkpoint
 
 
-def fit(config: RunConfig, data: DataSplits, state: Checkpoint | None = None) -> Iterator[Epoch]:
+def fit(
+    config: RunConfig,
+    data: DataSplits,
+    state: Checkpoint | None = None,
+    *,
+    start: Start | None = None,
+) -> Iterator[Epoch]:
     """Train, yielding after each epoch; with `state`, go on from there to the same bits.
 
+    The first weights are drawn by `config.train.seed`, or are those of `start`, a trained network.
     The test split is not looked at. Stopping early is up to `config.train.patience`, or to the
     caller, who may simply stop asking.
 
     Raises:
         TrainingError: the loss is no longer finite (says at which step), or no such device.
+        ConfigError: `start` is of another architecture than `config.model`.
     """
     config = apply(config, resolve(config))
     train = settle(config.train, data)
-    learner, batches, validation = _prepare(config, train, data)
+    learner, batches, validation = _prepare(config, train, data, start)
     best = Best()
     if state is not None:
         learner.restore(state)
@@ -59,14 +67,14 @@ def fit(config: RunConfig, data: DataSplits, state: Checkpoint | None = None) ->
     for epoch in range(done + 1, train.epochs + 1):
         if best.has_waited(train.patience, epoch - 1):
             return
-        start = time.perf_counter()
+        began = time.perf_counter()
         with _explained_when_out_of_memory(train):
             metrics = {"epoch": epoch, **_train_epoch(learner, batches, train, epoch)}
         if len(validation):
             metrics["val_loss"], metrics["val_accuracy"] = score(learner.deployed, validation)
             _refuse_non_finite_validation(metrics["val_loss"], epoch)
         best = best.after(metrics, train.select)
-        elapsed += time.perf_counter() - start
+        elapsed += time.perf_counter() - began
         metrics |= {"best_epoch": best.epoch, "elapsed_seconds": elapsed}
         facts = {"epoch": epoch, "best": vars(best), "elapsed_seconds": elapsed}
         yield Epoch(metrics, learner.capture(facts))
@@ -93,9 +101,11 @@ class Best:
 
 
 def _prepare(
-    config: RunConfig, train: TrainConfig, data: DataSplits
+    config: RunConfig, train: TrainConfig, data: DataSplits, start: Start | None
 ) -> tuple[Learner, Batches, Batches]:
     network = network_for(config.model, data.train, _seed(train.seed, 0))
+    if start is not None:
+        start.put_into(network, data.classes)
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches, validation = (Batches(split, train.device) for split in (data.train, data.validation))
     return Learner.of(network, train), batches, validation
@@ -113,7 +123,7 @@ def _train_epoch(
     # Seeded anew for each epoch: no random state needs to be stored, and none of ours leaks out.
     with torch.random.fork_rng():
         torch.manual_seed(_seed(config.seed, epoch, 1))
-        order = batches.shuffled(config.batch_size, _seed(config.seed, epoch, 2))
+        order = batches.shuffled(config.batch_size, _seed(config.seed, epoch, 2), config.balance)
         for step, (images, labels) in enumerate(order):
             step_in_all = (epoch - 1) * steps + step
             learning_rate = learning_rate_at(step_in_all, steps, config)

@@ -1,0 +1,146 @@
+"""`penstroke train --from` and `--folds`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from helpers import Outcome
+
+Cli = Callable[..., Outcome]
+SETTINGS = ("--set", "data.train_limit=100", "--set", "train.threads=1", "--set",
+            "train.precision=float32")  # fmt: skip
+TUNED = ("--epochs", 1, "--dataset", "digits", *SETTINGS)
+CROSSED = ("train", "fast", "--epochs", 1, "--set", "train.threads=1", "--set",
+           "train.precision=float32")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fast network after one epoch, trained once for all tests here."""
+    from penstroke.recipes import load_recipe
+    from penstroke.workflow import finish, prepare
+
+    folder = tmp_path_factory.mktemp("runs")
+    changes = ["train.epochs=1", "train.min_steps=0", "train.threads=1", "train.precision=float32"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PENSTROKE_RUNS", str(folder))
+        prepared = prepare(load_recipe("fast", changes).run_config(), stem="x", name="source")
+        for _ in prepared.train():
+            pass
+        finish(prepared, report=False)
+    return folder / "source"
+
+
+@pytest.fixture
+def source(trained_source: Path, runs: Path) -> Path:
+    shutil.copytree(trained_source, runs / "source")
+    return runs / "source"
+
+
+def test_from_a_run_in_words(penstroke: Cli, source: Path) -> None:
+    done = penstroke("train", "--from", "source", *TUNED)
+    assert done.exit_code == 0, done.err
+    assert "begins with the network of source (" in done.out
+    assert "every layer, and of the last one 10 of 10 classes\n" in done.out
+    assert "on the old data      " in done.out
+    assert "144 validation pictures of digits" in done.out
+    (tuned,) = source.parent.glob("finetune-*")
+    page = (tuned / "report" / "index.html").read_text()
+    assert "What it began from" in page
+    assert "What it still knows of digits" in page
+    assert "begun with the network of `source`" in penstroke("runs", "show", tuned, "--card").out
+    assert penstroke("evaluate", tuned, "--json").exit_code == 0
+
+
+def test_json_has_source_and_what_was_forgotten(penstroke: Cli, source: Path) -> None:
+    done = penstroke("train", "--from", source, *TUNED, "--json", "--no-report")
+    figures = json.loads(done.out)
+    assert (figures["source"], figures["old_dataset"]) == ("source", "digits")
+    assert 0 < figures["old_accuracy_before"] <= 1
+    assert 0 <= figures["old_accuracy_after"] <= 1
+    record = json.loads(penstroke("runs", "show", figures["run"], "--json").out)["record"]
+    assert record["start"]["run"] == "source"
+    assert record["config"]["model"]["convolutions"][0]["filters"] == 16, "fast's own network"
+    again = penstroke("train", "--from", "source", *TUNED, "--json", "--no-report")
+    assert "finished already" in again.err
+    assert json.loads(again.out)["run"] == figures["run"]
+
+
+def test_a_fine_tuned_run_is_repeated_from_its_source(penstroke: Cli, source: Path) -> None:
+    first = json.loads(penstroke("train", "--from", "source", *TUNED, "--json", "--no-report").out)
+    again = json.loads(
+        penstroke("train", first["run"], "--name", "again", "--json", "--no-report").out
+    )
+    assert again["test_loss"] == first["test_loss"]
+    plan = json.loads(
+        penstroke("train", "best", "--from", "source", "--dry-run", "--json", "--dataset", "digits")
+        .out
+    )  # fmt: skip
+    assert plan["config"]["model"]["architecture"] == "cnn", "the source's, not best's"
+    assert plan["config"]["train"]["ema_decay"] == 0.998
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--from", "sauce"), 1, 'did you mean "source"'),
+        (("--from", "source/model.onnx"), 1, "is an ONNX file"),
+        (("--from", "source", "--model", "mlp"), 2, "--from, whose network it is"),
+        (("--from", "source", "--set", "model.activation=gelu"), 2, "--set model"),
+        (("--folds", "1"), 2, "data.folds: input should be greater than or equal to 2"),
+        (("--folds", "3", "--repeats", "2"), 2, "not both"),
+        (("--folds", "3", "--set", "train.select=val_loss"), 2, "train.select"),
+        (("--folds", "3", "--set", "data.folds=2", "--set", "data.fold=0"), 2, "--folds sets it"),
+        (("--set", "train.balance=2"), 2, "train.balance"),
+    ],
+)
+def test_bad_input(
+    penstroke: Cli, source: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = penstroke("train", *arguments)
+    assert (done.exit_code, said in done.err) == (code, True), done.err
+    assert "Traceback" not in done.err
+    assert [path.name for path in source.parent.iterdir()] == ["source"]
+
+
+def test_folds_in_words_and_json(penstroke: Cli, runs: Path) -> None:
+    few = (*CROSSED, "--folds", 2, "--name", "crossed")
+    done = penstroke(*few)
+    assert done.exit_code == 0, done.err
+    assert "1,437 pictures, each judged by a network that never saw it: " in done.out
+    assert "fold 1" in done.out
+    assert (runs / "crossed/report/index.html").exists()
+    again = penstroke(*few, "--json")
+    assert "finished already" in again.err
+    figures = json.loads(again.out)
+    assert (figures["folds"], figures["images"]) == (2, 1437)
+    assert len(figures["fold_accuracies"]) == 2
+    other = penstroke(*few, "--lr", "0.01", "--json")
+    assert (other.exit_code, "other settings" in other.err) == (1, True)
+
+
+def test_cross_validations_are_listed_compared_and_removed(penstroke: Cli, runs: Path) -> None:
+    for name, rate in (("slow", "0.0001"), ("quick", "0.005")):
+        done = penstroke(
+            *CROSSED, "--folds", 2, "--lr", rate, "--name", name, "--no-report", "--json"
+        )
+        assert done.exit_code == 0, done.err
+    listed = penstroke("runs", "list").out
+    assert "cross-validation" in listed
+    assert "quick" in listed
+    both = json.loads(penstroke("runs", "list", "--json").out)["cross_validations"]
+    assert {Path(one["folds"]).name for one in both} == {"slow", "quick"}
+    assert "quick is better than slow" in penstroke("compare", "slow", "quick").out
+    (claim,) = json.loads(penstroke("compare", "slow", "quick", "--json").out)["claims"]
+    assert claim["is_shown"]
+    done = penstroke(*CROSSED, "--folds", 3, "--name", "three", "--no-report", "--json")
+    assert done.exit_code == 0, done.err
+    refused = penstroke("compare", "slow", "three")
+    assert (refused.exit_code, "same folds" in refused.err) == (1, True)
+    assert penstroke("runs", "rm", "slow", "quick", "three", "--yes").exit_code == 0
+    assert list(runs.iterdir()) == []
