@@ -37,6 +37,7 @@ __all__ = [
     "imported_names",
     "load_dataset",
     "sealed",
+    "split",
     "stratified_split",
 ]
 
@@ -57,6 +58,12 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
             left out that is not there.
         DataError: its files are missing, damaged or changed, naming the file; or there is nothing
             to test with.
+
+    Examples:
+        >>> import penstroke
+        >>> data = penstroke.load_dataset("digits")
+        >>> len(data.train), len(data.validation), len(data.test)
+        (1293, 144, 360)
     """
     if isinstance(config, str):
         config = DataConfig(dataset=config)
@@ -66,6 +73,17 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
             f"{config.dataset} has {len(whole)} pictures to train on, but none to test with yet: "
             "it takes a few more"
         )
+    return split(whole, test, config)
+
+
+def split(whole: Dataset, test: Dataset, config: DataConfig) -> DataSplits:
+    """Return `whole` cut into training and validation pictures as `config` says, `test` sealed.
+
+    `config.dataset` is only its name here: the pictures may come from anywhere.
+
+    Raises:
+        ConfigError: fewer pictures than the split needs, or one to be left out that is not there.
+    """
     everything = _without_excluded(whole, config)
     _refuse_small_classes(everything, config)
     train, validation = _held_out(everything, config)
