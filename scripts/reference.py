@@ -1,5 +1,6 @@
-"""Writes docs/reference/: the command line from `--help`, settings from their fields, Python from
-docstrings. A test holds the pages to the code; `make reference` writes them anew.
+"""Writes docs/reference/ from `--help`, from the fields of the settings, and from docstrings.
+
+A test holds the pages to the code; `make reference` writes them anew.
 """
 
 from __future__ import annotations

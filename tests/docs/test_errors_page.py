@@ -11,11 +11,11 @@ import pytest
 from penstroke import errors
 
 PAGE = (Path(__file__).parents[2] / "docs/errors.md").read_text()
-ROWS = {
-    cells[0].strip("` "): [cell.strip() for cell in cells[1:]]
-    for line in PAGE.splitlines()
-    if len(cells := line.strip("|").split(" | ")) == 5 and line.startswith("| `")
-}
+PART = re.compile(
+    r"^## (\w+)\n\nExit code (\d+); (.+)\.\n\n\*\*Cause\.\*\* (.+)\n\n\*\*Remedy\.\*\* (.+)$",
+    re.MULTILINE,
+)
+PARTS = {found[0]: found[1:] for found in PART.findall(PAGE)}
 CLASSES = {
     name: found
     for name, found in inspect.getmembers(errors, inspect.isclass)
@@ -24,12 +24,12 @@ CLASSES = {
 
 
 def test_every_error_is_on_the_page_and_nothing_else() -> None:
-    assert set(ROWS) == set(CLASSES)
+    assert set(PARTS) == set(CLASSES) == set(re.findall(r"^## (.+)$", PAGE, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_what_the_page_says_of_it(name: str) -> None:
-    inherits, exit_code, cause, remedy = ROWS[name]
+    exit_code, inherits, cause, remedy = PARTS[name]
     bases = [base.__name__ for base in CLASSES[name].__bases__]
     assert re.findall(r"`(\w+)`", inherits) == bases
     assert int(exit_code) == CLASSES[name].exit_code

@@ -22,8 +22,6 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "site"
 # Pages that have their place in the navigation before they are written.
 AWAITED = {"data.md", "own-pictures.md", "fine-tuning.md"}
-# What Zensical adds for search from file:// in browsers that need no help with it any more.
-_SHIM = re.compile(r'<script src="https://unpkg\.com/iframe-worker/shim"[^>]*></script>')
 _LOADS = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
 _NO_LOAD = {"canonical", "prev", "next", "alternate"}
 
@@ -39,7 +37,7 @@ def main() -> int:
     for trouble in troubles:
         print(f"error: {trouble}", file=sys.stderr)
     if not troubles:
-        print(SITE / "index.html")
+        print(f"{SITE}/index.html; with search: python -m http.server -b 127.0.0.1 -d {SITE}")
     return 1 if troubles else 0
 
 
@@ -56,8 +54,6 @@ def build(settings: dict[str, Any]) -> Iterator[str]:
         written.unlink()
     if done.returncode:
         yield re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
-    for page in SITE.rglob("*.html"):
-        page.write_text(_SHIM.sub("", page.read_text()))
 
 
 def _misplaced(navigation: list[dict[str, Any]]) -> Iterator[str]:
@@ -76,7 +72,7 @@ def _pages(navigation: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _existing(navigation: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    kept = []
+    kept: list[dict[str, Any]] = []
     for entry in navigation:
         for title, inside in entry.items():
             if not isinstance(inside, str):
