@@ -85,12 +85,14 @@ def brackets(max_epochs: int = 27, eta: int = 3) -> str:
 def widths() -> str:
     """Half the width of Wilson's interval by the number of pictures."""
     figure, axis = _figure("95 % interval of an accuracy")
-    counts = np.array([100, 200, 360, 1000, 2000, 5000, 10_000, 20_000])
-    for colour, accuracy in zip(COLOURS, (0.9, 0.97, 0.99, 0.997), strict=True):
+    counts = np.array([200, 400, 1000, 2000, 5000, 10_000, 20_000])
+    for colour, accuracy in zip(COLOURS, (0.9, 0.97, 0.99, 0.995), strict=True):
         ends = [wilson(round(accuracy * count), int(count)) for count in counts]
         half = [(high - low) / 2 for low, high in ends]
         axis.plot(counts, half, "o-", markersize=4, color=colour, label=f"at {accuracy:.1%}")
     axis.set(xscale="log", yscale="log", xlabel="pictures read", ylabel="± half the width")
+    axis.set_xticks(counts, [f"{count:,}" for count in counts])
+    axis.minorticks_off()
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axis.legend(frameon=False, fontsize=9, labelcolor=INK)
     return _svg(figure)

@@ -106,8 +106,8 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ArrayError: `X` is of another shape, or its values are no levels of ink.
-            ConfigError: a parameter is out of range or at odds with another, or the rarest class
-                has too few pictures to hold any of them out.
+            ConfigError: a parameter is unknown, out of range or at odds with another, or the
+                rarest class has too few pictures to hold any of them out.
             TrainingError: the loss is no longer finite.
         """
         rows, y = validate_data(self, _as_rows(X), y, dtype="numeric", ensure_min_samples=2)
@@ -116,7 +116,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ArrayError("there is one class only: a classifier needs two or more")
-        self.pixel_max_ = _full_ink(rows) if self.pixel_max == "auto" else float(self.pixel_max)
+        self.pixel_max_ = self._full_ink(rows)
         names = tuple(str(label) for label in self.classes_)
         dataset = Dataset(self._images(rows), labels.astype(np.int64), names)
         self.config_ = self._config(len(dataset))
@@ -165,6 +165,17 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.positive_only = True
         return tags
 
+    def _full_ink(self, rows: npt.NDArray[Any]) -> float:
+        """Return what full ink is in `rows`: as given, else 255, or 1 where they are fractions."""
+        given = self.pixel_max
+        if isinstance(given, int | float) and given > 0:
+            return float(given)
+        if given != "auto":
+            raise ConfigError(f'pixel_max: "auto" or a number above 0, not {given!r}')
+        is_binary = rows.dtype == np.bool_
+        is_whole = rows.dtype.kind in "iu" or rows.max() > 1
+        return 255.0 if is_whole and not is_binary else 1.0
+
     def _config(self, images: int) -> RunConfig:
         """Return the settings of the run, as the parameters and so many pictures decide them."""
         recipe = load_recipe(self.preset, architecture=self.model).run_config()
@@ -179,7 +190,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _changes(self) -> Iterator[tuple[str, Any]]:
         """Yield the settings that differ from the preset's, by their dotted names."""
-        yield "data.dataset", "arrays"
+        yield "data.dataset", "X"
         yield "data.split_seed", self.seed
         yield "train.seed", self.seed
         if self.epochs is not None:
@@ -193,6 +204,8 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             yield "data.validation_fraction", self.validation_fraction
             if self.validation_fraction == 0:
                 yield "train.select", "last"
+        if not isinstance(self.settings, Mapping | None):
+            raise ConfigError(f"settings: a dict of dotted names, not {self.settings!r}")
         yield from (self.settings or {}).items()
 
     def _train(self, data: DataSplits) -> None:
@@ -238,18 +251,13 @@ def _opened(model_file: bytes) -> Recognizer:
 
 
 def _as_rows(pictures: Any) -> Any:
-    """Return pictures (N, 28, 28) as rows (N, 784); anything else as it is, for others to judge."""
-    shape = getattr(pictures, "shape", ())
-    if len(shape) == 3 and shape[1:] == (IMAGE_SIZE, IMAGE_SIZE):
-        return np.asarray(pictures).reshape(len(pictures), PIXELS)
-    return pictures
-
-
-def _full_ink(rows: npt.NDArray[Any]) -> float:
-    """Return what full ink is in `rows`: 255, or 1 where they are fractions."""
-    if rows.dtype == np.bool_:
-        return 1.0
-    return 255.0 if rows.dtype.kind in "iu" or rows.max() > 1 else 1.0
+    """Return pictures (N, 28, 28) as rows (N, 784); rows as they are, for scikit-learn to judge."""
+    shape = np.shape(pictures) if isinstance(pictures, list) else getattr(pictures, "shape", ())
+    if len(shape) < 3:
+        return pictures
+    if shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        raise ArrayError(f"pictures are (N, {PIXELS}) or (N, 28, 28), not {shape}")
+    return np.asarray(pictures).reshape(len(pictures), PIXELS)
 
 
 def _refuse_negative(rows: npt.NDArray[Any]) -> None:

@@ -176,3 +176,10 @@ def test_what_is_left_out_stays_left_out() -> None:
     assert Step("command", "penstroke evaluate RUN").is_for_show
     assert Step("command", "make demo").is_for_show
     assert not Step("command", "penstroke predict runs/x-7D a.png  # a PICTURE").is_for_show
+
+
+def test_one_version_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert project["version"] == penstroke.__version__
+    assert f"\nversion: {penstroke.__version__}\n" in citation
