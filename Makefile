@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-again lint format bench bench-peers results torture serve-without-torch clean
+.PHONY: help demo test test-again docs docs-test reference lint format bench bench-peers results torture serve-without-torch clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,17 @@ test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DAT
 
 test-again: $(VENV)/.dev ## run only those tests that failed last time
 	@$(BIN)/pytest --last-failed --last-failed-no-failures none
+
+docs: $(VENV)/.docs ## build the site of the documents into site/, strictly
+	@$(BIN)/python scripts/docs_site.py
+
+docs-test: $(VENV)/.docs ## run what the tutorial, the notebook and the README's tour say (minutes)
+	@$(BIN)/python scripts/docs_test.py
+
+reference: $(VENV)/.docs ## write docs/reference/, docs/figures/ and the notebook anew from the code
+	@$(BIN)/python scripts/reference.py
+	@$(BIN)/python scripts/figures.py
+	@$(BIN)/python scripts/notebook.py
 
 lint: $(VENV)/.dev ## check style, types and the direction of imports
 	@$(BIN)/ruff check .
@@ -49,7 +60,7 @@ serve-without-torch: ## install the service where no torch is, and ask it (after
 	@$(PYTHON) scripts/serve_without_torch.py $(MODEL)
 
 clean: ## remove the environment and all caches; runs are kept
-	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache site
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -65,4 +76,9 @@ $(VENV)/.train: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "installing Penstroke with its development packages into $(VENV) (once)"
 	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.train $(VENV)/.docs
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	@echo "installing Penstroke with what the documents need into $(VENV) (once)"
+	@$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.train

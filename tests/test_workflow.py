@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import penstroke
 from helpers import small_config
 from penstroke.config import RunConfig
 from penstroke.datasets import load_dataset, sealed
@@ -129,3 +130,17 @@ def test_a_run_without_validation(tmp_path: Path) -> None:
 def test_find_run_by_name() -> None:
     run = trained()
     assert find_run(run.name).path == run.path
+
+
+def test_train_from_python_is_the_same_run_again(runs: Path) -> None:
+    run = penstroke.train(small_config(epochs=2))
+    assert run.status == "finished"
+    assert run.path.parent == runs
+    assert (run.path / "model.onnx").exists()
+    before = run.summary()
+    assert penstroke.train(small_config(epochs=2)).path == run.path
+    assert run.summary() == before
+    with pytest.raises(RunError, match="other settings"):
+        penstroke.train(small_config(epochs=3), name=run.name)
+    again = penstroke.train(small_config(epochs=3), name=run.name, fresh=True)
+    assert len(again.history()) == 3

@@ -7,7 +7,17 @@ from collections.abc import Iterable
 
 
 class PenstrokeError(Exception):
-    """Base of every error that a person can mend; the command line exits with `exit_code`."""
+    """Base of every error that a person can mend; the command line exits with `exit_code`.
+
+    Examples:
+        >>> import penstroke
+        >>> try:
+        ...     penstroke.load_recipe("fasst")
+        ... except penstroke.PenstrokeError as error:
+        ...     print(error)
+        no recipe "fasst" (did you mean "fast"?): `penstroke train --list` shows them; a path to \
+a .toml file works too
+    """
 
     exit_code = 1
 
@@ -36,6 +46,10 @@ class SealedTestError(PenstrokeError):
 
 class PictureError(PenstrokeError):
     """A file or array is not a picture that can be read."""
+
+
+class ArrayError(PictureError, ValueError):
+    """An array is not pictures that a classifier reads; a ValueError too, as scikit-learn asks."""
 
 
 class RunError(PenstrokeError):

@@ -41,6 +41,13 @@ class Recognition:
         familiarity: how much it looks like what the network was trained on; below 1, less than 999
             in 1,000 pictures of that kind do, and it is `unsure`. None where there is no ink, or
             the model does not tell.
+
+    Examples:
+        >>> import numpy as np
+        >>> from penstroke import Recognition
+        >>> answer = Recognition("3", 0.9, {"3": 0.9, "8": 0.1}, np.zeros((28, 28)), "ok")
+        >>> answer.top(1)
+        [('3', 0.9)]
     """
 
     label: str | None
@@ -75,7 +82,25 @@ def model_metadata(
 
 
 class Recognizer:
-    """Reads characters with a model.onnx that Penstroke wrote."""
+    """Reads characters with a model.onnx that Penstroke wrote. Needs no torch.
+
+    Attributes:
+        classes: the name of each class.
+        ink: how it finds and places ink.
+        temperature: what logits are divided by, so that probabilities mean what they say.
+        unsure_below: least probability of a label.
+        familiar_above: least height of logits of a label; None where the model does not tell.
+        metadata: all that the model file says about itself.
+
+    Examples:
+        >>> import penstroke
+        >>> recipe = penstroke.load_recipe("fast", ["train.epochs=4", "train.min_steps=0"])
+        >>> run = penstroke.train(recipe.run_config(), name="example")
+        >>> recognizer = penstroke.Recognizer.load(run.path)
+        >>> answer = recognizer.recognize("examples/seven.png")
+        >>> answer.top(1)[0][0], answer.seen.shape
+        ('7', (28, 28))
+    """
 
     def __init__(self, session: Any, metadata: Mapping[str, Any]) -> None:
         self._session = session

@@ -76,7 +76,19 @@ class RunRecord(Record):
 
 
 class Run(RecordedFolder[RunRecord]):
-    """One run directory."""
+    """One run directory.
+
+    Attributes:
+        path: where it is.
+        record: its run.toml: settings, data, versions, machine.
+
+    Examples:
+        >>> import penstroke
+        >>> recipe = penstroke.load_recipe("fast", ["train.epochs=4", "train.min_steps=0"])
+        >>> run = penstroke.train(recipe.run_config(), name="example")
+        >>> penstroke.Run.open(run.path).best_epoch()
+        4
+    """
 
     record_file = "run.toml"
     record_type = RunRecord

@@ -111,6 +111,35 @@ def _known_before(source: Source, data: DataSplits) -> list[str]:
     ]
 
 
+def train(config: RunConfig, *, name: str | None = None, fresh: bool = False) -> Run:
+    """Train, keep every epoch on disk, judge what came of it, and return the finished run.
+
+    What `penstroke train` does, without a word: the same settings on the same data are the same
+    run, which goes on where it was stopped, and is returned at once where it is finished.
+
+    Args:
+        config: the settings.
+        name: of the run's directory; drawn from settings and data unless given.
+        fresh: begin again, whatever is there.
+
+    Raises:
+        RunError: `name` is taken by a run of other settings.
+
+    Examples:
+        >>> import penstroke
+        >>> recipe = penstroke.load_recipe("fast", ["train.epochs=4", "train.min_steps=0"])
+        >>> run = penstroke.train(recipe.run_config(), name="example")
+        >>> run.status, len(run.history())
+        ('finished', 4)
+    """
+    prepared = prepare(config, stem="run", name=name, fresh=fresh)
+    if prepared.run.status == "unfinished":
+        for _ in prepared.train():
+            pass
+        finish(prepared)
+    return prepared.run
+
+
 def finish(prepared: Prepared, *, report: bool = True) -> dict[str, Any]:
     """Keep the chosen epoch, export it, judge it, write the report; return the figures.
 

@@ -38,6 +38,7 @@ __all__ = [
     "imported_names",
     "load_dataset",
     "sealed",
+    "split",
     "stratified_split",
 ]
 
@@ -59,6 +60,12 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
             left out that is not there.
         DataError: its files are missing, damaged or changed, naming the file; or there is nothing
             to test with.
+
+    Examples:
+        >>> import penstroke
+        >>> data = penstroke.load_dataset("digits")
+        >>> len(data.train), len(data.validation), len(data.test)
+        (1293, 144, 360)
     """
     if isinstance(config, str):
         config = DataConfig(dataset=config)
@@ -69,9 +76,23 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
             f"{config.dataset} has {len(whole)} pictures to train on, but none to test with yet: "
             "it takes a few more, or `penstroke train --folds 5`, which needs none"
         )
+    return split(whole, test, config, [part.labels for part, _ in parts])
+
+
+def split(
+    whole: Dataset, test: Dataset, config: DataConfig, parts: Sequence[Labels] | None = None
+) -> DataSplits:
+    """Return `whole` cut into training and validation pictures as `config` says, `test` sealed.
+
+    `config.dataset` is only its name here: the pictures may come from anywhere. `parts` are the
+    labels of each data set in a union, which are split one by one; else `whole` is one.
+
+    Raises:
+        ConfigError: fewer pictures than the split needs, or one to be left out that is not there.
+    """
     left = _left_in(whole, config)
     _refuse_small_classes(whole.take(left), config)
-    train, validation = _held_out([part.labels for part, _ in parts], left, config)
+    train, validation = _held_out(parts or [whole.labels], left, config)
     if config.train_limit is not None:
         if config.train_limit > len(train):
             raise ConfigError(

@@ -30,6 +30,14 @@ class Dataset:
         images: (N, 28, 28) uint8, upright, ink bright on dark.
         labels: (N,) int64, 0-based indices into `classes`.
         classes: the name of each class.
+
+    Examples:
+        >>> import numpy as np
+        >>> import penstroke
+        >>> blank = np.zeros((2, 28, 28), np.uint8)
+        >>> pictures = penstroke.Dataset(blank, np.array([0, 1]), ("a", "b"))
+        >>> pictures.class_counts()
+        array([1, 1])
     """
 
     images: Images
@@ -121,7 +129,21 @@ def sealed() -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class DataSplits:
-    """Training, validation and (sealed) test pictures of one data set."""
+    """Training, validation and (sealed) test pictures of one data set.
+
+    Attributes:
+        name: of the data set.
+        train: what is learned from.
+        validation: what settings and epochs are chosen by; may be empty.
+        test: under seal; `penstroke.evaluate` opens it, and writes that down.
+        fingerprint: SHA-256 of the data set as it comes, before anything is split.
+
+    Examples:
+        >>> import penstroke
+        >>> data = penstroke.load_dataset("digits")
+        >>> data.name, data.train.images.shape, data.classes[:3]
+        ('digits', (1293, 28, 28), ('0', '1', '2'))
+    """
 
     name: str
     train: Dataset

@@ -102,6 +102,17 @@ def evaluate(
     Raises:
         RunError: there is no such run, it has no model yet, or its data set is no longer the same
             or has no test pictures.
+
+    Examples:
+        >>> import penstroke
+        >>> recipe = penstroke.load_recipe("fast", ["train.epochs=4", "train.min_steps=0"])
+        >>> run = penstroke.train(recipe.run_config(), name="example")
+        >>> judged = penstroke.evaluate(run)
+        >>> judged.metrics["test"].accuracy > 0.8
+        True
+        >>> low, high = judged.intervals.accuracy
+        >>> low < judged.metrics["test"].accuracy < high
+        True
     """
     run = run if isinstance(run, Run) else find_run(run)
     data = data or load_dataset(run.record.config.data)

@@ -58,6 +58,12 @@ def load_recipe(name: str, changes: Iterable[str] = (), architecture: str | None
 
     Raises:
         ConfigError: no such recipe (with a near match), or a bad value in it (with its field).
+
+    Examples:
+        >>> import penstroke
+        >>> recipe = penstroke.load_recipe("baseline-mlp", ["train.learning_rate=3e-4"])
+        >>> recipe.train.learning_rate, recipe.published.test_accuracy
+        (0.0003, 0.9742)
     """
     values = _read(name)
     if architecture is not None:

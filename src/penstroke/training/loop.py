@@ -32,6 +32,8 @@ class Epoch:
 
     `metrics`: epoch, train_loss, train_accuracy, val_loss and val_accuracy (absent without
     validation pictures), learning_rate, best_epoch, elapsed_seconds (of training, in all).
+
+    `state`: weights and optimiser, as a `Checkpoint`: `fit(config, data, state)` goes on from it.
     """
 
     metrics: dict[str, Any]
@@ -54,6 +56,16 @@ def fit(
     Raises:
         TrainingError: the loss is no longer finite (says at which step), or no such device.
         ConfigError: `start` is of another architecture than `config.model`.
+
+    Examples:
+        >>> import penstroke
+        >>> config = penstroke.load_recipe("fast", ["train.epochs=8"]).run_config()
+        >>> data = penstroke.load_dataset(config.data)
+        >>> for epoch in penstroke.fit(config, data):
+        ...     if epoch.metrics["val_accuracy"] > 0.8:
+        ...         break
+        >>> sorted(epoch.metrics)[:3]
+        ['best_epoch', 'elapsed_seconds', 'epoch']
     """
     config = apply(config, resolve(config))
     train = settle(config.train, data)

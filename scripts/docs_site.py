@@ -1,0 +1,142 @@
+"""Builds the site of docs/ into site/, strictly, and so that it needs no network to be read.
+
+A page outside the navigation, a link or picture that leads nowhere, an anchor that is not there,
+or anything that a browser would load from elsewhere ends it with exit code 1.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag
+
+import tomli_w
+
+ROOT = Path(__file__).parents[1]
+SITE = ROOT / "site"
+# Pages that have their place in the navigation before they are written.
+AWAITED = {"data.md", "own-pictures.md", "fine-tuning.md"}
+_LOADS = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
+_NO_LOAD = {"canonical", "prev", "next", "alternate"}
+
+
+def main() -> int:
+    """Build; print what is wrong, or where the front page is."""
+    settings = tomllib.loads((ROOT / "zensical.toml").read_text())
+    navigation = settings["project"]["nav"]
+    troubles = list(_misplaced(navigation))
+    if not troubles:
+        settings["project"]["nav"] = _existing(navigation)
+        troubles = list(build(settings)) or list(faults(SITE))
+    for trouble in troubles:
+        print(f"error: {trouble}", file=sys.stderr)
+    if not troubles:
+        print(f"{SITE}/index.html; with search: python -m http.server -b 127.0.0.1 -d {SITE}")
+    return 1 if troubles else 0
+
+
+def build(settings: dict[str, Any]) -> Iterator[str]:
+    """Build the site; yield what the generator has against it."""
+    written = ROOT / ".zensical.toml"  # beside ours: paths are taken from where it lies
+    written.write_text(tomli_w.dumps(settings))
+    try:
+        command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
+        done = subprocess.run(
+            [*command, "--config-file", str(written)], cwd=ROOT, capture_output=True, text=True
+        )
+    finally:
+        written.unlink()
+    if done.returncode:
+        yield re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+
+
+def _misplaced(navigation: list[dict[str, Any]]) -> Iterator[str]:
+    placed = set(_pages(navigation))
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    for page in sorted(there - placed):
+        yield f"docs/{page} has no place in the navigation: zensical.toml"
+    for page in sorted(placed - there - AWAITED):
+        yield f"zensical.toml: docs/{page} is not there"
+
+
+def _pages(navigation: list[dict[str, Any]]) -> Iterator[str]:
+    for entry in navigation:
+        for inside in entry.values():
+            yield from [inside] if isinstance(inside, str) else _pages(inside)
+
+
+def _existing(navigation: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = []
+    for entry in navigation:
+        for title, inside in entry.items():
+            if not isinstance(inside, str):
+                kept.append({title: _existing(inside)})
+            elif (ROOT / "docs" / inside).exists():
+                kept.append({title: inside})
+    return kept
+
+
+class Page(HTMLParser):
+    """What a page links to, what a browser loads for it, and which anchors it has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.loads: set[str] = set()
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take one element."""
+        given = dict(attrs)
+        self.anchors |= {value for name in ("id", "name") if (value := given.get(name))}
+        if tag == "a" and given.get("href"):
+            self.links.add(str(given["href"]))
+        target = given.get(_LOADS.get(tag, ""))
+        if target and given.get("rel") not in _NO_LOAD:
+            self.loads.add(target)
+
+
+def faults(site: Path) -> Iterator[str]:
+    """Yield every link of a built site that leads nowhere, and all it would load from elsewhere."""
+    pages = {path: Page(path.read_text()) for path in sorted(site.rglob("*.html"))}
+    for path, page in pages.items():
+        if path.name == "404.html":  # shown at any address: its links begin at the site's root
+            continue
+        where = path.relative_to(site)
+        yield from (f"{where} loads {one}" for one in page.loads if _is_elsewhere(one))
+        for link in sorted(page.links | page.loads):
+            if not _is_elsewhere(link) and not _is_there(path, link, pages):
+                yield f"{where}: {link} leads nowhere"
+    yield from _foreign_styles(site.rglob("*.css"))
+
+
+def _is_elsewhere(link: str) -> bool:
+    return re.match(r"[a-z]+:|//", link) is not None and not link.startswith("data:")
+
+
+def _is_there(path: Path, link: str, pages: dict[Path, Page]) -> bool:
+    if link.startswith("data:"):
+        return True
+    target, anchor = urldefrag(link)
+    file = (path.parent / unquote(target)).resolve() if target else path
+    file = file / "index.html" if file.is_dir() else file
+    if not anchor or file not in pages:
+        return file.exists()
+    return unquote(anchor) in pages[file].anchors
+
+
+def _foreign_styles(sheets: Iterable[Path]) -> Iterator[str]:
+    for sheet in sheets:
+        for found in re.findall(r"url\(['\"]?((?:https?:)?//[^)]*)\)", sheet.read_text()):
+            yield f"{sheet.name} loads {found}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""Runs the commands in Markdown pages and compares what they print with what the page shows.
+
+A fence of the language `console` is a transcript: lines after `$ ` are commands, the lines below
+are what they print. A fence of `python` is a program, and a fence of `text` right after it what it
+prints. A fence that begins with `# file: NAME`, in any language, is a file to be written. All of a
+page run one after the other, in one new folder.
+
+    python scripts/transcripts.py docs/tutorial.md             run, and compare
+    python scripts/transcripts.py docs/tutorial.md --write     run, and write what is printed
+
+Figures differ from machine to machine: numbers, and what else `_MASKS` names, are not compared. A
+line `…` in a page stands for any lines, and is kept when the page is written; a lone `?` is filled
+in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import unified_diff
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ELIDED = "…"
+_PLACEHOLDER = re.compile(r"(?<![-\w.])[A-Z]{2,}\b|…")
+_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"# file: (\S+)\n")
+_MASKS = (
+    (re.compile(r"\x1b\[[0-9;]*m"), ""),
+    (re.compile(r"(?<=-)[0-9a-f]{8}\b"), "HASH"),  # of a run's name: from all its settings
+    (re.compile(r"(bfloat16|float32)( on \w+)?"), "PRECISION"),
+    (re.compile(r"\d+ threads?|\d+ workers?"), "CORES"),
+    (re.compile(r"^(learning curves:?) .*"), r"\1 WORDS"),  # a verdict may fall either way
+    (re.compile(r"^(to try next:) .*"), r"\1 WORDS"),
+    (re.compile(r"[+\-−±]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?"), "N"),
+    (re.compile(r"[█▏▎▍▌▋▊▉]+"), "BAR"),
+    (re.compile(r"\s+"), " "),
+)
+
+
+@dataclass
+class Step:
+    """One thing that a page does: a command, a program or a file, and what it says of it."""
+
+    kind: str
+    text: str
+    shown: list[str] = field(default_factory=list)
+
+    @property
+    def is_for_show(self) -> bool:
+        """Whether it is not run: another program's command, or one with a PLACEHOLDER."""
+        words = command_of(self)
+        is_ours = words.startswith("penstroke ")
+        return self.kind == "command" and (not is_ours or bool(_PLACEHOLDER.search(words)))
+
+
+def fences(text: str) -> Iterator[tuple[str, str]]:
+    """Yield (language, content) of every fence."""
+    for found in _FENCE.finditer(text):
+        yield found[1], found[2]
+
+
+def steps_of(language: str, content: str) -> list[Step]:
+    """Return what a fence does, in order; nothing for languages that are only shown."""
+    if named := _FILE.match(content):
+        return [Step("file", content, [named[1]])]
+    if language == "python":
+        return [Step("python", content)]
+    steps: list[Step] = []
+    for line in content.splitlines() if language == "console" else ():
+        if line.startswith("$ "):
+            steps.append(Step("command", line[2:]))
+        elif steps:
+            steps[-1].shown.append(line)
+    return steps
+
+
+def command_of(step: Step) -> str:
+    """Return the command of a step without the remark behind it."""
+    return re.sub(r"\s{2,}#.*", "", step.text)
+
+
+@contextlib.contextmanager
+def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Give a new folder, with the examples that `text` names, and the surroundings to run it in."""
+    with tempfile.TemporaryDirectory(prefix="penstroke-docs-") as name:
+        folder = Path(name)
+        if "examples/" in text:
+            shutil.copytree(ROOT / "examples", folder / "examples")
+        scripts = str(Path(sys.executable).parent)
+        surroundings = {
+            **os.environ,
+            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            "PENSTROKE_CACHE": str(folder / ".cache"),
+            "MPLBACKEND": "agg",
+            "COLUMNS": "200",
+        }
+        surroundings.pop("PENSTROKE_RUNS", None)
+        yield folder, surroundings
+
+
+def perform(step: Step, folder: Path, surroundings: dict[str, str]) -> list[str]:
+    """Do one step in `folder`; return the lines it printed.
+
+    Raises:
+        CalledProcessError: it failed.
+    """
+    if step.kind == "file":
+        (folder / step.shown[0]).write_text(_FILE.sub("", step.text, count=1))
+        return []
+    words = [sys.executable, "-c", step.text] if step.kind == "python" else None
+    done = subprocess.run(
+        words or command_of(step), shell=words is None, cwd=folder, env=surroundings, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, step.text, done.stdout)
+    return done.stdout.replace(str(folder), ".").rstrip("\n").splitlines()
+
+
+def masked(line: str) -> str:
+    """Return `line` without what differs from machine to machine."""
+    for pattern, instead in _MASKS:
+        line = pattern.sub(instead, line)
+    return line.strip()
+
+
+def agrees(shown: Sequence[str], printed: Sequence[str]) -> bool:
+    """Return whether what is shown stands for what was printed; `…` for any lines at all."""
+    if not shown:
+        return not printed
+    if shown[0].strip() == ELIDED:
+        return any(agrees(shown[1:], printed[k:]) for k in range(len(printed) + 1))
+    same = bool(printed) and masked(shown[0]) == masked(printed[0])
+    return same and agrees(shown[1:], printed[1:])
+
+
+def updated(shown: Sequence[str], printed: Sequence[str]) -> list[str]:
+    """Return `printed` as the page would show it: with its `…`, if what is around it still fits."""
+    lines = [line.strip() for line in shown]
+    if ELIDED not in lines or lines == ["?"]:
+        return list(printed)
+    head, tail = lines.index(ELIDED), len(lines) - 1 - lines.index(ELIDED)
+    return [*printed[:head], ELIDED, *(printed[-tail:] if tail else [])]
+
+
+def run_page(page: Path, *, write: bool = False, shown_only: bool = False) -> list[str]:
+    """Run all that `page` does; return what does not agree, and rewrite the page if asked.
+
+    `shown_only`: of transcripts only those that show what is printed, as a README's tour does.
+    """
+    text = page.read_text()
+    with workplace(text) as (folder, surroundings):
+        performance = Performance(text, page.name, folder, surroundings)
+        performance.shown_only = shown_only
+        written = _FENCE.sub(performance.fence, text)
+    if write and written != text:
+        page.write_text(written)
+    return performance.troubles
+
+
+class Performance:
+    """One page, run fence by fence."""
+
+    def __init__(self, text: str, page: str, folder: Path, surroundings: dict[str, str]) -> None:
+        self.troubles: list[str] = []
+        self._text = text
+        self._page = page
+        self._folder = folder
+        self._surroundings = surroundings
+        self._program: Step | None = None
+        self.shown_only = False
+
+    def fence(self, found: re.Match[str]) -> str:
+        """Run one fence; return it with what was printed."""
+        language, steps = found[1], steps_of(found[1], found[2])
+        if language == "text" and self._program is not None:
+            program, self._program = self._program, None
+            program.shown = found[2].splitlines()
+            self._compare(program)
+            return _fence("text", program.shown)
+        if language == "python" and self._text[found.end() :].lstrip().startswith("```text\n"):
+            self._program = steps[0]  # it is run with the fence below it
+            return found[0]
+        is_told = not self.shown_only or any(step.shown for step in steps)
+        for step in steps:
+            if not step.is_for_show and (is_told or step.kind != "command"):
+                self._compare(step)
+        if language != "console":
+            return found[0]
+        return _fence("console", [line for one in steps for line in (f"$ {one.text}", *one.shown)])
+
+    def _compare(self, step: Step) -> None:
+        """Do `step`, keep what does not agree, and let it show what was printed."""
+        try:
+            start = time.monotonic()
+            printed = perform(step, self._folder, self._surroundings)
+        except subprocess.CalledProcessError as error:
+            self.troubles.append(
+                f"{self._page}: {step.text[:200]}\nfailed ({error.returncode}):\n{error.stdout}"
+            )
+            return
+        first = step.text.splitlines()[0]
+        print(f"{time.monotonic() - start:6.1f} s  {first}", file=sys.stderr)
+        # What a page does without showing what comes of it is only run.
+        if step.kind == "file" or not step.shown:
+            return
+        blank = len(step.shown) - len("\n".join(step.shown).rstrip("\n").splitlines())
+        shown = step.shown[: len(step.shown) - blank]
+        if not agrees(shown, printed):
+            difference = unified_diff(
+                [masked(line) for line in shown], [masked(line) for line in printed],
+                f"{self._page}: {first}", "printed", lineterm="",
+            )  # fmt: skip
+            self.troubles.append("\n".join(difference))
+        step.shown = updated(shown, printed) + [""] * blank
+
+
+def _fence(language: str, lines: Sequence[str]) -> str:
+    return f"```{language}\n" + "".join(f"{line}\n" for line in lines) + "```"
+
+
+def main() -> int:
+    """Run the pages named, and say what does not agree."""
+    words = [word for word in sys.argv[1:] if word != "--write"]
+    write = len(words) < len(sys.argv) - 1
+    troubles = [trouble for word in words for trouble in run_page(Path(word), write=write)]
+    for trouble in troubles:
+        print(trouble)
+    return 0 if write or not troubles else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
