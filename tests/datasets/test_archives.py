@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from penstroke.datasets.archives import members
+from penstroke.datasets.archives import members, opened
 from penstroke.errors import ArchiveError
 
 CONTENT = random.Random(0).randbytes(100_000)
@@ -43,6 +43,19 @@ def test_members_come_sorted_and_whole(tmp_path: Path, method: int) -> None:
     found = [(m.name, m.size_bytes, m.read()) for m in members(path, suffixes=(".png",))]
     assert found == [("a/1.png", 3, b"one"), ("b/2.PNG", 100_000, CONTENT)]
     assert [m.name for m in members(path)] == ["a.txt", "a/1.png", "b/2.PNG"]
+
+
+def test_members_by_name_in_any_order(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("b.png", CONTENT), ("a.png", b"one"))
+    with opened(path) as found:
+        assert list(found) == ["a.png", "b.png"]
+        assert [found[name].read() for name in ("b.png", "a.png", "b.png")] == [
+            CONTENT, b"one", CONTENT,
+        ]  # fmt: skip
+    with pytest.raises(ArchiveError, match=r"a\.zip: a\.png is damaged"):
+        found["a.png"].read()
+    with pytest.raises(ValueError, match="^of the reader's own$"), opened(path):
+        raise ValueError("of the reader's own")
 
 
 def test_what_other_systems_put_in(tmp_path: Path) -> None:

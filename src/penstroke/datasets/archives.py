@@ -12,7 +12,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueE
 
 @dataclass(frozen=True)
 class Member:
-    """A file inside an archive; to be read while `members` goes on.
+    """A file inside an archive; to be read while that is open.
 
     Attributes:
         name: as it stands in the archive, with `/` between folders.
@@ -74,17 +74,18 @@ class Member:
         return b"".join(self.blocks())
 
 
-def members(
+@contextmanager
+def opened(
     path: Path,
     *,
     suffixes: tuple[str, ...] = ("",),
     largest_bytes: int = LARGEST_BYTES,
     most_members: int = MOST_MEMBERS,
-) -> Iterator[Member]:
-    """Yield the files in the zip at `path` whose names end so, in any case, sorted by name.
+) -> Iterator[dict[str, Member]]:
+    """Give the files in the zip at `path` whose names end so, in any case, by name and sorted.
 
     Hidden files are passed over: names with a part that begins with a dot, and `__MACOSX`.
-    Everything is looked at before the first is yielded; nothing is written anywhere.
+    Everything is looked at before anything is given; nothing is written anywhere.
 
     Args:
         path: a zip file; deflated or stored, without a password.
@@ -95,25 +96,36 @@ def members(
     Raises:
         ArchiveError: it is no zip, is damaged, or is refused; says why, and names the member.
     """
-    with _opened(path, most_members) as archive:
+    with ExitStack() as stack:
+        archive = _open_zip(stack, path, most_members)
         found = _looked_at(archive, path, most_members)
         wanted = {n: info for n, info in sorted(found.items()) if n.lower().endswith(suffixes)}
         for name, info in wanted.items():
             _check_size(info, f"{path}: {name}", largest_bytes)
         _check_bomb(wanted.values(), path)
-        for name, info in wanted.items():
-            yield Member(name, info.file_size, archive, info)
+        yield {n: Member(n, info.file_size, archive, info) for n, info in wanted.items()}
 
 
-@contextmanager
-def _opened(path: Path, most_members: int) -> Iterator[zipfile.ZipFile]:
+def members(
+    path: Path,
+    *,
+    suffixes: tuple[str, ...] = ("",),
+    largest_bytes: int = LARGEST_BYTES,
+    most_members: int = MOST_MEMBERS,
+) -> Iterator[Member]:
+    """Yield one after the other what `opened` gives."""
+    with opened(
+        path, suffixes=suffixes, largest_bytes=largest_bytes, most_members=most_members
+    ) as found:
+        yield from found.values()
+
+
+def _open_zip(stack: ExitStack, path: Path, most_members: int) -> zipfile.ZipFile:
     try:
-        with _Bounded(path) as stream:
-            stream.most = _DIRECTORY_BYTES * most_members
-            archive = zipfile.ZipFile(stream)
-            stream.most = None
-            with archive:
-                yield archive
+        stream = stack.enter_context(_Bounded(path))
+        stream.most = _DIRECTORY_BYTES * most_members
+        archive = stack.enter_context(zipfile.ZipFile(stream))
+        stream.most = None
     except _TooMuchError:
         raise ArchiveError(
             f"{path} lists more than {most_members:,} files, or names of great length: unpack it, "
@@ -123,6 +135,7 @@ def _opened(path: Path, most_members: int) -> Iterator[zipfile.ZipFile]:
         raise ArchiveError(f"{path} is no zip that can be read: {error}") from error
     except OSError as error:
         raise ArchiveError(f"cannot read {path}: {reason(error)}") from error
+    return archive
 
 
 class _TooMuchError(Exception):
