@@ -118,9 +118,10 @@ def pool(cross: CrossValidation, *, report: bool = True) -> dict[str, Any]:
     Raises:
         RunError: a fold is not finished.
     """
-    runs = [cross.prepare(k).run for k in range(len(cross.folds))]
-    if unfinished := [run.name for run in runs if run.status != "finished"]:
+    folders = [cross.path / f"fold-{k}" for k in range(len(cross.folds))]
+    if unfinished := [one.name for one in folders if not read_summary(one)]:
         raise RunError(f"{cross.path}: {', '.join(unfinished)} not finished yet")
+    runs = [Run.open(folder) for folder in folders]
     parts = [Predictions.load(r.path / "predictions" / "validation.safetensors") for r in runs]
     said = pooled(parts)
     said.save(cross.path / _SAID)
