@@ -352,6 +352,11 @@ def test_npz_that_cannot_be(
     with pytest.raises(DataError, match=said):
         list_source(tmp_path / "my.npz", How())
     content = (tmp_path / "my.npz").read_bytes()
+    promising = content.replace(b"(3,", b"(9,")
+    for damaged in (content[: len(content) // 2], promising):
+        (tmp_path / "my.npz").write_bytes(damaged)
+        with pytest.raises(DataError):
+            list_source(tmp_path / "my.npz", How())
     (tmp_path / "my.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="no NPZ file"):
         list_source(tmp_path / "my.npz", How())

@@ -16,7 +16,14 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from penstroke.config import IMAGE_SIZE
-from penstroke.datasets.sources.entries import Entry, Listing, Part, Source, printable
+from penstroke.datasets.sources.entries import (
+    LARGEST_FILE,
+    Entry,
+    Listing,
+    Part,
+    Source,
+    printable,
+)
 from penstroke.errors import DataError, PictureError
 from penstroke.files import reason
 
@@ -116,6 +123,8 @@ def _check(path: Path, images: Array, labels: Array) -> None:
             f"{path}: {images.name} has shape {images.shape}; pictures are (N, H, W) or "
             "(N, H, W, C)"
         )
+    if (size := math.prod(images.shape[1:]) * images.dtype.itemsize) > LARGEST_FILE:
+        raise DataError(f"{path}: a picture of {images.name} takes {size / 1e6:,.0f} MB: too large")
     if len(labels.shape) != 1:
         raise DataError(
             f"{path}: {labels.name} has shape {labels.shape}, not (N,); of one-hot rows, "
@@ -159,7 +168,11 @@ def _are_glyphs(path: Path, array: Array) -> bool:
 
 
 def _describe(path: Path, member: str) -> Array:
+    with zipfile.ZipFile(path) as archive:
+        unpacked = archive.getinfo(member).file_size
     with _opened(path, member) as (_, shape, is_fortran, dtype):
+        if math.prod(shape) * dtype.itemsize > unpacked:
+            raise EOFError(f"{member} holds less than the {shape} it promises")
         if is_fortran and len(shape) > 1:
             raise DataError(
                 f"{path}: {member} is stored in Fortran's order: save np.ascontiguousarray of it"

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstroke.datasets.sources.entries import Entry, Listing, Part, Source, printable, split_among
+from penstroke.datasets.sources.entries import (
+    LARGEST_FILE,
+    Entry,
+    Listing,
+    Part,
+    Source,
+    printable,
+    split_among,
+)
 from penstroke.datasets.sources.tables import (
     IMAGE_NAMES,
     LABEL_NAMES,
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 SUFFIXES = (".parquet", ".pq")
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE = 16
 _BUFFER_BYTES = 1 << 20
 
 
@@ -71,6 +79,9 @@ class ParquetReader:
         content = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(content, bytes):
             raise PictureError("the row holds no bytes of a picture")
+        if len(content) > LARGEST_FILE:
+            size = len(content) / 1e6
+            raise PictureError(f"{size:.0f} MB: larger than {LARGEST_FILE / 1e6:.0f}")
         return content
 
     def _all(self) -> Iterator[Any]:
