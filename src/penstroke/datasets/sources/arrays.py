@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import lzma
 import math
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -24,13 +27,17 @@ from penstroke.datasets.sources.entries import (
     Source,
     printable,
 )
-from penstroke.errors import DataError, PictureError
+from penstroke.datasets.sources.forward import Forward
+from penstroke.errors import DataError
 from penstroke.files import reason
 
 _IMAGES = ("images", "image", "x", "data", "pictures")
 _LABELS = ("labels", "label", "y", "targets", "target", "classes")
 _SPLIT = re.compile(r"(?:^|_)(train|test)(?:_|$)")
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, KeyError,
+           NotImplementedError, RuntimeError, SyntaxError, TypeError, TokenError,
+           OverflowError)  # fmt: skip
+"""What a damaged zip, or the header of a damaged array, may raise."""
 _LOOKED_AT = 1000
 _PLACED_SHARE = 0.9
 
@@ -70,23 +77,11 @@ class NpzReader:
     """The pictures of one array, read forward."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
-        self._next = 0
-        self._rows = _rows(path, name)
+        self._rows = Forward(partial(_rows, path, name), (OSError, *_DAMAGE))
 
     def read(self, place: int) -> npt.NDArray[np.generic]:
-        """Return picture `place`; quick where they are asked for in their order."""
-        try:
-            if place < self._next:
-                self._next, self._rows = 0, _rows(self._path, self._name)
-            for _ in range(place - self._next):
-                next(self._rows)
-            picture = next(self._rows)
-        except (StopIteration, OSError, *_DAMAGE) as error:
-            self._next, self._rows = 0, _rows(self._path, self._name)
-            raise PictureError(f"cannot be read: {error}") from None
-        self._next = place + 1
-        return picture
+        """Return picture `place`."""
+        return self._rows.row(place)
 
 
 def _pairs(arrays: dict[str, Array], path: Path) -> list[tuple[str, Array, Array]]:
