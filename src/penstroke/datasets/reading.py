@@ -175,10 +175,12 @@ class ShardWriter:
         if job.source not in self._readers:
             self._readers = {job.source: open_source(job.source)}
         shard = Readings.of(len(job.places))
+        ink = job.settings.ink.model_copy(update={"max_pixels": _MOST_PIXELS})
+        settings = job.settings.model_copy(update={"ink": ink})
         for row, where in enumerate(job.places):
             try:
                 content = self._readers[job.source].read(where)
-                _read_into(shard, row, content, job.settings)
+                _read_into(shard, row, content, settings)
             except PictureError as error:
                 shard.status[row] = UNREADABLE
                 shard.errors[row] = str(error).removeprefix("picture ")
@@ -207,8 +209,7 @@ def _read_into(shard: Readings, row: int, content: Content, settings: ReadingSet
         shard.sides[row] = _longer_side(content)
         is_blank = float(np.ptp(content)) / 255 < settings.ink.min_contrast
     else:
-        grey = read_grey(content, settings.ink.model_copy(update={"max_pixels": _MOST_PIXELS}))
-        ink, dropped = inspect_ink(grey, settings.ink)
+        ink, dropped = inspect_ink(read_grey(content, settings.ink), settings.ink)
         glyph, is_blank = place(ink, settings.ink)
         shard.dropped[row] = dropped
         shard.sides[row] = _longer_side(ink)
