@@ -144,6 +144,10 @@ def test_a_split_that_is_given_is_kept(tmp_path: Path) -> None:
     )  # fmt: skip
     assert made.how["split"].startswith("as the source gives it")
     assert np.array_equal(made.test.images[0], read_glyph(scrawl(50)).pixels)
+    assert made.notes == ()
+    shutil.copy(tmp_path / "in/train/a/000.png", tmp_path / "in/test/a/000.png")
+    assert any("1 test pictures are training" in note for note in bring(tmp_path / "in").notes)
+    write_scrawls(tmp_path / "in/test", {"a": 1}, first=50)
     apart = bring(tmp_path / "in/train", ImportSettings(test=tmp_path / "in/test"))
     assert (apart.train.fingerprint, apart.test.fingerprint) == (
         made.train.fingerprint, made.test.fingerprint,

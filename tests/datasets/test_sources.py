@@ -237,7 +237,7 @@ def test_files_that_a_table_names_and_nobody_finds(tmp_path: Path) -> None:
     assert any("1 pictures that labels.csv" in note for note in list_source(tmp_path, How()).notes)
 
 
-def hugging_face(path: Path, rows: int, *, names: list[str] | None = None) -> None:
+def hugging_face(path: Path, rows: int, *, names: list[str] | None = None, group: int = 7) -> None:
     """Write what `datasets.Dataset.to_parquet` writes of an Image and a ClassLabel."""
     images = [{"bytes": scrawl(k), "path": f"{k}.png"} for k in range(rows)]
     table = pyarrow.table({
@@ -249,7 +249,7 @@ def hugging_face(path: Path, rows: int, *, names: list[str] | None = None) -> No
     features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
     info = json.dumps({"info": {"features": features}}) if names else "{}"
     parquet.write_table(
-        table.replace_schema_metadata({"huggingface": info}), path, row_group_size=7
+        table.replace_schema_metadata({"huggingface": info}), path, row_group_size=group
     )
 
 
@@ -297,6 +297,24 @@ def test_parquet_that_cannot_be(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"image": [b"a"]}), path)
     with pytest.raises(DataError, match="no column for the label"):
         list_source(path, How())
+
+
+def test_damaged_pages_of_a_parquet_file_are_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "my.parquet"
+    hugging_face(path, 40, group=16)
+    whole = path.read_bytes()
+    place = parquet.ParquetFile(path).metadata.row_group(0).column(2).data_page_offset
+    path.write_bytes(whole[:place] + b"\xff" * 20 + whole[place + 20 :])
+    with pytest.raises(DataError, match="column 'label' is damaged"):
+        list_source(path, How())
+    place = parquet.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    path.write_bytes(whole[:place] + b"\xff" * 20 + whole[place + 20 :])
+    reader = open_source(list_source(path, How()).parts[0].source)
+    for row in (0, 15, 3):
+        assert reader.read(row) == scrawl(row)
+        for damaged in (16, 39):
+            with pytest.raises(PictureError, match="cannot be read"):
+                reader.read(damaged)
 
 
 def test_npz_as_keras_ships_mnist(tmp_path: Path) -> None:
@@ -352,6 +370,11 @@ def test_npz_that_cannot_be(
     with pytest.raises(DataError, match=said):
         list_source(tmp_path / "my.npz", How())
     content = (tmp_path / "my.npz").read_bytes()
+    promising = content.replace(b"(3,", b"(9,")
+    for damaged in (content[: len(content) // 2], promising):
+        (tmp_path / "my.npz").write_bytes(damaged)
+        with pytest.raises(DataError):
+            list_source(tmp_path / "my.npz", How())
     (tmp_path / "my.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="no NPZ file"):
         list_source(tmp_path / "my.npz", How())

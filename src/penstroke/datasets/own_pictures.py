@@ -23,7 +23,13 @@ from penstroke.datasets.importing import check_name
 from penstroke.datasets.reading import EMPTY, OK, Readings, ReadingSettings
 from penstroke.datasets.sources import Entry, How, Listing, Missing, Part, list_source
 from penstroke.datasets.sources.entries import printable
-from penstroke.datasets.splitting import Rows, draw_test, find_copies, say_what_lacks
+from penstroke.datasets.splitting import (
+    Rows,
+    draw_test,
+    find_copies,
+    say_what_lacks,
+    say_what_leaks,
+)
 from penstroke.datasets.workers import run_jobs
 from penstroke.errors import ConfigError, DataError, StorageError
 from penstroke.files import lock, reason
@@ -267,7 +273,8 @@ def _made(
         Dataset(readings.glyphs[rows[side]], labels[side], classes) for side in (~is_test, is_test)
     )
     copies, conflicts = find_copies(entries, readings, rows)
-    notes = [*notes, *copies, *say_what_lacks(train, test)]
+    leaks = say_what_leaks(readings.digests[rows], is_test)
+    notes = [*notes, *copies, *leaks, *say_what_lacks(train, test)]
     return Imported(
         name, source, train, test, (rows[~is_test], rows[is_test]), how, tuple(notes), parts,
         readings, _unreadable(parts, readings, missing), conflicts,

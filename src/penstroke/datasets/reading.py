@@ -1,6 +1,6 @@
 """Pictures of a source to glyphs, shard by shard, in a folder that outlives the process.
 
-A shard is some hundred pictures, read by one worker into one file that is whole or not there. The
+A shard is 50 to 500 pictures, read by one worker into one file that is whole or not there. The
 folder's name is drawn from the source and from how it is read: whoever comes again, after a kill
 say, finds the shards that are done, and reads on.
 """
@@ -32,7 +32,8 @@ from penstroke.files import cache_root, write_atomically
 from penstroke.ink import DEFAULT_INK, InkSettings, inspect_ink, place, read_grey
 
 OK, EMPTY, UNREADABLE = range(3)
-SHARD_PICTURES = 500
+_SHARDS, _LEAST, _MOST = 40, 50, 500
+"""So many shards, so that some are done soon; of at least and at most so many pictures."""
 _FORMAT_VERSION = 1
 _MOST_PIXELS = 16_000_000
 """Of one picture: a phone's photo passes, and two workers stay within a gigabyte."""
@@ -110,10 +111,12 @@ def working_folder(name: str, parts: Sequence[Part], settings: ReadingSettings) 
 
 def jobs_of(parts: Sequence[Part], folder: Path, settings: ReadingSettings) -> list[Job]:
     """Return one job a shard, in the order of the pictures; no shard holds two sources."""
+    total = sum(len(part.entries) for part in parts)
+    size = min(max(total // _SHARDS, _LEAST), _MOST)
     jobs: list[Job] = []
     for part in parts:
-        for first in range(0, len(part.entries), SHARD_PICTURES):
-            entries = part.entries[first : first + SHARD_PICTURES]
+        for first in range(0, len(part.entries), size):
+            entries = part.entries[first : first + size]
             path = folder / f"shard-{len(jobs):05d}.npz"
             jobs.append(Job(path, part.source, tuple(e.place for e in entries), settings))
     return jobs
@@ -172,10 +175,12 @@ class ShardWriter:
         if job.source not in self._readers:
             self._readers = {job.source: open_source(job.source)}
         shard = Readings.of(len(job.places))
+        ink = job.settings.ink.model_copy(update={"max_pixels": _MOST_PIXELS})
+        settings = job.settings.model_copy(update={"ink": ink})
         for row, where in enumerate(job.places):
             try:
                 content = self._readers[job.source].read(where)
-                _read_into(shard, row, content, job.settings)
+                _read_into(shard, row, content, settings)
             except PictureError as error:
                 shard.status[row] = UNREADABLE
                 shard.errors[row] = str(error).removeprefix("picture ")
@@ -204,8 +209,7 @@ def _read_into(shard: Readings, row: int, content: Content, settings: ReadingSet
         shard.sides[row] = _longer_side(content)
         is_blank = float(np.ptp(content)) / 255 < settings.ink.min_contrast
     else:
-        grey = read_grey(content, settings.ink.model_copy(update={"max_pixels": _MOST_PIXELS}))
-        ink, dropped = inspect_ink(grey, settings.ink)
+        ink, dropped = inspect_ink(read_grey(content, settings.ink), settings.ink)
         glyph, is_blank = place(ink, settings.ink)
         shard.dropped[row] = dropped
         shard.sides[row] = _longer_side(ink)

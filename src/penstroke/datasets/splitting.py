@@ -59,6 +59,15 @@ def find_copies(
     return notes, tuple(tuple(f"{e.name} = {e.label}" for e in group) for group in conflicts)
 
 
+def say_what_leaks(digests: npt.NDArray[np.uint8], is_test: npt.NDArray[np.bool_]) -> list[str]:
+    """Return a note on test pictures that are trained on: a split that is given may have some."""
+    learnt = {digest.tobytes() for digest in digests[~is_test]}
+    count = sum(digest.tobytes() in learnt for digest in digests[is_test])
+    if not count:
+        return []
+    return [f"{count:,} test pictures are training pictures too, byte for byte: the test is easier"]
+
+
 def say_what_lacks(train: Dataset, test: Dataset) -> list[str]:
     """Return notes on classes that cannot be tested, or not be learnt."""
     if not len(test):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import lzma
 import math
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -16,14 +19,25 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from penstroke.config import IMAGE_SIZE
-from penstroke.datasets.sources.entries import Entry, Listing, Part, Source, printable
-from penstroke.errors import DataError, PictureError
+from penstroke.datasets.sources.entries import (
+    LARGEST_FILE,
+    Entry,
+    Listing,
+    Part,
+    Source,
+    printable,
+)
+from penstroke.datasets.sources.forward import Forward
+from penstroke.errors import DataError
 from penstroke.files import reason
 
 _IMAGES = ("images", "image", "x", "data", "pictures")
 _LABELS = ("labels", "label", "y", "targets", "target", "classes")
 _SPLIT = re.compile(r"(?:^|_)(train|test)(?:_|$)")
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, KeyError,
+           NotImplementedError, RuntimeError, SyntaxError, TypeError, TokenError,
+           OverflowError)  # fmt: skip
+"""What a damaged zip, or the header of a damaged array, may raise."""
 _LOOKED_AT = 1000
 _PLACED_SHARE = 0.9
 
@@ -63,23 +77,11 @@ class NpzReader:
     """The pictures of one array, read forward."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
-        self._next = 0
-        self._rows = _rows(path, name)
+        self._rows = Forward(partial(_rows, path, name), (OSError, *_DAMAGE))
 
     def read(self, place: int) -> npt.NDArray[np.generic]:
-        """Return picture `place`; quick where they are asked for in their order."""
-        try:
-            if place < self._next:
-                self._next, self._rows = 0, _rows(self._path, self._name)
-            for _ in range(place - self._next):
-                next(self._rows)
-            picture = next(self._rows)
-        except (StopIteration, OSError, *_DAMAGE) as error:
-            self._next, self._rows = 0, _rows(self._path, self._name)
-            raise PictureError(f"cannot be read: {error}") from None
-        self._next = place + 1
-        return picture
+        """Return picture `place`."""
+        return self._rows.row(place)
 
 
 def _pairs(arrays: dict[str, Array], path: Path) -> list[tuple[str, Array, Array]]:
@@ -116,6 +118,8 @@ def _check(path: Path, images: Array, labels: Array) -> None:
             f"{path}: {images.name} has shape {images.shape}; pictures are (N, H, W) or "
             "(N, H, W, C)"
         )
+    if (size := math.prod(images.shape[1:]) * images.dtype.itemsize) > LARGEST_FILE:
+        raise DataError(f"{path}: a picture of {images.name} takes {size / 1e6:,.0f} MB: too large")
     if len(labels.shape) != 1:
         raise DataError(
             f"{path}: {labels.name} has shape {labels.shape}, not (N,); of one-hot rows, "
@@ -159,7 +163,11 @@ def _are_glyphs(path: Path, array: Array) -> bool:
 
 
 def _describe(path: Path, member: str) -> Array:
+    with zipfile.ZipFile(path) as archive:
+        unpacked = archive.getinfo(member).file_size
     with _opened(path, member) as (_, shape, is_fortran, dtype):
+        if math.prod(shape) * dtype.itemsize > unpacked:
+            raise EOFError(f"{member} holds less than the {shape} it promises")
         if is_fortran and len(shape) > 1:
             raise DataError(
                 f"{path}: {member} is stored in Fortran's order: save np.ascontiguousarray of it"

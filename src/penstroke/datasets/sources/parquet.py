@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstroke.datasets.sources.entries import Entry, Listing, Part, Source, printable, split_among
+from penstroke.datasets.sources.entries import (
+    LARGEST_FILE,
+    Entry,
+    Listing,
+    Part,
+    Source,
+    printable,
+    split_among,
+)
+from penstroke.datasets.sources.forward import Forward
 from penstroke.datasets.sources.tables import (
     IMAGE_NAMES,
     LABEL_NAMES,
@@ -22,7 +31,9 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 SUFFIXES = (".parquet", ".pq")
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE = 16
+_DAMAGE = (OSError, ValueError, KeyError, NotImplementedError, MemoryError)
+"""What pyarrow's errors are kinds of."""
 _BUFFER_BYTES = 1 << 20
 
 
@@ -53,24 +64,17 @@ class ParquetReader:
 
     def __init__(self, path: Path, column: str) -> None:
         self._path, self._column = path, column
-        self._next = 0
-        self._rows = self._all()
+        self._rows = Forward(self._all, _DAMAGE)
 
     def read(self, place: int) -> bytes:
-        """Return the picture file in row `place`; quick where rows are asked for in their order."""
-        try:
-            if place < self._next:
-                self._next, self._rows = 0, self._all()
-            for _ in range(place - self._next):
-                next(self._rows)
-            value = next(self._rows).as_py()
-        except (StopIteration, OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-            self._next, self._rows = 0, self._all()
-            raise PictureError(f"cannot be read: {error}") from None
-        self._next = place + 1
+        """Return the picture file in row `place`."""
+        value = self._rows.row(place).as_py()
         content = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(content, bytes):
             raise PictureError("the row holds no bytes of a picture")
+        if len(content) > LARGEST_FILE:
+            size = len(content) / 1e6
+            raise PictureError(f"{size:.0f} MB: larger than {LARGEST_FILE / 1e6:.0f}")
         return content
 
     def _all(self) -> Iterator[Any]:
@@ -88,8 +92,12 @@ def _list_file(
     label = pick_column(columns, label_column, LABEL_NAMES, "label", path.name)
     _refuse_other_types(file, image, path)
     split = next((name for name in columns if name.strip().lower() in SPLIT_NAMES), None)
-    given = _labels(file, label)
-    splits = _values(file, split) if split else [split_among(path.stem.split("-")[:1])] * len(given)
+    given = _labels(file, label, path)
+    splits = (
+        _values(file, split, path)
+        if split
+        else [split_among(path.stem.split("-")[:1])] * len(given)
+    )
     entries = []
     for row, (name, word) in enumerate(zip(given, splits, strict=True)):
         if name:
@@ -112,9 +120,9 @@ def _open(path: Path) -> ParquetFile:
         raise MissingExtraError.for_extra("parquet", error.name) from None
     try:
         return ParquetFile(path, buffer_size=_BUFFER_BYTES)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
-    except ValueError as error:
+    except _DAMAGE as error:
         raise DataError(f"{path} is no Parquet file that can be read: {error}") from error
 
 
@@ -131,11 +139,11 @@ def _refuse_other_types(file: ParquetFile, column: str, path: Path) -> None:
         )
 
 
-def _labels(file: ParquetFile, column: str) -> list[str]:
+def _labels(file: ParquetFile, column: str, path: Path) -> list[str]:
     """Return the label of each row: names where the file knows them (`ClassLabel`), else text."""
     names = _class_names(file, column)
     texts = []
-    for value in _values(file, column):
+    for value in _values(file, column, path):
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         known = isinstance(value, int) and 0 <= value < len(names)
@@ -143,8 +151,11 @@ def _labels(file: ParquetFile, column: str) -> list[str]:
     return texts
 
 
-def _values(file: ParquetFile, column: str) -> list[Any]:
-    values: list[Any] = file.read(columns=[column], use_threads=False).column(0).to_pylist()
+def _values(file: ParquetFile, column: str, path: Path) -> list[Any]:
+    try:
+        values: list[Any] = file.read(columns=[column], use_threads=False).column(0).to_pylist()
+    except _DAMAGE as error:
+        raise DataError(f"{path}: column {column!r} is damaged: {printable(str(error))}") from error
     return values
 
 
