@@ -99,6 +99,8 @@ def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
         surroundings = {
             **os.environ,
             "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            # The code beside these pages, wherever else Penstroke is installed from.
+            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
             "PENSTROKE_CACHE": str(folder / ".cache"),
             "MPLBACKEND": "agg",
             "COLUMNS": "200",
