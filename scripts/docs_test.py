@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from nbclient.exceptions import CellExecutionError
 from notebook import NOTEBOOK
 from transcripts import ROOT, run_page, workplace
 
+_TROUBLE = re.compile(r"^(error: |Error: |Usage: |Traceback )|not found$", re.MULTILINE)
 PAGES = ("docs/tutorial.md", "docs/howto/scikit-learn.md", "docs/explanation/hyperband.md")
 
 
@@ -42,7 +44,7 @@ def _failed_commands(whole: nbformat.NotebookNode, name: str) -> list[str]:
         f"{name}: {cell.source}\n{output.text}"
         for cell in whole.cells
         for output in cell.get("outputs", ())
-        if output.output_type == "stream" and "error: " in output.text
+        if output.output_type == "stream" and _TROUBLE.search(output.text)
     ]
 
 

@@ -15,7 +15,9 @@ from transcripts import Step, command_of, steps_of
 
 ROOT = Path(__file__).parents[1]
 PAGE, NOTEBOOK = ROOT / "docs/tutorial.md", ROOT / "docs/tutorial.ipynb"
-_PART = re.compile(r"^```(\w+)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+_PART = re.compile(
+    r"^```(\w+)\n(.*?)^```$(?:\n\n```text\n(?!# file: )(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
 Cell = dict[str, Any]
 
 

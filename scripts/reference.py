@@ -44,6 +44,12 @@ BESIDE_A_RUN: tuple[tuple[str, type[config.Settings]], ...] = (
     ("How ink is found", ink.InkSettings),
     ("How the service listens", ServiceSettings),
 )
+# How the program itself fills a run directory: for readers of one, the rest.
+_WRITERS = {
+    "create", "drop_states", "extend_history", "forget_epochs", "keep_epoch", "keep_state",
+    "locked", "log_test_opening", "resume", "state", "write_model", "write_summary",
+    "write_weights",
+}  # fmt: skip
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "at least", "pattern": "like"}
 
 
@@ -195,8 +201,9 @@ def python_page() -> str:
         "# Python", WRITTEN,
         "What `import penstroke` gives, and no more, is kept stable: a change that breaks it "
         "raises the version's first number (while that is 0, the second) and stands in the "
-        "[changelog](../changelog.md). Each name is loaded when it is first asked for, so that "
-        "recognising needs no torch. Errors: [errors](../errors.md).",
+        "[changelog](../changelog.md). Methods that are not listed here are the program's own. "
+        "Each name is loaded when it is first asked for, so that recognising needs no torch. "
+        "Errors: [errors](../errors.md).",
     ]  # fmt: skip
     package = griffe.load("penstroke", search_paths=[ROOT / "src"], docstring_parser="google")
     for name in penstroke.__all__:
@@ -210,11 +217,12 @@ def python_page() -> str:
 
 
 def _public_members(target: Any) -> list[Any]:
+    inherited = [one.final_target for one in target.inherited_members.values()]
     return [
         member
-        for member in target.members.values()
-        if not member.name.startswith("_") and (member.is_function or "property" in member.labels)
-        if member.docstring
+        for member in [*target.members.values(), *inherited]
+        if member.name not in _WRITERS and not member.name.startswith("_")
+        if member.docstring and (member.is_function or "property" in member.labels)
     ]
 
 
@@ -246,6 +254,8 @@ def _signature(thing: Any) -> str:
 
 def _parameter(one: Any) -> str:
     default = "" if one.default is None else f" = {one.default}"
+    if one.kind.value == "variadic keyword":
+        return f"**{one.name}: {one.annotation}"
     return f"{one.name}: {one.annotation}{default}" if one.annotation else one.name + default
 
 

@@ -40,6 +40,7 @@ _MASKS = (
     (re.compile(r"\d+ threads?|\d+ workers?"), "CORES"),
     (re.compile(r"^(learning curves:?) .*"), r"\1 WORDS"),  # a verdict may fall either way
     (re.compile(r"^(to try next:) .*"), r"\1 WORDS"),
+    (re.compile(r"examples/seven\.png|PICTURE\.png"), "PICTURE"),  # named where it is there
     (re.compile(r"[+\-−±]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?"), "N"),
     (re.compile(r"[█▏▎▍▌▋▊▉]+"), "BAR"),
     (re.compile(r"\s+"), " "),
@@ -99,6 +100,8 @@ def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
         surroundings = {
             **os.environ,
             "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            # The code beside these pages, wherever else Penstroke is installed from.
+            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
             "PENSTROKE_CACHE": str(folder / ".cache"),
             "MPLBACKEND": "agg",
             "COLUMNS": "200",

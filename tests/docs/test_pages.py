@@ -17,6 +17,7 @@ import typer
 
 import docs_site
 import penstroke
+from docs_test import run_notebook
 from notebook import NOTEBOOK, PAGE, notebook
 from penstroke.cli.main import app
 from transcripts import ROOT, Step, agrees, command_of, fences, masked, run_page, steps_of, updated
@@ -176,6 +177,23 @@ def test_what_is_left_out_stays_left_out() -> None:
     assert Step("command", "penstroke evaluate RUN").is_for_show
     assert Step("command", "make demo").is_for_show
     assert not Step("command", "penstroke predict runs/x-7D a.png  # a PICTURE").is_for_show
+
+
+def test_a_notebook_is_run_and_its_troubles_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "small.ipynb"
+    path.write_text(
+        notebook(
+            "```console\n$ penstroke --version\n```\n\n```text\n# file: a.txt\nhello\n```\n\n"
+            "```console\n$ penstroke data show nonsense\n$ penstroke train --nonsense\n```\n\n"
+            "```python\nprint(open('a.txt').read())\n```\n\n```python\nprint(nonsense)\n```\n"
+        )
+    )
+    (failed,) = run_notebook(path)
+    assert "NameError: name 'nonsense' is not defined" in re.sub(r"\x1b\[[0-9;]*m", "", failed)
+    path.write_text(path.read_text().replace("print(nonsense)", "print('calibration error: 1 %')"))
+    first, second = run_notebook(path)
+    assert "there is no data set" in first
+    assert "--nonsense" in second
 
 
 def test_one_version_everywhere() -> None:
