@@ -171,6 +171,7 @@ def _details(judged: Evaluation) -> dict[str, Any]:
     return {
         "metrics": {name: found.to_dict() for name, found in judged.metrics.items()},
         "test_intervals": asdict(judged.intervals),
+        "look_alikes": asdict(judged.look_alikes) if judged.look_alikes else None,
         "verdict": asdict(judged.verdict) if judged.verdict else None,
     }
 
@@ -182,6 +183,11 @@ def _show_trust(judged: Evaluation) -> None:
     say(f"\ntest accuracy, 95 % interval: {100 * low:.2f} to {100 * high:.2f} %")
     say(f"calibration error: {percent(raw.ece)} as it is, {percent(scaled.ece)} at temperature "
         f"{judged.temperature:.3f}, which model.onnx has")  # fmt: skip
+    if judged.look_alikes:
+        mistaken = [(g.mistaken, " ".join(g.classes)) for g in judged.look_alikes.groups]
+        named = ", ".join(f"{names} ({count})" for count, names in sorted(mistaken)[::-1][:4])
+        say(f"look-alikes taken as one: {percent(judged.look_alikes.accuracy)}; mistaken for each "
+            f"other: {named}")  # fmt: skip
     if judged.verdict:
         say(f"learning curves: {judged.verdict.name}; {judged.verdict.reason}")
         say(f"to try next: {judged.verdict.advice}")

@@ -16,6 +16,7 @@ from penstroke.evaluation.calibration import (
     fit_temperature,
 )
 from penstroke.evaluation.intervals import Intervals, intervals
+from penstroke.evaluation.look_alikes import LookAlikes, look_alikes
 from penstroke.evaluation.metrics import ClassMetrics, Metrics, compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict, predict_with
 from penstroke.evaluation.report import write_report
@@ -69,6 +70,12 @@ class Evaluation:
         return intervals(self.predictions["test"])
 
     @cached_property
+    def look_alikes(self) -> LookAlikes | None:
+        """What the test split loses to characters that look alike; None where none do."""
+        found = self.predictions["test"]
+        return look_alikes(self.metrics["test"].confusion, found.classes)
+
+    @cached_property
     def verdict(self) -> Verdict | None:
         """How the learning curves are to be read; None of an ensemble, which has none."""
         history = self.run.history()
@@ -83,6 +90,8 @@ class Evaluation:
                 found[f"{prefix}_{name}"] = metrics.to_dict()[name]
         found["test_ece"] = self.calibrations[1].ece
         found["temperature"] = self.temperature
+        if self.look_alikes is not None:
+            found["test_accuracy_look_alikes_as_one"] = self.look_alikes.accuracy
         validation = self.predictions.get("validation")
         found["familiar_above"] = None if validation is None else familiar_above(validation)
         return found

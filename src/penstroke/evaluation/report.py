@@ -54,6 +54,7 @@ def write_report(judged: Evaluation) -> Path:
         curves=_curves(judged),
         confusion=plots.confusion_matrix(metrics.confusion, record.data.classes),
         confused=most_confused(metrics.confusion, record.data.classes),
+        look_alikes=judged.look_alikes,
         by_class=[(c, wilson(round(c.recall * c.images), c.images)) for c in metrics.classes],
         temperature=judged.temperature,
         calibration=judged.calibrations,

@@ -138,7 +138,7 @@ def _presets(_: str, how: Reproduction) -> list[Step]:
 
 def _letters(_: str, how: Reproduction) -> list[Step]:
     both = f"{how.digits}+{how.letters}"
-    recipes = {how.letters: "letters", how.digits: "best", both: "characters"}
+    recipes = {how.letters: "letters", how.digits: "balanced", both: "characters"}
     return [_training(recipe, how, name) for name, recipe in recipes.items()]
 
 
