@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout, the rest on stderr.")
 ]
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def say(text: str, *, as_json: bool = False) -> None:
@@ -80,3 +81,17 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and value != value else value
+
+
+def seconds_of(text: str | None) -> float | None:
+    """Read a time as it is given on the command line: 90s, 20m or 2h; None stays None."""
+    if text is None:
+        return None
+    number, unit = text[:-1], text[-1:]
+    try:
+        seconds = float(number) * _SECONDS[unit]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise typer.BadParameter(f"{text!r}: write it as 90s, 20m or 2h")
+    return seconds

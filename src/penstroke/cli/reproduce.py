@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstroke.cli.console import Json, print_json, say
+from penstroke.cli.console import Json, print_json, say, seconds_of
 
 if TYPE_CHECKING:
     from penstroke.reproduction.conduct import Outcome
@@ -36,6 +36,7 @@ def command(
     """
     from penstroke.reproduction.plan import Reproduction, parts_named, steps_of
 
+    seconds_of(budget)  # refused here, rather than by a search an hour later
     how = Reproduction(seeds=seeds, quick=quick, budget=budget, digits=digits, letters=letters)
     plan = {part: steps_of(part, how) for part in parts_named(projects)}
     if dry_run:

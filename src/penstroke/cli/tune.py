@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from penstroke.cli.audit import Exclude, excluded
-from penstroke.cli.console import Json, say
+from penstroke.cli.console import Json, say, seconds_of
 from penstroke.cli.tune_view import (
     counting_bar,
     describe,
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from penstroke.recipes import Recipe
     from penstroke.search import Asked, Standing, Study
     from penstroke.search.engine import AnyEngine
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
-
 
 _Recipe = Annotated[
     str, typer.Argument(help="A recipe with a [search] table, or a study to go on with.")
@@ -101,7 +98,7 @@ def command(
         "search.max_epochs": max_epochs, "search.eta": eta, "search.repeats": repeats,
         "search.folds": folds, "search.seed": seed,
     })  # fmt: skip
-    _begin(_asked(loaded, recipe, _seconds(time_budget), storage, job), recipe, job,
+    _begin(_asked(loaded, recipe, seconds_of(time_budget), storage, job), recipe, job,
            each, name)  # fmt: skip
 
 
@@ -321,17 +318,3 @@ def _cores() -> int:
     from penstroke.machine import allowed_cores
 
     return allowed_cores()
-
-
-def _seconds(text: str | None) -> float | None:
-    """Read 90s, 20m or 2h."""
-    if text is None:
-        return None
-    number, unit = text[:-1], text[-1:]
-    try:
-        seconds = float(number) * _SECONDS[unit]
-    except (ValueError, KeyError):
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise typer.BadParameter(f"{text!r}: write it as 90s, 20m or 2h")
-    return seconds
