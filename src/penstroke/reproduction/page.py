@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ FIGURES = {
 _ALWAYS = {"test_accuracy", "test_accuracy_look_alikes_as_one"}
 """Shown whether somebody published them or not."""
 _IS_LOSS = {"test_loss"}
-_HEAD = """# The published projects, repeated
+_HEAD = """# {title}
 
 Written by `penstroke reproduce`; do not edit. Figures are mean ± standard deviation over training
 seeds; the split into training and validation is the same for all of them. The test split is opened
@@ -74,7 +74,9 @@ def write_page(
         StorageError: it cannot be written.
     """
     minutes = sum(one.wall_seconds for outcomes in found.values() for one in outcomes) / 60
-    head = _HEAD.format(machine=processor_name(), cores=allowed_cores(), minutes=minutes)
+    head = _HEAD.format(
+        title=_title(found), machine=processor_name(), cores=allowed_cores(), minutes=minutes
+    )
     lines = [head + (_TASTE if how.quick else "")]
     folder = path.with_name(f"{path.stem}-plots")
     rows: list[dict[str, Any]] = []
@@ -87,6 +89,12 @@ def write_page(
         lines += ["", "Its commands:", "", "```sh", *(one.step.line for one in outcomes), "```"]
     write_text_atomically(path, "\n".join(lines) + "\n")
     return {"figures": rows, "minutes": minutes}
+
+
+def _title(parts: Iterable[str]) -> str:
+    if any(part in PROJECTS for part in parts):
+        return "The published projects, repeated"
+    return "Results: " + ", ".join(parts)
 
 
 def runs_of(outcome: Outcome) -> list[Run]:
