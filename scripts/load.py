@@ -41,6 +41,8 @@ _NAIVE = Path(__file__).parent / "peers" / "naive_service.py"
 _NAIVE_PATHS = {"form": "/recognize", "raw": "/raw"}
 _FIRST_RATE, _RATE_STEP, _ANSWERED = 100.0, 1.2, 0.97
 _SHARE_OF_THROUGHPUT = 0.6
+_WHEN_BUSY = {200, 429, 503, UNSENT}
+"""What is expected of a service that is asked too much, by a client that cannot send it all."""
 
 Figures = dict[str, Any]
 
@@ -175,8 +177,10 @@ def overload(asked: argparse.Namespace, requests: Sequence[bytes], rate: float) 
         back = time.perf_counter() - over if is_back else float("inf")
     say(f"{3 * rate:7.0f} asked, {shown(found)}; back to normal after {back:.1f} s")
     fifth = max(1, len(memory) // 5)
+    other = sum(n for status, n in found.statuses.items() if status not in _WHEN_BUSY)
     return {
-        "overload_statuses": dict(found.statuses), "overload_goodput": found.goodput,
+        "overload_statuses": dict(found.statuses), "overload_other": other,
+        "overload_goodput": found.goodput,
         "overload_p99_milliseconds": found.milliseconds(99),
         "memory_megabytes_early": float(np.median(memory[:fifth])),
         "memory_megabytes_late": float(np.median(memory[-fifth:])),

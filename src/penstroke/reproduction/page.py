@@ -14,7 +14,7 @@ from penstroke.files import write_text_atomically
 from penstroke.machine import allowed_cores, processor_name
 from penstroke.recipes import Published, load_recipe
 from penstroke.reproduction.conduct import Outcome
-from penstroke.reproduction.plan import EXTRAS, PROJECTS, Reproduction
+from penstroke.reproduction.plan import EXTRAS, PROJECTS, WITH_EMNIST, Reproduction
 from penstroke.reproduction.plots import plots_of
 from penstroke.runs import Run, find_run
 
@@ -82,7 +82,7 @@ def write_page(
     rows: list[dict[str, Any]] = []
     for part, outcomes in found.items():
         lines += ["", f"## {part}: {(PROJECTS | EXTRAS)[part]}", ""]
-        lines += _part(part, outcomes, rows)
+        lines += [*_not_official(part, how), *_part(part, outcomes, rows)]
         for name, svg in plots_of(part, outcomes):
             write_text_atomically(folder / f"{name}.svg", svg)
             lines += ["", f"![{name.replace('-', ' ')}]({folder.name}/{name}.svg)"]
@@ -95,6 +95,19 @@ def _title(parts: Iterable[str]) -> str:
     if any(part in PROJECTS for part in parts):
         return "The published projects, repeated"
     return "Results: " + ", ".join(parts)
+
+
+def _not_official(part: str, how: Reproduction) -> list[str]:
+    """Say where other pictures stand in for EMNIST's official splits."""
+    given = {how.digits, how.letters} - {Reproduction().digits, Reproduction().letters}
+    if not given or part not in WITH_EMNIST:
+        return []
+    return [
+        f"These are **not figures of EMNIST**: {' and '.join(sorted(given))} stand in for its "
+        f"official splits. On those, `penstroke data fetch` brings them and `penstroke reproduce "
+        f"{part}` repeats this.",
+        "",
+    ]
 
 
 def runs_of(outcome: Outcome) -> list[Run]:

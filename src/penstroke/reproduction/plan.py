@@ -24,6 +24,7 @@ EXTRAS = {
 }
 """No project of somebody's, but figures that the documentation quotes; not part of `all`."""
 
+WITH_EMNIST = {"R2", "letters"}
 _SEARCHES = {"R0": "rate-sweep", "R1": "batch-sweep", "R3": "workflow-grid"}
 _PRESETS = {"fast": 10, "balanced": 5, "best": 5}
 """Seeds of each preset: fewer where one takes minutes."""
