@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,3 +84,12 @@ def drawn_digit(size: int = 200, *, ink: int = 20, paper: int = 235) -> npt.NDAr
     points = [(0.3 * size, 0.25 * size), (0.7 * size, 0.25 * size), (0.45 * size, 0.8 * size)]
     ImageDraw.Draw(image).line(points, fill=ink, width=size // 12, joint="curve")
     return np.asarray(image)
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Press Ctrl-C on a command; it says that the same command goes on, and nothing else."""
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in err
+    assert "Traceback" not in err

@@ -104,10 +104,11 @@ def finish_fold(prepared: Prepared) -> dict[str, Any]:
     run.write_model()
     said = predict(run, held_out)
     said.save(run.path / "predictions" / "validation.safetensors")
-    found = compute_metrics(said)
-    names = ("accuracy", "loss", "auroc", "f1", "balanced_accuracy")
-    figures = {f"val_{name}": found.to_dict()[name] for name in names}
-    figures = {"run": str(run.path), **figures, "elapsed_seconds": run.elapsed_seconds()}
+    figures = {
+        "run": str(run.path),
+        **compute_metrics(said).figures("val_"),
+        "elapsed_seconds": run.elapsed_seconds(),
+    }
     run.write_summary(figures)
     return figures
 
@@ -171,21 +172,19 @@ def pooled(parts: list[Predictions]) -> Predictions:
 
 
 def _figures(cross: CrossValidation, parts: list[Predictions], said: Predictions) -> dict[str, Any]:
-    found, ranges = compute_metrics(said), intervals(said)
     accuracies = [float(part.is_right.mean()) for part in parts]
-    values = found.to_dict()
-    names = ("accuracy", "loss", "auroc", "f1", "balanced_accuracy")
+    by_fold = spread(accuracies)
     return {
         "run": str(cross.path),
         "dataset": cross.folds[0].data.dataset,
         **({"source": cross.source.run.name} if cross.source else {}),
         "folds": len(parts),
         "images": len(said),
-        **{name: values[name] for name in names},
-        "intervals": asdict(ranges),
+        **compute_metrics(said).figures(),
+        "intervals": asdict(intervals(said)),
         "fold_accuracies": accuracies,
-        "fold_mean": spread(accuracies).mean,
-        "fold_sd": spread(accuracies).sd,
+        "fold_mean": by_fold.mean,
+        "fold_sd": by_fold.sd,
     }
 
 

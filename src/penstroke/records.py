@@ -50,7 +50,28 @@ class Record(Settings):
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-class RecordedFolder(Generic[RecordT]):
+class Folder:
+    """A directory of runs' doing, which is finished when it has a summary."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """What the directory takes on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    def summary(self) -> dict[str, Any]:
+        """Return the final figures; empty while it is unfinished."""
+        return read_summary(self.path)
+
+
+class RecordedFolder(Folder, Generic[RecordT]):
     """A directory that begins with a record, and is finished when it has a summary."""
 
     record_file: str
@@ -62,7 +83,7 @@ class RecordedFolder(Generic[RecordT]):
     """What another process that holds its lock does with it."""
 
     def __init__(self, path: Path, record: RecordT) -> None:
-        self.path = path
+        super().__init__(path)
         self.record = record
 
     @classmethod
@@ -90,20 +111,6 @@ class RecordedFolder(Generic[RecordT]):
             return cls(path, cls.record_type.parse(values, source=str(file)))
         except ConfigError as error:
             raise cls.error_type(f"{path} is no {cls.is_what}: {error}") from error
-
-    @property
-    def name(self) -> str:
-        """The directory's name."""
-        return self.path.name
-
-    @cached_property
-    def size_bytes(self) -> int:
-        """What the directory takes on disk."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
-
-    def summary(self) -> dict[str, Any]:
-        """Return the final figures; empty while it is unfinished."""
-        return read_summary(self.path)
 
     def write_summary(self, figures: Mapping[str, Any]) -> None:
         """Write the final figures, which marks it as finished."""

@@ -17,8 +17,6 @@ import contextlib
 import json
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
@@ -28,7 +26,7 @@ from penstroke.checkpoint import MODEL_PREFIX, Array, Checkpoint
 from penstroke.config import RunConfig, Settings
 from penstroke.errors import CheckpointError, RunError, near_match
 from penstroke.files import reason, runs_root, sha256, write_atomically, write_text_atomically
-from penstroke.records import Record, RecordedFolder, now, read_summary
+from penstroke.records import Folder, Record, RecordedFolder, now
 
 FOLDS_FILE = "folds.toml"
 """Marks the directory of a cross-validation, whose folds are runs."""
@@ -299,25 +297,8 @@ def list_studies() -> list[Path]:
     return [record.parent for record in sorted(records, key=lambda path: path.stat().st_mtime)]
 
 
-@dataclass(frozen=True)
-class FoldRuns:
+class FoldRuns(Folder):
     """A cross-validation: a directory of runs, one a fold."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The directory's name."""
-        return self.path.name
-
-    @cached_property
-    def size_bytes(self) -> int:
-        """What it takes on disk."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
-
-    def summary(self) -> dict[str, Any]:
-        """Return the pooled figures; empty while it is unfinished."""
-        return read_summary(self.path)
 
     def remove(self) -> None:
         """Delete it and its folds; not while another process trains one."""

@@ -87,28 +87,29 @@ def prepare(
         )
     settle(config.train, data)  # refuses what cannot be trained, before anything is written
     start = source.facts(data) if source else None
-    notes = _known_before(source, data) if source else []
     drawn = run_name(stem, config, data.fingerprint, start.sha256 if start else None)
     path = runs_root() / (name or drawn)
     if fresh and (path / "run.toml").exists():
         Run.open(path).remove()
     if not (path / "run.toml").exists():
         run = Run.create(path, _new_record(config, data, start))
-        return Prepared(run, data, None, tuple(notes), source)
+        return Prepared(run, data, None, _known_before(source, data), source)
     run = Run.open(path)
     _refuse_another(run, config, data, start)
     state, damage = run.resume()
+    # Who asks for a finished run is told its figures: the source's pictures need not be read again.
+    notes = () if run.status == "finished" else _known_before(source, data)
     return Prepared(run, data, state, (*notes, *damage), source)
 
 
-def _known_before(source: Source, data: DataSplits) -> list[str]:
-    seen = seen_by(source, data.validation)
-    if not seen:
-        return []
-    return [
+def _known_before(source: Source | None, data: DataSplits) -> tuple[str, ...]:
+    seen = seen_by(source, data.validation) if source else 0
+    if not (source and seen):
+        return ()
+    return (
         f"{source.run.name} was trained on {seen:,} of the {len(data.validation):,} validation "
-        "pictures: their figures are too kind"
-    ]
+        "pictures: their figures are too kind",
+    )
 
 
 def train(config: RunConfig, *, name: str | None = None, fresh: bool = False) -> Run:

@@ -60,7 +60,8 @@ def test_its_commands_are_understood(part: str, quick: bool) -> None:
     for step in steps_of(part, Reproduction(quick=quick)):
         command = typer.main.get_command(app).commands[step.command[0]]  # type: ignore[attr-defined]
         parsed = command.make_context("penstroke", list(step.command[1:]))
-        load_recipe(parsed.params["recipe"], parsed.params["changes"] or [])
+        recipe = load_recipe(parsed.params["recipe"], parsed.params["changes"] or [])
+        assert step.dataset == (parsed.params["dataset"] or recipe.data.dataset)
 
 
 def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def split(
         ConfigError: fewer pictures than the split needs, or one to be left out that is not there.
     """
     left = _left_in(whole, config)
-    _refuse_small_classes(whole.take(left), config)
+    _refuse_small_classes(whole.labels[left], whole.classes, config)
     train, validation = _held_out(parts or [whole.labels], left, config)
     if config.train_limit is not None:
         if config.train_limit > len(train):
@@ -161,9 +161,9 @@ def _share_held_out(counts: Labels, config: DataConfig) -> float:
     return max(config.validation_fraction, min(_MOST_RAISED_TO, 0.51 / rarest))
 
 
-def _refuse_small_classes(everything: Dataset, config: DataConfig) -> None:
+def _refuse_small_classes(labels: Labels, classes: Sequence[str], config: DataConfig) -> None:
     """Refuse data whose rarest class would leave nothing to validate on."""
-    counts = everything.class_counts()
+    counts = np.bincount(labels, minlength=len(classes))
     present = np.flatnonzero(counts)
     rarest = int(present[counts[present].argmin()])
     share = 1 / config.folds if config.folds else _share_held_out(counts, config)
@@ -171,7 +171,7 @@ def _refuse_small_classes(everything: Dataset, config: DataConfig) -> None:
         return
     found = (
         f"{config.dataset} has {counts[rarest]} training pictures of "
-        f'"{everything.classes[rarest]}", too few to'
+        f'"{classes[rarest]}", too few to'
     )
     if config.folds:
         raise ConfigError(f"data.folds: {found} cut them into {config.folds} folds: ask for fewer")

@@ -80,6 +80,11 @@ class Dataset:
         mean = float(share @ levels)
         return mean, float(np.sqrt(share @ (levels - mean) ** 2))
 
+    def is_in(self, other: Dataset) -> npt.NDArray[np.bool_]:
+        """Return which pictures (N,) stand in `other` too, pixel for pixel."""
+        known = {image.tobytes() for image in other.images}
+        return np.array([image.tobytes() in known for image in self.images], bool)
+
     def take(self, indices: npt.NDArray[np.int64]) -> Dataset:
         """Return the pictures at `indices` as a data set of the same classes."""
         return Dataset(self.images[indices], self.labels[indices], self.classes)

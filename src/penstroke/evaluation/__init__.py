@@ -86,8 +86,7 @@ class Evaluation:
         found: dict[str, float | None] = {}
         for split, metrics in self.metrics.items():
             prefix = "val" if split == "validation" else split
-            for name in ("accuracy", "loss", "auroc", "f1", "balanced_accuracy"):
-                found[f"{prefix}_{name}"] = metrics.to_dict()[name]
+            found |= metrics.figures(f"{prefix}_")
         found["test_ece"] = self.calibrations[1].ece
         found["temperature"] = self.temperature
         if self.look_alikes is not None:

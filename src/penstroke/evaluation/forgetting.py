@@ -100,8 +100,7 @@ def _measured(run: Run, source: Run, trained_on: Dataset) -> Forgetting:
     if not len(old):
         return _because(nothing, f"{source.name} held out no validation pictures")
     dropped = tuple(name for name in old.classes if not _known(name, classes))
-    seen = {image.tobytes() for image in trained_on.images}
-    is_fresh = np.array([image.tobytes() not in seen for image in old.images], bool)
+    is_fresh = ~old.is_in(trained_on)
     is_kept = np.array([old.classes[label] not in dropped for label in old.labels], bool)
     judged = old.take(np.flatnonzero(is_fresh & is_kept))
     if not len(judged):

@@ -44,9 +44,7 @@ class LookAlikes:
     accuracy: float
 
 
-def look_alikes(
-    confusion: Sequence[Sequence[int]], classes: Sequence[str]
-) -> LookAlikes | None:  # fmt: skip
+def look_alikes(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> LookAlikes | None:
     """Return what is lost to look-alikes; None where no two classes are.
 
     Args:

@@ -57,6 +57,12 @@ class Metrics:
         values["auroc"] = None if np.isnan(self.auroc) else self.auroc
         return values
 
+    def figures(self, prefix: str = "") -> dict[str, float | None]:
+        """Return what a summary tells of the split, each name after `prefix`; nan becomes None."""
+        values = self.to_dict()
+        names = ("accuracy", "loss", "auroc", "f1", "balanced_accuracy")
+        return {f"{prefix}{name}": values[name] for name in names}
+
 
 def compute_metrics(predictions: Predictions) -> Metrics:
     """Return the figures of one split.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from penstroke.datasets import load_dataset
 from penstroke.errors import ConfigError, DataError, RunError
 from penstroke.files import runs_root, write_text_atomically
 from penstroke.reproduction.plan import Step
+from penstroke.runs import Run, find_run
 
 _INTERRUPTED = 130
 
@@ -35,6 +37,11 @@ class Outcome:
     wall_seconds: float
     left_out: str = ""
 
+    @property
+    def runs(self) -> list[Run]:
+        """The finished runs of a training, by seed; of a search the best settings' alone."""
+        return [find_run(name) for name in self.told.get("runs", [self.told.get("run")])]
+
 
 def reproduce(
     steps: Iterable[Step], watch: Callable[[Step], object] = lambda _: None
@@ -49,10 +56,11 @@ def reproduce(
         KeyboardInterrupt: Ctrl-C, also where the command has answered it.
     """
     times = _Times()
+    missing = functools.cache(_missing)  # several steps have the same data set
     outcomes = []
     for step in steps:
         watch(step)
-        reason = _missing(step.dataset)
+        reason = missing(step.dataset)
         if reason:
             outcomes.append(Outcome(step, {}, 0.0, reason))
             continue

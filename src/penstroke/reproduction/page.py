@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,6 @@ from penstroke.recipes import Published, load_recipe
 from penstroke.reproduction.conduct import Outcome
 from penstroke.reproduction.plan import EXTRAS, PROJECTS, WITH_EMNIST, Reproduction
 from penstroke.reproduction.plots import plots_of
-from penstroke.runs import Run, find_run
 
 
 class Shown(NamedTuple):
@@ -34,10 +34,14 @@ class Shown(NamedTuple):
     def over(self, values: Sequence[float]) -> str:
         """Return mean ± standard deviation, or the one value there is."""
         found = spread(values)
-        if found.count == 1:
-            return self.of(found.mean)
-        mean, sd = (f"{self.scale * v:.{self.digits}f}" for v in (found.mean, found.sd))
-        return f"{mean} ± {sd}{self.unit}"
+        return self.with_sd(found.mean, found.sd)
+
+    def with_sd(self, mean: float, sd: float | None) -> str:
+        """Return mean ± standard deviation; the mean alone where one value has no deviation."""
+        if sd is None or math.isnan(sd):
+            return self.of(mean)
+        mean_text, sd_text = (f"{self.scale * v:.{self.digits}f}" for v in (mean, sd))
+        return f"{mean_text} ± {sd_text}{self.unit}"
 
 
 FIGURES = {
@@ -110,11 +114,6 @@ def _not_official(part: str, how: Reproduction) -> list[str]:
     ]
 
 
-def runs_of(outcome: Outcome) -> list[Run]:
-    """Return the finished runs of a training step, by seed."""
-    return [find_run(name) for name in outcome.told.get("runs", [outcome.told.get("run")])]
-
-
 def _part(part: str, outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) -> list[str]:
     lines: list[str] = []
     done = [one for one in outcomes if not one.left_out]
@@ -136,7 +135,7 @@ def _trainings(outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) -> list[
     lines = ["| recipe | data | figure | published | measured | least | reached | training |",
              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for outcome in outcomes:
-        runs = [run.summary() for run in runs_of(outcome)]
+        runs = [run.summary() for run in outcome.runs]
         goals = load_recipe(outcome.step.name).published
         seconds = statistics.mean(run["elapsed_seconds"] for run in runs)
         for figure, shown in FIGURES.items():
@@ -177,7 +176,7 @@ def _verdict(row: Mapping[str, Any]) -> str:
 
 def _compared(outcomes: Sequence[Outcome]) -> list[str]:
     """Return what may be said of the second way against the first, the baseline."""
-    by_name = {one.step.name: runs_of(one) for one in outcomes}
+    by_name = {one.step.name: one.runs for one in outcomes}
     runs = [*by_name.get("baseline-mlp", []), *by_name.get("baseline-cnn", [])]
     try:
         return [claim.text for claim in compare_runs(runs).claims]
@@ -220,13 +219,7 @@ def _goal_of(outcome: Outcome) -> tuple[str, float | None]:
 
 def _confirmed(told: Mapping[str, Any], key: str, shown: Shown) -> str:
     name = key.replace("best_", "confirmed_")
-    if name not in told:
-        return "–"
-    digits, sd = shown.digits, told.get("confirmed_sd")
-    text = f"{shown.scale * told[name]:.{digits}f}"
-    return f"{text}{shown.unit}" if sd is None else (
-        f"{text} ± {shown.scale * sd:.{digits}f}{shown.unit}"
-    )  # fmt: skip
+    return shown.with_sd(told[name], told.get("confirmed_sd")) if name in told else "–"
 
 
 def _chosen(outcomes: Sequence[Outcome]) -> list[str]:

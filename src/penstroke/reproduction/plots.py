@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from penstroke.evaluation.plots import learning_curves
 from penstroke.reproduction.conduct import Outcome
-from penstroke.runs import Run, find_run
+from penstroke.runs import Run
 from penstroke.search import find_study
 from penstroke.search import plots as search_plots
 from penstroke.search.report import trial_lines
@@ -28,10 +28,9 @@ def plots_of(part: str, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]
         name = f"{part}-{outcome.step.recipe}-{outcome.step.dataset}".replace("+", "-")
         if outcome.step.is_search:
             yield f"{name}-trials", _trials(outcome)
-            yield f"{name}-best", _curves(find_run(outcome.told["run"]))
+            yield f"{name}-best", _curves(outcome.runs[0])
         elif part in _WITH_CURVES:
-            first = outcome.told.get("runs", [outcome.told.get("run")])[0]
-            yield name, _curves(find_run(first))
+            yield name, _curves(outcome.runs[0])
 
 
 def _curves(run: Run) -> str:
