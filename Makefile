@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-again docs docs-test reference lint format bench bench-peers results torture serve-without-torch clean
+.PHONY: help demo test test-again coverage docs docs-test docs-measure reference lint format bench bench-peers results torture serve-without-torch clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,11 +21,21 @@ test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DAT
 test-again: $(VENV)/.dev ## run only those tests that failed last time
 	@$(BIN)/pytest --last-failed --last-failed-no-failures none
 
+coverage: $(VENV)/.dev ## run all tests, and list which lines of src/ none of them runs
+	@scripts/system-packages.sh chromium postgresql
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
 docs: $(VENV)/.docs ## build the site of the documents into site/, strictly
 	@$(BIN)/python scripts/docs_site.py
 
-docs-test: $(VENV)/.docs ## run what the tutorial, the notebook and the README's tour say (minutes)
+docs-test: $(VENV)/.docs ## run what README, tutorial and notebook say (minutes; needs MNIST)
 	@$(BIN)/python scripts/docs_test.py
+
+docs-measure: $(VENV)/.docs ## write anew what the tutorial and the pages on judging and recognising show (MNIST)
+	@$(BIN)/python scripts/transcripts.py docs/tutorial.md docs/judging.md docs/recognising.md --write
 
 reference: $(VENV)/.docs ## write docs/reference/, docs/figures/ and the notebook anew from the code
 	@$(BIN)/python scripts/reference.py

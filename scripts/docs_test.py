@@ -1,4 +1,4 @@
-"""Runs what the documents say: tutorial, how-to pages, the README's tour, and the notebook."""
+"""Runs what the documents say: README, tutorial, how-to pages, and the notebook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from notebook import NOTEBOOK
 from transcripts import ROOT, run_page, workplace
 
 _TROUBLE = re.compile(r"^(error: |Error: |Usage: |Traceback )|not found$", re.MULTILINE)
-PAGES = ("docs/tutorial.md", "docs/howto/scikit-learn.md", "docs/explanation/hyperband.md")
+PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/howto/scikit-learn.md",
+    "docs/explanation/hyperband.md",
+)
 
 
 def run_notebook(path: Path = NOTEBOOK) -> list[str]:
@@ -54,8 +59,6 @@ def main() -> int:
     for page in PAGES:
         print(page, file=sys.stderr)
         troubles += run_page(ROOT / page)
-    print("README.md", file=sys.stderr)
-    troubles += run_page(ROOT / "README.md", shown_only=True)
     print("docs/tutorial.ipynb", file=sys.stderr)
     troubles += run_notebook()
     for trouble in troubles:

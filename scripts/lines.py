@@ -86,16 +86,23 @@ def main() -> None:
         lines += own
         if asked.keep and not own.lines_right:
             keep(asked.keep, f"line-{seed:03d}", composed, page, recognizer)
-    page_score = read_pages(recognizer, pool, asked.pages, asked.keep)
+    pages = read_pages(recognizer, pool, asked.pages, asked.keep)
     figures = {
         "lines": lines.shares(),
         "touching neighbours": lines.touching,
-        "pages of ten lines": page_score.shares(),
+        "pages of ten lines": pages.shares(),
         "median milliseconds a line": float(np.median(milliseconds)),
     }
-    print(json.dumps(figures, indent=2))
+    show(asked, lines, pages)
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def show(asked: argparse.Namespace, lines: Score, pages: Score) -> None:
+    """Print both scores side by side, in per cent."""
+    print(f"{'':42}{asked.count:>6} lines{asked.pages:>6} pages of ten")
+    for name, share in lines.shares().items():
+        print(f"{name:42}{100 * share:10.1f} %{100 * pages.shares()[name]:15.1f} %")
 
 
 def read_pages(recognizer: Recognizer, pool: Pool, count: int, folder: Path | None) -> Score:

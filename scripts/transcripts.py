@@ -3,7 +3,9 @@
 A fence of the language `console` is a transcript: lines after `$ ` are commands, the lines below
 are what they print. A fence of `python` is a program, and a fence of `text` right after it what it
 prints. A fence that begins with `# file: NAME`, in any language, is a file to be written. All of a
-page run one after the other, in one new folder.
+page run one after the other, in one new folder. Two remarks that no reader sees help a page to be
+run: `<!-- run: COMMAND -->` is done where it stands, and `<!-- where RUN is runs/x, OTHER is runs/y
+-->` says what a word in capitals stands for, in all of the page.
 
     python scripts/transcripts.py docs/tutorial.md             run, and compare
     python scripts/transcripts.py docs/tutorial.md --write     run, and write what is printed
@@ -18,20 +20,23 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
+
+from stage import STAGE
 
 ROOT = Path(__file__).parents[1]
 ELIDED = "…"
 _PLACEHOLDER = re.compile(r"(?<![-\w.])[A-Z]{2,}\b|…")
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PART = re.compile(rf"^<!-- run: (?P<hidden>[^\n]*) -->$|{_FENCE.pattern}", _FENCE.flags)
+_WHERE = re.compile(r"^<!-- where (.*?) -->$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# file: (\S+)\n")
 _MASKS = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
@@ -59,8 +64,16 @@ class Step:
     def is_for_show(self) -> bool:
         """Whether it is not run: another program's command, or one with a PLACEHOLDER."""
         words = command_of(self)
-        is_ours = words.startswith("penstroke ")
+        is_ours = words.startswith(("penstroke ", "python scripts/"))
         return self.kind == "command" and (not is_ours or bool(_PLACEHOLDER.search(words)))
+
+    def where(self, meanings: Mapping[str, str]) -> Step:
+        """Return the step with its placeholders filled in, as far as `meanings` has them."""
+        if self.kind != "command" or not meanings:
+            return self
+        names = "|".join(meanings)
+        text = re.sub(rf"\b({names})\b", lambda found: meanings[found[1]], command_of(self))
+        return Step(self.kind, text, self.shown)
 
 
 def fences(text: str) -> Iterator[tuple[str, str]]:
@@ -84,6 +97,12 @@ def steps_of(language: str, content: str) -> list[Step]:
     return steps
 
 
+def meanings_of(page: str) -> dict[str, str]:
+    """Return what a page says that its placeholders stand for."""
+    pairs = (pair for found in _WHERE.findall(page) for pair in re.split(r",\s+", found))
+    return dict(pair.split(" is ") for pair in pairs)
+
+
 def command_of(step: Step) -> str:
     """Return the command of a step without the remark behind it."""
     return re.sub(r"\s{2,}#.*", "", step.text)
@@ -94,8 +113,12 @@ def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
     """Give a new folder, with the examples that `text` names, and the surroundings to run it in."""
     with tempfile.TemporaryDirectory(prefix="penstroke-docs-") as name:
         folder = Path(name)
-        if "examples/" in text:
-            shutil.copytree(ROOT / "examples", folder / "examples")
+        for name in ("examples", "scripts"):
+            if f"{name}/" in text:
+                (folder / name).symlink_to(ROOT / name)
+        for name, make in STAGE.items():
+            if name in text:
+                make(folder / name)
         scripts = str(Path(sys.executable).parent)
         surroundings = {
             **os.environ,
@@ -107,6 +130,8 @@ def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
             "COLUMNS": "200",
         }
         surroundings.pop("PENSTROKE_RUNS", None)
+        if data := surroundings.get("PENSTROKE_DATA"):
+            surroundings["PENSTROKE_DATA"] = str(Path(data).resolve())
         yield folder, surroundings
 
 
@@ -155,16 +180,12 @@ def updated(shown: Sequence[str], printed: Sequence[str]) -> list[str]:
     return [*printed[:head], ELIDED, *(printed[-tail:] if tail else [])]
 
 
-def run_page(page: Path, *, write: bool = False, shown_only: bool = False) -> list[str]:
-    """Run all that `page` does; return what does not agree, and rewrite the page if asked.
-
-    `shown_only`: of transcripts only those that show what is printed, as a README's tour does.
-    """
+def run_page(page: Path, *, write: bool = False) -> list[str]:
+    """Run all that `page` does; return what does not agree, and rewrite the page if asked."""
     text = page.read_text()
     with workplace(text) as (folder, surroundings):
         performance = Performance(text, page.name, folder, surroundings)
-        performance.shown_only = shown_only
-        written = _FENCE.sub(performance.fence, text)
+        written = _PART.sub(performance.part, text)
     if write and written != text:
         page.write_text(written)
     return performance.troubles
@@ -179,23 +200,26 @@ class Performance:
         self._page = page
         self._folder = folder
         self._surroundings = surroundings
+        self._meanings = meanings_of(text)
         self._program: Step | None = None
-        self.shown_only = False
 
-    def fence(self, found: re.Match[str]) -> str:
-        """Run one fence; return it with what was printed."""
-        language, steps = found[1], steps_of(found[1], found[2])
+    def part(self, found: re.Match[str]) -> str:
+        """Run one fence, or a hidden command; return it with what was printed."""
+        if found["hidden"]:
+            self._compare(Step("command", found["hidden"]))
+            return found[0]
+        language, content = found[2], found[3]
+        steps = steps_of(language, content)
         if language == "text" and self._program is not None:
             program, self._program = self._program, None
-            program.shown = found[2].splitlines()
+            program.shown = content.splitlines()
             self._compare(program)
             return _fence("text", program.shown)
         if language == "python" and self._text[found.end() :].lstrip().startswith("```text\n"):
             self._program = steps[0]  # it is run with the fence below it
             return found[0]
-        is_told = not self.shown_only or any(step.shown for step in steps)
         for step in steps:
-            if not step.is_for_show and (is_told or step.kind != "command"):
+            if not step.where(self._meanings).is_for_show:
                 self._compare(step)
         if language != "console":
             return found[0]
@@ -205,7 +229,8 @@ class Performance:
         """Do `step`, keep what does not agree, and let it show what was printed."""
         try:
             start = time.monotonic()
-            printed = perform(step, self._folder, self._surroundings)
+            todo = step.where(self._meanings)
+            printed = perform(todo, self._folder, self._surroundings)
         except subprocess.CalledProcessError as error:
             self.troubles.append(
                 f"{self._page}: {step.text[:200]}\nfailed ({error.returncode}):\n{error.stdout}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from penstroke.config import Convolution
 from penstroke.datasets.catalogue import catalogue
-from penstroke.files import cache_root, data_root
+from penstroke.files import cache_root, check_writable, data_root
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,7 @@ def _data() -> str:
 
 
 def _cache() -> str:
-    from penstroke.files import write_atomically
-
-    probe = cache_root() / "probe"
-    write_atomically(probe, b"")
-    probe.unlink()
+    check_writable(cache_root() / "probe")
     return f"{cache_root()}, can be written"
 
 

@@ -43,6 +43,19 @@ def write_text_atomically(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
+def check_writable(path: Path) -> None:
+    """Find out before hours of work whether a file can be written to `path` after them.
+
+    Raises:
+        StorageError: it cannot, and why.
+    """
+    if path.is_dir():
+        raise StorageError(f"cannot write {path}: it is a folder")
+    probe = path.with_name(f".{path.name}.probe")
+    write_atomically(probe, b"")
+    probe.unlink()
+
+
 def move_into_place(temporary: Path, path: Path) -> None:
     """Rename the finished file `temporary` to `path`, for good: also a power cut leaves it whole.
 

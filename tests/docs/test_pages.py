@@ -20,7 +20,9 @@ import penstroke
 from docs_test import run_notebook
 from notebook import NOTEBOOK, PAGE, notebook
 from penstroke.cli.main import app
-from transcripts import ROOT, Step, agrees, command_of, fences, masked, run_page, steps_of, updated
+from transcripts import (
+    ROOT, Step, agrees, command_of, fences, masked, meanings_of, run_page, steps_of, updated,
+)  # fmt: skip
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -103,6 +105,14 @@ def test_everything_that_the_tutorial_does_it_shows() -> None:
             assert step.kind != "command" or step.shown
 
 
+def test_every_command_of_the_readme_is_run() -> None:
+    text = (ROOT / "README.md").read_text()
+    steps = [step for kind, content in fences(text) for step in steps_of(kind, content)]
+    for_show = [step.text for step in steps if step.where(meanings_of(text)).is_for_show]
+    assert len(steps) > 25
+    assert all(command.startswith("make ") for command in for_show), for_show
+
+
 def test_the_site_builds_and_needs_nothing_from_elsewhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -135,11 +145,13 @@ def test_a_page_without_a_place_is_refused(
 def test_a_transcript_is_run_and_compared(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     text = (
+        "<!-- where THIS is digits,\n     THAT is runs/b -->\n"
         "```text\n# file: said.txt\nhello\n```\n\n"
-        "```console\n$ penstroke data show digits\nclass  train  test\n…\nall 1 1\n\n"
+        "<!-- run: cp said.txt heard.txt -->\n"
+        "```console\n$ penstroke data show THIS\nclass  train  test\n…\nall 1 1\n\n"
         "pixels: mean 0.9, standard deviation 0.9 of full scale\nsheet: x\n\n"
         "$ penstroke train NAME\n$ rm -r important\n```\n\n"
-        "```python\nprint(open('said.txt').read().upper())\n```\n\n```text\nHELLO\n```\n"
+        "```python\nprint(open('heard.txt').read().upper())\n```\n\n```text\nHELLO\n```\n"
     )
     page.write_text(text)
     (trouble,) = run_page(page)
@@ -150,7 +162,7 @@ def test_a_transcript_is_run_and_compared(tmp_path: Path) -> None:
     assert "of full scale\nsheet:  ./.cache/sheets/digits.png\n\n$ penstroke train NAME" in (
         page.read_text()
     )
-    page.write_text(page.read_text().replace("show digits", "show --nonsense digits"))
+    page.write_text(page.read_text().replace("show THIS", "show --nonsense THIS"))
     (trouble,) = run_page(page)
     assert "failed (2)" in trouble
 

@@ -81,6 +81,10 @@ def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_
     mean = 100 * sum(accuracies) / 2
     assert f"| `one-conv-trial-1` | digits | test accuracy | 96.27 % | {mean:.2f} ± " in page
     assert f"{100 * outcomes[1].told['best_val_accuracy']:.2f} %" in page
+    verdicts = {run.summary()["verdict"] for run in outcomes[0].runs}
+    assert f"| {', '.join(sorted(verdicts))} |" in page
+    is_reached = outcomes[1].told["test_accuracy"] >= 0.9813
+    assert f"| 98.13 % (test accuracy) | {'yes (1' if is_reached else 'no (0'} of 1) |" in page
     assert 'Left out: `penstroke train fast`: data.dataset: there is no data set "gone"' in page
     assert step.line in page
     for line in page.splitlines():
@@ -109,6 +113,23 @@ def test_the_command_lists_what_it_would_run(penstroke: Penstroke) -> None:
     told = json.loads(penstroke("reproduce", "R1", "--dry-run", "--json").out)["commands"]
     assert told["R1"] == [step.line for step in steps_of("R1", Reproduction())]
     assert penstroke("reproduce", "R9").exit_code == 2
+
+
+def test_what_cannot_end_well_is_refused_before_it_begins(
+    penstroke: Penstroke, runs: Path, tmp_path: Path
+) -> None:
+    into = penstroke("reproduce", "R0", "--page", str(tmp_path))
+    assert into.exit_code == 1
+    assert f"cannot write {tmp_path}: it is a folder" in into.err
+    below = penstroke("reproduce", "R0", "--page", "/proc/nowhere/page.md")
+    assert below.exit_code == 1
+    unknown = penstroke(
+        "reproduce", "R2", "--letters", "nonsense", "--page", str(tmp_path / "r.md")
+    )
+    assert unknown.exit_code == 2
+    assert 'there is no data set "nonsense"' in unknown.err
+    assert not any(runs.iterdir())
+    assert not any(tmp_path.glob("*.md"))
 
 
 @pytest.mark.mnist

@@ -46,9 +46,14 @@ def command(
         else:
             say("\n".join(line for several in lines.values() for line in several))
         return
-    found = _run(plan)
+    from penstroke.datasets import load_dataset
+    from penstroke.files import check_writable
     from penstroke.reproduction.page import write_page
 
+    check_writable(page)  # also refused here
+    for name in how.stand_ins:
+        load_dataset(name)
+    found = _run(plan)
     figures = write_page(page, found, how)
     if as_json:
         print_json({"page": str(page), **figures})

@@ -60,8 +60,9 @@ _HEAD = """# {title}
 Written by `penstroke reproduce`; do not edit. Figures are mean ± standard deviation over training
 seeds; the split into training and validation is the same for all of them. The test split is opened
 once by each run, in the evaluation that ends it, and no setting was chosen on it. "Least" is the
-lowest test accuracy of all seeds. Times are of one machine, which was shared: {machine}, {cores}
-cores. All commands together took {minutes:.0f} minutes.
+lowest test accuracy of all seeds; "curves" is how the learning curves read. Times are of one
+machine, which was shared: {machine}, {cores} cores. All commands together took {minutes:.0f}
+minutes.
 """
 _TASTE = """
 **This is a taste** (`--quick`): few pictures, few epochs, one seed. Figures below the published
@@ -103,11 +104,10 @@ def _title(parts: Iterable[str]) -> str:
 
 def _not_official(part: str, how: Reproduction) -> list[str]:
     """Say where other pictures stand in for EMNIST's official splits."""
-    given = {how.digits, how.letters} - {Reproduction().digits, Reproduction().letters}
-    if not given or part not in WITH_EMNIST:
+    if not how.stand_ins or part not in WITH_EMNIST:
         return []
     return [
-        f"These are **not figures of EMNIST**: {' and '.join(sorted(given))} stand in for its "
+        f"These are **not figures of EMNIST**: {' and '.join(how.stand_ins)} stand in for its "
         f"official splits. On those, `penstroke data fetch` brings them and `penstroke reproduce "
         f"{part}` repeats this.",
         "",
@@ -132,8 +132,8 @@ def _part(part: str, outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) ->
 
 def _trainings(outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) -> list[str]:
     """Return a table with a line for each published figure of each recipe."""
-    lines = ["| recipe | data | figure | published | measured | least | reached | training |",
-             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = _headings("recipe", "data", "figure", "published", "measured", "least", "reached",
+                      "curves", "training")  # fmt: skip
     for outcome in outcomes:
         runs = [run.summary() for run in outcome.runs]
         goals = load_recipe(outcome.step.name).published
@@ -149,10 +149,19 @@ def _trainings(outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) -> list[
                 f"`{outcome.step.name}`" if is_first else "", outcome.step.dataset,
                 shown.label, shown.of(goal), shown.over(values),
                 shown.of(min(values)) if is_first else "",
-                "–" if goal is None else _verdict(rows[-1]),
+                _reached(rows[-1]),
+                _curves(runs) if is_first else "",
                 f"{seconds:.0f} s" if is_first else "",
             )) + " |")  # fmt: skip
     return lines
+
+
+def _headings(*names: str) -> list[str]:
+    return [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+
+
+def _curves(runs: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(sorted({run.get("verdict", "–") for run in runs}))
 
 
 def _row(
@@ -169,7 +178,9 @@ def _row(
     }  # fmt: skip
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
+def _reached(row: Mapping[str, Any]) -> str:
+    if row["published"] is None:
+        return "–"
     word = "yes" if row["is_reached"] else "no"
     return f"{word} ({row['reached']} of {len(row['values'])})"
 
@@ -186,8 +197,8 @@ def _compared(outcomes: Sequence[Outcome]) -> list[str]:
 
 def _searches(outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) -> list[str]:
     accuracy = FIGURES["val_accuracy"]
-    lines = ["| search | data | trials | best on validation | with new seeds | published | "
-             "test accuracy | wall time |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = _headings("search", "data", "trials", "best on validation", "with new seeds",
+                      "test accuracy", "published", "reached", "wall time")  # fmt: skip
     settings = []
     for outcome in outcomes:
         told = outcome.told
@@ -198,9 +209,9 @@ def _searches(outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) -> list[s
         rows.append(_row(outcome, figure, [measured], goal))
         lines.append("| " + " | ".join((
             f"`{outcome.step.recipe}`", outcome.step.dataset, str(told["trials"]),
-            shown.of(told[key]), _confirmed(told, key, shown),
+            shown.of(told[key]), _confirmed(told, key, shown), accuracy.of(told["test_accuracy"]),
             "–" if goal is None else f"{FIGURES[figure].of(goal)} ({FIGURES[figure].label})",
-            accuracy.of(told["test_accuracy"]), f"{outcome.wall_seconds / 60:.1f} min",
+            _reached(rows[-1]), f"{outcome.wall_seconds / 60:.1f} min",
         )) + " |")  # fmt: skip
         values = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
                            for name, value in told["best_settings"].items())  # fmt: skip

@@ -42,6 +42,12 @@ class Reproduction(Settings):
     digits: str = Field("emnist-digits", description="data set of digits for R2 and letters")
     letters: str = Field("emnist-letters", description="data set of letters for R2 and letters")
 
+    @property
+    def stand_ins(self) -> list[str]:
+        """Data sets that were named to stand for EMNIST's official splits, sorted."""
+        official = Reproduction()
+        return sorted({self.digits, self.letters} - {official.digits, official.letters})
+
 
 @dataclass(frozen=True)
 class Step:
