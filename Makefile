@@ -34,8 +34,9 @@ docs: $(VENV)/.docs ## build the site of the documents into site/, strictly
 docs-test: $(VENV)/.docs ## run what README, tutorial and notebook say (minutes; needs MNIST)
 	@$(BIN)/python scripts/docs_test.py
 
-docs-measure: $(VENV)/.docs ## write anew what the tutorial and the pages on judging and recognising show (MNIST)
-	@$(BIN)/python scripts/transcripts.py docs/tutorial.md docs/judging.md docs/recognising.md --write
+docs-measure: $(VENV)/.docs ## write anew what README, tutorial and other pages show (docs/data.md: on which data)
+	@$(BIN)/python scripts/transcripts.py README.md docs/tutorial.md docs/judging.md \
+	  docs/recognising.md docs/fine-tuning.md --write
 
 reference: $(VENV)/.docs ## write docs/reference/, docs/figures/ and the notebook anew from the code
 	@$(BIN)/python scripts/reference.py
@@ -79,8 +80,8 @@ $(VENV)/bin/python:
 	  echo "no virtual environment: on Debian, as root: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.train: pyproject.toml | $(VENV)/bin/python
-	@echo "installing Penstroke with its training packages into $(VENV) (once)"
-	@$(BIN)/pip install --quiet --editable '.[train]'
+	@echo "installing Penstroke, to train and to serve, into $(VENV) (once)"
+	@$(BIN)/pip install --quiet --editable '.[train,serve]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

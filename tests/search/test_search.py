@@ -219,6 +219,27 @@ def test_a_plan_is_fitted_to_its_time(method: str) -> None:
         assert plan_asked(longer, workers=1)[2].epochs > 2 * whole.epochs
 
 
+@pytest.mark.parametrize("method", ["hyperband", "random"])
+def test_a_time_too_short_for_one_trial_is_refused(method: str) -> None:
+    recipe = small_recipe(method=method, max_epochs=4, space={"train.seed": {"low": 0, "high": 99}})
+    assert recipe.search is not None
+    hurried = Asked(recipe.run_config(), recipe.search, time_budget_seconds=1e-3)
+    with pytest.raises(ConfigError, match=r"too short: one trial \(epochs: [14]\) takes about"):
+        plan_asked(hurried, workers=1000)
+
+
+def test_no_number_of_workers_makes_a_trial_shorter() -> None:
+    recipe = small_recipe(
+        method="hyperband", max_epochs=9, space={"train.seed": {"low": 0, "high": 99}}
+    )
+    assert recipe.search is not None
+    asked = Asked(recipe.run_config(), recipe.search)
+    longest = plan_asked(asked, workers=1)[2].longest_seconds
+    half = Asked(asked.config, asked.search, time_budget_seconds=longest / 2)
+    config, *_ = plan_asked(half, workers=1000)
+    assert config.train.epochs < 9
+
+
 def test_when_the_time_is_up_nothing_is_left_running() -> None:
     """Fifty trials of a minute in two seconds; then the best so far is confirmed all the same."""
     config = small_config(epochs=40)

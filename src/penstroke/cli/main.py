@@ -26,7 +26,7 @@ from penstroke.cli import (
 app = typer.Typer(
     name="penstroke",
     help="Train, judge and use small neural networks that read handwritten characters.",
-    epilog="First time here? `penstroke train` learns 1,797 real digits in seconds.",
+    epilog="First time here? `penstroke train` learns from real digits, in seconds.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -33,7 +33,7 @@ def command(
     ] = None,
     queue: Annotated[int, typer.Option(min=1, help="Characters waiting, at most.")] = 256,
     readers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read; one a core unless given.")
+        int | None, typer.Option(min=1, help="Processes that read; one a core, at most 4.")
     ] = None,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds from a signal to no more connections.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from penstroke.config import Resolved, RunConfig
 from penstroke.datasets import DataSplits
+from penstroke.errors import ConfigError
 from penstroke.models import build_network, summarize
 from penstroke.search.plan import Bracket
 from penstroke.search.settings import brackets_of, listed_settings
@@ -27,13 +28,23 @@ _VALIDATION_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a plan comes to."""
+    """What a plan comes to.
+
+    Attributes:
+        brackets: of the plan.
+        trials: in all.
+        epochs: in all.
+        multiply_adds: in all.
+        seconds: of one worker, in all.
+        longest_seconds: of a trial that goes the whole way: no number of workers makes it shorter.
+    """
 
     brackets: tuple[Bracket, ...]
     trials: int
     epochs: int
     multiply_adds: int
     seconds: float
+    longest_seconds: float
 
 
 class Estimator:
@@ -56,6 +67,7 @@ class Estimator:
         return Estimate(
             tuple(brackets), sum(b.rungs[0].trials for b in brackets), epochs,
             round(3 * epochs * self._images * self._multiply_adds), epochs * self._epoch_seconds,
+            max_epochs * self._epoch_seconds,
         )  # fmt: skip
 
     @staticmethod
@@ -70,24 +82,38 @@ def planned_brackets(space: Space, search: SearchConfig, max_epochs: int) -> lis
 
 
 def fit_to_time(
-    of: Estimator, config: RunConfig, search: SearchConfig, seconds: float
+    of: Estimator, config: RunConfig, search: SearchConfig, seconds: float, workers: int = 1
 ) -> tuple[RunConfig, SearchConfig]:
-    """Return the settings whose plan takes about `seconds` of one worker.
+    """Return the settings whose plan takes about `seconds` of `workers`.
 
     Trials grow or shrink where they are free to; Hyperband repeats its brackets, or where one round
     is too long already lowers the epochs; a grid can only lower the epochs.
+
+    Raises:
+        ConfigError: not one trial would come to its end.
     """
-    epochs = config.train.epochs
-    whole = of(epochs, search)
-    if search.method in ("random", "tpe", "asha"):
-        trials = max(1, int(search.trials * seconds / whole.seconds))
+    epochs, has_free_trials = config.train.epochs, search.method in ("random", "tpe", "asha")
+    least_epochs = epochs if has_free_trials else 1
+    least = of(least_epochs, search)
+    if least.longest_seconds > seconds:
+        raise ConfigError(
+            f"the time is too short: one trial (epochs: {least_epochs}) takes about "
+            f"{least.longest_seconds:.0f} s, and {seconds:.0f} s can be used; give more, or train "
+            "on fewer pictures: --set data.train_limit=COUNT"
+        )
+    if has_free_trials:
+        trials = max(1, int(search.trials * workers * seconds / least.seconds))
         return config, search.model_copy(update={"trials": trials})
-    while epochs > 1 and of(epochs, search).seconds > seconds:
+    while epochs > 1 and not _fits(of(epochs, search), seconds, workers):
         epochs -= 1
     if search.method == "hyperband":
-        rounds = max(1, int(search.rounds * seconds / of(epochs, search).seconds))
+        rounds = max(1, int(search.rounds * workers * seconds / of(epochs, search).seconds))
         search = search.model_copy(update={"rounds": rounds})
     return with_epochs(config, epochs), search
+
+
+def _fits(plan: Estimate, seconds: float, workers: int) -> bool:
+    return plan.seconds <= workers * seconds and plan.longest_seconds <= seconds
 
 
 def with_epochs(config: RunConfig, epochs: int) -> RunConfig:

@@ -69,8 +69,8 @@ def plan_asked(asked: Asked, workers: int) -> tuple[RunConfig, SearchConfig, Est
     config, search = _whole_epochs(asked), asked.search
     of = Estimator(config, search, shared_data(config.data))
     if asked.time_budget_seconds is not None:
-        seconds = asked.time_budget_seconds * workers * _USABLE_SHARE
-        config, search = fit_to_time(of, config, search, seconds)
+        seconds = asked.time_budget_seconds * _USABLE_SHARE
+        config, search = fit_to_time(of, config, search, seconds, workers)
     return config, search, of(config.train.epochs, search)
 
 
@@ -212,7 +212,9 @@ def _why(study: Study) -> str:
     """Return the reason that most trials failed for, or why there is none."""
     reasons = Counter(reason_of(trial) for trial in study.trials().values())
     reasons.pop("", None)
-    return f"mostly: {reasons.most_common(1)[0][0]}" if reasons else "or none has finished"
+    if reasons:
+        return f"mostly: {reasons.most_common(1)[0][0]}"
+    return "or none has finished" + (" before the time was up" if study.time_is_up else "")
 
 
 def figures_so_far(study: Study) -> dict[str, Any]:
