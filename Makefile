@@ -61,8 +61,10 @@ bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and
 	@.venv-peers/bin/pip install --quiet numpy pillow "torch>=2.9,<2.14" skorch keras tensorflow-cpu \
 	  "ray[tune]" keras-tuner tensorboard
 
-results: $(VENV)/.dev ## repeat the published projects; writes docs/results.md (an hour and more)
-	@$(BIN)/penstroke reproduce all presets letters --page docs/results.md $(EMNIST)
+results: $(VENV)/.dev ## repeat the published projects, presets and letters; writes docs/ (two hours and more)
+	@$(BIN)/penstroke reproduce all --page docs/results.md $(EMNIST)
+	@$(BIN)/penstroke reproduce presets --page docs/presets.md
+	@$(BIN)/penstroke reproduce letters --page docs/letters.md $(EMNIST)
 
 torture: $(VENV)/.dev ## kill a search 200 times at random moments, and compare (an hour)
 	@$(BIN)/python scripts/torture.py --kills 200
