@@ -34,9 +34,8 @@ docs: $(VENV)/.docs ## build the site of the documents into site/, strictly
 docs-test: $(VENV)/.docs ## run what README, tutorial and notebook say (minutes; needs MNIST)
 	@$(BIN)/python scripts/docs_test.py
 
-docs-measure: $(VENV)/.docs ## write anew what README, tutorial and other pages show (docs/data.md: on which data)
-	@$(BIN)/python scripts/transcripts.py README.md docs/tutorial.md docs/judging.md \
-	  docs/recognising.md docs/fine-tuning.md --write
+docs-measure: $(VENV)/.docs ## write anew what README and tutorial show (minutes; needs MNIST)
+	@$(BIN)/python scripts/transcripts.py README.md docs/tutorial.md --write
 
 reference: $(VENV)/.docs ## write docs/reference/, docs/figures/ and the notebook anew from the code
 	@$(BIN)/python scripts/reference.py

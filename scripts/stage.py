@@ -7,15 +7,18 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 import penstroke
 from composing import compose_page, drawn_pool
 
+_SCANS = 400
+
 
 def write_scans(path: Path) -> None:
     """Write a zip with a folder a class: small scans, dark on light."""
-    digits = penstroke.load_dataset("digits").validation
+    digits = penstroke.load_dataset("digits").train.take(np.arange(_SCANS))
     with zipfile.ZipFile(path, "w") as archive:
         for number, (picture, label) in enumerate(zip(digits.images, digits.labels, strict=True)):
             paper = ImageOps.expand(ImageOps.invert(Image.fromarray(picture)), 10, fill=255)

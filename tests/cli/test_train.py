@@ -184,7 +184,11 @@ def test_data_too_small_says_what_is(penstroke: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--batch-size", "5000"), "train.batch_size: 5000 is more than the 1293 pictures"),
+        (
+            ("--batch-size", "5000"),
+            "train.batch_size: 5000 is more than the 1293 pictures that digits leaves to train on; "
+            "take a smaller one: --batch-size 646",
+        ),
         (("--preset", "fasst"), 'did you mean "fast"'),
         (("baseline-cnn", "--preset", "fast"), "not both"),
         (("--set", "model.convolutions.0.kernel=40"), "no pixels are left"),

@@ -22,7 +22,9 @@ def command(
     ],
     quick: Annotated[bool, typer.Option("--quick", help="A taste, in minutes.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Training seeds of each recipe.")] = 3,
-    budget: Annotated[str, typer.Option(metavar="TIME", help="For each search of R2.")] = "8m",
+    budget: Annotated[
+        str, typer.Option(metavar="TIME", help="For each search of R2's own space.")
+    ] = "5m",
     digits: Annotated[str, typer.Option(help="Data set of digits for R2.")] = "emnist-digits",
     letters: Annotated[str, typer.Option(help="Data set of letters for R2.")] = "emnist-letters",
     page: Annotated[Path, typer.Option(help="The page to write.")] = Path("results.md"),

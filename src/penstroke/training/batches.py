@@ -95,7 +95,8 @@ def settle(train: TrainConfig, data: DataSplits) -> TrainConfig:
     if train.batch_size > images:
         raise ConfigError(
             f"train.batch_size: {train.batch_size} is more than the {images} pictures that "
-            f"{data.name} leaves to train on"
+            f"{data.name} leaves to train on; take a smaller one: --batch-size "
+            f"{max(1, images // 2)}"
         )
     enough = math.ceil(train.min_steps / steps_an_epoch(images, train.batch_size))
     return train.model_copy(update={"epochs": max(train.epochs, enough)})
