@@ -83,8 +83,8 @@ def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_
     assert f"{100 * outcomes[1].told['best_val_accuracy']:.2f} %" in page
     verdicts = {run.summary()["verdict"] for run in outcomes[0].runs}
     assert f"| {', '.join(sorted(verdicts))} |" in page
-    is_reached = outcomes[1].told["test_accuracy"] >= 0.9813
-    assert f"| 98.13 % (test accuracy) | {'yes (1' if is_reached else 'no (0'} of 1) |" in page
+    # Nobody published a search on these pictures, so none can reach what was published.
+    assert f"| {100 * outcomes[1].told['test_accuracy']:.2f} % | – | – |" in page
     assert 'Left out: `penstroke train fast`: data.dataset: there is no data set "gone"' in page
     assert step.line in page
     for line in page.splitlines():
@@ -128,7 +128,7 @@ def test_what_cannot_end_well_is_refused_before_it_begins(
     )
     assert unknown.exit_code == 2
     assert 'there is no data set "nonsense"' in unknown.err
-    assert not any(runs.iterdir())
+    assert not runs.exists()
     assert not any(tmp_path.glob("*.md"))
 
 
