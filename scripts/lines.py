@@ -101,8 +101,9 @@ def main() -> None:
 def show(asked: argparse.Namespace, lines: Score, pages: Score) -> None:
     """Print both scores side by side, in per cent."""
     print(f"{'':42}{asked.count:>6} lines{asked.pages:>6} pages of ten")
+    of_pages = pages.shares()
     for name, share in lines.shares().items():
-        print(f"{name:42}{100 * share:10.1f} %{100 * pages.shares()[name]:15.1f} %")
+        print(f"{name:42}{100 * share:10.1f} %{100 * of_pages[name]:15.1f} %")
 
 
 def read_pages(recognizer: Recognizer, pool: Pool, count: int, folder: Path | None) -> Score:

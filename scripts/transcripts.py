@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -64,7 +65,7 @@ class Step:
     def is_for_show(self) -> bool:
         """Whether it is not run: another program's command, or one with a PLACEHOLDER."""
         words = command_of(self)
-        is_ours = words.startswith(("penstroke ", "python scripts/"))
+        is_ours = words.startswith("penstroke ")
         return self.kind == "command" and (not is_ours or bool(_PLACEHOLDER.search(words)))
 
     def where(self, meanings: Mapping[str, str]) -> Step:
@@ -113,9 +114,8 @@ def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
     """Give a new folder, with the examples that `text` names, and the surroundings to run it in."""
     with tempfile.TemporaryDirectory(prefix="penstroke-docs-") as name:
         folder = Path(name)
-        for name in ("examples", "scripts"):
-            if f"{name}/" in text:
-                (folder / name).symlink_to(ROOT / name)
+        if "examples/" in text:
+            shutil.copytree(ROOT / "examples", folder / "examples")
         for name, make in STAGE.items():
             if name in text:
                 make(folder / name)

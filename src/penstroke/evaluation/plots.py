@@ -32,8 +32,6 @@ def learning_curves(
 
     The kept epoch is marked, and the one of the lowest validation loss where it is another.
     """
-    from matplotlib.ticker import MaxNLocator
-
     figure, axes = new_figure(8.0, 3.1, columns=2)
     epochs = [line["epoch"] for line in history]
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
@@ -48,11 +46,19 @@ def learning_curves(
         if lowest_epoch not in (None, best_epoch):
             axis.axvline(lowest_epoch, color=VALIDATION, linestyle=":", linewidth=1,
                          label="lowest loss")  # fmt: skip
-        axis.set(xlabel="epoch", title=name)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set(title=name)
+        count_epochs(axis)
         axis.grid(alpha=0.2, color=INK)
         axis.legend(frameon=False, fontsize=9, labelcolor=INK)
     return to_svg(figure)
+
+
+def count_epochs(axis: Axes) -> None:
+    """Let the horizontal axis tell epochs, in whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:

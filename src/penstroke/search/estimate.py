@@ -82,7 +82,7 @@ def planned_brackets(space: Space, search: SearchConfig, max_epochs: int) -> lis
 
 
 def fit_to_time(
-    of: Estimator, config: RunConfig, search: SearchConfig, seconds: float, workers: int = 1
+    of: Estimator, config: RunConfig, search: SearchConfig, seconds: float, workers: int
 ) -> tuple[RunConfig, SearchConfig]:
     """Return the settings whose plan takes about `seconds` of `workers`.
 

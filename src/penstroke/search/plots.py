@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from penstroke.evaluation.plots import INK, new_figure, to_svg
+from penstroke.evaluation.plots import INK, count_epochs, new_figure, to_svg
 from penstroke.space import Values
 
 _COMPLETE, _GIVEN_UP, _BEST = "#3b82c4", "#9aa5b3", "#d97706"
@@ -56,8 +56,6 @@ def history(trials: Sequence[TrialLine], *, maximize: bool, metric: str) -> str:
 
 def learning_curves(trials: Sequence[TrialLine], best: int, metric: str) -> str:
     """Return an SVG: a line a trial, the best one in colour."""
-    from matplotlib.ticker import MaxNLocator
-
     figure, (axis,) = new_figure(8.0, 3.2)
     for trial in trials:
         epochs = sorted(trial.by_epoch)
@@ -70,8 +68,8 @@ def learning_curves(trials: Sequence[TrialLine], best: int, metric: str) -> str:
             zorder=3 if is_best else 2,
             label=f"trial {trial.number}, the best" if is_best else None,
         )  # fmt: skip
-    axis.set(xlabel="epoch", ylabel=metric.replace("val_", "validation "))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_ylabel(metric.replace("val_", "validation "))
+    count_epochs(axis)
     _fit_to_the_better_half(axis, trials)
     _dress(axis)
     return to_svg(figure)
