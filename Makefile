@@ -2,6 +2,9 @@
 PYTHON ?= python3
 # Other data sets of digits and letters than EMNIST's own: EMNIST="--digits NAME --letters NAME".
 EMNIST ?=
+# Pages whose outputs come from their own commands. The last three take half an hour, and need the data sets that
+# docs/data.md names.
+MEASURED ?= README.md docs/tutorial.md docs/judging.md docs/recognising.md docs/fine-tuning.md
 # On a full disk there is no room for what coverage itself writes.
 FULL_DISK := tests/cli/test_tune.py::test_a_full_disk_loses_nothing_that_was_written
 VENV   := .venv
@@ -36,8 +39,8 @@ docs: $(VENV)/.docs ## build the site of the documents into site/, strictly
 docs-test: $(VENV)/.docs ## run what README, tutorial and notebook say (minutes; needs MNIST)
 	@$(BIN)/python scripts/docs_test.py
 
-docs-measure: $(VENV)/.docs ## write anew what README and tutorial show (minutes; needs MNIST)
-	@$(BIN)/python scripts/transcripts.py README.md docs/tutorial.md --write
+docs-measure: $(VENV)/.docs ## write anew what pages show of their commands (an hour; MEASURED="PAGE …" for less)
+	@$(BIN)/python scripts/transcripts.py $(MEASURED) --write
 
 reference: $(VENV)/.docs ## write docs/reference/, docs/figures/ and the notebook anew from the code
 	@$(BIN)/python scripts/reference.py

@@ -16,23 +16,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag
 
-import tomli_w
-
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "site"
-# Pages that have their place in the navigation before they are written.
+_SETTINGS = ROOT / "zensical.toml"
 _LOADS = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
 _NO_LOAD = {"canonical", "prev", "next", "alternate"}
 
 
 def main() -> int:
     """Build; print what is wrong, or where the front page is."""
-    settings = tomllib.loads((ROOT / "zensical.toml").read_text())
-    navigation = settings["project"]["nav"]
-    troubles = list(_misplaced(navigation))
-    if not troubles:
-        settings["project"]["nav"] = _existing(navigation)
-        troubles = list(build(settings)) or list(faults(SITE))
+    navigation = tomllib.loads(_SETTINGS.read_text())["project"]["nav"]
+    troubles = list(_misplaced(navigation)) or list(build()) or list(faults(SITE))
     for trouble in troubles:
         print(f"error: {trouble}", file=sys.stderr)
     if not troubles:
@@ -40,17 +34,13 @@ def main() -> int:
     return 1 if troubles else 0
 
 
-def build(settings: dict[str, Any]) -> Iterator[str]:
+def build() -> Iterator[str]:
     """Build the site; yield what the generator has against it."""
-    written = ROOT / ".zensical.toml"  # beside ours: paths are taken from where it lies
-    written.write_text(tomli_w.dumps(settings))
-    try:
-        command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
-        done = subprocess.run(
-            [*command, "--config-file", str(written)], cwd=ROOT, capture_output=True, text=True
-        )
-    finally:
-        written.unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--clean", "--strict",
+         "--config-file", str(_SETTINGS)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
     if done.returncode:
         yield re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
 
@@ -68,17 +58,6 @@ def _pages(navigation: list[dict[str, Any]]) -> Iterator[str]:
     for entry in navigation:
         for inside in entry.values():
             yield from [inside] if isinstance(inside, str) else _pages(inside)
-
-
-def _existing(navigation: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    kept: list[dict[str, Any]] = []
-    for entry in navigation:
-        for title, inside in entry.items():
-            if not isinstance(inside, str):
-                kept.append({title: _existing(inside)})
-            elif (ROOT / "docs" / inside).exists():
-                kept.append({title: inside})
-    return kept
 
 
 class Page(HTMLParser):

@@ -65,7 +65,7 @@ class Step:
     def is_for_show(self) -> bool:
         """Whether it is not run: another program's command, or one with a PLACEHOLDER."""
         words = command_of(self)
-        is_ours = words.startswith("penstroke ")
+        is_ours = words.startswith(("penstroke ", "python scripts/"))
         return self.kind == "command" and (not is_ours or bool(_PLACEHOLDER.search(words)))
 
     def where(self, meanings: Mapping[str, str]) -> Step:
@@ -111,11 +111,12 @@ def command_of(step: Step) -> str:
 
 @contextlib.contextmanager
 def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Give a new folder, with the examples that `text` names, and the surroundings to run it in."""
+    """Give a new folder, with copies of what `text` names, and the surroundings to run it in."""
     with tempfile.TemporaryDirectory(prefix="penstroke-docs-") as name:
         folder = Path(name)
-        if "examples/" in text:
-            shutil.copytree(ROOT / "examples", folder / "examples")
+        for name in ("examples", "scripts"):
+            if f"{name}/" in text:
+                shutil.copytree(ROOT / name, folder / name)
         for name, make in STAGE.items():
             if name in text:
                 make(folder / name)

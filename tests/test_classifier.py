@@ -128,6 +128,18 @@ def test_integers_and_floats_and_rows_read_the_same(
     np.testing.assert_array_equal(other.predict_proba(pictures), fitted.predict_proba(images))
 
 
+@pytest.mark.parametrize("kind", [bool, int, np.uint8])
+def test_black_and_white_is_full_ink_whatever_its_type(
+    digits: DataSplits, kind: type[np.generic]
+) -> None:
+    black = digits.train.images > 127
+    reader = CharacterClassifier(**SMALL).fit(black.astype(kind), digits.train.labels)
+    assert reader.pixel_max_ == 1
+    pictures = np.uint8(255) * black
+    likely = reader.recognizer().probabilities(pictures)
+    np.testing.assert_allclose(reader.predict_proba(black.astype(kind)), likely, atol=1e-6)
+
+
 def test_labels_may_be_words(digits: DataSplits) -> None:
     words = np.array(["zero", "one", "two", "three", "four"])
     few = digits.train.labels < 5

@@ -13,7 +13,7 @@ from penstroke import config, recipes
 from penstroke.config import CNNConfig, MLPConfig, RunConfig, Settings
 from penstroke.errors import ConfigError
 from penstroke.recipes import load_recipe, shipped_recipes
-from penstroke.toml import override, read_toml
+from penstroke.toml import assignment, override, read_toml
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -45,6 +45,8 @@ def test_numbers_survive_toml_to_the_bit(rate: float, smoothing: float, epochs: 
         ("model.convolutions.1.filters=48", ("model", "convolutions", 1, "filters"), 48),
         ("model.dense=[]", ("model", "dense"), ()),
         ("data.dataset=mnist", ("data", "dataset"), "mnist"),
+        (assignment("data.dataset", "2024"), ("data", "dataset"), "2024"),
+        (assignment("train.epochs", 3), ("train", "epochs"), 3),
     ],
 )
 def test_override_by_dotted_name(assignment: str, field: tuple[Any, ...], value: object) -> None:

@@ -36,6 +36,12 @@ def trained(cross: CrossValidation) -> dict[str, object]:
     return pool(cross)
 
 
+def test_folds_are_where_the_name_says(runs: Path) -> None:
+    cross = cross_validation(whole_config(), 2, stem="x", name="exp/a")
+    trained(cross)
+    assert (runs / "exp" / "a" / "fold-1" / "summary.json").exists()
+
+
 def test_every_picture_is_judged_once_and_the_test_split_stays_sealed(runs: Path) -> None:
     with sealed():
         figures = trained(cross_validation(whole_config(), 3, stem="small"))

@@ -111,9 +111,10 @@ def test_every_mode_gives_the_same_glyph(mode: str) -> None:
         drawn_digit()[..., None],
         np.stack([drawn_digit()] * 3, axis=2),
         drawn_digit().astype(np.uint16) * 257,
+        drawn_digit().astype(np.int32) * 1000,
         drawn_digit().astype(np.float64),
     ],
-    ids=["0..1", "bool", "(H, W, 1)", "(H, W, 3)", "uint16", "0..255"],
+    ids=["0..1", "bool", "(H, W, 1)", "(H, W, 3)", "uint16", "beyond 16 bits", "0..255"],
 )
 def test_arrays(array: npt.NDArray[np.generic]) -> None:
     assert difference(read_glyph(array).pixels, read_glyph(drawn_digit()).pixels) < 3.5

@@ -146,6 +146,9 @@ def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
         (lambda props: props.update(classes="[1, 2, 3]"), "classes are no list of names"),
         (lambda props: props.pop("classes"), "does not say its classes"),
         (lambda props: props.update(familiar_above='"high"'), "metadata of the model is damaged"),
+        (lambda props: props.update(unsure_below='"high"'), "metadata of the model is damaged"),
+        (lambda props: props.update(unsure_below="null"), "metadata of the model is damaged"),
+        (lambda props: props.update(unsure_below="NaN"), "metadata of the model is damaged"),
         (lambda props: props.update(familiar_above="-1"), "familiar above -1"),
         (lambda props: props.pop("ink"), "does not say its ink"),
         (lambda props: props.update(ink='{"box_pixels": 99}'), "box_pixels"),
@@ -182,6 +185,20 @@ def with_external_weights_within(proto: onnx.ModelProto) -> None:
     proto.graph.node.append(onnx.helper.make_node("If", ["c"], ["d"], then_branch=branch))
 
 
+def with_sparse_weights(proto: onnx.ModelProto) -> None:
+    sparse = proto.graph.sparse_initializer.add()
+    sparse.values.name = "w"
+    sparse.values.data_location = onnx.TensorProto.EXTERNAL
+
+
+def with_sparse_weights_within(proto: onnx.ModelProto) -> None:
+    node = onnx.helper.make_node("Constant", [], ["c"])
+    attribute = node.attribute.add()
+    attribute.name, attribute.type = "sparse_value", onnx.AttributeProto.SPARSE_TENSOR
+    attribute.sparse_tensor.values.data_location = onnx.TensorProto.EXTERNAL
+    proto.graph.node.append(node)
+
+
 def with_foreign_operators(proto: onnx.ModelProto) -> None:
     proto.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
     proto.graph.node[0].domain = "com.example"
@@ -196,6 +213,8 @@ def with_functions(proto: onnx.ModelProto) -> None:
     [
         (with_external_weights, "external data"),
         (with_external_weights_within, "external data"),
+        (with_sparse_weights, "sparse tensors"),
+        (with_sparse_weights_within, "sparse tensors"),
         (with_foreign_operators, "needs the operators of 'com.example'"),
         (with_functions, "functions of its own"),
     ],

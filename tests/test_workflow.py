@@ -17,7 +17,7 @@ from penstroke.errors import RunError, SealedTestError
 from penstroke.evaluation import Predictions, evaluate
 from penstroke.recognizer import Recognizer
 from penstroke.runs import Run, find_run
-from penstroke.workflow import finish, history_csv, prepare
+from penstroke.workflow import finish, history_csv, make_ensemble, prepare
 
 
 def trained(config: RunConfig | None = None, stem: str = "small") -> Run:
@@ -90,6 +90,41 @@ def test_stopping_early_and_going_on_gives_the_same_model() -> None:
     again = prepare(small_config(), stem="halted")
     assert again.epochs_done == 1
     assert (trained(stem="halted").path / "model.safetensors").read_bytes() == through
+
+
+def test_who_comes_second_leaves_the_history_alone(runs: Path) -> None:
+    first = prepare(small_config(), stem="shared")
+    stream = first.train()
+    next(stream)
+    newest = first.run.path / "checkpoints" / "epoch-0001.safetensors"
+    newest.unlink()  # as between a line and its checkpoint
+    with pytest.raises(RunError, match="another process"):
+        prepare(small_config(), stem="shared")
+    assert len(first.run.history()) == 1
+    stream.close()
+
+
+def test_an_ensemble_is_judged_once_and_outlives_its_members(runs: Path) -> None:
+    members = [trained(one, f"m-{k}") for k, one in enumerate(small_config(epochs=1).seeds(2))]
+    data = load_dataset(small_config().data)
+    figures = make_ensemble(members, data, report=False)
+    ensemble = find_run(figures["run"])
+    opened = (ensemble.path / "test_openings.jsonl").read_text()
+    assert make_ensemble(members, data, report=False) == figures
+    assert (ensemble.path / "test_openings.jsonl").read_text() == opened
+    for member in members:
+        member.remove()
+    assert ensemble.elapsed_seconds() == figures["elapsed_seconds"] > 0
+    assert evaluate(ensemble.path).figures()["test_loss"] == figures["test_loss"]
+
+
+def test_what_is_removed_leaves_nothing_behind(runs: Path) -> None:
+    run = prepare(small_config(), stem="gone").run
+    (runs / f".{run.name}.going").mkdir()  # by who was killed
+    with run.locked(), pytest.raises(RunError):
+        Run.open(run.path).remove()
+    run.remove()
+    assert list(runs.iterdir()) == []
 
 
 def test_a_name_of_other_settings_is_refused() -> None:

@@ -54,8 +54,8 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             probabilities; 0 trains on all, and leaves the probabilities as they come.
         settings: any other settings of a run by their dotted names:
             `{"train.augment.rotation_degrees": 10}`.
-        pixel_max: what full ink is. `auto`: 255 for integers and for floats of which any is above
-            1, else 1; decided in `fit`, and kept to afterwards.
+        pixel_max: what full ink is. `auto`: 255 where any level is above 1, else 1; decided in
+            `fit`, and kept to afterwards.
 
     Attributes:
         classes_: (K,) the labels, sorted.
@@ -166,15 +166,13 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _full_ink(self, rows: npt.NDArray[Any]) -> float:
-        """Return what full ink is in `rows`: as given, else 255, or 1 where they are fractions."""
+        """Return what full ink is in `rows`: as given, else 255, or 1 where none is above 1."""
         given = self.pixel_max
         if isinstance(given, int | float) and given > 0:
             return float(given)
         if given != "auto":
             raise ConfigError(f'pixel_max: "auto" or a number above 0, not {given!r}')
-        is_binary = rows.dtype == np.bool_
-        is_whole = rows.dtype.kind in "iu" or rows.max() > 1
-        return 255.0 if is_whole and not is_binary else 1.0
+        return 255.0 if rows.max() > 1 else 1.0
 
     def _config(self, images: int) -> RunConfig:
         """Return the settings of the run, as the parameters and so many pictures decide them."""

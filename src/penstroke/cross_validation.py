@@ -12,6 +12,7 @@ report/              the page
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class CrossValidation:
         """Return the run of one fold; see `workflow.prepare`. `fresh`: no figures are left."""
         if fresh:
             (self.path / "summary.json").unlink(missing_ok=True)
-        name = f"{self.path.name}/fold-{fold}"
+        name = os.path.relpath(self.path / f"fold-{fold}", runs_root())
         prepared = prepare(
             self.folds[fold], stem="", name=name, fresh=fresh, source=self.source, needs_test=False
         )
@@ -152,7 +153,7 @@ def compare_folds(several: Sequence[FoldRuns]) -> tuple[Claim, ...]:
         record = Run.open(one.path / "fold-0").record
         data = record.config.data.model_dump_json(exclude={"dataset"})
         judged.add((record.data.fingerprint, data, said.labels.tobytes()))
-        ways.append((one.path.name, said.is_right[None]))
+        ways.append((one.path.name, {record.config.train.seed: said.is_right}))
     if len(judged) > 1:
         names = ", ".join(one.path.name for one in several)
         raise RunError(

@@ -15,9 +15,10 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Field numbers of onnx.proto, version 3 of the format.
 _MODEL_GRAPH, _MODEL_OPSET, _MODEL_FUNCTION = 7, 8, 25
 _OPSET_DOMAIN = 1
-_GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
 _NODE_ATTRIBUTE = 5
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
+_ATTRIBUTE_SPARSE = (22, 23)
 _TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
 
 Fields = Iterator[tuple[int, "bytes | int"]]
@@ -37,13 +38,18 @@ def objection(content: bytes) -> str | None:
             if domain not in _STANDARD_DOMAINS:
                 return f"it needs the operators of {_bytes(domain).decode(errors='replace')!r}"
         if number == _MODEL_GRAPH and _reaches_outside(_bytes(value)):
-            return "its weights lie in other files (external data)"
+            return "its weights lie in other files, or may (external data, sparse tensors)"
     return None
 
 
 def _reaches_outside(graph: bytes) -> bool:
-    """Return whether any tensor of a graph, or of a graph within, lies in another file."""
+    """Return whether any tensor of a graph, or of a graph within, lies in another file.
+
+    A sparse tensor, which may too, counts as one that does: there are none in our models.
+    """
     for number, value in _fields(graph):
+        if number == _GRAPH_SPARSE:
+            return True
         if number == _GRAPH_INITIALIZER and _is_external(_bytes(value)):
             return True
         if number == _GRAPH_NODE:
@@ -55,6 +61,8 @@ def _reaches_outside(graph: bytes) -> bool:
 
 def _attribute_reaches_outside(attribute: bytes) -> bool:
     for number, value in _fields(attribute):
+        if number in _ATTRIBUTE_SPARSE:
+            return True
         if number in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS) and _is_external(_bytes(value)):
             return True
         if number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS) and _reaches_outside(_bytes(value)):

@@ -129,7 +129,7 @@ def _scaled_to_one(array: npt.NDArray[np.generic]) -> Intensities:
     if array.dtype.kind == "f":
         full = 1.0 if high <= 1 else 255.0 if high <= 255 else high
     else:
-        full = 255.0 if high <= 255 else 65535.0
+        full = 255.0 if high <= 255 else max(high, 65535.0)
     return np.asarray(levels / full, np.float32)
 
 

@@ -256,6 +256,8 @@ def _check(metadata: Mapping[str, Any], session: Any) -> None:
         raise ValueError(f"a temperature of {metadata['temperature']}")
     if not float(metadata.get("familiar_above") or 1) > 0:
         raise ValueError(f"familiar above {metadata['familiar_above']}")
+    if not 0 <= float(metadata.get("unsure_below", UNSURE_BELOW)) <= 1:
+        raise ValueError(f"unsure below {metadata['unsure_below']}")
     classes = metadata["classes"]
     if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
         raise ValueError("classes are no list of names")

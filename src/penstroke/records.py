@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -111,6 +112,22 @@ class RecordedFolder(Folder, Generic[RecordT]):
             return cls(path, cls.record_type.parse(values, source=str(file)))
         except ConfigError as error:
             raise cls.error_type(f"{path} is no {cls.is_what}: {error}") from error
+
+    def remove(self) -> None:
+        """Delete the directory and all in it, whole or not at all; not while another holds it.
+
+        Raises:
+            RunError, StudyError: another process holds it.
+        """
+        with self.locked():
+            self.forget()
+            going = self.path.with_name(f".{self.name}.going")
+            shutil.rmtree(going, ignore_errors=True)  # of who was killed
+            self.path.rename(going)  # whole or gone: a kill in between leaves no half of it
+            shutil.rmtree(going)
+
+    def forget(self) -> None:
+        """Delete what of it lies elsewhere."""
 
     def write_summary(self, figures: Mapping[str, Any]) -> None:
         """Write the final figures, which marks it as finished."""

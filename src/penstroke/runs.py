@@ -116,6 +116,9 @@ class Run(RecordedFolder[RunRecord]):
 
     def elapsed_seconds(self) -> float:
         """Return the seconds of training, in all; of an ensemble, those of its members."""
+        known = self.summary().get("elapsed_seconds") if self.record.members else None
+        if known is not None:  # members may have been removed since
+            return float(known)
         if self.record.members:
             return sum(
                 Run.open(self.path.parent / m).elapsed_seconds() for m in self.record.members
@@ -235,11 +238,6 @@ class Run(RecordedFolder[RunRecord]):
         line = json.dumps({"time": now(), "purpose": purpose})
         write_text_atomically(path, f"{before}{line}\n")
 
-    def remove(self) -> None:
-        """Delete the directory and all in it; not while another process trains it."""
-        with self.locked():
-            shutil.rmtree(self.path)
-
     def _write_history(self, history: Iterable[Metrics]) -> None:
         lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
         write_text_atomically(self.path / "history.jsonl", lines)
@@ -285,7 +283,7 @@ def find_run(name: str | Path) -> Run:
 def list_runs(root: Path | None = None) -> list[Run]:
     """Return the runs under `root`, oldest first; directories that cannot be read are left out."""
     found = []
-    for path in sorted((root or runs_root()).glob("*/run.toml")):
+    for path in sorted((root or runs_root()).glob("[!.]*/run.toml")):
         with contextlib.suppress(RunError):
             found.append(Run.open(path.parent))
     return sorted(found, key=lambda run: run.record.created)
@@ -293,7 +291,7 @@ def list_runs(root: Path | None = None) -> list[Run]:
 
 def list_studies() -> list[Path]:
     """Return the study directories beside the runs, oldest first."""
-    records = runs_root().glob("*/study.toml")
+    records = runs_root().glob("[!.]*/study.toml")
     return [record.parent for record in sorted(records, key=lambda path: path.stat().st_mtime)]
 
 
@@ -315,7 +313,7 @@ def find_folds(name: str) -> FoldRuns | None:
 
 def list_folds() -> list[FoldRuns]:
     """Return the cross-validations beside the runs, oldest first."""
-    found = runs_root().glob(f"*/{FOLDS_FILE}")
+    found = runs_root().glob(f"[!.]*/{FOLDS_FILE}")
     return [FoldRuns(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -35,13 +36,18 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
     Raises:
         ConfigError: an assignment has no `=`, or its name leads through a plain value.
     """
-    changed: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    changed = copy.deepcopy(dict(values))
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip():
             raise ConfigError(f"--set {assignment}: write it as NAME=VALUE, train.epochs=3 say")
         assign(changed, name.strip(), _value(text.strip()))
     return changed
+
+
+def assignment(name: str, value: Any) -> str:
+    """Return `name=value` as `override` reads it back: a word in quotes, so that 2024 stays one."""
+    return f"{name}={json.dumps(value, ensure_ascii=False) if isinstance(value, str) else value}"
 
 
 def assign(values: dict[str, Any], name: str, value: Any) -> None:

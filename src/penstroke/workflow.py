@@ -6,10 +6,13 @@ import csv
 import io
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from penstroke import evaluation
-from penstroke.checkpoint import Checkpoint
+from penstroke.checkpoint import Array, Checkpoint
 from penstroke.config import RunConfig
 from penstroke.datasets import DataSplits, load_dataset
 from penstroke.errors import DataError, RunError
@@ -22,7 +25,7 @@ from penstroke.models import load_network
 from penstroke.models.export import export_onnx
 from penstroke.models.trained import ensemble_weights
 from penstroke.recognizer import model_metadata
-from penstroke.records import DataFacts, now
+from penstroke.records import DataFacts, now, read_summary
 from penstroke.runs import Run, RunRecord, StartFacts, record, run_name
 from penstroke.training import Epoch, apply, fit, resolve
 from penstroke.training.batches import settle
@@ -76,7 +79,7 @@ def prepare(
         needs_test: whether it is to be judged on test pictures in the end; a fold is not.
 
     Raises:
-        RunError: `name` is taken by a run of other settings.
+        RunError: `name` is taken by a run of other settings, or another process trains it.
         DataError: there are no test pictures.
     """
     data = load_dataset(config.data)
@@ -96,10 +99,13 @@ def prepare(
         return Prepared(run, data, None, _known_before(source, data), source)
     run = Run.open(path)
     _refuse_another(run, config, data, start)
-    state, damage = run.resume()
-    # Who asks for a finished run is told its figures: the source's pictures need not be read again.
-    notes = () if run.status == "finished" else _known_before(source, data)
-    return Prepared(run, data, state, (*notes, *damage), source)
+    if run.status == "finished":
+        # Its figures are told: the source's pictures need not be read again.
+        state, damage = run.resume()
+        return Prepared(run, data, state, tuple(damage), source)
+    with run.locked():  # who resumes may cut the history
+        state, damage = run.resume()
+    return Prepared(run, data, state, (*_known_before(source, data), *damage), source)
 
 
 def _known_before(source: Source | None, data: DataSplits) -> tuple[str, ...]:
@@ -145,24 +151,48 @@ def finish(prepared: Prepared, *, report: bool = True) -> dict[str, Any]:
     """Keep the chosen epoch, export it, judge it, write the report; return the figures.
 
     Of a fine-tuned run, what it has forgotten of its source's data is measured too.
+
+    Raises:
+        RunError: another process is at it.
     """
-    prepared.run.write_model()
-    if prepared.source is not None:
-        forgetting.measure(prepared.run, prepared.source.run, prepared.data.train)
-    return _export_and_judge(prepared.run, prepared.data, report)
+    with prepared.run.locked():
+        prepared.run.write_model()
+        if prepared.source is not None:
+            forgetting.measure(prepared.run, prepared.source.run, prepared.data.train)
+        return _export_and_judge(prepared.run, prepared.data, report)
 
 
 def make_ensemble(
     members: Sequence[Run], data: DataSplits, *, report: bool = True
 ) -> dict[str, Any]:
-    """Make a run of its own of `members`, their probabilities averaged; return its figures."""
+    """Make a run of its own of `members`, their probabilities averaged; return its figures.
+
+    One that was made of these members already is not judged again.
+
+    Raises:
+        RunError: another process is at it.
+    """
     names = tuple(member.name for member in members)
     stem = names[0].rpartition("-")[0] or names[0]
     path = members[0].path.parent / f"{stem}-ensemble-{sha256(' '.join(names).encode())[:8]}"
+    weights = ensemble_weights([member.model().weights for member in members])
+    if figures := _made_before(path, weights):
+        return figures
     record = members[0].record.model_copy(update={"members": names, "created": now()})
     run = Run.create(path, record)
-    run.write_weights(ensemble_weights([member.model().weights for member in members]))
-    return _export_and_judge(run, data, report)
+    with run.locked():
+        run.write_weights(weights)
+        return _export_and_judge(run, data, report)
+
+
+def _made_before(path: Path, weights: Mapping[str, Array]) -> dict[str, Any]:
+    """Return the figures of the run at `path` if it is finished and has these weights."""
+    figures = read_summary(path)
+    if not figures:
+        return {}
+    there = Run.open(path).model().weights
+    same = there.keys() == weights.keys()
+    return figures if same and all(np.array_equal(there[k], weights[k]) for k in weights) else {}
 
 
 def _export_and_judge(run: Run, data: DataSplits, report: bool) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from penstroke.audit import (
     write_list,
     write_page,
 )
+from penstroke.audit.collection import collection_of
 from penstroke.audit.label_errors import doubtful
 from penstroke.audit.out_of_fold import out_of_fold_probabilities
 from penstroke.config import DataConfig
-from penstroke.datasets import Dataset, load_dataset
+from penstroke.datasets import Dataset, DataSplits, SealedTest, load_dataset
 from penstroke.errors import ConfigError, StorageError
 
 FLIPPED = 60
@@ -97,6 +98,31 @@ def test_the_copy_with_the_right_label_stays(audited: Audit) -> None:
     assert copied.left_out()["later copies in the training split"] == {}
     both = dataclasses.replace(copied, label_errors=[])
     assert list(both.left_out()["later copies in the training split"]) == [error.row + 1]
+
+
+def test_of_many_copies_one_stays_or_none_where_one_is_a_test_picture(audited: Audit) -> None:
+    error = next(e for e in audited.label_errors if not audited.collection.is_test[e.row])
+    doubtful, second, third = error.row, error.row + 1, error.row + 2
+    test = int(audited.collection.test[0])
+    pairs = [Pair(doubtful, second, 0.0), Pair(doubtful, third, 0.0)]
+    copied = dataclasses.replace(audited, pairs=pairs, label_errors=[error]).left_out()
+    assert list(copied["later copies in the training split"]) == [third]
+    pairs.append(Pair(doubtful, test, 0.0))
+    leaked = dataclasses.replace(audited, pairs=pairs, label_errors=[error])
+    assert list(leaked.left_out()["copies of test pictures"]) == [second, third]
+    (both,) = (kind for kind in leaked.summary() if kind.name == "… in both splits")
+    assert (both.train, both.test, both.left_out) == (3, 1, 2)
+
+
+def test_pictures_without_a_test_split_are_looked_at_too(tmp_path: Path) -> None:
+    few = load_dataset("digits").train.take(np.arange(200))
+    nothing = few.take(np.arange(0))
+    own = collection_of(DataSplits("few", few, nothing, SealedTest(nothing), "f" * 64))
+    assert (len(own.train), len(own.test)) == (200, 0)
+    found = audit(own, folds=2)
+    assert all(kind.test == 0 for kind in found.summary())
+    write_page(found, tmp_path / "index.html")
+    assert "few" in (tmp_path / "index.html").read_text()
 
 
 def test_the_list_goes_round(audited: Audit, tmp_path: Path) -> None:

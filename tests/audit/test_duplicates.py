@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from auditing import drawn_strokes
-from penstroke.audit.duplicates import NEAR, Pair, later_copies, near, pairs_across, pairs_within
+from penstroke.audit.duplicates import NEAR, Pair, groups_of, near, pairs_across, pairs_within
 from penstroke.audit.neighbours import COUNT, Neighbours, forms, nearest
 from penstroke.audit.strokes import blank
 from penstroke.datasets import Images
@@ -85,13 +85,12 @@ def test_more_copies_than_neighbours_are_all_found() -> None:
     images = drawn_strokes(60)
     for copy in range(1, 2 * COUNT):
         images[20 + copy] = altered(images[20], "fainter")
-    later = later_copies(found_within(images))
-    assert later == dict.fromkeys(range(21, 20 + 2 * COUNT), 20)
+    assert groups_of(found_within(images)) == [list(range(20, 20 + 2 * COUNT))]
 
 
-def test_later_copies_of_a_chain() -> None:
+def test_copies_of_copies_are_one_group() -> None:
     pairs = [Pair(4, 9, 0.0), Pair(2, 9, 0.1), Pair(5, 6, 0.0)]
-    assert later_copies(pairs) == {9: 2, 4: 2, 6: 5}
+    assert groups_of(pairs) == [[2, 4, 9], [5, 6]]
 
 
 def test_blank_pictures_are_no_copies_of_each_other() -> None:

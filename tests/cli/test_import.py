@@ -75,6 +75,8 @@ def test_36_classes_of_real_pictures_and_what_was_left_out(penstroke: Cli, share
         (("in", "--label-offset", "1"), 2, "--label-offset goes with IDX files only"),
         (("idx", "--merge-case"), 2, "--merge-case goes with pictures"),
         (("idx", "--find-ink"), 2, "--placed goes with pictures"),
+        (("idx", "--test-share", "0.2"), 2, "--test-share goes with pictures"),
+        (("idx", "--page", "seen.html"), 2, "--page goes with pictures"),
         (("in", "--workers", "0"), 2, "--workers"),
     ],
 )

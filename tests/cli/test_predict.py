@@ -138,6 +138,15 @@ def test_lines_as_json_with_overlays(
     assert [path.read_text("utf-8").count("<rect") for path in paths] == [5, 0, 5]
 
 
+def test_an_overlay_that_cannot_be_written(
+    penstroke: Cli, model: Path, sevens: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = penstroke("predict", model, sevens, "--line", "--overlay", tmp_path / "file")
+    assert done.exit_code == 1
+    assert f"cannot write {tmp_path / 'file'}" in done.err
+
+
 def test_one_overlay_as_a_file(
     penstroke: Cli, model: Path, sevens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

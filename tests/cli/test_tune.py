@@ -20,7 +20,7 @@ from helpers import Outcome
 from penstroke.recipes import load_recipe, shipped_recipes
 from penstroke.search import find_study
 from penstroke.space import Space
-from searching import remains, small_recipe
+from searching import remains, small_recipe, small_search
 
 Cli = Callable[..., Outcome]
 
@@ -59,6 +59,20 @@ def test_the_whole_way(penstroke: Cli, recipe: Path, runs: Path) -> None:
     shown = penstroke("tune", recipe, "--name", "s").out
     assert "the best of many is partly luck" in shown
     assert "opened once" in shown
+
+
+def test_what_a_study_was_begun_with_is_not_changed_when_it_goes_on(
+    penstroke: Cli, recipe: Path, runs: Path
+) -> None:
+    small_search("s", method="random", trials=1, max_epochs=1)
+    for options in (["--dry-run"], ["--fresh"], ["--trials", "3", "--set", "train.seed=1"]):
+        refused = penstroke("tune", "s", *options)
+        assert refused.exit_code == 2
+        assert f"leave out {', '.join(o for o in options if o[0] == '-')}, or name" in " ".join(
+            refused.err.replace("│", "").split()
+        )
+    assert not list(runs.rglob("test_openings.jsonl"))
+    assert penstroke("tune", recipe, "--name", "s", "--dry-run").exit_code == 0
 
 
 def test_the_plan_of_a_study_for_each_value(penstroke: Cli, recipe: Path, runs: Path) -> None:

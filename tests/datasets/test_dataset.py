@@ -71,6 +71,28 @@ def test_split_is_stratified_exact_and_whole(counts: list[int], share: float, se
     assert np.array_equal(again, chosen)
 
 
+@given(
+    counts=st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(any),
+    share=st.floats(0, 1),
+)
+def test_each_class_gives_one_where_there_are_enough(counts: list[int], share: float) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    count = round(share * len(labels))
+    rest, chosen = stratified_split(labels, count, 0, from_each=True)
+    assert sorted([*rest, *chosen]) == list(range(len(labels)))
+    assert len(chosen) == count
+    drawn = np.bincount(labels[chosen], minlength=len(counts))
+    present = np.array(counts) > 0
+    assert (drawn[present] > 0).all() or drawn.max() <= 1
+    assert np.abs(drawn - np.array(counts) * count / len(labels)).max() < 2
+
+
+def test_the_rarest_class_is_not_rounded_away() -> None:
+    labels = np.repeat(np.arange(10), [19] * 9 + [6])
+    assert 9 not in labels[stratified_split(labels, 18, 0)[1]]
+    assert 9 in labels[stratified_split(labels, 18, 0, from_each=True)[1]]
+
+
 def test_split_depends_on_its_seed() -> None:
     labels = np.repeat(np.arange(10), 100)
     draws = {tuple(stratified_split(labels, 100, seed)[1]) for seed in range(5)}

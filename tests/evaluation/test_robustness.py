@@ -121,6 +121,8 @@ def test_strangers_are_of_unknown_classes_only(
 def test_no_stranger_is_an_error(letters: str) -> None:
     with pytest.raises(ConfigError, match="letters holds no stranger.*7, x, y"):
         foreign_characters(letters, ("x", "y", "z", "7"))
+    with pytest.raises(ConfigError, match="letters holds no stranger"):  # x is an Xx
+        foreign_characters(letters, ("Xx", "Yy", "7"))
     with pytest.raises(ConfigError, match='^strangers: .* "lettres" .did you mean "letters"'):
         foreign_characters("lettres", ("x",))
 

@@ -50,6 +50,13 @@ def test_curves_get_their_verdict(history: list[dict[str, float]], name: str) ->
     assert (found.name, bool(found.reason), bool(found.advice)) == (name, True, True)
 
 
+def test_without_validation_pictures_nothing_is_said_of_their_loss() -> None:
+    alone = judge_fit(curves([1.0, 0.4, 0.2, 0.15], None))
+    assert "validation loss" not in alone.reason
+    beside = judge_fit(curves([1.0, 0.4, 0.2, 0.15], [0.5, 0.3, 0.29, 0.295]))
+    assert "validation loss" in beside.reason
+
+
 def test_the_lowest_epoch_is_named() -> None:
     found = judge_fit(curves([1.0, 0.5, 0.2, 0.1], [0.5, 0.3, 0.31, 0.32]))
     assert found.lowest_epoch == 2

@@ -13,7 +13,7 @@ from helpers import Outcome, small_config
 from penstroke.config import MLPConfig, RunConfig
 from penstroke.errors import RunError
 from penstroke.evaluation.predictions import Predictions
-from penstroke.evaluation.ways import compare_runs
+from penstroke.evaluation.ways import claims, compare_runs
 from penstroke.runs import Run, find_run
 from penstroke.workflow import finish, prepare
 
@@ -94,6 +94,35 @@ def test_names_tell_ways_apart(runs: Path) -> None:
     assert [way.name for way in found.ways] == ["a (train.epochs=1)", "a (train.epochs=2)", "b"]
     assert len(found.claims) == 2
     assert all(claim.p >= claim.difference.p for claim in found.claims)
+
+
+def test_seeds_that_both_have_are_compared_with_each_other() -> None:
+    """Each seed has its own luck, which cancels out only beside the same seed's."""
+    luck = {seed: np.arange(100) < 10 * seed for seed in range(1, 6)}
+    (claim,) = claims([("a", luck), ("b", {seed: luck[seed] for seed in (4, 5, 3)})])
+    assert claim.seeds == 3
+    assert claim.difference.only_this == claim.difference.only_baseline == 0
+    (alone,) = claims([("a", {1: luck[1]}), ("b", {2: luck[2]})])
+    assert (alone.seeds, alone.difference.only_this) == (1, 10)
+
+
+def test_a_run_and_its_twin_are_no_two_seeds(networks: list[Run], penstroke: Cli) -> None:
+    first, _, third, _ = networks
+    twin = trained(third.record.config, "twin")
+    refused = penstroke("compare", first.name, third.name, twin.name)
+    assert refused.exit_code == 1
+    assert "are the same settings and the same seed" in refused.err
+
+
+def test_what_is_not_trained_to_its_end_is_not_compared(
+    networks: list[Run], penstroke: Cli
+) -> None:
+    begun = prepare(small_config(epochs=7), stem="begun", name="begun").run
+    refused = penstroke("compare", networks[0].name, begun.name)
+    assert (refused.exit_code, "`penstroke evaluate` writes it" in refused.err) == (1, True)
+    networks[2].model_path.unlink()
+    refused = penstroke("compare", networks[0].name, networks[2].name)
+    assert (refused.exit_code, "cannot read the model" in refused.err) == (1, True)
 
 
 def test_what_cannot_be_compared(networks: list[Run], penstroke: Cli) -> None:

@@ -143,7 +143,8 @@ def test_confirm_and_conclude(runs: Path) -> None:
     assert list(study.path.rglob("test_openings.jsonl")) == []
     page = write_report(study, figures).read_text()
     assert "<script" not in page
-    assert f"{figures['best_val_accuracy']:.4f}" in page
+    assert f"a validation accuracy of {100 * figures['best_val_accuracy']:.2f} %" in page
+    assert "val_accuracy<" not in page
 
 
 def test_trained_on_everything_holds_nothing_out() -> None:
@@ -296,6 +297,46 @@ def test_members_that_fail_leave_no_work_behind() -> None:
         assert len(confirm(study, engine, 2)) == 2
     finally:
         engine.close()
+
+
+def test_the_best_run_stands_beside_its_study_wherever_that_is(runs: Path) -> None:
+    study = small_search("exp/a", method="random", trials=1, max_epochs=1)
+    figures = conclude(study, [], report=False)
+    assert Path(figures["run"]).resolve() == (runs / "exp" / "a-best").resolve()
+
+
+def test_a_last_run_that_was_begun_otherwise_makes_way(runs: Path) -> None:
+    study = small_search("e", method="random", trials=1, max_epochs=2)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        conclude(study, [], report=False, watch=stop)
+    figures = conclude(study, [], everything=True, report=False)
+    assert "val_accuracy" not in figures
+    assert RunConfig.parse(find_run_config(runs / "e-best")).data.validation_fraction == 0
+
+
+def test_the_best_of_a_study_that_is_no_more_is_not_mixed_with_another(runs: Path) -> None:
+    study = small_search("g", method="random", trials=1, max_epochs=1)
+    conclude(study, [], report=False)
+    study.remove()
+    recipe = small_recipe(method="random", trials=2, max_epochs=1)
+    assert recipe.search is not None
+    asked = Asked(recipe.run_config(), recipe.search)
+    with pytest.raises(StudyError, match="penstroke runs rm g-best"):
+        open_study(asked, stem="g", name="g")
+    assert not (runs / "g").exists()
+
+
+def test_fresh_waits_for_nobody_and_destroys_nothing_that_is_in_use(runs: Path) -> None:
+    study = small_search("h", method="random", trials=1, max_epochs=1)
+    figures = conclude(study, [], report=False)
+    asked = Asked(study.record.config, study.record.search)
+    with study.locked(), pytest.raises(StudyError):
+        open_study(asked, stem="h", name="h", fresh=True)
+    assert Path(figures["model"]).exists()
 
 
 def test_fresh_forgets_the_study_and_its_last_run(runs: Path) -> None:

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import random_glyphs
+from penstroke.config import TrainConfig
 from penstroke.datasets import Dataset
-from penstroke.training.batches import Batches, balanced_order, split_order, steps_an_epoch
+from penstroke.steps import epochs_of, steps_an_epoch
+from penstroke.training.batches import Batches, balanced_order, split_order
 
 
 def batches(count: int) -> Batches:
@@ -86,3 +88,11 @@ def test_in_order_is_in_order_in_zero_to_one() -> None:
 def test_no_batch_of_one(count: int, size: int, sizes: list[int]) -> None:
     assert [len(b) for b in split_order(torch.arange(count), size)] == sizes
     assert steps_an_epoch(count, size) == len(sizes)
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs"), [(1293, 37), (60_000, 8), (128, 400), (129, 400), (130, 200)]
+)
+def test_few_pictures_are_shown_more_often(images: int, epochs: int) -> None:
+    train = TrainConfig(batch_size=128, epochs=8, min_steps=400)
+    assert epochs_of(train, images) == epochs

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from penstroke.errors import MissingToolError
 from penstroke.recognizer import Recognizer
 from penstroke.web.answers import ApiError
 from penstroke.web.bodies import Body
@@ -138,6 +139,44 @@ def test_long_questions_come_in_turn_with_characters(model: Path) -> None:
         assert taken == [(1, True), (32, False), (1, True), (32, False)]
         for task in waiting:
             task.cancel()
+
+    asyncio.run(scene())
+
+
+def test_who_has_gone_is_not_read(model: Path) -> None:
+    served = load("small", model)
+
+    async def scene() -> None:
+        readers = Readers(ServiceSettings(readers=1), _Nowhere())
+        (reader,) = readers._readers
+        asked = [Question(), Question(), Question(explain=True), Question()]
+        waiting = [
+            asyncio.create_task(readers.read(served, q, Body("image/png", b""))) for q in asked
+        ]
+        await asyncio.sleep(0)
+        for task in waiting[1:]:
+            task.cancel()
+        await asyncio.sleep(0)
+        assert len(readers._take(reader)) == 1
+        assert readers._take(reader) == []
+        assert (readers.waiting_short, readers.waiting_long) == (1, 0)
+        waiting[0].cancel()
+
+    asyncio.run(scene())
+
+
+def test_readers_that_cannot_be_started_are_an_error_in_time(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start() -> None:
+        raise OSError("no memory")
+
+    monkeypatch.setattr("penstroke.web.readers.Link.start", start)
+    monkeypatch.setattr("penstroke.web.readers._START_SECONDS", 0.3)
+
+    async def scene() -> None:
+        with pytest.raises(MissingToolError, match="try fewer, --readers 1"):
+            await Readers(ServiceSettings(readers=2), _Nowhere()).start([load("small", model)])
 
     asyncio.run(scene())
 

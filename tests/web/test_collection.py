@@ -69,6 +69,19 @@ def test_kept_counted_and_taken_back(collecting: Running, cache: Path) -> None:
     assert httpx.delete(f"{collecting.url}/v1/collection/{name}").status_code == 204
 
 
+def test_another_damaged_file_keeps_nothing_from_being_kept(
+    collecting: Running, cache: Path
+) -> None:
+    damaged = cache / "imported/collected/20200101T000000-damaged.json"
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    damaged.write_text("{")
+    kept = collect(collecting, label="7", picture=PICTURE)
+    assert kept.status_code == 201
+    damaged.unlink()
+    httpx.delete(f"{collecting.url}/v1/collection/{kept.json()['id']}")
+    assert facts(collecting)["images"] == 0
+
+
 @pytest.mark.parametrize(
     ("values", "status", "said"),
     [

@@ -120,6 +120,48 @@ def test_a_broken_model_is_refused_and_the_old_one_serves_on(
         assert running.stop() == 0
 
 
+def test_a_signal_while_the_watch_is_at_it(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "mine.onnx", seed=1)
+    models = Models([str(path)])
+    first = models.default
+    exchanged: list[tuple[Any, Any]] = []
+
+    async def exchange(new: Any, old: Any) -> None:
+        await asyncio.sleep(0.1)
+        exchanged.append((new, old))
+
+    async def scene() -> None:
+        write_model(path, seed=2)
+        await asyncio.gather(models.refresh(exchange), models.refresh(exchange, force=True))
+
+    asyncio.run(scene())
+    (second, before), (third, between) = exchanged
+    assert (before, between) == (first, second)
+    assert models.default is third
+
+
+def test_a_fault_does_not_end_the_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_model(tmp_path / "mine.onnx", seed=1)
+    models = Models([str(path)])
+    monkeypatch.setattr("penstroke.web.models._CHECK_SECONDS", 0.01)
+    exchanged: list[Any] = []
+
+    async def exchange(new: Any, old: Any) -> None:
+        exchanged.append(new)
+        if len(exchanged) == 1:
+            raise RuntimeError("unforeseen")
+
+    async def scene() -> None:
+        write_model(path, seed=2)
+        watching = asyncio.create_task(models.watch(exchange))
+        async with asyncio.timeout(20):
+            while len(exchanged) < 2:
+                await asyncio.sleep(0.02)
+        watching.cancel()
+
+    asyncio.run(scene())
+
+
 def test_what_is_refreshed(tmp_path: Path) -> None:
     path = write_model(tmp_path / "mine.onnx", seed=1)
     models = Models([str(path)])

@@ -43,6 +43,8 @@ def test_refusals_are_shown_as_the_server_words_them(
         expect(page.locator("#notice")).to_contain_text(f"words about {status}")
         page.wait_for_timeout(200)
         assert len(asked) <= 2  # as the pen comes down, and when it is lifted
+        if not is_tried_again:
+            expect(page.locator("#spoken")).to_have_text("No answer.")
         page.unroute("**/v1/recognize?*")
         page.wait_for_timeout(1200)
         assert (page.locator("#notice").inner_text() == "") is is_tried_again

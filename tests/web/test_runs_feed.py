@@ -14,7 +14,7 @@ import pytest
 from helpers import small_config
 from penstroke.runs import Run
 from penstroke.web.answers import ApiError
-from penstroke.web.runs_feed import RunsFeed
+from penstroke.web.runs_feed import RunsFeed, news
 from penstroke.workflow import finish, prepare
 from serving import Running, service
 
@@ -60,16 +60,38 @@ def test_names_are_only_compared(run: Run, name: str) -> None:
 
 def test_what_is_new(run: Run) -> None:
     feed = RunsFeed()
-    (first,) = feed.refresh()
-    assert first == {"name": run.name, "status": "finished", "history": run.history()}
-    assert feed.refresh() == []
+    first = feed.refresh()
+    assert list(news({}, first)) == [
+        {"name": run.name, "status": "finished", "history": run.history()}
+    ]
+    assert list(news(first, feed.refresh())) == []
     run.extend_history([{"epoch": 4}])
-    assert feed.refresh() == [{"name": run.name, "status": "finished", "history": [{"epoch": 4}]}]
+    feed.all()  # somebody else asks, and takes no news away
+    second = feed.refresh()
+    assert list(news(first, second)) == [
+        {"name": run.name, "status": "finished", "history": [{"epoch": 4}]}
+    ]
     (run.path / "history.jsonl").write_text("damaged")
-    assert feed.refresh() == []
+    assert list(news(second, feed.refresh())) == []
     assert len(feed.all()) == 1, "as it was read last"
     run.forget_epochs()
-    assert feed.refresh()[0]["history"] == []
+    third = feed.refresh()
+    assert next(news(second, third))["history"] == []
+    run.remove()
+    (gone,) = news(third, feed.refresh())
+    assert gone == {"name": run.name, "status": "gone", "history": []}
+
+
+def test_who_asks_again_while_it_stops_is_sent_away(run: Run) -> None:
+    async def heard(feed: RunsFeed) -> list[str]:
+        return [event async for event in feed.events()]
+
+    feed = RunsFeed()
+    feed.stop()
+    with pytest.raises(ApiError) as refused:
+        feed.refuse_if_full()
+    assert refused.value.status == 503
+    assert asyncio.run(asyncio.wait_for(heard(feed), 5)) == []
 
 
 def test_listeners_share_a_poller_and_hear_the_end(run: Run) -> None:

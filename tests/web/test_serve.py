@@ -58,6 +58,29 @@ def test_serves_and_predicts_without_torch(model: Path, tmp_path: Path, blocked:
         process.stdout.close()  # type: ignore[union-attr]
 
 
+_NO_READERS = """
+from penstroke.web import readers
+
+async def start():
+    raise OSError("no memory")
+
+readers.Link.start, readers._START_SECONDS = start, 1
+from penstroke.cli.main import main
+main()
+"""
+
+
+def test_a_service_without_readers_ends_with_a_line(model: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _NO_READERS, "serve", str(model), "--port", "0"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "the processes that read did not start in 1 s" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "http://" not in done.stdout
+
+
 def test_what_is_refused(penstroke: Cli, model: Path, tmp_path: Path) -> None:
     assert penstroke("serve").exit_code == 2
     assert "no run" in penstroke("serve", "nothing").err

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from penstroke.errors import ConfigError
+from penstroke.errors import ConfigError, PictureError
 from penstroke.ink import DEFAULT_INK, read_glyph
 from penstroke.web.attention import attention
+from penstroke.web.bodies import JSON, Body, read_body_as_picture
 from penstroke.web.png import data_url, png
 from penstroke.web.strokes import Drawing, picture_of, read_drawing
 
@@ -43,6 +45,31 @@ def test_place_and_size_on_the_canvas_do_not_matter() -> None:
     a, b = (read_drawing(d, DEFAULT_INK).pixels for d in (here, there))
     assert np.abs(a.astype(int) - b).max() < 60
     assert likeness(a, b) > 0.99
+
+
+def test_a_pen_wider_than_what_is_looked_at_is_drawn_in_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Enlarged, each point of it would be an ellipse of half a million rows."""
+    widths: list[float] = []
+
+    def note(_: Any, points: list[tuple[float, float, float]]) -> None:
+        widths.extend(width for *_, width in points)
+
+    monkeypatch.setattr("penstroke.web.strokes._draw_stroke", note)
+    speck = Drawing.parse(
+        {"width": 1, "height": 1, "pen_width": 1000, "strokes": [[[0, 0, 1.0], [1, 1, 1.0]]]}
+    )
+    read_drawing(speck, DEFAULT_INK)
+    assert len(widths) == 2
+    assert max(widths) <= 10_000
+
+
+def test_a_canvas_larger_than_pictures_may_be_is_refused() -> None:
+    body = Body(JSON, json.dumps({"strokes": SEVEN, "width": 4096, "height": 4096}).encode())
+    with pytest.raises(PictureError, match="16.8 megapixels, 4 are allowed"):
+        read_body_as_picture(body, 4_000_000)
+    assert read_body_as_picture(body, 20_000_000).size == (4096, 4096)
 
 
 def test_pressure_makes_it_wider() -> None:

@@ -6,6 +6,7 @@ import base64
 import functools
 import io
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from penstroke.ink import Glyph, InkSettings, read_glyph
 from penstroke.recognizer import Recognizer
 from penstroke.web.export import export_web
 from web.strokes import DIGITS, placed
+from web.visiting import draw
 
 pytestmark = [
     pytest.mark.mnist,
@@ -96,6 +98,16 @@ def test_ten_digits_drawn_are_read(page: Page) -> None:
 def test_what_needs_a_server_is_not_shown(page: Page) -> None:
     for place in ("nav", ".modes", ".collection"):
         assert not page.locator(place).first.is_visible()
+    draw(page, DIGITS["7"])
+    bar = page.locator("#bars button").first
+    expect(bar).to_be_disabled()
+    expect(bar).to_have_accessible_name(re.compile(r"^\S+, [\d.]+ %$"))
+    page.keyboard.press("7")
+    expect(page.locator("#notice")).to_be_empty()
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    assert "keep" not in page.locator("#help").inner_text()
+    page.keyboard.press("Escape")
 
 
 def pictures() -> dict[str, list[Image.Image]]:

@@ -83,8 +83,8 @@ def pairs_across(query: Images, gallery: Images, neighbours: Neighbours) -> list
     return sorted(pairs, key=lambda pair: (pair.distance, pair))
 
 
-def later_copies(pairs: Iterable[Pair]) -> dict[int, int]:
-    """Return all but the first of each group of copies: row → the first row of its group.
+def groups_of(pairs: Iterable[Pair]) -> list[list[int]]:
+    """Return the rows of each group of copies, sorted.
 
     Copies of copies belong to one group: of many, not each is among the neighbours of each.
     """
@@ -93,7 +93,10 @@ def later_copies(pairs: Iterable[Pair]) -> dict[int, int]:
         first, later = sorted((_first(pair.first, before), _first(pair.second, before)))
         if first != later:
             before[later] = first
-    return {row: _first(row, before) for row in before}
+    groups: dict[int, list[int]] = {}
+    for row in sorted({*before, *before.values()}):
+        groups.setdefault(_first(row, before), []).append(row)
+    return list(groups.values())
 
 
 def _first(row: int, before: dict[int, int]) -> int:

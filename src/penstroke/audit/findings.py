@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from penstroke.audit.collection import Collection
-from penstroke.audit.duplicates import Pair, later_copies
+from penstroke.audit.duplicates import Pair, groups_of
 from penstroke.audit.label_errors import LabelError
 
 
@@ -66,10 +66,11 @@ class Audit:
     def left_out(self) -> dict[str, dict[int, str]]:
         """Return the training pictures to leave out: by reason, position → what is said of it.
 
-        Each is named once. Of two copies in the training split the one whose label is in doubt
-        goes, or else the later one, so that one stays; a copy of a test picture goes, so that the
-        test stays one.
+        Each is named once. Of copies in the training split those whose label is in doubt go, and
+        of the others all but the first; every copy of a test picture goes, so that the test stays
+        one.
         """
+        later, of_test = self._copies()
         rows: dict[str, dict[int, str]] = {
             "label errors": {
                 error.row: self._said(error)
@@ -77,11 +78,10 @@ class Audit:
                 if not self.collection.is_test[error.row]
             },
             "later copies in the training split": {
-                row: f"as {self.place(first)}" for row, first in self._later_copies().items()
+                row: f"as {self.place(first)}" for row, first in later.items()
             },
             "copies of test pictures": {
-                pair.first: f"as test {self.place(pair.second)}"
-                for pair in self.pairs_of("train", "test")
+                row: f"as test {self.place(test)}" for row, test in of_test.items()
             },
         }
         if self.other is not None:
@@ -104,7 +104,8 @@ class Audit:
         copies = [pair for pair in self.pairs if pair.is_exact]
         nearly = [pair for pair in self.pairs if not pair.is_exact]
         sizes = {reason: len(group) for reason, group in self.left_out().items()}
-        across, later = self.pairs_of("train", "test"), self._later_copies()
+        later, of_test = self._copies()
+        across = {*_all(self.pairs_of("train", "test")), *of_test}
         return [
             self._kind("label errors", (e.row for e in self.label_errors), sizes["label errors"],
                        "the networks read something else"),
@@ -112,7 +113,7 @@ class Audit:
             self._kind("near copies", _all(nearly), 0, "which go, stands below"),
             self._kind("… the later one", later, sizes["later copies in the training split"],
                        "the first one stays"),
-            self._kind("… in both splits", _all(across), sizes["copies of test pictures"],
+            self._kind("… in both splits", across, sizes["copies of test pictures"],
                        "or the test would be of pictures that were learned"),
             *self._leaks(sizes),
             self._kind("blank", self.blank, 0, "stay: look first"),
@@ -141,11 +142,23 @@ class Audit:
             "left_out": len(self.exclude()),
         }
 
-    def _later_copies(self) -> dict[int, int]:
-        """Return the later copies; that of a picture which goes for its label stays."""
+    def _copies(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Return the training pictures that are later copies, and those that are test pictures.
+
+        Each with the row it is a copy of. Where a label is in doubt, the picture is no first one.
+        """
         in_doubt = {error.row for error in self.label_errors}
-        pairs = self.pairs_of("train", "train")
-        return later_copies(p for p in pairs if not in_doubt & {p.first, p.second})
+        later: dict[int, int] = {}
+        of_test: dict[int, int] = {}
+        for group in groups_of(self.pairs):
+            tests = [row for row in group if self.collection.is_test[row]]
+            train = [row for row in group if not self.collection.is_test[row]]
+            sound = [row for row in train if row not in in_doubt]
+            if tests:
+                of_test |= dict.fromkeys(train, tests[0])
+            elif sound:
+                later |= dict.fromkeys(sound[1:], sound[0])
+        return later, of_test
 
     def _leaks(self, sizes: dict[str, int]) -> list[Kind]:
         if self.other is None:

@@ -14,6 +14,7 @@ from penstroke.audit.label_errors import LabelError
 from penstroke.evaluation.page import render
 from penstroke.evaluation.plots import png_uri
 from penstroke.files import write_text_atomically
+from penstroke.labels import is_same_character
 
 _ERRORS_SHOWN = 60
 _PAIRS_SHOWN = 30
@@ -104,8 +105,8 @@ def _pair_groups(audit: Audit) -> list[dict[str, Any]]:
 
 def _group(title: str, own: Collection, other: Collection, pairs: list[Pair]) -> dict[str, Any]:
     """Return a group of pairs to show, those whose labels differ first."""
-    first = [p for p in pairs if own.label(p.first) != other.label(p.second)]
-    in_order = [*first, *(p for p in pairs if own.label(p.first) == other.label(p.second))]
+    agree = {p: is_same_character(own.label(p.first), other.label(p.second)) for p in pairs}
+    in_order = sorted(pairs, key=agree.__getitem__)
     shown = [
         {
             "first": _flawed(own, pair.first),
@@ -120,7 +121,8 @@ def _group(title: str, own: Collection, other: Collection, pairs: list[Pair]) ->
         f"{other.split(p.second)} {other.positions[p.second]}"
         for p in in_order[_PAIRS_SHOWN:]
     ]
-    return {"title": title, "count": len(pairs), "conflicts": len(first), "shown": shown,
+    conflicts = len(pairs) - sum(agree.values())
+    return {"title": title, "count": len(pairs), "conflicts": conflicts, "shown": shown,
             "rest": rest}  # fmt: skip
 
 

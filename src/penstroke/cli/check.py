@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
+from penstroke.toml import assignment
 
 if TYPE_CHECKING:
     from penstroke.checks import Finding, RangeTest, Subject
@@ -34,7 +36,7 @@ def command(
     from penstroke.datasets import load_dataset
     from penstroke.recipes import load_recipe
 
-    given = [f"data.dataset={dataset}"] if dataset else []
+    given = [assignment("data.dataset", dataset)] if dataset else []
     config = load_recipe(recipe, [*given, *(changes or [])]).run_config()
     subject = Subject.of(config, load_dataset(config.data))
     with progress_bar() as bar:
@@ -42,12 +44,14 @@ def command(
         found = [] if rates else check(subject, lambda: bar.advance(task))
         tested = range_test(subject, lambda: bar.advance(task)) if rates else None
     page = _write_page(recipe, subject, found, tested)
+    changed = [*(["--dataset", dataset] if dataset else []),
+               *(word for one in changes or [] for word in ("--set", one))]  # fmt: skip
     if as_json:
         told = {"range_test": asdict(tested)} if tested else {}
         print_json({"recipe": recipe, "findings": [asdict(one) for one in found], **told,
                     "report": str(page)})  # fmt: skip
     else:
-        _show(recipe, found, tested, page)
+        _show([recipe, *changed], found, tested, page)
     if any(one.outcome == "wrong" for one in found):
         raise typer.Exit(1)
 
@@ -64,7 +68,9 @@ def _write_page(
     return path
 
 
-def _show(recipe: str, found: Sequence[Finding], rates: RangeTest | None, page: Path) -> None:
+def _show(
+    checked: Sequence[str], found: Sequence[Finding], rates: RangeTest | None, page: Path
+) -> None:
     if found:
         print_table(("check", "", "what was found"),
                     [(one.name, one.outcome, one.text) for one in found])  # fmt: skip
@@ -76,4 +82,4 @@ def _show(recipe: str, found: Sequence[Finding], rates: RangeTest | None, page: 
         say(f"{rates.reason}")
     say(f"\nreport  {page}")
     if all(one.outcome == "ok" for one in found) and not rates:
-        say(f"next: penstroke train {recipe}")
+        say(f"next: penstroke train {shlex.join(checked)}")

@@ -43,6 +43,17 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right
         typer.echo("  ".join(cells).rstrip())
 
 
+def options_typed(context: typer.Context) -> dict[str, str]:
+    """Return the options that stand on the command line, as typed, by their parameter's name."""
+    return {
+        option.name: option.opts[0]
+        for option in context.command.params
+        if option.name
+        and option.opts[0].startswith("-")
+        and getattr(context.get_parameter_source(option.name), "name", "") == "COMMANDLINE"
+    }
+
+
 @contextlib.contextmanager
 def progress_bar(*columns: str) -> Iterator[Progress]:
     """Show a bar with an estimate on stderr; nothing where that is no terminal."""

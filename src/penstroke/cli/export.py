@@ -26,7 +26,7 @@ def command(
     run: Annotated[str, typer.Argument(help="Name or path of a run: `penstroke runs list`.")],
     to: Annotated[
         Target,
-        typer.Option(help="onnx: the model; csv: the history; web: a page that needs no server."),
+        typer.Option(help="onnx: the model; csv: the history; web: a page for any file server."),
     ] = Target.ONNX,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; of web, the folder.")

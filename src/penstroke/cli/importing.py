@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstroke.cli.console import Json, print_json, program, progress_bar, say
+from penstroke.cli.console import (
+    Json,
+    options_typed,
+    print_json,
+    program,
+    progress_bar,
+    say,
+)
 
 if TYPE_CHECKING:
     from penstroke.datasets.own_pictures import Imported, ImportSettings
 
 _LISTED = 5
+_FOR_IDX = {"transposed", "label_offset"}
+_FOR_BOTH = {"classes", "replace", "as_json"}
 Name = Annotated[str, typer.Argument(help="What to call it.")]
 Where = Annotated[Path, typer.Argument(help="Folder, .zip, .csv, .parquet, .npz, or IDX files.")]
 Labels = Annotated[
@@ -63,6 +72,7 @@ HtmlPage = Annotated[Path | None, typer.Option(help="Where to write the page (HT
 
 
 def command(
+    context: typer.Context,
     name: Name,
     source: Where,
     labels: Labels = None,
@@ -96,7 +106,9 @@ def command(
     _refuse_taken(name, replace=replace)
     from penstroke.datasets.importing import holds_idx
 
-    if holds_idx(source):
+    is_idx = holds_idx(source)
+    _refuse_others(options_typed(context), source, is_idx=is_idx)
+    if is_idx:
         _import_idx(given)
         return
     settings = _settings(given)
@@ -117,16 +129,20 @@ def _refuse_taken(name: str, *, replace: bool) -> None:
         raise ConfigError(f'"{name}" is imported already: --replace does it again')
 
 
+def _refuse_others(typed: dict[str, str], source: Path, *, is_idx: bool) -> None:
+    from penstroke.errors import ConfigError
+
+    for name, option in typed.items():
+        if is_idx and name not in _FOR_IDX | _FOR_BOTH:
+            raise ConfigError(f"{option} goes with pictures; {source} is IDX files")
+        if not is_idx and name in _FOR_IDX:
+            raise ConfigError(f"{option} goes with IDX files only")
+
+
 def _import_idx(given: dict[str, Any]) -> None:
     from penstroke.datasets import imported_folder
     from penstroke.datasets.importing import import_idx
-    from penstroke.errors import ConfigError
 
-    for key in ("labels", "pattern", "pictures", "file_column", "label_column", "image_column",
-                "map_", "merge_case", "test", "placed"):  # fmt: skip
-        if given.get(key) or (key == "placed" and key in given):
-            option = key.strip("_").replace("_", "-")
-            raise ConfigError(f"--{option} goes with pictures; {given['source']} is IDX files")
     name, classes = given["name"], given.get("classes")
     train, test = import_idx(
         name, given["source"], imported_folder(name), transposed=given.get("transposed"),
@@ -146,9 +162,6 @@ def _settings(given: dict[str, Any]) -> ImportSettings:
     from penstroke.datasets.sources import How
     from penstroke.errors import ConfigError
 
-    for key in ("transposed", "label_offset"):
-        if given.get(key):
-            raise ConfigError(f"--{key.replace('_', '-')} goes with IDX files only")
     if given.get("labels") not in (None, "folder", "table"):
         raise ConfigError(f"--labels: {given['labels']!r} is neither folder nor table")
     keys = ("labels", "pattern", "pictures", "file_column", "label_column", "image_column",

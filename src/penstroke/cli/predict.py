@@ -101,7 +101,6 @@ def _lines(recognizer: Recognizer, name: str, overlay: Path | None) -> dict[str,
     page: PageReading = read_page(recognizer, source)
     answer = {"picture": name, "status": "ok" if page.lines else "empty", **page.to_dict()}
     if overlay:
-        overlay.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(overlay, overlay_svg(page, source, recognizer.ink))
         answer["overlay"] = str(overlay)
     return answer

@@ -19,6 +19,7 @@ from penstroke.cli.train_view import (
     show_recipes,
     show_spread,
 )
+from penstroke.toml import assignment
 
 if TYPE_CHECKING:
     from penstroke.config import RunConfig
@@ -93,7 +94,7 @@ def command(
     options = {"data.dataset": dataset, "data.exclude": excluded(exclude), "train.epochs": epochs,
                "train.batch_size": batch_size, "train.learning_rate": lr,
                "train.seed": seed}  # fmt: skip
-    given = [f"{field}={value}" for field, value in options.items() if value is not None]
+    given = [assignment(field, value) for field, value in options.items() if value is not None]
     given += [] if epochs is None else ["train.min_steps=0"]  # who says how many means so many
     given += changes or []
     chosen, source = _recipe(recipe, preset, origin), _origin(recipe, origin)

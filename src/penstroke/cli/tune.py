@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from penstroke.cli.audit import Exclude, excluded
-from penstroke.cli.console import Json, say, seconds_of
+from penstroke.cli.console import Json, options_typed, say, seconds_of
 from penstroke.cli.tune_view import (
     counting_bar,
     describe,
@@ -23,6 +23,7 @@ from penstroke.cli.tune_view import (
     show_plans,
     training_bar,
 )
+from penstroke.toml import assignment
 
 if TYPE_CHECKING:
     from penstroke.config import DataConfig
@@ -52,8 +53,14 @@ _EngineName = Annotated[
     Literal["local", "ray"], typer.Option(help="Processes here, or a Ray cluster.")
 ]
 
+_FOR_EVERY_STUDY = {
+    "workers", "engine", "address", "gpus", "confirm", "everything", "report", "as_json",
+}  # fmt: skip
+"""What may be said anew each time; all else was settled when a study began."""
+
 
 def command(
+    context: typer.Context,
     recipe: _Recipe = "tuned",
     dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
     exclude: Exclude = None,
@@ -89,7 +96,7 @@ def command(
     """
     crew = _Crew(workers or _cores(), engine, address, gpus)
     job = _Job(crew, confirm, everything, fresh, report, dry_run, as_json)
-    if (study := _existing(recipe)) is not None:
+    if (study := _named_study(recipe, options_typed(context))) is not None:
         _finish(study, job)
         return
     loaded = _load(recipe, changes or [], {
@@ -113,13 +120,17 @@ class _Crew:
 
     def assemble(self, data: DataConfig, device: str) -> AnyEngine:
         """Return the workers, with the data that they will be asked for first."""
+        from penstroke.search.engine import patience_seconds
+        from penstroke.search.task import shared_data
+
+        patience = patience_seconds(len(shared_data(data).train))
         if self.engine == "ray":
             from penstroke.search.cluster import RayEngine
 
-            return RayEngine(self.workers, self.address, self.gpus, [data])
+            return RayEngine(self.workers, self.address, self.gpus, [data], patience)
         from penstroke.search.local import LocalEngine
 
-        return LocalEngine(self.workers, [data], device)
+        return LocalEngine(self.workers, [data], device, patience)
 
 
 @dataclass(frozen=True)
@@ -148,7 +159,7 @@ def _begin(asked: Asked, source: str, job: _Job, each: str | None, name: str | N
 def _load(name: str, changes: list[str], options: dict[str, Any]) -> Recipe:
     from penstroke.recipes import load_recipe
 
-    given = [f"{field}={value}" for field, value in options.items() if value is not None]
+    given = [assignment(field, value) for field, value in options.items() if value is not None]
     return load_recipe(name, [*given, *changes])
 
 
@@ -245,7 +256,7 @@ def _finish(study: Study, job: _Job) -> None:
 def _run(study: Study, job: _Job) -> dict[str, Any]:
     """Search, confirm, train and judge the best; what is done already is not done again."""
     if study.summary():
-        say(f"{study.path} is finished already; --fresh begins again", as_json=True)
+        say(f"{study.path} is finished already; its recipe with --fresh begins again", as_json=True)
         return study.summary()
     with study.locked():
         confirmed = _search(study, job)
@@ -308,10 +319,21 @@ def _interrupted_between_steps() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _existing(name: str) -> Study | None:
+def _named_study(name: str, options: dict[str, str]) -> Study | None:
+    """Return the study that `name` goes on with; None where it is a recipe to begin with."""
+    from penstroke.recipes import shipped_recipes
     from penstroke.search import find_study
 
-    return find_study(name)
+    study = find_study(name)
+    beginning = [typed for field, typed in options.items() if field not in _FOR_EVERY_STUDY]
+    if study is None or (beginning and name in shipped_recipes()):
+        return None
+    if beginning:
+        raise typer.BadParameter(
+            f"{study.path} is a study, which keeps to what it was begun with: leave out "
+            f"{', '.join(beginning)}, or name its recipe"
+        )
+    return study
 
 
 def _cores() -> int:

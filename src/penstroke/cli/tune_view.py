@@ -111,7 +111,9 @@ def live_table(study: Study, workers: int) -> Iterator[Callable[[Standing], None
     from penstroke.search import planned_epochs
 
     start, drawn = time.monotonic(), 0.0
-    planned = planned_epochs(study)
+    # What a search that goes on finds done, costs nothing any more.
+    before = study.epochs_trained()
+    planned = planned_epochs(study) - before
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
 
         def watch(standing: Standing) -> None:
@@ -148,7 +150,7 @@ def _table(study: Study, standing: Standing, planned: int, elapsed: float, worke
     table.add_row("running", ", ".join(
         f"trial {work.trial} to epoch {work.epochs}" for work in standing.running[:workers]
     ))  # fmt: skip
-    table.add_row("epochs", f"{done:,} trained here, {planned:,} planned in all")
+    table.add_row("epochs", f"{done:,} of {planned:,} that were left")
     left = max(planned - done, 0) * elapsed / done if done else None
     table.add_row("left", "about " + duration(left) if left is not None else "…")
     if standing.best is not None:

@@ -150,7 +150,7 @@ def _split(labels: Labels, config: DataConfig) -> tuple[Rows, Rows]:
         rest = [fold for index, fold in enumerate(folds) if index != config.fold]
         return np.sort(np.concatenate(rest)), folds[config.fold or 0]
     count = round(_share_held_out(np.bincount(labels), config) * len(labels))
-    return stratified_split(labels, count, config.split_seed)
+    return stratified_split(labels, count, config.split_seed, from_each=True)
 
 
 def _share_held_out(counts: Labels, config: DataConfig) -> float:

@@ -163,23 +163,28 @@ class DataSplits:
 
 
 def stratified_split(
-    labels: Labels, count: int, seed: int
+    labels: Labels, count: int, seed: int, *, from_each: bool = False
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return indices of (the rest, `count` drawn) with every class drawn in its proportion.
 
-    Shares are rounded by the largest remainder, so that exactly `count` are drawn. Both results
-    are sorted; the same seed draws the same pictures on every machine.
+    Shares are rounded by the largest remainder, so that exactly `count` are drawn; with
+    `from_each`, what is rounded to none gets one from where rounding gave most. Both results are
+    sorted; the same seed draws the same pictures on every machine.
     """
     shares = np.bincount(labels) * (count / max(len(labels), 1))
     quotas = np.floor(shares).astype(np.int64)
     by_remainder = np.argsort(quotas - shares, kind="stable")
     quotas[by_remainder[: count - int(quotas.sum())]] += 1
+    for label in np.flatnonzero((quotas == 0) & (shares > 0)) if from_each else ():
+        giver = int(np.where(quotas > 1, quotas - shares, -np.inf).argmax())
+        if quotas[giver] > 1:
+            quotas[[giver, label]] += [-1, 1]
     random = np.random.default_rng(seed)
     drawn = [
         random.permutation(np.flatnonzero(labels == label))[:quota]
         for label, quota in enumerate(quotas)
     ]
-    chosen = np.sort(np.concatenate(drawn))
+    chosen = np.sort(np.concatenate([np.arange(0), *drawn]))
     rest = np.setdiff1d(np.arange(len(labels)), chosen, assume_unique=True)
     return rest, chosen
 
@@ -192,5 +197,5 @@ def stratified_folds(labels: Labels, folds: int, seed: int) -> list[npt.NDArray[
     """
     random = np.random.default_rng(seed)
     by_class = [random.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)]
-    dealt = np.concatenate(by_class)
+    dealt = np.concatenate([np.arange(0), *by_class])
     return [np.sort(dealt[fold::folds]) for fold in range(folds)]

@@ -27,7 +27,7 @@ from penstroke.config import IMAGE_SIZE, Settings
 from penstroke.datasets.dataset import Images
 from penstroke.datasets.sources import Content, Entry, Part, Source, open_source
 from penstroke.datasets.sources.entries import Reader
-from penstroke.errors import PictureError, StorageError
+from penstroke.errors import PenstrokeError, PictureError, StorageError
 from penstroke.files import cache_root, write_atomically
 from penstroke.ink import DEFAULT_INK, InkSettings, inspect_ink, place, read_grey
 
@@ -184,6 +184,11 @@ class ShardWriter:
             except PictureError as error:
                 shard.status[row] = UNREADABLE
                 shard.errors[row] = str(error).removeprefix("picture ")
+            except PenstrokeError:
+                raise
+            except Exception as error:  # one picture that nobody foresaw stops no import
+                shard.status[row] = UNREADABLE
+                shard.errors[row] = f"cannot be read: {type(error).__name__}: {error}"
         write_atomically(job.path, _encoded(shard))
 
 

@@ -71,7 +71,7 @@ class Difference:
 
 
 def compare(this: Right, baseline: Right) -> Difference:
-    """Return the difference of two ways on the same pictures; row k of each has the same seed.
+    """Return the difference of two ways on the same pictures; row k of each of the same seed.
 
     Raises:
         ValueError: the shapes differ, or there are no pictures.

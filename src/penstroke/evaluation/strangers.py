@@ -12,6 +12,7 @@ from penstroke import ink
 from penstroke.config import IMAGE_SIZE, DataConfig
 from penstroke.datasets import Images, load_dataset
 from penstroke.errors import ConfigError
+from penstroke.labels import is_same_character
 
 _COUNT = 2000
 """Of each kind: the standard error of an AUROC of 0.95 is then below 0.005, √(A (1 - A) / N)."""
@@ -61,7 +62,9 @@ def foreign_characters(name: str, known: Sequence[str], seed: int = 0) -> Images
         everything = load_dataset(DataConfig(dataset=name, validation_fraction=0)).train
     except ConfigError as error:
         raise ConfigError(f"strangers: {str(error).removeprefix('data.dataset: ')}") from None
-    is_foreign = np.array([label not in known for label in everything.classes])
+    is_foreign = np.array([
+        not any(is_same_character(label, one) for one in known) for label in everything.classes
+    ])  # fmt: skip
     members = np.flatnonzero(is_foreign[everything.labels])
     if not len(members):
         raise ConfigError(

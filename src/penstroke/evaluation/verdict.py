@@ -74,7 +74,11 @@ def judge_fit(history: Sequence[Mapping[str, Any]]) -> Verdict:
         reason = rule(curves)
         if reason is not None:
             return Verdict(name, reason, _ADVICE[name], curves.lowest_epoch)
-    reason = "the validation loss has settled near its lowest, and training is not far ahead of it"
+    reason = (
+        "the validation loss has settled near its lowest, and training is not far ahead of it"
+        if curves.validates
+        else "the training loss fell and settled; no pictures were held out to see more by"
+    )
     return Verdict("good fit", reason, _ADVICE["good fit"], curves.lowest_epoch)
 
 

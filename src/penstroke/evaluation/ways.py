@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from penstroke.errors import RunError
 from penstroke.evaluation.calibration import calibration
@@ -19,10 +21,14 @@ from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.metrics import Metrics, compute_metrics
 from penstroke.evaluation.predictions import Predictions
 from penstroke.evaluation.spread import spread
+from penstroke.files import reason
 from penstroke.models import summarize
 from penstroke.models.trained import untrained_network
 from penstroke.runs import Run
 from penstroke.toml import flat
+
+BySeed = Mapping[int, npt.NDArray[np.bool_]]
+"""(pictures,) of each seed: which it read right."""
 
 _LATENCY_ROUNDS, _LATENCY_CALLS = 5, 40
 _MOST_NAMED = 3
@@ -133,7 +139,8 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     What the runs said of the test pictures is taken from their directories: nothing is unsealed.
 
     Raises:
-        RunError: they are one way only, were judged on different pictures, or not yet.
+        RunError: they are one way only, one of them is there twice, or they were judged on
+            different pictures, or not yet.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -144,24 +151,44 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
             "which differ in their seed alone; name runs of another way too"
         )
     _refuse_different_pictures(runs)
-    ordered = [sorted(group, key=lambda run: run.record.config.train.seed)
-               for group in groups.values()]  # fmt: skip
+    ordered = [sorted(group, key=_seed) for group in groups.values()]
+    for group in ordered:
+        _refuse_twins(group)
+    said = [tuple(map(_said, group)) for group in ordered]
     latencies = _latencies([group[0] for group in ordered])
     ways = tuple(
-        Way(name, tuple(group), tuple(map(_said, group)), latency)
-        for name, group, latency in zip(_names(ordered), ordered, latencies, strict=True)
-    )
+        Way(name, tuple(group), predictions, latency)
+        for name, group, predictions, latency
+        in zip(_names(ordered), ordered, said, latencies, strict=True)
+    )  # fmt: skip
     labels = ways[0].predictions[0].labels
     if any(not np.array_equal(p.labels, labels) for way in ways for p in way.predictions):
         raise RunError("the runs were not judged on the same test pictures: evaluate them again")
-    rights = [(way.name, np.stack([p.is_right for p in way.predictions])) for way in ways]
+    rights = [
+        (way.name, {_seed(r): p.is_right for r, p in zip(way.runs, way.predictions, strict=True)})
+        for way in ways
+    ]
     return Comparison(runs[0].record.config.data.dataset, len(labels), ways, claims(rights))
+
+
+def _seed(run: Run) -> int:
+    return run.record.config.train.seed
 
 
 def _key(run: Run) -> str:
     config = run.record.config.replace(train={"seed": 0})
     start = run.record.start.sha256 if run.record.start else "nothing"
     return f"{config.fingerprint()} {len(run.record.members)} {start}"
+
+
+def _refuse_twins(group: Sequence[Run]) -> None:
+    """Two runs of one way with one seed are one run: as two they would feign certainty."""
+    for one, other in pairwise(group):
+        if _seed(one) == _seed(other):
+            raise RunError(
+                f"{one.path} and {other.path} are the same settings and the same seed: name one "
+                "of them"
+            )
 
 
 def _refuse_different_pictures(runs: Sequence[Run]) -> None:
@@ -199,7 +226,7 @@ def _latencies(runs: Sequence[Run]) -> list[float]:
     """Return the milliseconds that one picture takes each model, least of several turns."""
     import onnxruntime
 
-    models = [onnxruntime.InferenceSession(run.model_path.read_bytes()) for run in runs]
+    models = [onnxruntime.InferenceSession(_model(run)) for run in runs]
     picture = np.zeros((1, 28, 28), np.uint8)
     least = [math.inf] * len(models)
     for _ in range(_LATENCY_ROUNDS):
@@ -212,19 +239,37 @@ def _latencies(runs: Sequence[Run]) -> list[float]:
     return least
 
 
-def claims(ways: Sequence[tuple[str, Right]]) -> tuple[Claim, ...]:
+def _model(run: Run) -> bytes:
+    try:
+        return run.model_path.read_bytes()
+    except OSError as error:
+        raise RunError(f"cannot read the model {run.model_path}: {reason(error)}") from error
+
+
+def claims(ways: Sequence[tuple[str, BySeed]]) -> tuple[Claim, ...]:
     """Return what may be said of each way, by name and what it read right, against the first."""
     (baseline, that), *others = ways
     found = []
     for name, this in others:
-        seeds = min(len(this), len(that))
-        found.append((name, seeds, compare(this[:seeds], that[:seeds])))
+        one, other = _side_by_side(this, that)
+        found.append((name, len(one), compare(one, other)))
     p_values = adjusted([difference.p for *_, difference in found])
     return tuple(
         Claim(name, baseline, seeds, difference, p,
               _sentence(name, baseline, seeds, difference, p))
         for (name, seeds, difference), p in zip(found, p_values, strict=True)
     )  # fmt: skip
+
+
+def _side_by_side(this: BySeed, that: BySeed) -> tuple[Right, Right]:
+    """Return as many rows of both as there are of either, those of one seed beside each other."""
+    shared = this.keys() & that.keys()
+    count = min(len(this), len(that))
+    one, other = (
+        np.stack([way[seed] for seed in [*sorted(shared), *sorted(way.keys() - shared)][:count]])
+        for way in (this, that)
+    )
+    return one, other
 
 
 def _sentence(name: str, baseline: str, seeds: int, found: Difference, p: float) -> str:

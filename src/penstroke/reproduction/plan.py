@@ -26,13 +26,13 @@ EXTRAS = {
 
 WITH_EMNIST = {"R2", "letters"}
 _SEARCHES = {"R0": "rate-sweep", "R1": "batch-sweep", "R3": "workflow-grid"}
-_PRESETS = {"fast": 10, "balanced": 5, "best": 5}
+_PRESETS = {"fast": 10, "balanced": 5, "best": 3}
 """Seeds of each preset: fewer where one takes minutes."""
 _FEW = ("--set", "data.train_limit=1000", "--set", "data.validation_fraction=0.02", "--no-report")
 _AS_MANY_AS_MNIST = ("--set", "data.train_limit=60000")
 """Of EMNIST: one epoch of all its pictures may take longer than a search's whole budget."""
-_OURS = "20m"
-"""For our own search beside R2's: what three of them took that found better than it did."""
+_OURS = ("--time-budget", "15m", "--confirm", "2")
+"""For our own search beside R2's: it has found better than that in nine minutes and in thirteen."""
 _QUICK_TRAIN = ("--epochs", "2", "--set", "data.train_limit=6000", "--no-report")
 _QUICK_TUNE = ("--max-epochs", "1", "--confirm", "0", *_FEW)
 
@@ -136,7 +136,7 @@ def _hyperband(_: str, how: Reproduction) -> list[Step]:
     for name in (how.digits, f"{how.digits}+{how.letters}"):
         command = ("tune", "hyperband-cnn", "--dataset", name, *_AS_MANY_AS_MNIST, *own)
         found.append(Step("hyperband-cnn", command, name))
-    ours = ("tune", "tuned", "--dataset", "mnist", "--time-budget", _OURS)
+    ours = ("tune", "tuned", "--dataset", "mnist", *_OURS)
     return [*found, Step("hyperband-cnn", ours, "mnist")]
 
 

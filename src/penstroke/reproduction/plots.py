@@ -40,10 +40,9 @@ def _curves(run: Run) -> str:
 def _trials(outcome: Outcome) -> str:
     study = find_study(outcome.told["study"])
     assert study is not None, "a search that has told its figures has a study"
+    lines, best = trial_lines(study), outcome.told["best_trial"]
     metric = study.record.search.metric
-    return _alone(
-        search_plots.learning_curves(trial_lines(study), outcome.told["best_trial"], metric)
-    )
+    return _alone(search_plots.learning_curves(lines, best, metric, maximize=study.sign > 0))
 
 
 def _alone(svg: str) -> str:

@@ -10,6 +10,13 @@ from typing import Any, Generic, TypeVar
 from penstroke.search.task import Event, Failed, Job
 
 SILENCE_SECONDS = 900.0
+_SLOWEST_IMAGES_A_SECOND = 100
+"""A trial that is slower than this hangs, or is none that a search can afford."""
+
+
+def patience_seconds(images: int) -> float:
+    """Return how long a worker may take for an epoch of so many pictures, and tell nothing."""
+    return max(SILENCE_SECONDS, images / _SLOWEST_IMAGES_A_SECOND)
 
 
 @dataclass(eq=False)

@@ -28,7 +28,7 @@ class TrialLine:
     reason: str
 
 
-def history(trials: Sequence[TrialLine], *, maximize: bool, metric: str) -> str:
+def history(trials: Sequence[TrialLine], metric: str, *, maximize: bool) -> str:
     """Return an SVG: the metric of each trial by number, and the best so far."""
     figure, (axis,) = new_figure(8.0, 3.2)
     for state, colour, label in (
@@ -49,12 +49,12 @@ def history(trials: Sequence[TrialLine], *, maximize: bool, metric: str) -> str:
             linewidth=1.5,
             label="best so far",
         )
-    axis.set(xlabel="trial", ylabel=metric)
+    axis.set(xlabel="trial", ylabel=in_words(metric))
     _dress(axis)
     return to_svg(figure)
 
 
-def learning_curves(trials: Sequence[TrialLine], best: int, metric: str) -> str:
+def learning_curves(trials: Sequence[TrialLine], best: int, metric: str, *, maximize: bool) -> str:
     """Return an SVG: a line a trial, the best one in colour."""
     figure, (axis,) = new_figure(8.0, 3.2)
     for trial in trials:
@@ -68,20 +68,23 @@ def learning_curves(trials: Sequence[TrialLine], best: int, metric: str) -> str:
             zorder=3 if is_best else 2,
             label=f"trial {trial.number}, the best" if is_best else None,
         )  # fmt: skip
-    axis.set_ylabel(metric.replace("val_", "validation "))
+    axis.set_ylabel(in_words(metric))
     count_epochs(axis)
-    _fit_to_the_better_half(axis, trials)
+    _fit_to_the_better_half(axis, trials, sign=1 if maximize else -1)
     _dress(axis)
     return to_svg(figure)
 
 
-def parallel_coordinates(trials: Sequence[TrialLine], names: Sequence[str], metric: str) -> str:
+def parallel_coordinates(
+    trials: Sequence[TrialLine], names: Sequence[str], metric: str, *, maximize: bool
+) -> str:
     """Return an SVG: an axis a parameter, a line a trial, the better the darker."""
     scored = [t for t in trials if t.metric is not None]
     figure, (axis,) = new_figure(max(6.0, 1.7 * (len(names) + 1)), 3.6)
     columns = [_Scale(name, [t.values.get(name) for t in scored]) for name in names]
-    metrics = _Scale(metric, [t.metric for t in scored])
-    ranks = np.argsort(np.argsort(np.array([t.metric for t in scored], float)))
+    metrics = _Scale(in_words(metric), [t.metric for t in scored])
+    scores = np.array([t.metric for t in scored], float) * (1 if maximize else -1)
+    ranks = np.argsort(np.argsort(scores))
     for trial, rank in zip(scored, ranks, strict=True):
         share = rank / max(len(scored) - 1, 1)
         heights = [c.place(trial.values.get(c.name)) for c in columns]
@@ -93,7 +96,7 @@ def parallel_coordinates(trials: Sequence[TrialLine], names: Sequence[str], metr
         axis.axvline(place, color=INK, alpha=0.4, linewidth=1)
         for height, text in scale.ticks():
             axis.text(place + 0.03, height, text, fontsize=8, color=INK, va="center")
-    labels = [name.removeprefix("train.").removeprefix("model.") for name in (*names, metric)]
+    labels = [c.name.removeprefix("train.").removeprefix("model.") for c in (*columns, metrics)]
     axis.set_xticks(range(len(labels)), labels, fontsize=8)
     axis.set_yticks([])
     axis.set_xlim(-0.1, len(names) + 0.45)
@@ -122,6 +125,11 @@ def survival(trials: Sequence[TrialLine]) -> str:
     axis.set(xlabel="epochs trained", ylabel="trials")
     _dress(axis, legend=False)
     return to_svg(figure)
+
+
+def in_words(metric: str) -> str:
+    """Return the name of a metric as a page says it."""
+    return metric.replace("val_", "validation ")
 
 
 class _Scale:
@@ -157,14 +165,15 @@ class _Scale:
         return float(np.log(value)) if self._is_log else float(value)
 
 
-def _fit_to_the_better_half(axis: Any, trials: Sequence[TrialLine]) -> None:
+def _fit_to_the_better_half(axis: Any, trials: Sequence[TrialLine], sign: int) -> None:
     """Leave the hopeless out of sight: they would press all others into one line."""
-    last = [t.by_epoch[max(t.by_epoch)] for t in trials if t.by_epoch]
-    first = [v for t in trials for v in t.by_epoch.values()]
+    last = [sign * t.by_epoch[max(t.by_epoch)] for t in trials if t.by_epoch]
+    every = [sign * v for t in trials for v in t.by_epoch.values()]
     if len(last) > 3:
-        low, high = float(np.quantile(last, 0.25)), max(first)
+        low, high = float(np.quantile(last, 0.25)), max(every)
         margin = 0.3 * (high - low) or 0.01
-        axis.set_ylim(max(min(first), low - margin), high + 0.15 * margin)
+        ends = max(min(every), low - margin), high + 0.15 * margin
+        axis.set_ylim(*sorted(sign * end for end in ends))
 
 
 def _dress(axis: Any, *, legend: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def write_report(study: Study, figures: Mapping[str, Any]) -> Path:
         study: searched to its end, or not.
         figures: as `conclude` or `figures_so_far` returned them.
     """
-    record, metric = study.record, study.record.search.metric
+    record, metric, maximize = study.record, study.record.search.metric, study.sign > 0
     lines = trial_lines(study)
     best = int(figures["best_trial"])
     names = list(study.space.parameters)
@@ -36,7 +37,8 @@ def write_report(study: Study, figures: Mapping[str, Any]) -> Path:
         method=record.search.method,
         dataset=record.config.data.dataset,
         max_epochs=record.max_epochs,
-        metric=metric,
+        metric=plots.in_words(metric),
+        in_figures=functools.partial(_in_figures, metric),
         cards=_cards(figures, metric),
         figures=figures,
         best=figures[f"best_{metric}"],
@@ -44,9 +46,9 @@ def write_report(study: Study, figures: Mapping[str, Any]) -> Path:
         names=names,
         trials=sorted(lines, key=lambda t: _rank(t, study.sign)),
         best_trial=best,
-        history=plots.history(lines, maximize=study.sign > 0, metric=metric),
-        curves=plots.learning_curves(lines, best, metric),
-        parallel=plots.parallel_coordinates(lines, names, metric),
+        history=plots.history(lines, metric, maximize=maximize),
+        curves=plots.learning_curves(lines, best, metric, maximize=maximize),
+        parallel=plots.parallel_coordinates(lines, names, metric, maximize=maximize),
         importances=plots.importances(shares) if shares else "",
         survival=plots.survival(lines) if len({t.epochs for t in lines}) > 1 else "",
         record=record.to_toml(),
@@ -78,9 +80,10 @@ def _rank(trial: TrialLine, sign: int) -> tuple[int, float, int]:
 
 
 def _cards(figures: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
-    cards = [(f"best {metric}", _share(figures[f"best_{metric}"], metric))]
+    figure = functools.partial(_in_figures, metric)
+    cards = [(f"best {plots.in_words(metric)}", figure(figures[f"best_{metric}"]))]
     if f"confirmed_{metric}" in figures:
-        cards.append(("the same with new seeds", _share(figures[f"confirmed_{metric}"], metric)))
+        cards.append(("the same with new seeds", figure(figures[f"confirmed_{metric}"])))
     if "test_accuracy" in figures:
         cards.append(("test accuracy", f"{100 * figures['test_accuracy']:.2f} %"))
     return [
@@ -91,7 +94,7 @@ def _cards(figures: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
     ]
 
 
-def _share(value: float, metric: str) -> str:
+def _in_figures(metric: str, value: float) -> str:
     return f"{100 * value:.2f} %" if metric == "val_accuracy" else f"{value:.4f}"
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,13 +177,9 @@ class Study(RecordedFolder[StudyRecord]):
         """Write down that the time budget is spent."""
         write_text_atomically(self.path / "time-is-up", now() + "\n")
 
-    def remove(self) -> None:
-        """Delete the study, its trials in the storage too; not while another process searches."""
-        with self.locked():
-            self.ledger.delete()
-            going = self.path.with_name(f".{self.name}.going")
-            self.path.rename(going)  # whole or gone: a kill in between leaves no half of it
-            shutil.rmtree(going)
+    def forget(self) -> None:
+        """Delete the trials in the storage."""
+        self.ledger.delete()
 
 
 def has_ended(run: Run, epochs: int) -> bool:

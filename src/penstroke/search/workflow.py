@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import statistics
 import time
 from collections import Counter
@@ -18,6 +18,7 @@ from penstroke.errors import ConfigError, StudyError
 from penstroke.files import runs_root, sha256
 from penstroke.machine import machine_facts, package_versions
 from penstroke.records import now
+from penstroke.runs import Run
 from penstroke.search.conduct import Conductor, Standing, train_all
 from penstroke.search.engine import AnyEngine
 from penstroke.search.estimate import (
@@ -81,20 +82,28 @@ def open_study(
 
     Raises:
         ConfigError: the space does not fit the settings, or nothing is held out to choose by.
-        StudyError: `name` is taken by another search; says what differs.
+        StudyError: `name` is taken by another search, and says what differs; or by the best run of
+            one that was removed.
     """
     config = _whole_epochs(asked)
     data = shared_data(config.data)
     Space(config, asked.search.space)
     path = runs_root() / (name or f"{stem}-{_short(asked, data)}")
+    final = _final_path(path)
     if fresh:
-        shutil.rmtree(_final_path(path), ignore_errors=True)
         if (path / "study.toml").exists():
             Study.open(path).remove()
+        if (final / "run.toml").exists():
+            Run.open(final).remove()
     if (path / "study.toml").exists():
         study = Study.open(path)
         _refuse_another(study, asked, config, data)
         return study
+    if (final / "run.toml").exists():  # told now, not when everything is searched
+        raise StudyError(
+            f"{final} is there, the best of a study that is no more: `penstroke runs rm "
+            f"{final.name}`, or choose another --name"
+        )
     resolved = resolve(one_thread(config))
     search = asked.search
     if asked.time_budget_seconds is not None:
@@ -190,7 +199,7 @@ def conclude(
     figures = _figures(study, trial, values, metric, confirmed)
     if everything:
         config = _on_everything(config)
-    prepared = prepare(config, stem=study.name, name=_final_path(study.path).name)
+    prepared = prepare(config, stem=study.name, name=_final_name(study, config))
     if prepared.run.status == "finished":  # the test split is opened once
         judged = prepared.run.summary()
     else:
@@ -201,6 +210,16 @@ def conclude(
     figures |= {"run": judged["run"], "model": judged["model"]}
     study.write_summary(figures)
     return figures
+
+
+def _final_name(study: Study, config: RunConfig) -> str:
+    """Return the name of the last run, beside the study; one that was begun otherwise makes way."""
+    path = _final_path(study.path)
+    if (path / "run.toml").exists():
+        there = Run.open(path)
+        if there.record.config != config and there.status == "unfinished":
+            there.remove()
+    return os.path.relpath(path, runs_root())
 
 
 def _final_path(study: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from penstroke.config import TrainConfig
 from penstroke.datasets import Dataset, DataSplits
 from penstroke.errors import ConfigError
+from penstroke.steps import epochs_of
 
 
 class Batches:
@@ -98,11 +98,4 @@ def settle(train: TrainConfig, data: DataSplits) -> TrainConfig:
             f"{data.name} leaves to train on; take a smaller one: --batch-size "
             f"{max(1, images // 2)}"
         )
-    enough = math.ceil(train.min_steps / steps_an_epoch(images, train.batch_size))
-    return train.model_copy(update={"epochs": max(train.epochs, enough)})
-
-
-def steps_an_epoch(images: int, batch_size: int) -> int:
-    """Return how many batches `split_order` makes of `images` pictures."""
-    full, rest = divmod(images, batch_size)
-    return max(1, full + (rest > 1 or (rest == 1 and full == 0)))
+    return train.model_copy(update={"epochs": epochs_of(train, images)})

@@ -18,7 +18,8 @@ from penstroke.config import RunConfig, TrainConfig
 from penstroke.datasets import DataSplits
 from penstroke.errors import TrainingError
 from penstroke.models import Start, network_for
-from penstroke.training.batches import Batches, settle, steps_an_epoch
+from penstroke.steps import steps_an_epoch
+from penstroke.training.batches import Batches, settle
 from penstroke.training.device import apply, resolve
 from penstroke.training.learner import Learner
 from penstroke.training.schedule import learning_rate_at

@@ -45,12 +45,14 @@ class Service:
     Attributes:
         is_ready: whether it has started, and has not been told to stop.
         is_draining: whether it has been told to stop.
+        failure: what kept it from starting.
     """
 
     def __init__(self, models: Models, settings: ServiceSettings) -> None:
         self.models = models
         self.settings = settings
         self.is_started = self.is_draining = False
+        self.failure: Exception | None = None
         self.metrics = Metrics(models)
         self.readers = Readers(settings, self.metrics.batches)
         self.runs = RunsFeed()
@@ -77,7 +79,11 @@ class Service:
     @contextlib.asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
         """Run what works beside the requests."""
-        await self.readers.start(list(self.models))
+        try:
+            await self.readers.start(list(self.models))
+        except Exception as error:
+            self.failure = error
+            raise
         watching = asyncio.create_task(self.models.watch(self.readers.learn))
         self.is_started = True
         try:

@@ -57,7 +57,9 @@ def read_body_as_glyph(body: Body, settings: InkSettings, max_pixels: int) -> Gl
 def read_body_as_picture(body: Body, max_pixels: int) -> Image.Image:
     """Return the picture in the body; of strokes, the canvas. Raises as `read_body_as_glyph`."""
     if body.media_type == JSON:
-        return picture_of(parse_drawing(body.content))
+        drawing = parse_drawing(body.content)
+        _refuse_too_large(round(drawing.width), round(drawing.height), max_pixels)
+        return picture_of(drawing)
     return open_picture(_picture_in(body), max_pixels)
 
 
@@ -93,11 +95,7 @@ def open_picture(content: bytes, max_pixels: int) -> Image.Image:
             image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
     except Exception as error:  # Pillow's decoders raise of every kind on damaged files
         raise PictureError("the picture is neither a PNG nor a JPEG that can be read") from error
-    if image.width * image.height > max_pixels:
-        raise PictureError(
-            f"the picture is too large: {image.width}×{image.height} is "
-            f"{image.width * image.height / 1e6:.1f} megapixels, {max_pixels / 1e6:.0f} are allowed"
-        )
+    _refuse_too_large(image.width, image.height, max_pixels)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -107,6 +105,14 @@ def open_picture(content: bytes, max_pixels: int) -> Image.Image:
     except Exception as error:
         raise PictureError(f"the picture is damaged: {error}") from error
     return image
+
+
+def _refuse_too_large(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PictureError(
+            f"the picture is too large: {width}×{height} is {width * height / 1e6:.1f} megapixels, "
+            f"{max_pixels / 1e6:.0f} are allowed"
+        )
 
 
 def _picture_in(body: Body) -> bytes:

@@ -82,7 +82,8 @@ class Collection:
             picture=correction.picture, strokes=strokes, answer=correction.answer,
         )  # fmt: skip
         name = collected.add(kept)
-        return {"id": name, "label": kept.label, "images": len(self._refreshed())}
+        # Counted, not read: of another file that is damaged, this one is kept none the less.
+        return {"id": name, "label": kept.label, "images": len(collected.names())}
 
     def remove(self, name: str) -> None:
         """Delete the picture `name`; ApiError 404 where there is none."""

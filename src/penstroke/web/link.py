@@ -45,7 +45,11 @@ class Link:
         """Start a process; it ends when this side of its socket closes, however that comes."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = _spawn(theirs)
+            try:
+                process = _spawn(theirs)
+            except OSError:  # no memory, no more processes
+                ours.close()
+                raise
         return cls(process, *await asyncio.open_connection(sock=ours, limit=MESSAGE_BYTES))
 
     def close(self) -> None:

@@ -72,6 +72,7 @@ class Models:
                 raise ConfigError(f'two of the models are called "{name}": rename a file')
             self._served[name] = load(name, path)
         self._refused: dict[str, Stamp | None] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     def __iter__(self) -> Iterator[Served]:
         return iter(self._served.values())
@@ -97,7 +98,10 @@ class Models:
         """Look for changed files each second, until cancelled."""
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
-            await self.refresh(exchange)
+            try:
+                await self.refresh(exchange)
+            except Exception:
+                log.exception("changed models could not be exchanged: the old ones serve on")
 
     async def refresh(self, exchange: Exchange, *, force: bool = False) -> None:
         """Load what has changed on disk; with `force`, all. What cannot be read stays as it was.
@@ -107,24 +111,27 @@ class Models:
                 asked. Only then is the old one let go; requests that hold it are answered by it.
             force: whether a file that has not changed is loaded too.
         """
-        for old in list(self._served.values()):
-            stamp = _stamp(old.path)
-            if not force and stamp in (old.stamp, self._refused.get(old.name, old.stamp)):
-                continue
-            self._refused.pop(old.name, None)
-            try:
-                new = await asyncio.to_thread(load, old.name, old.path)
-            except PenstrokeError as error:
-                self._refused[old.name] = stamp
-                log.error(  # noqa: TRY400 - the message says it all
-                    "%s is not exchanged, the old one serves on: %s", old.name, error
-                )
-            else:
-                await exchange(new, old)
-                self._served[old.name] = new
-                log.info(
-                    "%s exchanged: SHA-256 %s → %s", old.name, old.sha256[:12], new.sha256[:12]
-                )
+        # A signal may come while the watch is at it.
+        async with self._one_at_a_time:
+            for old in list(self._served.values()):
+                stamp = _stamp(old.path)
+                known = (old.stamp, self._refused.get(old.name, old.stamp))
+                if force or stamp not in known:
+                    await self._exchange(old, stamp, exchange)
+
+    async def _exchange(self, old: Served, stamp: Stamp | None, exchange: Exchange) -> None:
+        self._refused.pop(old.name, None)
+        try:
+            new = await asyncio.to_thread(load, old.name, old.path)
+        except PenstrokeError as error:
+            self._refused[old.name] = stamp
+            log.error(  # noqa: TRY400 - the message says it all
+                "%s is not exchanged, the old one serves on: %s", old.name, error
+            )
+        else:
+            await exchange(new, old)
+            self._served[old.name] = new
+            log.info("%s exchanged: SHA-256 %s → %s", old.name, old.sha256[:12], new.sha256[:12])
 
 
 def locate(word: str) -> tuple[str, Path]:

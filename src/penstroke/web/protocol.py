@@ -65,7 +65,8 @@ class Connection(HttpToolsProtocol):
         """Begin the time for the body."""
         self._in_head = False
         self._give(self.limits.body_seconds + _SPARE_SECONDS)
-        is_refused = self.url.startswith(_BUSIEST) and self.is_full()
+        path, _, query = self.url.partition(b"?")
+        is_refused = path == _BUSIEST and b"explain=1" not in query and self.is_full()
         self.app: Any = self.refusal if is_refused else self.config.loaded_app
         super().on_headers_complete()
 

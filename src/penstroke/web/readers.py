@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from penstroke.errors import MissingToolError
 from penstroke.web.answers import ApiError, busy
 from penstroke.web.bodies import Body
 from penstroke.web.link import MESSAGE_BYTES, Link
@@ -88,11 +89,22 @@ class Readers:
         self.waiting_short = self.waiting_long = 0
 
     async def start(self, models: Sequence[Served]) -> None:
-        """Start the processes; returns when each has learned all `models`."""
+        """Start the processes; returns when each has learned all `models`.
+
+        Raises:
+            MissingToolError: they are not there in a minute.
+        """
         self._wanted = list(models)
         self._tasks = [asyncio.create_task(self._keep(reader)) for reader in self._readers]
-        async with asyncio.timeout(_START_SECONDS):
-            await self._until_known(models)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await self._until_known(models)
+        except TimeoutError:
+            await self.stop()
+            raise MissingToolError(
+                f"the processes that read did not start in {_START_SECONDS:.0f} s: the machine is "
+                "busy or short of memory; try fewer, --readers 1"
+            ) from None
 
     async def stop(self) -> None:
         """End the processes."""
@@ -138,16 +150,17 @@ class Readers:
     async def _keep(self, reader: _Reader) -> None:
         """Run a process for `reader`, and another when it dies."""
         while True:
-            reader.link = await Link.start()
             try:
+                reader.link = await Link.start()
                 async with asyncio.TaskGroup() as group:
                     group.create_task(reader.link.listen())
                     group.create_task(self._feed(reader, reader.link))
             except* (asyncio.IncompleteReadError, OSError):
-                log.warning("reader %d died: another is started", reader.number)
+                log.warning("reader %d died or did not start: another is tried", reader.number)
             finally:
-                reader.link.close()
-                reader.link = None
+                if reader.link is not None:
+                    reader.link.close()
+                    reader.link = None
                 for job in (job for batch in reader.in_hand for job in batch):
                     self._settle(job, busy(503, "the reader died over this: ask again"))
                 reader.in_hand.clear()
@@ -176,6 +189,7 @@ class Readers:
 
     def _take(self, reader: _Reader) -> list[_Job]:
         """Return what `reader` shall read next; nothing where it has enough in its hands."""
+        self._forget_abandoned()
         if self._is_long_due(reader):
             if reader.in_hand:  # comes next: nothing more is put before it
                 return []
@@ -194,12 +208,19 @@ class Readers:
         may_take = at_long < max(1, len(self._readers) - 1)
         return bool(self._long) and may_take and not (reader.took_long and self._short)
 
+    def _forget_abandoned(self) -> None:
+        """Drop those first in line whose asker has gone, or was told that it takes too long."""
+        for queue in (self._short, self._long):
+            while queue and queue[0].answer.done():
+                self._settle(queue.popleft(), b"")
+
     def _take_short(self) -> list[_Job]:
         batch: list[_Job] = []
         taken = 0
         while self._short and len(batch) < self._settings.batch_size and taken < MESSAGE_BYTES:
             batch.append(self._short.popleft())
             taken += len(batch[-1].body.content)
+            self._forget_abandoned()
         return batch
 
     async def _hand_over(self, reader: _Reader, link: Link, batch: list[_Job]) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import math
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from penstroke.errors import PenstrokeError, near_match
 from penstroke.files import runs_root
 from penstroke.runs import Run
+from penstroke.steps import epochs_of
 from penstroke.web.answers import ApiError, busy
 
 _POLL_SECONDS = 0.5
@@ -35,43 +35,46 @@ class _Known:
     summary: Facts
 
 
+Known = Mapping[str, _Known]
+
+
 class RunsFeed:
     """Reads the run directories again where their files have changed."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
+        self._lock = threading.Lock()
         self._listeners: set[asyncio.Queue[Facts | None]] = set()
         self._poller: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     def all(self) -> list[Facts]:
         """Return every run in the folder of runs, newest first, without its history."""
-        self.refresh()
-        known = sorted(self._known.values(), key=lambda k: k.run.record.created, reverse=True)
-        return [_facts(k) for k in known]
+        known = self.refresh().values()
+        return [_facts(k) for k in sorted(known, key=lambda k: k.run.record.created, reverse=True)]
 
     def one(self, name: str) -> Facts:
         """Return the run `name` with its history; ApiError 404 where the listing has none."""
-        self.refresh()
-        if name not in self._known:
-            near = near_match(name, self._known)
+        found = self.refresh()
+        if name not in found:
+            near = near_match(name, found)
             raise ApiError(404, "unknown_run", f'there is no run "{name[:100]}"{near}')
-        known = self._known[name]
+        known = found[name]
         return {**_facts(known), "history": known.history, "verdict": known.summary.get("verdict")}
 
-    def refresh(self) -> list[Facts]:
-        """Look at the directories; return what is new as events: name, status, new history."""
-        found = {path.name: path for path in _folders()}
-        for gone in self._known.keys() - found.keys():
-            del self._known[gone]
-        events = []
-        for name, path in found.items():
-            before = self._known.get(name)
-            with contextlib.suppress(PenstrokeError, OSError, ValueError):
-                now = _read(path, before)
-                if now is not before:
-                    self._known[name] = now
-                    events.append(_event(before, now))
-        return events
+    def refresh(self) -> Known:
+        """Look at the directories; return the runs by name, what has not changed as it was."""
+        with self._lock:
+            found: dict[str, _Known] = {}
+            for path in _folders():
+                before = self._known.get(path.name)
+                try:
+                    found[path.name] = _read(path, before)
+                except (PenstrokeError, OSError, ValueError):
+                    if before is not None:  # damaged, or in the middle of a change
+                        found[path.name] = before
+            self._known = found
+            return found
 
     async def events(self) -> AsyncIterator[str]:
         """Yield Server-Sent Events as runs go on, until `stop`; one poller serves every listener.
@@ -79,6 +82,8 @@ class RunsFeed:
         Raises:
             ApiError: 503, too many listen.
         """
+        if self._is_stopped:
+            return
         queue: asyncio.Queue[Facts | None] = asyncio.Queue(_MAX_UNREAD)
         self._listeners.add(queue)
         if self._poller is None:
@@ -95,26 +100,39 @@ class RunsFeed:
 
     def refuse_if_full(self) -> None:
         """Raise ApiError 503 where no more listeners are taken on."""
+        if self._is_stopped:
+            raise busy(503, "the service is being stopped")
         if len(self._listeners) >= _MAX_LISTENERS:
             raise busy(503, f"{_MAX_LISTENERS} pages listen already: close one")
 
     def stop(self) -> None:
-        """End every listener's stream."""
+        """End every listener's stream, and begin no more."""
+        self._is_stopped = True
         for queue in self._listeners:
             _put(queue, None)
 
     async def _poll(self) -> None:
-        await asyncio.to_thread(self.refresh)
+        told = await asyncio.to_thread(self.refresh)
         quiet = 0
         while True:
             await asyncio.sleep(_POLL_SECONDS)
-            events = await asyncio.to_thread(self.refresh)
+            known = await asyncio.to_thread(self.refresh)
+            events, told = list(news(told, known)), known
             quiet = 0 if events else quiet + 1
             if quiet == _QUIET_POLLS:
                 quiet, events = 0, [{}]
             for queue in list(self._listeners):
                 for event in events:
                     _put(queue, event)
+
+
+def news(told: Known, known: Known) -> Iterator[Facts]:
+    """Yield what is new to who was told of `told`: name, status, and epochs that came since."""
+    for name in told.keys() - known.keys():
+        yield {"name": name, "status": "gone", "history": []}
+    for name, now in known.items():
+        if now is not told.get(name):
+            yield _event(told.get(name), now)
 
 
 def _put(queue: asyncio.Queue[Facts | None], event: Facts | None) -> None:
@@ -127,7 +145,7 @@ def _put(queue: asyncio.Queue[Facts | None], event: Facts | None) -> None:
 
 
 def _folders() -> list[Path]:
-    return sorted(path.parent for path in runs_root().glob("*/run.toml"))
+    return sorted(path.parent for path in runs_root().glob("[!.]*/run.toml"))
 
 
 def _read(path: Path, before: _Known | None) -> _Known:
@@ -161,7 +179,7 @@ def _facts(known: _Known) -> Facts:
         "dataset": record.config.data.dataset,
         "status": known.run.status,
         "epochs": len(known.history),
-        "total_epochs": _total_epochs(known.run),
+        "total_epochs": epochs_of(record.config.train, record.data.train_images),
         "val_accuracy": known.summary.get("val_accuracy") or _last_accuracy(known.history),
         "test_accuracy": known.summary.get("test_accuracy"),
         "created": record.created,
@@ -170,10 +188,3 @@ def _facts(known: _Known) -> Facts:
 
 def _last_accuracy(history: list[Facts]) -> float | None:
     return history[-1].get("val_accuracy") if history else None
-
-
-def _total_epochs(run: Run) -> int:
-    """Return how many epochs the run was asked for: small data gets more, for its steps."""
-    train = run.record.config.train
-    steps = max(1, round(run.record.data.train_images / train.batch_size))
-    return max(train.epochs, math.ceil(train.min_steps / steps))

@@ -52,6 +52,7 @@ def serve(
     Raises:
         ConfigError: the address cannot be bound, or two models have one name.
         ModelFileError, RunError: a model cannot be loaded.
+        MissingToolError: the processes that read cannot be started.
     """
     if not settings.is_local and settings.token is None:
         settings = settings.model_copy(update={"token": secrets.token_urlsafe(24)})
@@ -59,7 +60,10 @@ def serve(
     allow_files(settings.max_connections + _FILES_BESIDE)
     with bind(settings.host, settings.port) as listener:
         server = _Server(service, listener, tell)
-        server.run(sockets=[listener.dup()])
+        try:
+            server.run(sockets=[listener.dup()])
+        except SystemExit as end:  # how uvicorn says that the application did not start
+            raise service.failure or end from None
 
 
 class _Server(uvicorn.Server):
@@ -82,7 +86,7 @@ class _Server(uvicorn.Server):
             log_config=None, proxy_headers=False, server_header=False, backlog=BACKLOG,
             timeout_keep_alive=settings.idle_seconds, timeout_graceful_shutdown=_DRAIN_SECONDS,
         ))  # fmt: skip
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not each bad request
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what fails here is raised
         self._service = service
         self._listener = listener
         self._tell = tell
@@ -100,6 +104,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start everything, and tell where it listens."""
         await super().startup(sockets)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not each bad request
         self._begin(sweep(self.server_state.connections))
         host, port = self._listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host

@@ -18,6 +18,8 @@ _PEN = 0.07
 _SUPERSAMPLING = 4
 _GLYPH_SIDE = 100
 """Pixels of a character's longer side when it is drawn to be scaled to 20."""
+_WIDEST_PEN = 10
+"""Times the longer side of what is looked at: beyond, an enlarged point takes milliseconds."""
 _LARGEST_DRAWN = 4800
 """Pixels a side, supersampled: 23 MB."""
 
@@ -63,7 +65,7 @@ def read_drawing(drawing: Drawing, settings: InkSettings) -> Glyph:
         return place(np.zeros((1, 1), np.float32), settings)
     left, top, right, bottom = box
     # Of ink that lies beyond the edge but for a trace, a pixel of the canvas is looked at.
-    longest = max(right - left, bottom - top, 1.0)
+    longest = max(right - left, bottom - top, 1.0, drawing.pen / _WIDEST_PEN)
     return place(_ink(drawing, box, _GLYPH_SIDE / longest), settings)
 
 

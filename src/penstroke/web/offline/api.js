@@ -11,6 +11,8 @@ export class ServiceError extends Error {
   isPassing = false;
 }
 
+export const canKeep = false;
+
 let opened = null;
 
 /** The one model that lies beside the page. */

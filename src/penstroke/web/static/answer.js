@@ -18,7 +18,7 @@ export class AnswerView {
     Object.assign(this, { ...places, onSelect });
   }
 
-  showNothing(certainty, spoken = "The sheet is empty.") {
+  showNothing(certainty, spoken) {
     this.#show({ state: "nothing", text: "", certainty, spoken });
   }
 

@@ -15,6 +15,9 @@ export class ServiceError extends Error {
   }
 }
 
+/** Whether pictures can be kept, and corrected: a page without a service has no place for them. */
+export const canKeep = true;
+
 const PATIENCE_MILLISECONDS = 15_000;
 const TOKEN_KEY = "penstroke-token";
 const token = takeToken();

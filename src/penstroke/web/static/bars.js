@@ -1,5 +1,6 @@
 // A bar a class: how likely each is, and a click to say which one it is.
 
+import { canKeep } from "./api.js";
 import { element, percent, ranked } from "./words.js";
 
 /** Up to so many classes stand in their own order; of more, the likeliest are shown. */
@@ -38,7 +39,7 @@ export class Bars {
       element("option", { textContent: text }),
     );
     this.#other.replaceChildren(...options);
-    this.#other.hidden = this.#isOrdered;
+    this.#other.hidden = this.#isOrdered || !canKeep;
     this.show(null);
   }
 
@@ -85,8 +86,10 @@ class Row {
     this.#fill.style.transform = `scaleX(${probability})`;
     this.#share.textContent = isThere ? percent(probability) : "";
     this.button.classList.toggle("best", isBest);
-    this.button.disabled = !isThere;
-    this.button.title = isThere ? `keep this picture as ${label}` : "";
-    this.button.ariaLabel = isThere ? `${label}, ${percent(probability)}: keep as ${label}` : label;
+    const mayChoose = isThere && canKeep;
+    this.button.disabled = !mayChoose;
+    this.button.title = mayChoose ? `keep this picture as ${label}` : "";
+    const said = isThere ? `${label}, ${percent(probability)}` : label;
+    this.button.ariaLabel = mayChoose ? `${said}: keep as ${label}` : said;
   }
 }

@@ -45,7 +45,7 @@ export class Collection {
       this.#last = null;
       this.#say(`not kept as ${label} any more`, false);
       this.onChange({ of, isKept: false });
-      this.#showCount(await api.collection());
+      this.refresh();
     });
   }
 
@@ -65,7 +65,7 @@ export class Collection {
     this.#last = { id, label, of };
     this.#say(`saved as ${label}`, true);
     this.onChange({ of, isKept: true });
-    this.#showCount(await api.collection());
+    this.refresh(); // a step of its own: what is kept is kept, whether they can be counted or not
   }
 
   #inTurn(doing, action) {

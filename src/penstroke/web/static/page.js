@@ -47,7 +47,7 @@ function drawn() {
 /** What was answered so far was an answer to something else. */
 function startAfresh() {
   asker.forget();
-  reading.clear();
+  reading.clear("…", "");
   drawn();
 }
 
@@ -70,7 +70,7 @@ function answered({ content, answer }) {
 
 function failed(asker, error, waitSeconds) {
   if (waitSeconds === null) {
-    reading.clear("no answer");
+    reading.clear("no answer", "No answer.");
     notice.show(asker, error.message);
   } else
     notice.show(asker, error.message, {

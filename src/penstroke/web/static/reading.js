@@ -47,9 +47,10 @@ export class Reading {
     this.#bars.setClasses(classes);
   }
 
-  clear(words = INVITATION) {
+  /** What is shown, and what is said to who listens. */
+  clear(words = INVITATION, spoken = "The sheet is empty.") {
     this.#answer = this.#content = this.#selected = null;
-    this.#view.showNothing(words);
+    this.#view.showNothing(words, spoken);
     this.#seen.clear();
     this.#bars.show(null);
     this.#boxes.clear();

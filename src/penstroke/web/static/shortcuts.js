@@ -1,10 +1,11 @@
 // The keys of the drawing page: what each does, and the list that `?` shows, from one table.
 
+import { canKeep } from "./api.js";
 import { element } from "./words.js";
 
 /** @type {{keys: string, does: string, chords?: Record<string, string>}[]} actions by chord */
 const SHORTCUTS = [
-  { keys: "9, a, …", does: "keep the picture as this character" },
+  ...(canKeep ? [{ keys: "9, a, …", does: "keep the picture as this character" }] : []),
   { keys: "Ctrl Z", does: "undo", chords: { "ctrl+z": "undo" } },
   {
     keys: "Ctrl Y, Ctrl Shift Z",
@@ -51,7 +52,7 @@ export function listenToKeys(actions, onCharacter) {
 /** A key alone may be pressed by mistake, or by a voice: who wants can switch that off. */
 function isCharacter({ key, ctrlKey, metaKey, repeat }) {
   const isOne = key.length === 1 && key !== " " && !ctrlKey && !metaKey && !repeat;
-  return isOne && document.getElementById("single-keys").checked;
+  return canKeep && isOne && document.getElementById("single-keys").checked;
 }
 
 function chordOf({ key, ctrlKey, metaKey, shiftKey }) {
