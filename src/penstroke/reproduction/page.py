@@ -88,9 +88,9 @@ def write_page(
     for part, outcomes in found.items():
         lines += ["", f"## {part}: {(PROJECTS | EXTRAS)[part]}", ""]
         lines += [*_not_official(part, how), *_part(part, outcomes, rows)]
-        for name, svg in plots_of(part, outcomes):
+        for name, what, svg in plots_of(part, outcomes):
             write_text_atomically(folder / f"{name}.svg", svg)
-            lines += ["", f"![{name.replace('-', ' ')}]({folder.name}/{name}.svg)"]
+            lines += ["", f"*{what}*", "", f"![{what}]({folder.name}/{name}.svg)"]
         lines += ["", "Its commands:", "", "```sh", *(one.step.line for one in outcomes), "```"]
     write_text_atomically(path, "\n".join(lines) + "\n")
     return {"figures": rows, "minutes": minutes}

@@ -16,8 +16,8 @@ _GREY = "#7d8896"
 _WITH_CURVES = {"R1", "R3", "R4"}
 
 
-def plots_of(part: str, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
-    """Yield a name and an SVG for each plot of a project.
+def plots_of(part: str, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str, str]]:
+    """Yield a name, what is to be seen, and an SVG for each plot of a project.
 
     Of a search its trials by epoch, and the history of the best; of recipes the learning curves of
     the first seed.
@@ -26,11 +26,12 @@ def plots_of(part: str, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]
         if outcome.left_out:
             continue
         name = f"{part}-{outcome.step.recipe}-{outcome.step.dataset}".replace("+", "-")
+        what = f"{outcome.step.recipe} on {outcome.step.dataset}"
         if outcome.step.is_search:
-            yield f"{name}-trials", _trials(outcome)
-            yield f"{name}-best", _curves(outcome.runs[0])
+            yield f"{name}-trials", f"{what}: its trials, epoch by epoch", _trials(outcome)
+            yield f"{name}-best", f"{what}: the best settings, trained", _curves(outcome.runs[0])
         elif part in _WITH_CURVES:
-            yield name, _curves(outcome.runs[0])
+            yield name, f"{what}: the first seed", _curves(outcome.runs[0])
 
 
 def _curves(run: Run) -> str:
