@@ -12,7 +12,6 @@ report/              the page
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from penstroke.evaluation.ways import Claim, claims
 from penstroke.files import runs_root, write_text_atomically
 from penstroke.finetuning import Source
 from penstroke.records import read_summary, write_summary
-from penstroke.runs import FOLDS_FILE, FoldRuns, Run, run_name
+from penstroke.runs import FOLDS_FILE, FoldRuns, Run, name_of, run_name
 from penstroke.training.batches import settle
 from penstroke.workflow import Prepared, prepare
 
@@ -61,7 +60,7 @@ class CrossValidation:
         """Return the run of one fold; see `workflow.prepare`. `fresh`: no figures are left."""
         if fresh:
             (self.path / "summary.json").unlink(missing_ok=True)
-        name = os.path.relpath(self.path / f"fold-{fold}", runs_root())
+        name = name_of(self.path / f"fold-{fold}")
         prepared = prepare(
             self.folds[fold], stem="", name=name, fresh=fresh, source=self.source, needs_test=False
         )

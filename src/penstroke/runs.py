@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -116,10 +117,10 @@ class Run(RecordedFolder[RunRecord]):
 
     def elapsed_seconds(self) -> float:
         """Return the seconds of training, in all; of an ensemble, those of its members."""
-        known = self.summary().get("elapsed_seconds") if self.record.members else None
-        if known is not None:  # members may have been removed since
-            return float(known)
         if self.record.members:
+            known = self.summary().get("elapsed_seconds")
+            if known is not None:  # members may have been removed since
+                return float(known)
             return sum(
                 Run.open(self.path.parent / m).elapsed_seconds() for m in self.record.members
             )
@@ -283,16 +284,15 @@ def find_run(name: str | Path) -> Run:
 def list_runs(root: Path | None = None) -> list[Run]:
     """Return the runs under `root`, oldest first; directories that cannot be read are left out."""
     found = []
-    for path in sorted((root or runs_root()).glob("[!.]*/run.toml")):
+    for path in folders_with("run.toml", root):
         with contextlib.suppress(RunError):
-            found.append(Run.open(path.parent))
+            found.append(Run.open(path))
     return sorted(found, key=lambda run: run.record.created)
 
 
 def list_studies() -> list[Path]:
     """Return the study directories beside the runs, oldest first."""
-    records = runs_root().glob("[!.]*/study.toml")
-    return [record.parent for record in sorted(records, key=lambda path: path.stat().st_mtime)]
+    return _oldest_first("study.toml")
 
 
 class FoldRuns(Folder):
@@ -313,8 +313,21 @@ def find_folds(name: str) -> FoldRuns | None:
 
 def list_folds() -> list[FoldRuns]:
     """Return the cross-validations beside the runs, oldest first."""
-    found = runs_root().glob(f"[!.]*/{FOLDS_FILE}")
-    return [FoldRuns(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime)]
+    return [FoldRuns(path) for path in _oldest_first(FOLDS_FILE)]
+
+
+def folders_with(file: str, root: Path | None = None) -> list[Path]:
+    """Return the directories under `root` that hold `file`, by name; none that is being removed."""
+    return sorted(path.parent for path in (root or runs_root()).glob(f"[!.]*/{file}"))
+
+
+def name_of(path: Path) -> str:
+    """Return the name that `workflow.prepare` knows the run at `path` by, wherever that is."""
+    return os.path.relpath(path, runs_root())
+
+
+def _oldest_first(file: str) -> list[Path]:
+    return sorted(folders_with(file), key=lambda path: (path / file).stat().st_mtime)
 
 
 def _epoch_of(path: Path) -> int:

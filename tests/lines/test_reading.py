@@ -218,7 +218,9 @@ def test_odd_shapes_are_read_or_found_empty(recognizer: Recognizer, shape: tuple
 
 def test_noise_alone_breaks_nothing(recognizer: Recognizer) -> None:
     for glyph in random_glyphs(3):
-        read_page(recognizer, np.kron(glyph, np.ones((9, 9), np.uint8)))
+        page = read_page(recognizer, np.kron(glyph, np.ones((9, 9), np.uint8)))
+        assert (page.width, page.height) == (252, 252)
+        assert all(0 <= left < right <= 252 for left, _, right, _ in boxes_of(page))
 
 
 def test_what_is_no_picture_is_refused(recognizer: Recognizer, tmp_path: Path) -> None:

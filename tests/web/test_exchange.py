@@ -160,6 +160,7 @@ def test_a_fault_does_not_end_the_watch(tmp_path: Path, monkeypatch: pytest.Monk
         watching.cancel()
 
     asyncio.run(scene())
+    assert models.default is exchanged[1]
 
 
 def test_what_is_refreshed(tmp_path: Path) -> None:

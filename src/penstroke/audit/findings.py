@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from penstroke.audit.collection import Collection
@@ -70,7 +71,7 @@ class Audit:
         of the others all but the first; every copy of a test picture goes, so that the test stays
         one.
         """
-        later, of_test = self._copies()
+        later, of_test = self._copies
         rows: dict[str, dict[int, str]] = {
             "label errors": {
                 error.row: self._said(error)
@@ -104,8 +105,8 @@ class Audit:
         copies = [pair for pair in self.pairs if pair.is_exact]
         nearly = [pair for pair in self.pairs if not pair.is_exact]
         sizes = {reason: len(group) for reason, group in self.left_out().items()}
-        later, of_test = self._copies()
-        across = {*_all(self.pairs_of("train", "test")), *of_test}
+        later, of_test = self._copies
+        across = _all(self.pairs_of("train", "test")) | of_test.keys()
         return [
             self._kind("label errors", (e.row for e in self.label_errors), sizes["label errors"],
                        "the networks read something else"),
@@ -142,6 +143,7 @@ class Audit:
             "left_out": len(self.exclude()),
         }
 
+    @cached_property
     def _copies(self) -> tuple[dict[int, int], dict[int, int]]:
         """Return the training pictures that are later copies, and those that are test pictures.
 

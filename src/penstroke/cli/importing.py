@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstroke.cli.console import (
-    Json,
-    options_typed,
-    print_json,
-    program,
-    progress_bar,
-    say,
-)
+from penstroke.cli.console import Json, options_typed, print_json, program, progress_bar, say
 
 if TYPE_CHECKING:
     from penstroke.datasets.own_pictures import Imported, ImportSettings

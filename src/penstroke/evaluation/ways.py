@@ -48,6 +48,12 @@ class Way:
         """Figures of each run."""
         return tuple(compute_metrics(one) for one in self.predictions)
 
+    @property
+    def right_by_seed(self) -> BySeed:
+        """Which pictures each run read right."""
+        pairs = zip(self.runs, self.predictions, strict=True)
+        return {_seed(run): said.is_right for run, said in pairs}
+
     def mean(self, name: str) -> float:
         """Return the mean over runs of a figure of `Metrics`."""
         return statistics.fmean(getattr(one, name) for one in self.metrics)
@@ -164,11 +170,8 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     labels = ways[0].predictions[0].labels
     if any(not np.array_equal(p.labels, labels) for way in ways for p in way.predictions):
         raise RunError("the runs were not judged on the same test pictures: evaluate them again")
-    rights = [
-        (way.name, {_seed(r): p.is_right for r, p in zip(way.runs, way.predictions, strict=True)})
-        for way in ways
-    ]
-    return Comparison(runs[0].record.config.data.dataset, len(labels), ways, claims(rights))
+    claimed = claims([(way.name, way.right_by_seed) for way in ways])
+    return Comparison(runs[0].record.config.data.dataset, len(labels), ways, claimed)
 
 
 def _seed(run: Run) -> int:

@@ -43,7 +43,7 @@ def _trials(outcome: Outcome) -> str:
     assert study is not None, "a search that has told its figures has a study"
     lines, best = trial_lines(study), outcome.told["best_trial"]
     metric = study.record.search.metric
-    return _alone(search_plots.learning_curves(lines, best, metric, maximize=study.sign > 0))
+    return _alone(search_plots.learning_curves(lines, best, metric, study.sign))
 
 
 def _alone(svg: str) -> str:

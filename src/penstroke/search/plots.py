@@ -28,8 +28,11 @@ class TrialLine:
     reason: str
 
 
-def history(trials: Sequence[TrialLine], metric: str, *, maximize: bool) -> str:
-    """Return an SVG: the metric of each trial by number, and the best so far."""
+def history(trials: Sequence[TrialLine], metric: str, sign: int) -> str:
+    """Return an SVG: the metric of each trial by number, and the best so far.
+
+    `sign`, here and below, is 1 where a higher metric is better, else -1: `Study.sign`.
+    """
     figure, (axis,) = new_figure(8.0, 3.2)
     for state, colour, label in (
         ("PRUNED", _GIVEN_UP, "given up"), ("COMPLETE", _COMPLETE, "to the last epoch"),
@@ -39,11 +42,10 @@ def history(trials: Sequence[TrialLine], metric: str, *, maximize: bool) -> str:
             axis.plot(*zip(*points, strict=True), "o", color=colour, markersize=4, label=label)
     complete = [(t.number, t.metric) for t in trials if t.state == "COMPLETE"]
     if complete:
-        accumulate = np.maximum.accumulate if maximize else np.minimum.accumulate
         numbers, metrics = np.array(complete, float).T
         axis.step(
             numbers,
-            accumulate(metrics),
+            sign * np.maximum.accumulate(sign * metrics),
             where="post",
             color=_BEST,
             linewidth=1.5,
@@ -54,7 +56,7 @@ def history(trials: Sequence[TrialLine], metric: str, *, maximize: bool) -> str:
     return to_svg(figure)
 
 
-def learning_curves(trials: Sequence[TrialLine], best: int, metric: str, *, maximize: bool) -> str:
+def learning_curves(trials: Sequence[TrialLine], best: int, metric: str, sign: int) -> str:
     """Return an SVG: a line a trial, the best one in colour."""
     figure, (axis,) = new_figure(8.0, 3.2)
     for trial in trials:
@@ -70,21 +72,20 @@ def learning_curves(trials: Sequence[TrialLine], best: int, metric: str, *, maxi
         )  # fmt: skip
     axis.set_ylabel(in_words(metric))
     count_epochs(axis)
-    _fit_to_the_better_half(axis, trials, sign=1 if maximize else -1)
+    _fit_to_the_better_half(axis, trials, sign)
     _dress(axis)
     return to_svg(figure)
 
 
 def parallel_coordinates(
-    trials: Sequence[TrialLine], names: Sequence[str], metric: str, *, maximize: bool
+    trials: Sequence[TrialLine], names: Sequence[str], metric: str, sign: int
 ) -> str:
     """Return an SVG: an axis a parameter, a line a trial, the better the darker."""
     scored = [t for t in trials if t.metric is not None]
     figure, (axis,) = new_figure(max(6.0, 1.7 * (len(names) + 1)), 3.6)
     columns = [_Scale(name, [t.values.get(name) for t in scored]) for name in names]
     metrics = _Scale(in_words(metric), [t.metric for t in scored])
-    scores = np.array([t.metric for t in scored], float) * (1 if maximize else -1)
-    ranks = np.argsort(np.argsort(scores))
+    ranks = np.argsort(np.argsort(sign * np.array([t.metric for t in scored], float)))
     for trial, rank in zip(scored, ranks, strict=True):
         share = rank / max(len(scored) - 1, 1)
         heights = [c.place(trial.values.get(c.name)) for c in columns]

@@ -24,7 +24,7 @@ def write_report(study: Study, figures: Mapping[str, Any]) -> Path:
         study: searched to its end, or not.
         figures: as `conclude` or `figures_so_far` returned them.
     """
-    record, metric, maximize = study.record, study.record.search.metric, study.sign > 0
+    record, metric, sign = study.record, study.record.search.metric, study.sign
     lines = trial_lines(study)
     best = int(figures["best_trial"])
     names = list(study.space.parameters)
@@ -44,11 +44,11 @@ def write_report(study: Study, figures: Mapping[str, Any]) -> Path:
         best=figures[f"best_{metric}"],
         confirmed=figures.get(f"confirmed_{metric}"),
         names=names,
-        trials=sorted(lines, key=lambda t: _rank(t, study.sign)),
+        trials=sorted(lines, key=lambda t: _rank(t, sign)),
         best_trial=best,
-        history=plots.history(lines, metric, maximize=maximize),
-        curves=plots.learning_curves(lines, best, metric, maximize=maximize),
-        parallel=plots.parallel_coordinates(lines, names, metric, maximize=maximize),
+        history=plots.history(lines, metric, sign),
+        curves=plots.learning_curves(lines, best, metric, sign),
+        parallel=plots.parallel_coordinates(lines, names, metric, sign),
         importances=plots.importances(shares) if shares else "",
         survival=plots.survival(lines) if len({t.epochs for t in lines}) > 1 else "",
         record=record.to_toml(),

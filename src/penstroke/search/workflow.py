@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from penstroke.errors import ConfigError, StudyError
 from penstroke.files import runs_root, sha256
 from penstroke.machine import machine_facts, package_versions
 from penstroke.records import now
-from penstroke.runs import Run
+from penstroke.runs import Run, name_of
 from penstroke.search.conduct import Conductor, Standing, train_all
 from penstroke.search.engine import AnyEngine
 from penstroke.search.estimate import (
@@ -199,7 +198,9 @@ def conclude(
     figures = _figures(study, trial, values, metric, confirmed)
     if everything:
         config = _on_everything(config)
-    prepared = prepare(config, stem=study.name, name=_final_name(study, config))
+    final = _final_path(study.path)
+    _clear_the_way(final, config)
+    prepared = prepare(config, stem=study.name, name=name_of(final))
     if prepared.run.status == "finished":  # the test split is opened once
         judged = prepared.run.summary()
     else:
@@ -212,14 +213,12 @@ def conclude(
     return figures
 
 
-def _final_name(study: Study, config: RunConfig) -> str:
-    """Return the name of the last run, beside the study; one that was begun otherwise makes way."""
-    path = _final_path(study.path)
-    if (path / "run.toml").exists():
-        there = Run.open(path)
+def _clear_the_way(final: Path, config: RunConfig) -> None:
+    """Remove an unfinished last run of other settings: the search itself costs more than that."""
+    if (final / "run.toml").exists():
+        there = Run.open(final)
         if there.record.config != config and there.status == "unfinished":
             there.remove()
-    return os.path.relpath(path, runs_root())
 
 
 def _final_path(study: Path) -> Path:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from penstroke.errors import PenstrokeError, near_match
-from penstroke.files import runs_root
-from penstroke.runs import Run
+from penstroke.runs import Run, folders_with
 from penstroke.steps import epochs_of
 from penstroke.web.answers import ApiError, busy
 
@@ -35,7 +34,8 @@ class _Known:
     summary: Facts
 
 
-Known = Mapping[str, _Known]
+Runs = Mapping[str, _Known]
+"""By name."""
 
 
 class RunsFeed:
@@ -62,11 +62,11 @@ class RunsFeed:
         known = found[name]
         return {**_facts(known), "history": known.history, "verdict": known.summary.get("verdict")}
 
-    def refresh(self) -> Known:
+    def refresh(self) -> Runs:
         """Look at the directories; return the runs by name, what has not changed as it was."""
         with self._lock:
             found: dict[str, _Known] = {}
-            for path in _folders():
+            for path in folders_with("run.toml"):
                 before = self._known.get(path.name)
                 try:
                     found[path.name] = _read(path, before)
@@ -126,7 +126,7 @@ class RunsFeed:
                     _put(queue, event)
 
 
-def news(told: Known, known: Known) -> Iterator[Facts]:
+def news(told: Runs, known: Runs) -> Iterator[Facts]:
     """Yield what is new to who was told of `told`: name, status, and epochs that came since."""
     for name in told.keys() - known.keys():
         yield {"name": name, "status": "gone", "history": []}
@@ -142,10 +142,6 @@ def _put(queue: asyncio.Queue[Facts | None], event: Facts | None) -> None:
             queue.get_nowait()
         event = None
     queue.put_nowait(event)
-
-
-def _folders() -> list[Path]:
-    return sorted(path.parent for path in runs_root().glob("[!.]*/run.toml"))
 
 
 def _read(path: Path, before: _Known | None) -> _Known:
