@@ -120,6 +120,9 @@ def throughputs(asked: argparse.Namespace, images: Images) -> Figures:
     with usual(asked.run, 1) as service:
         requests = as_requests(large, 200, path="/raw")
         found["naive_raw_200px"] = throughput(service, requests, asked.seconds)
+    with recognizer_workers(asked.run) as service:
+        found["fair"] = throughput(service, as_requests(small), asked.seconds)
+        found["fair_200px"] = throughput(service, as_requests(large, 200), asked.seconds)
     return found
 
 
@@ -255,8 +258,7 @@ def ours(run: str, *options: str) -> Iterator[Service]:
 @contextlib.contextmanager
 def usual(run: str, threads: int) -> Iterator[Service]:
     """Run the usual way, with so many threads for torch."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = _free_port()
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, str(_NAIVE), run, str(port)]
     with started(command, stderr=subprocess.DEVNULL, env=environment) as process:
@@ -265,6 +267,32 @@ def usual(run: str, threads: int) -> Iterator[Service]:
                 break
             time.sleep(0.1)
         yield Service(process, port)
+
+
+@contextlib.contextmanager
+def recognizer_workers(run: str) -> Iterator[Service]:
+    """Run the fair peer: two uvicorn workers, one Recognizer each."""
+    port = _free_port()
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(_NAIVE.parent), "--port", str(port),
+               "--workers", "2", "--no-access-log", "--log-level", "warning",
+               "recognizer_service:app"]  # fmt: skip
+    with started(command, env={**os.environ, "RUN": run}) as process:
+        _wait_for(port)
+        yield Service(process, port)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    """Return when the service at `port` answers, or after half a minute."""
+    for _ in range(300):
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz").close()
+            return
+        time.sleep(0.1)
 
 
 @contextlib.contextmanager

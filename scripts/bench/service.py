@@ -34,6 +34,11 @@ def _throughput(told: dict[str, Any]) -> list[Figure]:
         Figure("FastAPI and eager PyTorch, picture in a form", "/s", (usual["form"],)),
         Figure("ours to the faster of them", "×", (ours / max(usual.values()),), "≥ 3"),
         Figure("ours to theirs, PNGs of 200×200", "×", (large / told["naive_raw_200px"],)),
+        Figure("`uvicorn --workers 2`, a Recognizer each", "/s", (told["fair"],)),
+        Figure("ours to it", "×", (ours / told["fair"],)),
+        Figure("`penstroke serve`, PNGs of 200×200", "/s", (large,)),
+        Figure("`uvicorn --workers 2`, PNGs of 200×200", "/s", (told["fair_200px"],)),
+        Figure("ours to it, PNGs of 200×200", "×", (large / told["fair_200px"],)),
     ]
 
 
