@@ -17,7 +17,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.train ## train a network on real handwriting, here and now (half a minute)
-	@$(BIN)/penstroke train --fresh
+	@$(BIN)/penstroke train --overwrite
 
 test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DATA
 	@scripts/system-packages.sh chromium postgresql

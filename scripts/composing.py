@@ -1,4 +1,4 @@
-"""Pictures of written lines whose text is known, composed from pictures of single characters.
+"""Images of written lines whose text is known, composed from images of single characters.
 
 The ink of each character is cut out and laid on paper of its own making, so that where every
 character lies is known too. What is drawn at random, and within which limits, `Hand` says.
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from penstroke.ink import find_ink, read_grey
+from penstroke.preprocessing.ink import find_ink, read_grey
 
 Ink = npt.NDArray[np.float32]
 Pool = Mapping[str, Sequence[Ink]]
@@ -47,13 +47,13 @@ class Hand:
 
 @dataclass(frozen=True)
 class Composed:
-    """A picture (H, W) uint8, its lines of text, and by line the box of each character's ink.
+    """An image (H, W) uint8, its lines of text, and by line the box of each character's ink.
 
     `touching` holds, by line, whether a character's ink touches what was written before it, and
     `glyphs` the ink of each character alone.
     """
 
-    picture: npt.NDArray[np.uint8]
+    image: npt.NDArray[np.uint8]
     text: tuple[str, ...]
     boxes: tuple[tuple[Box, ...], ...]
     touching: tuple[tuple[bool, ...], ...]
@@ -70,7 +70,7 @@ class _Line:
 
 
 def photo_pool(archive: Path, prefix: str = "digit_", each: int | None = None) -> Pool:
-    """Return the ink of pictures in a zip of folders a class, by what follows `prefix`.
+    """Return the ink of images in a zip of folders a class, by what follows `prefix`.
 
     Of each class all, or the first `each`.
     """
@@ -85,7 +85,7 @@ def photo_pool(archive: Path, prefix: str = "digit_", each: int | None = None) -
 
 
 def drawn_pool(images: npt.NDArray[np.uint8], labels: Sequence[str]) -> Pool:
-    """Return the ink of (N, 28, 28) pictures, bright on dark, by their labels."""
+    """Return the ink of (N, 28, 28) images, bright on dark, by their labels."""
     pool: dict[str, list[Ink]] = {}
     for image, label in zip(images, labels, strict=True):
         pool.setdefault(label, []).append(cropped(image.astype(np.float32) / 255))
@@ -106,8 +106,8 @@ def compose_line(pool: Pool, seed: int, hand: Hand = Hand(), length: int | None 
     random = np.random.default_rng(seed)
     line = _write(pool, hand, random, length or int(random.integers(3, 13)))
     light = _gradient(line.ink.shape, float(random.uniform(0.0, 0.3)), random)
-    picture = _photographed(line.ink, light, random, blur=float(random.uniform(0, 0.6)))
-    return Composed(picture, (line.text,), (line.boxes,), (line.touching,), (line.glyphs,))
+    image = _photographed(line.ink, light, random, blur=float(random.uniform(0, 0.6)))
+    return Composed(image, (line.text,), (line.boxes,), (line.touching,), (line.glyphs,))
 
 
 def compose_page(pool: Pool, seed: int, hand: Hand = Hand(), lines: int = 10) -> Composed:
@@ -286,7 +286,7 @@ def _photographed(
 
 
 def _gradient(shape: tuple[int, ...], fall: float, random: np.random.Generator) -> Ink:
-    """Return light that falls by `fall` from one end of the picture to the other."""
+    """Return light that falls by `fall` from one end of the image to the other."""
     angle = random.uniform(0, 2 * np.pi)
     down, across = np.meshgrid(*(np.linspace(-0.5, 0.5, n) for n in shape), indexing="ij")
     way = np.cos(angle) * across + np.sin(angle) * down

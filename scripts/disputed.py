@@ -1,4 +1,4 @@
-"""A dozen pictures of a data set whose labels are most in doubt, as one PNG for the docs.
+"""A dozen images of a data set whose labels are most in doubt, as one PNG for the docs.
 
 python scripts/disputed.py [DATA_SET] [PNG]
 """
@@ -10,20 +10,22 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from penstroke.audit import Audit, audit, collect
+from penstroke.quality.audit_findings import Audit
+from penstroke.quality.collection import collect
+from penstroke.quality.data_audit import audit
 
 _COLUMNS, _COUNT = 6, 12
 _GLYPH, _WIDTH, _HEIGHT = 84, 116, 124
 
 
-def main(name: str = "mnist", path: str = "docs/pictures/mnist-disputed.png") -> None:
+def main(name: str = "mnist", path: str = "docs/images/mnist-disputed.png") -> None:
     sheet = draw(audit(collect(name)))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, "PNG", optimize=True)
 
 
 def draw(found: Audit) -> Image.Image:
-    """Return the pictures enlarged, the worst first, with label, answer and position."""
+    """Return the images enlarged, the worst first, with label, answer and position."""
     own = found.collection
     worst = found.label_errors[:_COUNT]
     rows = -(-len(worst) // _COLUMNS)
@@ -31,11 +33,11 @@ def draw(found: Audit) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     for number, error in enumerate(worst):
         left, top = number % _COLUMNS * _WIDTH, number // _COLUMNS * _HEIGHT
-        glyph = Image.fromarray(255 - own.pictures.images[error.row])
+        glyph = Image.fromarray(255 - own.images.images[error.row])
         middle = left + _WIDTH // 2
         sheet.paste(glyph.resize((_GLYPH, _GLYPH), Image.Resampling.NEAREST),
                     (middle - _GLYPH // 2, top))  # fmt: skip
-        names = own.pictures.classes
+        names = own.images.classes
         said = f"{names[error.given]}, read as {names[error.read]}"
         pen.text((middle, top + _GLYPH + 12), said, fill=0, anchor="mm", font_size=14)
         place = f"{own.split(error.row)} {found.place(error.row)}"

@@ -1,6 +1,6 @@
 """Builds the site of docs/ into site/, strictly, and so that it needs no network to be read.
 
-A page outside the navigation, a link or picture that leads nowhere, an anchor that is not there,
+A page outside the navigation, a link or image that leads nowhere, an anchor that is not there,
 or anything that a browser would load from elsewhere ends it with exit code 1.
 """
 

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from penstroke.evaluation.intervals import wilson
-from penstroke.ink import find_ink, read_glyph, read_grey
+from penstroke.preprocessing.ink import find_ink, preprocess, read_grey
 from penstroke.search.plan import hyperband
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/figures"
 INK = "#7d8894"
-"""Reads on white and on black: a picture in a page does not know which it stands on."""
+"""Reads on white and on black: an image in a page does not know which it stands on."""
 COLOURS = ("#3b82c4", "#d97706", "#2f9e6e", "#b565c4")
 
 
@@ -37,7 +37,7 @@ def placing() -> str:
     ink = find_ink(grey)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    seen = read_glyph(path).pixels
+    seen = preprocess(path).pixels
     shown = (("as drawn", grey), ("its ink", ink), ("cropped", cropped), ("28×28, as read", seen))
     figure = Figure(figsize=(7.6, 2.2), layout="constrained")
     for axis, (title, pixels) in zip(figure.subplots(1, 4), shown, strict=True):
@@ -48,13 +48,13 @@ def placing() -> str:
     return _svg(figure)
 
 
-def luck(pictures: int = 1000, accuracy: float = 0.99, draws: int = 20_000) -> str:
+def luck(images: int = 1000, accuracy: float = 0.99, draws: int = 20_000) -> str:
     """How much better the best of many networks of one accuracy looks, on average."""
     random = np.random.default_rng(0)
     counts = np.array([1, 2, 5, 10, 20, 50, 100])
-    figure, axis = _figure(f"{pictures:,} test pictures, every network at {accuracy:.0%}")
+    figure, axis = _figure(f"{images:,} test images, every network at {accuracy:.0%}")
     best = [
-        random.binomial(pictures, accuracy, (draws, count)).max(axis=1).mean() / pictures
+        random.binomial(images, accuracy, (draws, count)).max(axis=1).mean() / images
         for count in counts
     ]
     axis.plot(counts, best, "o-", color=COLOURS[1], label="the best one's figure")
@@ -83,14 +83,14 @@ def brackets(max_epochs: int = 27, eta: int = 3) -> str:
 
 
 def widths() -> str:
-    """Half the width of Wilson's interval by the number of pictures."""
+    """Half the width of Wilson's interval by the number of images."""
     figure, axis = _figure("95 % interval of an accuracy")
     counts = np.array([200, 400, 1000, 2000, 5000, 10_000, 20_000])
     for colour, accuracy in zip(COLOURS, (0.9, 0.97, 0.99, 0.995), strict=True):
         ends = [wilson(round(accuracy * count), int(count)) for count in counts]
         half = [(high - low) / 2 for low, high in ends]
         axis.plot(counts, half, "o-", markersize=4, color=colour, label=f"at {accuracy:.1%}")
-    axis.set(xscale="log", yscale="log", xlabel="pictures read", ylabel="± half the width")
+    axis.set(xscale="log", yscale="log", xlabel="images read", ylabel="± half the width")
     axis.set_xticks(counts, [f"{count:,}" for count in counts])
     axis.minorticks_off()
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))

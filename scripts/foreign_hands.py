@@ -1,4 +1,4 @@
-"""Handwritten digits from elsewhere, as folders for `penstroke evaluate RUN --hands FOLDER`.
+"""Handwritten digits from elsewhere, as folders for `penstroke evaluate RUN --external FOLDER`.
 
     python scripts/foreign_hands.py FOLDER
 
@@ -36,11 +36,11 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     root = Path(sys.argv[1])
-    for name, pictures in (("dutch", dutch()), ("turkish", turkish()), ("tablet", tablet())):
-        for index, (picture, label) in enumerate(pictures):
+    for name, images in (("dutch", dutch()), ("turkish", turkish()), ("tablet", tablet())):
+        for index, (image, label) in enumerate(images):
             path = root / name / str(label) / f"{index:05}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path)
+            Image.fromarray(image).save(path)
         print(root / name)
     return 0
 
@@ -53,8 +53,8 @@ def dutch() -> Labelled:
 
 def turkish() -> Labelled:
     digits = load_digits()
-    for picture, label in zip(digits.images, digits.target, strict=True):
-        yield np.rint(picture * 255 / 16).astype(np.uint8), int(label)
+    for image, label in zip(digits.images, digits.target, strict=True):
+        yield np.rint(image * 255 / 16).astype(np.uint8), int(label)
 
 
 def tablet() -> Labelled:

@@ -24,10 +24,10 @@ import numpy as np
 from PIL import Image
 
 from composing import Box, Composed, Pool, compose_line, compose_page, overlap, photo_pool
-from penstroke.ink import place
-from penstroke.lines.overlay import overlay_svg
-from penstroke.lines.reading import PageReading, read_page
-from penstroke.recognizer import Recognizer
+from penstroke.inference.line_reader import PageReading, read_page
+from penstroke.inference.overlay import overlay_svg
+from penstroke.inference.recognizer import Recognizer
+from penstroke.preprocessing.ink import place
 
 _SAME = 0.7
 """Two boxes that share so much of what both cover mark the same character."""
@@ -79,7 +79,7 @@ def main() -> None:
     for seed in range(asked.first, asked.first + asked.count):
         composed = compose_line(pool, seed)
         begun = time.perf_counter()
-        page = read_page(recognizer, composed.picture)
+        page = read_page(recognizer, composed.image)
         milliseconds.append(1000 * (time.perf_counter() - begun))
         own = judge(page, composed)
         own.alone_right = read_alone(recognizer, composed)
@@ -110,7 +110,7 @@ def read_pages(recognizer: Recognizer, pool: Pool, count: int, folder: Path | No
     score = Score()
     for seed in range(count):
         composed = compose_page(pool, seed)
-        page = read_page(recognizer, composed.picture)
+        page = read_page(recognizer, composed.image)
         score += judge(page, composed)
         score.alone_right += read_alone(recognizer, composed)
         if folder:
@@ -128,7 +128,7 @@ def read_alone(recognizer: Recognizer, composed: Composed) -> int:
 
 
 def judge(page: PageReading, composed: Composed) -> Score:
-    """Return how what was read of a picture compares with what it was composed of."""
+    """Return how what was read of an image compares with what it was composed of."""
     score = _flags(page, composed)
     read = [line.text for line in page.lines]
     for number, text in enumerate(composed.text):
@@ -157,7 +157,7 @@ def _is_found(box: Box, page: PageReading) -> bool:
 
 
 def _flags(page: PageReading, composed: Composed) -> Score:
-    """Return how many characters were read wrongly, and how many were marked as unsure."""
+    """Return how many characters were read wrongly, and how many were marked as rejected."""
     labels = "".join(composed.text).replace(" ", "")
     boxes = [box for line in composed.boxes for box in line]
     score = Score()
@@ -166,9 +166,9 @@ def _flags(page: PageReading, composed: Composed) -> Score:
             overlap(box, character.box) > 0.5 and label == character.label
             for box, label in zip(boxes, labels, strict=True)
         )
-        unsure = character.status == "unsure"
-        score += Score(wrong=not is_right, wrong_flagged=unsure and not is_right,
-                       right_flagged=unsure and is_right)  # fmt: skip
+        rejected = character.status == "rejected"
+        score += Score(wrong=not is_right, wrong_flagged=rejected and not is_right,
+                       right_flagged=rejected and is_right)  # fmt: skip
     return score
 
 
@@ -185,10 +185,10 @@ def distance(read: str, right: str) -> int:
 def keep(
     folder: Path, name: str, composed: Composed, page: PageReading, recognizer: Recognizer
 ) -> None:
-    """Write the picture, its overlay, and what it should be and was read as."""
+    """Write the image, its overlay, and what it should be and was read as."""
     folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(composed.picture).save(folder / f"{name}.png")
-    svg = overlay_svg(page, composed.picture, recognizer.ink)
+    Image.fromarray(composed.image).save(folder / f"{name}.png")
+    svg = overlay_svg(page, composed.image, recognizer.ink)
     (folder / f"{name}.svg").write_text(svg, "utf-8")
     (folder / f"{name}.txt").write_text("\n".join([*composed.text, "", page.text, ""]), "utf-8")
 

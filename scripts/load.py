@@ -1,7 +1,7 @@
 """How the service bears load, beside the usual way to serve: `python scripts/load.py RUN`.
 
 The client is this process, the services are others; requests leave on time whatever is answered.
-RUN is a finished run, best one trained on MNIST; the pictures are those of MNIST where it is there.
+RUN is a finished run, best one trained on MNIST; the images are those of MNIST where it is there.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ import psutil
 from PIL import Image
 
 from load_client import LOST, REFUSED, UNSENT, Outcome, is_quiet, load, request_bytes, run_load
-from penstroke.datasets import load_dataset
-from penstroke.datasets.dataset import Images
+from penstroke.data.dataset import Images
+from penstroke.data.loading import load_dataset
 from penstroke.errors import DataError
-from penstroke.recognizer import Recognizer
-from penstroke.runs import find_run
+from penstroke.inference.recognizer import Recognizer
+from penstroke.runs.run import find_run
 
 PARTS = ("throughput", "latency", "overload", "stops", "batches")
 _NAIVE = Path(__file__).parent / "peers" / "naive_service.py"
@@ -67,7 +67,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4, help="of each rate")
     parser.add_argument("--overload-seconds", type=float, default=60)
     parser.add_argument("--stops", type=int, default=20)
-    parser.add_argument("--pictures", type=int, default=10_000, help="batched against single")
+    parser.add_argument("--images", type=int, default=10_000, help="batched against single")
     parser.add_argument("--rate", type=float, help="throughput, where that part is left out")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
@@ -79,7 +79,7 @@ def main() -> int:
 def measure(asked: argparse.Namespace) -> Figures:
     """Return the figures of the parts that are asked for."""
     parts = asked.parts or PARTS
-    images = pictures(max(asked.pictures, 1000))
+    images = sample_images(max(asked.images, 1000))
     requests = as_requests(images)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -103,8 +103,8 @@ def measure(asked: argparse.Namespace) -> Figures:
 def throughputs(asked: argparse.Namespace, images: Images) -> Figures:
     """Return answers a second: ours, and the usual way with one thread for torch and with all.
 
-    Ours and `raw` take the picture as the body, `form` as the file of a form, as is usual. Large
-    pictures are 200 pixels a side; the usual way is asked for them in its fastest form.
+    Ours and `raw` take the image as the body, `form` as the file of a form, as is usual. Large
+    images are 200 pixels a side; the usual way is asked for them in its fastest form.
     """
     small, large = images, images[:300]
     found: Figures = {}
@@ -195,7 +195,7 @@ def stops(asked: argparse.Namespace, requests: Sequence[bytes], rate: float) -> 
     """Tell services to stop while they are asked; count what was accepted and not answered."""
     lost, other, codes = 0, 0, []
     for _ in range(asked.stops):
-        with ours(asked.run, "--grace", "0.5") as service:
+        with ours(asked.run, "--shutdown-grace", "0.5") as service:
             found, code = asyncio.run(stopped(service, requests, rate))
         lost += found.statuses[LOST]
         other += sum(n for s, n in found.statuses.items() if s not in (200, LOST, REFUSED, UNSENT))
@@ -218,8 +218,8 @@ async def stopped(
 def batches(
     asked: argparse.Namespace, requests: Sequence[bytes], images: Images, rate: float
 ) -> Figures:
-    """Compare answers that were read in batches with pictures read alone."""
-    count = asked.pictures
+    """Compare answers that were read in batches with images read alone."""
+    count = asked.images
     with ours(asked.run) as service:
         found = run_load(service.port, requests[:count], rate, count / rate + 2, keep=True)
         size = mean_batch(service)
@@ -231,19 +231,17 @@ def batches(
         told = np.array([answer["probabilities"][name] for name in recognizer.classes])
         expected = np.array([alone.probabilities[name] for name in recognizer.classes])
         furthest = max(furthest, float(np.abs(told - expected).max()))
-    say(
-        f"{len(answers)} pictures, alone and in batches of {size:.1f}: {furthest:.1e} apart at most"
-    )
-    return {"pictures": len(answers), "mean_batch": size, "furthest": furthest}
+    say(f"{len(answers)} images, alone and in batches of {size:.1f}: {furthest:.1e} apart at most")
+    return {"images": len(answers), "mean_batch": size, "furthest": furthest}
 
 
 def mean_batch(service: Service) -> float:
-    """Return how many pictures the service has read at once, on average."""
+    """Return how many images the service has read at once, on average."""
     with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/metrics") as answer:
         lines = [line.rsplit(" ", 1) for line in answer.read().decode().splitlines()]
     found = {name: value for name, value in lines if not name.startswith("#")}
-    total = float(found["penstroke_batch_pictures_sum"])
-    return total / float(found["penstroke_batch_pictures_count"])
+    total = float(found["penstroke_batch_images_sum"])
+    return total / float(found["penstroke_batch_images_count"])
 
 
 @contextlib.contextmanager
@@ -273,8 +271,8 @@ def usual(run: str, threads: int) -> Iterator[Service]:
 def recognizer_workers(run: str) -> Iterator[Service]:
     """Run the fair peer: two uvicorn workers, one Recognizer each."""
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(_NAIVE.parent), "--port", str(port),
-               "--workers", "2", "--no-access-log", "--log-level", "warning",
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(_NAIVE.parent), "--port",
+               str(port), "--workers", "2", "--no-access-log", "--log-level", "warning",
                "recognizer_service:app"]  # fmt: skip
     with started(command, env={**os.environ, "RUN": run}) as process:
         _wait_for(port)
@@ -311,8 +309,8 @@ def started(command: list[str], **how: Any) -> Iterator[psutil.Popen]:
             process.wait()
 
 
-def pictures(count: int) -> Images:
-    """Return so many different pictures (N, 28, 28) uint8, ink bright on dark."""
+def sample_images(count: int) -> Images:
+    """Return so many different images (N, 28, 28) uint8, ink bright on dark."""
     try:
         return load_dataset("mnist").train.images[:count]
     except DataError:
@@ -324,7 +322,7 @@ def pictures(count: int) -> Images:
 def as_requests(
     images: Images, side: int = 28, path: str = "/v1/recognize", *, is_form: bool = False
 ) -> list[bytes]:
-    """Return a request for each picture: a PNG, dark on white, `side` pixels a side."""
+    """Return a request for each image: a PNG, dark on white, `side` pixels a side."""
     requests = []
     for image in images:
         stream = io.BytesIO()
@@ -338,7 +336,7 @@ def as_requests(
 
 def as_form(content: bytes) -> tuple[bytes, str]:
     """Return the body of a form with a file, and its type."""
-    head = b'--x\r\ncontent-disposition: form-data; name="picture"; filename="7.png"\r\n\r\n'
+    head = b'--x\r\ncontent-disposition: form-data; name="image"; filename="7.png"\r\n\r\n'
     return head + content + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"
 
 

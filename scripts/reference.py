@@ -17,9 +17,11 @@ import typer
 from pydantic.fields import FieldInfo
 
 import penstroke
-from penstroke import config, ink, recipes, space
 from penstroke.cli.main import app
-from penstroke.web.settings import ServiceSettings
+from penstroke.config import recipes, space
+from penstroke.config import settings as config
+from penstroke.preprocessing import ink
+from penstroke.serve.service_settings import ServiceSettings
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/reference"

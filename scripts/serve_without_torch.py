@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PICTURE = ROOT / "examples" / "seven.png"
+IMAGE = ROOT / "examples" / "seven.png"
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
         )
         names = {package["name"] for package in json.loads(listed.stdout)}
         assert not names & {"torch", "scikit-learn", "onnx", "matplotlib"}, names
-        predict: list[str | Path] = [binaries / "penstroke", "predict", model, PICTURE]
+        predict: list[str | Path] = [binaries / "penstroke", "predict", model, IMAGE]
         subprocess.run(predict, check=True)
         print(f"read over HTTP: {ask(binaries / 'penstroke', model)}; packages: {len(names)}")
     return 0
@@ -43,14 +43,14 @@ def newest_model() -> str:
 
 
 def ask(penstroke: Path, model: str) -> str:
-    """Return what a service of its own reads in the picture."""
-    command = [str(penstroke), "serve", model, "--port", "0", "--json", "--grace", "0"]
+    """Return what a service of its own reads in the image."""
+    command = [str(penstroke), "serve", model, "--port", "0", "--json", "--shutdown-grace", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url = json.loads(process.stdout.readline())["url"]
             request = urllib.request.Request(
-                f"{url}/v1/recognize", PICTURE.read_bytes(), {"content-type": "image/png"}
+                f"{url}/v1/recognize", IMAGE.read_bytes(), {"content-type": "image/png"}
             )
             with urllib.request.urlopen(request) as answer:
                 return str(json.load(answer)["label"])

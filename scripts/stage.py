@@ -1,4 +1,4 @@
-"""Pictures that commands in the pages ask for, made from the digits that come with Penstroke."""
+"""Images that commands in the pages ask for, made from the digits that come with Penstroke."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def write_scans(path: Path) -> None:
     """Write a zip with a folder a class: small scans, dark on light."""
     digits = penstroke.load_dataset("digits").train.take(np.arange(_SCANS))
     with zipfile.ZipFile(path, "w") as archive:
-        for number, (picture, label) in enumerate(zip(digits.images, digits.labels, strict=True)):
-            paper = ImageOps.expand(ImageOps.invert(Image.fromarray(picture)), 10, fill=255)
+        for number, (image, label) in enumerate(zip(digits.images, digits.labels, strict=True)):
+            paper = ImageOps.expand(ImageOps.invert(Image.fromarray(image)), 10, fill=255)
             stream = io.BytesIO()
             paper.resize((96, 96), Image.Resampling.BICUBIC).save(stream, "PNG")
             archive.writestr(f"digit_{label}/{number:03d}.png", stream.getvalue())
@@ -31,7 +31,7 @@ def write_page(path: Path) -> None:
     """Write a photographed page of three lines."""
     digits = penstroke.load_dataset("digits").validation
     pool = drawn_pool(digits.images, [str(label) for label in digits.labels])
-    Image.fromarray(compose_page(pool, seed=0, lines=3).picture).save(path)
+    Image.fromarray(compose_page(pool, seed=0, lines=3).image).save(path)
 
 
 STAGE: Mapping[str, Callable[[Path], None]] = {"scans.zip": write_scans, "page.png": write_page}

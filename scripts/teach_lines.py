@@ -1,8 +1,8 @@
-"""Teaches the judge of pieces, and weighs its evidence: writes src/penstroke/lines/judge.onnx.
+"""Teaches the judge of pieces, and weighs its evidence: writes character_scorer.onnx.
 
 python scripts/teach_lines.py MODEL --judge mnist emnist-letters-part --weigh emnist-digits-part
 
-Lines are composed of the data sets' training pictures, their strokes made thinner, thicker and
+Lines are composed of the data sets' training images, their strokes made thinner, thicker and
 softer, with a quarter of the gaps touching; all that `lines.pieces` may take for a character is
 shown to a network with whether it is one. Then the weights of `lines.lattice` are those that make
 the right way through lines of another data set the likeliest, as MODEL reads them (maximum
@@ -26,18 +26,20 @@ from torch import nn
 
 from composing import Composed, Hand, Ink, Pool, compose_line, cropped, drawn_pool, overlap
 from penstroke import load_dataset
-from penstroke.ink import read_grey
-from penstroke.lines.judge import views
-from penstroke.lines.lattice import WEIGHTS, Step, evidence, posteriors, steps_through
-from penstroke.lines.pieces import TextLine, around
-from penstroke.lines.reading import View, ask, look
-from penstroke.recognizer import Recognizer
+from penstroke.inference.character_scorer import views
+from penstroke.inference.line_reader import View, ask, look
+from penstroke.inference.recognizer import Recognizer
+from penstroke.inference.segments import TextLine, around
+from penstroke.inference.viterbi import WEIGHTS, Step, evidence, posteriors, steps_through
+from penstroke.preprocessing.ink import read_grey
 
 _HARD = Hand(touching=0.25, narrow=0.3)
 _ORDINARY = Hand(touching=0.1)
 _BATCH = 256
 
 Floats = npt.NDArray[np.float64]
+
+_SCORER = Path("src/penstroke/inference/character_scorer.onnx")
 
 
 def main() -> None:
@@ -52,7 +54,7 @@ def main() -> None:
     if asked.judge:
         shown = [show(recognizer, name, asked.lines, k) for k, name in enumerate(asked.judge)]
         seen, whole = (np.concatenate(parts) for parts in zip(*shown, strict=True))
-        write(teach(seen, whole, asked.epochs), Path("src/penstroke/lines/judge.onnx"))
+        write(teach(seen, whole, asked.epochs), _SCORER)
     if asked.weigh:
         for name, weight in weigh(list(ways(recognizer, asked.weigh, 500))).items():
             print(f'    "{name}": {weight:.2f},')
@@ -102,19 +104,19 @@ def teach(seen: npt.NDArray[np.uint8], whole: npt.NDArray[np.bool_], epochs: int
     optimizer = torch.optim.AdamW(judge.parameters(), weight_decay=0.01)
     steps = epochs * -(-len(seen) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
-    pictures, targets = torch.from_numpy(seen), torch.from_numpy(whole).float()
+    images, targets = torch.from_numpy(seen), torch.from_numpy(whole).float()
     for epoch in range(epochs):
         total = 0.0
-        for batch in torch.split(torch.randperm(len(pictures)), _BATCH):
+        for batch in torch.split(torch.randperm(len(images)), _BATCH):
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16):
-                odds = judge(pictures[batch])
+                odds = judge(images[batch])
             loss = nn.functional.binary_cross_entropy_with_logits(odds.float(), targets[batch])
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             total += float(loss.detach()) * len(batch)
-        print(f"epoch {epoch + 1}/{epochs}  loss {total / len(pictures):.4f}", flush=True)
+        print(f"epoch {epoch + 1}/{epochs}  loss {total / len(images):.4f}", flush=True)
     judge.eval()
     return judge
 
@@ -136,7 +138,7 @@ class Way(NamedTuple):
 
 
 def ways(recognizer: Recognizer, name: str, count: int) -> Iterator[Way]:
-    """Yield the right ways through composed lines, where `penstroke.lines.pieces` left one open."""
+    """Yield the right ways through composed lines, where `segments` left one open."""
     pool = pool_of(name, 20_000)
     for seed in range(50_000, 50_000 + count):
         composed = compose_line(pool, seed, _ORDINARY)
@@ -193,7 +195,7 @@ def weigh(known: Sequence[Way]) -> dict[str, float]:
 
 
 def sole_line(recognizer: Recognizer, composed: Composed) -> tuple[TextLine, View] | None:
-    lines, view = look(read_grey(composed.picture), recognizer)
+    lines, view = look(read_grey(composed.image), recognizer)
     return (lines[0], view) if len(lines) == 1 else None
 
 

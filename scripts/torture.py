@@ -27,7 +27,7 @@ import psutil
 RECIPE = """
 [data]
 dataset = "digits"
-train_limit = 400
+max_train_images = 400
 [model]
 architecture = "cnn"
 dense = []
@@ -131,7 +131,7 @@ def torture(
     os.environ["PENSTROKE_RUNS"] = str(folder / "runs")
     victims = victims or OnThisMachine()
     command = [sys.executable, "-m", "penstroke", "tune", str(recipe), "--no-report", "--json",
-               "--confirm", "0", *storage, *victims.options]  # fmt: skip
+               "--confirm-seeds", "0", *storage, *victims.options]  # fmt: skip
     draw = random.Random(seed)
     start = time.monotonic()
     _search(command, "undisturbed").wait()
@@ -182,7 +182,7 @@ def _search(command: list[str], name: str) -> subprocess.Popen[bytes]:
 
 def remains(name: str) -> dict[int, Any]:
     """Return all that a study found, without times."""
-    from penstroke.search import find_study
+    from penstroke.search.study import find_study
 
     study = find_study(name)
     assert study is not None

@@ -46,7 +46,7 @@ _MASKS = (
     (re.compile(r"\d+ threads?|\d+ workers?"), "CORES"),
     (re.compile(r"^(learning curves:?) .*"), r"\1 WORDS"),  # a verdict may fall either way
     (re.compile(r"^(to try next:) .*"), r"\1 WORDS"),
-    (re.compile(r"examples/seven\.png|PICTURE\.png"), "PICTURE"),  # named where it is there
+    (re.compile(r"examples/seven\.png|IMAGE\.png"), "IMAGE"),  # named where it is there
     (re.compile(r"[+\-−±]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?"), "N"),
     (re.compile(r"[█▏▎▍▌▋▊▉]+"), "BAR"),
     (re.compile(r"\s+"), " "),

@@ -1,12 +1,12 @@
-"""Pictures with planted faults, for the audit to find."""
+"""Images with planted faults, for the audit to find."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from penstroke.audit import Collection, collection_of
-from penstroke.datasets import Dataset, DataSplits, Images, Labels, SealedTest
+from penstroke.data.dataset import Dataset, DataSplits, Images, Labels, SealedTest
+from penstroke.quality.collection import Collection, collection_of
 
 
 def drawn_strokes(count: int, seed: int = 0) -> Images:
@@ -24,9 +24,9 @@ def drawn_strokes(count: int, seed: int = 0) -> Images:
 def made_collection(
     train: Images, test: Images | None = None, labels: Labels | None = None, name: str = "made"
 ) -> Collection:
-    """Return a collection of three classes; all pictures are of the first where no label is given.
+    """Return a collection of three classes; all images are of the first where no label is given.
 
-    Without test pictures there is a single one, of a stroke of its own.
+    Without test images there is a single one, of a stroke of its own.
     """
     test = drawn_strokes(1, seed=999) if test is None else test
     both = np.zeros(len(train) + len(test), np.int64) if labels is None else labels

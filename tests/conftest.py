@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from browsing import CHROMIUM, FLAGS
 from helpers import Outcome
-from penstroke.datasets import DataSplits, load_dataset
+from penstroke.data.dataset import DataSplits
+from penstroke.data.loading import load_dataset
 
 DATA = os.environ.get("PENSTROKE_DATA")
 HAS_MNIST = DATA is not None and (Path(DATA) / "mnist/train-images-idx3-ubyte.gz").exists()
@@ -21,7 +22,7 @@ HAS_MNIST = DATA is not None and (Path(DATA) / "mnist/train-images-idx3-ubyte.gz
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs MNIST where it is not; fail instead where it is promised."""
     if item.get_closest_marker("mnist") and not HAS_MNIST:
-        reason = f"MNIST is not under PENSTROKE_DATA ({DATA}): penstroke data fetch mnist"
+        reason = f"MNIST is not under PENSTROKE_DATA ({DATA}): penstroke data download mnist"
         if os.environ.get("PENSTROKE_REQUIRE_DATA"):
             pytest.fail(reason)
         pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""A small EMNIST: the layout of the official zip, a few pictures of each class."""
+"""A small EMNIST: the layout of the official zip, a few images of each class."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from helpers import random_glyphs
-from penstroke.datasets.catalogue import Archive, DataFile, Manifest, Release, Role
-from penstroke.datasets.idx import encode_idx
+from penstroke.data.catalogue import Archive, DataFile, Manifest, Release, Role
+from penstroke.data.idx import encode_idx
 
 LETTERS = tuple("ABC")
 TRAIN, TEST = 60, 21

@@ -11,8 +11,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.config import CNNConfig, Convolution, DataConfig, Dense, RunConfig, TrainConfig
-from penstroke.datasets.idx import encode_idx
+from penstroke.config.settings import (
+    CNNConfig,
+    Convolution,
+    DataConfig,
+    Dense,
+    RunConfig,
+    TrainConfig,
+)
+from penstroke.data.idx import encode_idx
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ def small_config(**train: object) -> RunConfig:
     """A run on digits that takes a fraction of a second an epoch, with all that draws at random."""
     settings = {"epochs": 3, "precision": "float32", "threads": 1, "learning_rate": 3e-3, **train}
     return RunConfig(
-        data=DataConfig(dataset="digits", train_limit=400),
+        data=DataConfig(dataset="digits", max_train_images=400),
         model=SMALL_CNN,
         train=TrainConfig.parse(settings),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from helpers import small_config
-from penstroke.config import RunConfig
-from penstroke.recipes import Recipe
-from penstroke.search import Asked, Study, open_study, search
-from penstroke.search.local import LocalEngine
+from penstroke.config.recipes import Recipe
+from penstroke.config.settings import RunConfig
+from penstroke.search.local_engine import LocalEngine
+from penstroke.search.study import Study
+from penstroke.search.workflow import Asked, open_study, search
 
 SPACE = {
     "train.learning_rate": {"low": 1e-4, "high": 3e-2, "log": True},

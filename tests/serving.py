@@ -21,16 +21,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from helpers import SMALL_CNN
-from penstroke.ink import DEFAULT_INK
-from penstroke.models import build_network
-from penstroke.models.export import export_onnx
-from penstroke.recognizer import model_metadata
+from penstroke.inference.recognizer import model_metadata
+from penstroke.models.build import build_network
+from penstroke.models.onnx_export import export_onnx
+from penstroke.preprocessing.ink import DEFAULT_INK
 
 DIGITS = "0123456789"
 _SCRIPT = """
 import json, sys
-from penstroke.web.server import serve
-from penstroke.web.settings import ServiceSettings
+from penstroke.serve.server import serve
+from penstroke.serve.service_settings import ServiceSettings
 
 def tell(listening, service):
     print(json.dumps({"url": listening.url, "token": listening.token}), flush=True)
@@ -92,9 +92,9 @@ def png(pixels: npt.NDArray[np.uint8], kind: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-def ask(running: Running, picture: bytes, **query: Any) -> httpx.Response:
+def ask(running: Running, image: bytes, **query: Any) -> httpx.Response:
     return httpx.post(
-        f"{running.url}/v1/recognize", content=picture, params=query,
+        f"{running.url}/v1/recognize", content=image, params=query,
         headers={"content-type": "image/png"}, timeout=20,
     )  # fmt: skip
 

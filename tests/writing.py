@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from penstroke.ink import Intensities
+from penstroke.preprocessing.decoding import Intensities
 
 Strokes = Sequence[Sequence[tuple[float, float]]]
 

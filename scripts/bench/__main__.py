@@ -29,7 +29,7 @@ KEPT = ROOT / "docs" / "benchmarks.json"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"some of {PARTS}; all where none is named")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5)
     asked = parser.parse_args()
     found = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for part in asked.parts or PARTS:
@@ -55,7 +55,7 @@ def measure(part: str, repeats: int) -> dict[str, Any]:
     elif part == "service":
         sections = {f"Service: {name}": figures for name, figures in service.measure().items()}
     elif part == "imports":
-        sections = {"Importing pictures": imports.measure()}
+        sections = {"Importing images": imports.measure()}
     else:
         figures, plots = growth.measure()
         return {"How cost grows": {"figures": [f.to_dict() for f in figures], "plots": plots}}

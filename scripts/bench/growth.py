@@ -1,4 +1,4 @@
-"""How cost grows: with the pictures, with the batch, with the width of the network."""
+"""How cost grows: with the images, with the batch, with the width of the network."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ SIZES = (6_000, 20_000, 60_000, 200_000, 600_000)
 BATCHES = (16, 32, 64, 128, 256, 512, 1024)
 WIDTHS = (1, 2, 4, 8)
 
-# One epoch of R1's CNN on MNIST's training pictures, repeated or cut to a number of them.
+# One epoch of R1's CNN on MNIST's training images, repeated or cut to a number of them.
 EPOCH = """
 import json, resource, sys
 import numpy as np
-from penstroke.datasets import Dataset, DataSplits, SealedTest, load_dataset
-from penstroke.recipes import load_recipe
-from penstroke.training import fit
+from penstroke.data.dataset import Dataset, DataSplits, SealedTest
+from penstroke.data.loading import load_dataset
+from penstroke.config.recipes import load_recipe
+from penstroke.training.loop import fit
 
 images, batch_size, width = map(int, sys.argv[1:])
 config = load_recipe("baseline-cnn", [
@@ -48,7 +49,7 @@ def measure() -> tuple[list[Figure], list[str]]:
     by_width = {w: _epoch(max(1_500, 12_000 // w**2), 64, w) for w in WIDTHS}
     rates = {w: max(1_500, 12_000 // w**2) / p.told["seconds"] for w, p in by_width.items()}
     plots = [
-        _plot("growth-images", "training pictures", SIZES, by_size, log=True),
+        _plot("growth-images", "training images", SIZES, by_size, log=True),
         _plot("growth-batch", "batch size", BATCHES, by_batch, log=True),
         _plot("growth-width", "width of R1's CNN, times", WIDTHS, by_width, log=True),
     ]
@@ -57,12 +58,9 @@ def measure() -> tuple[list[Figure], list[str]]:
     ratio = (most.peak_megabytes - least.peak_megabytes) * 1.048576 / more_data
     batch_rates = {b: 12_000 / p.told["seconds"] for b, p in by_batch.items()}
     figures = [
-        *(Figure(f"an epoch of {n:,} pictures", "s", (by_size[n].told["seconds"],)) for n in SIZES),
-        *(
-            Figure(f"peak memory, {n:,} pictures", "MB", (by_size[n].peak_megabytes,))
-            for n in SIZES
-        ),
-        Figure("memory added from 6k to 600k, to the pictures' own bytes", "×", (ratio,), "≤ 1.3"),
+        *(Figure(f"an epoch of {n:,} images", "s", (by_size[n].told["seconds"],)) for n in SIZES),
+        *(Figure(f"peak memory, {n:,} images", "MB", (by_size[n].peak_megabytes,)) for n in SIZES),
+        Figure("memory added from 6k to 600k, to the images' own bytes", "×", (ratio,), "≤ 1.3"),
         *(Figure(f"batch size {b}", "images/s", (rate,)) for b, rate in batch_rates.items()),
         *(Figure(f"width × {w}", "images/s", (rate,)) for w, rate in rates.items()),
     ]
@@ -70,12 +68,12 @@ def measure() -> tuple[list[Figure], list[str]]:
 
 
 def _epoch(images: int, batch_size: int, width: int) -> Process:
-    say(f"growth: {images:,} pictures, batch size {batch_size}, width × {width}")
+    say(f"growth: {images:,} images, batch size {batch_size}, width × {width}")
     return run_process(sys.executable, "-c", EPOCH, images, batch_size, width)
 
 
 def _seconds_a_thousand(process: Process) -> float:
-    """Return what compares: wider networks are measured on fewer pictures."""
+    """Return what compares: wider networks are measured on fewer images."""
     return float(1000 * process.told["seconds"] / process.told["images"])
 
 
@@ -85,7 +83,7 @@ def _plot(name: str, label: str, keys: Sequence[int], found: dict[int, Process],
 
     canvas = Canvas(figsize=(8, 3), layout="constrained")
     rows: list[tuple[str, list[Any]]] = [
-        ("seconds of training, 1,000 pictures", [_seconds_a_thousand(found[k]) for k in keys]),
+        ("seconds of training, 1,000 images", [_seconds_a_thousand(found[k]) for k in keys]),
         ("peak memory of the process, MB", [found[k].peak_megabytes for k in keys]),
     ]
     for axis, (title, values) in zip(canvas.subplots(1, 2), rows, strict=True):

@@ -1,4 +1,4 @@
-"""Importing 100,000 pictures: pictures a second, and the memory of all its processes together."""
+"""Importing 100,000 images: images a second, and the memory of all its processes together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import psutil
 from measure import Figure, say
 from PIL import Image
 
-from penstroke.ink import read_glyph
+from penstroke.preprocessing.ink import preprocess
 
 COUNT = 100_000
 ALONE = 4_000
@@ -28,7 +28,7 @@ _WATCH_SECONDS = 0.2
 def measure(count: int = COUNT) -> list[Figure]:
     """Return the figures; a loop over `ink` alone goes before each import."""
     with tempfile.TemporaryDirectory() as folder:
-        say(f"imports: composing {count:,} pictures")
+        say(f"imports: composing {count:,} images")
         packed, loose = Path(folder, "many.zip"), Path(folder, "many")
         some = _compose(count, packed, loose)
         return [
@@ -51,7 +51,7 @@ def _figures(
     ratio = processor_seconds / count / alone
     return [
         Figure(f"{count:,} PNG of 30×30 from {what}", "/s", (count / seconds,), goals[0]),
-        Figure("… processor time a picture", "µs", (1e6 * processor_seconds / count,)),
+        Figure("… processor time an image", "µs", (1e6 * processor_seconds / count,)),
         Figure("… to that of `ink` alone, in a loop", "×", (ratio,)),
         Figure("… memory of all its processes", "MB", (megabytes,), goals[1]),
     ]
@@ -74,8 +74,8 @@ def _compose(count: int, packed: Path, loose: Path) -> list[bytes]:
 def _varied(count: int) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(Path(os.environ["PENSTROKE_DATA"]) / "pen-photos.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".png"))
-        pictures = [(n.split("/")[0], Image.open(io.BytesIO(archive.read(n)))) for n in names]
-        arrays = [(label, np.asarray(image.convert("RGBA"))) for label, image in pictures]
+        images = [(n.split("/")[0], Image.open(io.BytesIO(archive.read(n)))) for n in names]
+        arrays = [(label, np.asarray(image.convert("RGBA"))) for label, image in images]
     for number in range(count):
         label, array = arrays[number % len(arrays)]
         varied = array.astype(np.int16)
@@ -89,7 +89,7 @@ def _alone(some: list[bytes]) -> float:
     """Return the processor seconds that `ink` takes for one."""
     start = time.process_time()
     for content in some:
-        read_glyph(content)
+        preprocess(content)
     return (time.process_time() - start) / len(some)
 
 

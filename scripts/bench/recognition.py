@@ -1,4 +1,4 @@
-"""Recognition: pictures a second, from files and from arrays, beside the two obvious other ways."""
+"""Recognition: images a second, from files and from arrays, beside the two obvious other ways."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy.typing as npt
 from measure import PENSTROKE, ROOT, Figure, run_process, say, trained_model
 from PIL import Image
 
-from penstroke.ink import find_ink, place, read_glyph, read_grey
-from penstroke.recognizer import Recognizer
+from penstroke.inference.recognizer import Recognizer
+from penstroke.preprocessing.ink import find_ink, place, preprocess, read_grey
 
 Pixels = npt.NDArray[np.uint8]
-Pictures = Sequence[Any] | Pixels
+Images = Sequence[Any] | Pixels
 Way = Callable[[Any], object]
 
 COUNT, BATCH = 600, 100
@@ -35,7 +35,7 @@ def measure(repeats: int) -> dict[str, list[Figure]]:
         files = _digits_of_photos()
         arrays = [np.asarray(Image.open(io.BytesIO(f)).convert("L")) for f in files]
         recognizer = Recognizer.load(run)
-        ready = np.stack([read_glyph(array).pixels for array in arrays])
+        ready = np.stack([preprocess(array).pixels for array in arrays])
         eager = _eager(run)
         return {
             "one at a time": _in_turn(
@@ -61,8 +61,8 @@ def _eager(run: Path) -> Callable[[Pixels], object]:
     """Return the same network as PyTorch runs it eagerly: glyphs (B, 28, 28) to probabilities."""
     import torch
 
-    from penstroke.models import load_network
-    from penstroke.runs import Run
+    from penstroke.models.trained import load_network
+    from penstroke.runs.run import Run
 
     network = load_network(Run.open(run)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -78,10 +78,10 @@ def _in_turn(
     repeats: int, how: str, files: list[bytes], arrays: list[Pixels], ready: Pixels,
     recognizer: Recognizer, eager: Callable[[Pixels], object], batch: int,
 ) -> list[Figure]:  # fmt: skip
-    def with_torch(pictures: Sequence[Any]) -> object:
-        return eager(np.stack([read_glyph(picture).pixels for picture in pictures]))
+    def with_torch(images: Sequence[Any]) -> object:
+        return eager(np.stack([preprocess(image).pixels for image in images]))
 
-    ways: dict[str, tuple[Way, Pictures]] = {
+    ways: dict[str, tuple[Way, Images]] = {
         "Recognizer, PNG files": (lambda p: recognizer.recognize(list(p)), files),
         "Recognizer, arrays": (lambda p: recognizer.recognize(list(p)), arrays),
         "eager PyTorch after `ink`, arrays": (with_torch, arrays),
@@ -94,8 +94,8 @@ def _in_turn(
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
         say(f"recognition: {how}, round {repeat} of {repeats}")
-        for name, (way, pictures) in ways.items():
-            rates[name].append(_rate(way, pictures, batch))
+        for name, (way, images) in ways.items():
+            rates[name].append(_rate(way, images, batch))
     # The first round found cold caches.
     figures = [Figure(f"{n}, {how}", "/s", tuple(r[1:])) for n, r in rates.items()]
     pairs = (
@@ -108,15 +108,15 @@ def _in_turn(
     return figures
 
 
-def _rate(way: Way, pictures: Pictures, batch: int) -> float:
+def _rate(way: Way, images: Images, batch: int) -> float:
     start = time.perf_counter()
-    for first in range(0, len(pictures), batch):
-        way(pictures[first : first + batch])
-    return len(pictures) / (time.perf_counter() - start)
+    for first in range(0, len(images), batch):
+        way(images[first : first + batch])
+    return len(images) / (time.perf_counter() - start)
 
 
 def _shares(repeats: int, files: list[bytes], recognizer: Recognizer) -> list[Figure]:
-    """Return what share of a picture's time decoding, ink and network take, one at a time."""
+    """Return what share of an image's time decoding, ink and network take, one at a time."""
     shares: dict[str, list[float]] = {"decoding": [], "ink": [], "network": []}
     for _ in range(repeats):
         spent = dict.fromkeys(shares, 0.0)
@@ -144,8 +144,8 @@ def _ink(repeats: int, glyphs: Pixels) -> list[Figure]:
         "1,200×900, colour": (colour, "≥ 150 /s"),
     }
     figures = []
-    for name, (pictures, goal) in kinds.items():
-        rates = [_rate(lambda p: read_glyph(p[0]), pictures, 1) for _ in range(repeats + 1)]
+    for name, (images, goal) in kinds.items():
+        rates = [_rate(lambda p: preprocess(p[0]), images, 1) for _ in range(repeats + 1)]
         figures.append(Figure(f"`ink` on {name}, one core", "/s", tuple(rates[1:]), goal))
     return figures
 
@@ -166,4 +166,4 @@ def _cold(repeats: int, run: Path) -> list[Figure]:
     say("recognition: cold starts")
     command = (PENSTROKE, "predict", run, ROOT / "examples" / "seven.png")
     seconds = [run_process(*command).seconds for _ in range(repeats + 1)]
-    return [Figure("`penstroke predict` of one picture, whole process", "s", tuple(seconds[1:]))]
+    return [Figure("`penstroke predict` of one image, whole process", "s", tuple(seconds[1:]))]

@@ -10,12 +10,12 @@ from measure import PENSTROKE, Figure, Process, run_process, say
 from speed import PEERS, SCRIPTS
 
 TRIALS, BATCH = 100, 64
-MAX_EPOCHS, ETA, PICTURES, VALIDATION = 9, 3, 2000, 1200
+MAX_EPOCHS, ETA, IMAGES, VALIDATION = 9, 3, 2000, 1200
 ONE_STEP = f"""
 [data]
 dataset = "mnist"
 validation_fraction = {VALIDATION / 60_000}
-train_limit = {BATCH}
+max_train_images = {BATCH}
 [model]
 architecture = "cnn"
 [[model.convolutions]]
@@ -59,12 +59,12 @@ def _hyperband(repeats: int) -> list[Figure]:
     contestants: dict[str, Callable[[], Process]] = {"`penstroke tune hyperband-cnn`": _tune_r2}
     if PEERS.exists():
         contestants["Keras Tuner's Hyperband"] = lambda: run_process(
-            PEERS, SCRIPTS / "tuner_keras.py", MAX_EPOCHS, ETA, PICTURES, VALIDATION
+            PEERS, SCRIPTS / "tuner_keras.py", MAX_EPOCHS, ETA, IMAGES, VALIDATION
         )
         contestants["Ray Tune with ASHA"] = lambda: run_process(
-            PEERS, SCRIPTS / "tuner_ray.py", 17, MAX_EPOCHS, ETA, PICTURES, VALIDATION
+            PEERS, SCRIPTS / "tuner_ray.py", 17, MAX_EPOCHS, ETA, IMAGES, VALIDATION
         )
-    what = f"R2's space, {MAX_EPOCHS} epochs, {PICTURES:,} pictures"
+    what = f"R2's space, {MAX_EPOCHS} epochs, {IMAGES:,} images"
     return _compare(what, contestants, repeats, "")
 
 
@@ -99,7 +99,7 @@ def _tune_one_step() -> Process:
 def _tune_r2() -> Process:
     with tempfile.TemporaryDirectory() as folder:
         limits = (
-            f"data.train_limit={PICTURES}", f"data.validation_fraction={VALIDATION / 60_000}",
+            f"data.max_train_images={IMAGES}", f"data.validation_fraction={VALIDATION / 60_000}",
             f"search.max_epochs={MAX_EPOCHS}", f"search.eta={ETA}",
         )  # fmt: skip
         return _tune(folder, "hyperband-cnn", *(w for limit in limits for w in ("--set", limit)))
@@ -108,6 +108,6 @@ def _tune_r2() -> Process:
 def _tune(folder: str, *arguments: object) -> Process:
     """Search to its end; the best is trained and judged too, which the others leave undone."""
     return run_process(
-        PENSTROKE, "tune", *arguments, "--confirm", 0, "--no-report", "--json",
+        PENSTROKE, "tune", *arguments, "--confirm-seeds", 0, "--no-report", "--json",
         PENSTROKE_RUNS=folder,
     )  # fmt: skip

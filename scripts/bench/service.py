@@ -30,8 +30,8 @@ def _throughput(told: dict[str, Any]) -> list[Figure]:
     }
     return [
         Figure("`penstroke serve`, PNGs of 28×28", "/s", (ours,)),
-        Figure("FastAPI and eager PyTorch, picture as the body", "/s", (usual["raw"],)),
-        Figure("FastAPI and eager PyTorch, picture in a form", "/s", (usual["form"],)),
+        Figure("FastAPI and eager PyTorch, image as the body", "/s", (usual["raw"],)),
+        Figure("FastAPI and eager PyTorch, image in a form", "/s", (usual["form"],)),
         Figure("ours to the faster of them", "×", (ours / max(usual.values()),), "≥ 3"),
         Figure("ours to theirs, PNGs of 200×200", "×", (large / told["naive_raw_200px"],)),
         Figure("`uvicorn --workers 2`, a Recognizer each", "/s", (told["fair"],)),
@@ -59,7 +59,7 @@ def _keeping(told: dict[str, Any]) -> list[Figure]:
         Figure(f"told to stop under load, {told['stops']} times: lost", "", (told["lost"],), "0"),
         Figure("… ended with another exit code than 0", "",
                (sum(code != 0 for code in told["exit_codes"]),), "0"),
-        Figure("pictures read at once, on average", "", (told["mean_batch"],)),
-        Figure(f"{told['pictures']:,} pictures so and alone, furthest apart", "",
+        Figure("images read at once, on average", "", (told["mean_batch"],)),
+        Figure(f"{told['images']:,} images so and alone, furthest apart", "",
                (told["furthest"],), "≤ 1e-5"),
     ]  # fmt: skip

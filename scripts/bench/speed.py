@@ -36,7 +36,7 @@ dropout = 0.5
 batch_size = 128
 optimizer = "adam"
 learning_rate = 0.001
-select = "last"
+checkpoint_metric = "last"
 """
 
 Contestants = dict[str, Callable[[], Process]]
@@ -62,7 +62,7 @@ class _Own:
 
     def train(self, *arguments: object) -> Process:
         return run_process(
-            PENSTROKE, "train", *arguments, "--fresh", "--no-report", "--json",
+            PENSTROKE, "train", *arguments, "--overwrite", "--no-report", "--json",
             PENSTROKE_RUNS=str(self.folder / "runs"),
         )  # fmt: skip
 
@@ -152,8 +152,9 @@ def _in_turn(contestants: Contestants, repeats: int) -> dict[str, list[Process]]
 
 def _arithmetic(rates: list[float]) -> list[Figure]:
     """Return the machine's measured peak, and the share of it that R1's CNN reaches."""
-    from penstroke.models import build_network, summarize
-    from penstroke.recipes import load_recipe
+    from penstroke.config.recipes import load_recipe
+    from penstroke.models.build import build_network
+    from penstroke.models.summary import summarize
 
     say("speed: matrix multiplication")
     model = load_recipe("baseline-cnn").model

@@ -10,7 +10,7 @@ from measure import PENSTROKE, ROOT, Figure, run_process, say
 
 OPEN_MNIST = """
 import time
-from penstroke.datasets import load_dataset
+from penstroke.data.loading import load_dataset
 start = time.perf_counter()
 load_dataset("mnist")
 print('{"seconds": %f}' % (time.perf_counter() - start))
@@ -34,7 +34,7 @@ def _cold_starts(run: Path, repeats: int) -> list[Figure]:
     commands: dict[str, tuple[list[object], str]] = {
         "`python -c pass`, for comparison": ([sys.executable, "-c", "pass"], ""),
         "`penstroke --help`": ([PENSTROKE, "--help"], "< 0.25 s"),
-        "`penstroke predict` of one picture": (
+        "`penstroke predict` of one image": (
             [PENSTROKE, "predict", run, ROOT / "examples" / "seven.png"], "< 0.6 s",
         ),
     }  # fmt: skip

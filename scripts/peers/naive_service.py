@@ -1,7 +1,7 @@
-"""The usual way to serve a network: FastAPI, an uploaded file, torch on that one picture.
+"""The usual way to serve a network: FastAPI, an uploaded file, torch on that one image.
 
 It finds ink as Penstroke does, so that both do the same job and give the same answer. /raw takes
-the picture as the whole body, which spares the form. Usage: naive_service.py RUN PORT
+the image as the whole body, which spares the form. Usage: naive_service.py RUN PORT
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import uvicorn
 from fastapi import FastAPI, Request, UploadFile
 from PIL import Image
 
-from penstroke.ink import read_glyph
-from penstroke.models import load_network
-from penstroke.runs import find_run
+from penstroke.models.trained import load_network
+from penstroke.preprocessing.ink import preprocess
+from penstroke.runs.run import find_run
 
 run = find_run(sys.argv[1])
 network = load_network(run).eval()
@@ -26,7 +26,7 @@ app = FastAPI()
 
 
 def read(content: bytes) -> dict:
-    glyph = read_glyph(Image.open(io.BytesIO(content)))
+    glyph = preprocess(Image.open(io.BytesIO(content)))
     images = torch.from_numpy(glyph.pixels).reshape(1, 1, 28, 28).float() / 255
     with torch.no_grad():
         probabilities = torch.softmax(network(images) / temperature, dim=1)[0]
@@ -39,8 +39,8 @@ def read(content: bytes) -> dict:
 
 
 @app.post("/recognize")
-async def recognize(picture: UploadFile) -> dict:
-    return read(await picture.read())
+async def recognize(image: UploadFile) -> dict:
+    return read(await image.read())
 
 
 @app.post("/raw")

@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 
-class Pictures(Dataset):
-    """As torchvision's MNIST with ToTensor and Normalize: one picture at a time, through Pillow."""
+class Images(Dataset):
+    """As torchvision's MNIST with ToTensor and Normalize: one image at a time, through Pillow."""
 
     def __init__(self, split: Split) -> None:
         self.images, self.labels = split
@@ -24,8 +24,8 @@ class Pictures(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        picture = Image.fromarray(self.images[index])
-        tensor = torch.from_numpy(np.array(picture)).unsqueeze(0).float().div(255)
+        image = Image.fromarray(self.images[index])
+        tensor = torch.from_numpy(np.array(image)).unsqueeze(0).float().div(255)
         return (tensor - 0.1307) / 0.3081, int(self.labels[index])
 
 
@@ -50,8 +50,8 @@ def main(epochs: int, limit: int, goal: float) -> None:
     torch.manual_seed(0)
     train, test = mnist()
     train = (train[0][:limit], train[1][:limit])
-    loader = DataLoader(Pictures(train), batch_size=64, shuffle=True)
-    test_loader = DataLoader(Pictures(test), batch_size=1000)
+    loader = DataLoader(Images(train), batch_size=64, shuffle=True)
+    test_loader = DataLoader(Images(test), batch_size=1000)
     model, seconds, found = network(), 0.0, 0.0
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     for epoch in range(1, epochs + 1):  # noqa: B007 - told at the end

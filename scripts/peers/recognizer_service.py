@@ -1,4 +1,4 @@
-"""The service a careful engineer would write in an afternoon: uvicorn, two workers, one Recognizer each.
+"""A careful engineer's service: uvicorn with two workers, one Recognizer each.
 
 Each worker process holds one Recognizer with one thread; the image is the request's body, and
 decoding and inference run in the handler. Usage:
@@ -11,8 +11,8 @@ from dataclasses import asdict
 import onnxruntime
 from fastapi import FastAPI, Request, Response
 
-from penstroke.recognizer import Recognizer
-from penstroke.runs import find_run
+from penstroke.inference.recognizer import Recognizer
+from penstroke.runs.run import find_run
 
 content = find_run(os.environ["RUN"]).model_path.read_bytes()
 options = onnxruntime.SessionOptions()

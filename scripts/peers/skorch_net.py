@@ -1,4 +1,4 @@
-"""skorch with the same network and settings as the plain PyTorch way, its pictures one array."""
+"""skorch with the same network and settings as the plain PyTorch way, its images one array."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def main(epochs: int, limit: int, goal: float) -> None:
     torch.manual_seed(0)
     (images, labels), (test_images, test_labels) = mnist()
 
-    def prepared(pictures: np.ndarray) -> np.ndarray:
-        return ((pictures.astype(np.float32) / 255 - 0.1307) / 0.3081)[:, None]
+    def prepared(samples: np.ndarray) -> np.ndarray:
+        return ((samples.astype(np.float32) / 255 - 0.1307) / 0.3081)[:, None]
 
     x, y = prepared(images[:limit]), labels[:limit]
     test = prepared(test_images)

@@ -35,18 +35,18 @@ def build(hp: keras_tuner.HyperParameters) -> keras.Model:
     return model
 
 
-def main(max_epochs: int, eta: int, pictures: int, validation: int) -> None:
+def main(max_epochs: int, eta: int, train_count: int, validation: int) -> None:
     (images, labels), _ = mnist()
     images = images[..., None].astype("float32") / 255
-    end = pictures + validation
+    end = train_count + validation
     with tempfile.TemporaryDirectory() as folder:
         tuner = keras_tuner.Hyperband(
             build, objective="val_accuracy", max_epochs=max_epochs, factor=eta, seed=0,
             directory=folder, project_name="r2",
         )  # fmt: skip
         tuner.search(
-            images[:pictures], labels[:pictures], batch_size=208, verbose=0,
-            validation_data=(images[pictures:end], labels[pictures:end]),
+            images[:train_count], labels[:train_count], batch_size=208, verbose=0,
+            validation_data=(images[train_count:end], labels[train_count:end]),
         )  # fmt: skip
         trials = list(tuner.oracle.trials.values())
         best = max(trial.score for trial in trials if trial.score is not None)

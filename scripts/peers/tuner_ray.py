@@ -1,7 +1,7 @@
 """Ray Tune with ASHA, as its documentation shows it: over R2's space, or a hundred single steps.
 
-usage: tuner_ray.py TRIALS MAX_EPOCHS ETA PICTURES VALIDATION; with MAX_EPOCHS 0 each trial takes
-one step, on a batch of PICTURES, of R1's network.
+usage: tuner_ray.py TRIALS MAX_EPOCHS ETA IMAGES VALIDATION; with MAX_EPOCHS 0 each trial takes
+one step, on a batch of IMAGES, of R1's network.
 """
 
 from __future__ import annotations
@@ -59,12 +59,13 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float((model(images).argmax(1) == labels).float().mean())
 
 
-def main(trials: int, max_epochs: int, eta: int, pictures: int, validation: int) -> None:
+def main(trials: int, max_epochs: int, eta: int, train_count: int, validation: int) -> None:
     (images, labels), _ = mnist()
     images = ((images[:, None] / 255 - 0.1307) / 0.3081).astype("float32")
-    end = pictures + validation
+    end = train_count + validation
     data = tuple(map(torch.from_numpy, (
-        images[:pictures], labels[:pictures], images[pictures:end], labels[pictures:end],
+        images[:train_count], labels[:train_count],
+        images[train_count:end], labels[train_count:end],
     )))  # fmt: skip
     rate = {"learning_rate": tune.loguniform(1e-4, 1e-2)}
     space = rate if max_epochs == 0 else rate | {

@@ -25,16 +25,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from penstroke.classifier import CharacterClassifier
-    from penstroke.config import DataConfig, RunConfig, TrainConfig
-    from penstroke.datasets import Dataset, DataSplits, load_dataset
+    from penstroke.config.recipes import load_recipe
+    from penstroke.config.settings import DataConfig, RunConfig, TrainConfig
+    from penstroke.data.dataset import Dataset, DataSplits
+    from penstroke.data.loading import load_dataset
     from penstroke.errors import PenstrokeError
-    from penstroke.evaluation import Evaluation, evaluate
-    from penstroke.recipes import load_recipe
-    from penstroke.recognizer import Recognition, Recognizer
-    from penstroke.runs import Run
-    from penstroke.training import Epoch, fit
-    from penstroke.workflow import train
+    from penstroke.evaluation.evaluator import Evaluation, evaluate
+    from penstroke.inference.recognizer import Recognition, Recognizer
+    from penstroke.runs.pipeline import train
+    from penstroke.runs.run import Run
+    from penstroke.sklearn import CharacterClassifier
+    from penstroke.training.loop import Epoch, fit
 
 __version__ = "0.1.0"
 
@@ -60,23 +61,23 @@ __all__ = [
 
 # Where each name lives: imported when first asked for, so that recognising never loads torch.
 _HOMES = {
-    "CharacterClassifier": "classifier",
-    "DataConfig": "config",
-    "RunConfig": "config",
-    "TrainConfig": "config",
-    "DataSplits": "datasets",
-    "Dataset": "datasets",
-    "load_dataset": "datasets",
+    "CharacterClassifier": "sklearn",
+    "DataConfig": "config.settings",
+    "RunConfig": "config.settings",
+    "TrainConfig": "config.settings",
+    "DataSplits": "data.dataset",
+    "Dataset": "data.dataset",
+    "load_dataset": "data.loading",
     "PenstrokeError": "errors",
-    "Evaluation": "evaluation",
-    "evaluate": "evaluation",
-    "load_recipe": "recipes",
-    "Recognition": "recognizer",
-    "Recognizer": "recognizer",
-    "Run": "runs",
-    "Epoch": "training",
-    "fit": "training",
-    "train": "workflow",
+    "Evaluation": "evaluation.evaluator",
+    "evaluate": "evaluation.evaluator",
+    "load_recipe": "config.recipes",
+    "Recognition": "inference.recognizer",
+    "Recognizer": "inference.recognizer",
+    "Run": "runs.run",
+    "Epoch": "training.loop",
+    "fit": "training.loop",
+    "train": "runs.pipeline",
 }
 
 

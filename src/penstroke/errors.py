@@ -44,12 +44,12 @@ class SealedTestError(PenstrokeError):
     """The test split was asked for where it must stay sealed."""
 
 
-class PictureError(PenstrokeError):
-    """A file or array is not a picture that can be read."""
+class ImageError(PenstrokeError):
+    """A file or array is not an image that can be read."""
 
 
-class ArrayError(PictureError, ValueError):
-    """An array is not pictures that a classifier reads; a ValueError too, as scikit-learn asks."""
+class ArrayError(ImageError, ValueError):
+    """An array is not images that a classifier reads; a ValueError too, as scikit-learn asks."""
 
 
 class RunError(PenstrokeError):

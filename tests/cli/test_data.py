@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import penstroke.datasets
+import penstroke.data.loading
 from emnist import emnist_files, manifest, zipped
 from helpers import Outcome, write_idx_set
 from mirrors import Mirrors, serving
@@ -35,8 +35,8 @@ def test_show_counts_and_draws(penstroke: Cli, tmp_path: Path) -> None:
     done = penstroke("data", "show", "digits", "--sheet", sheet)
     assert "1,437" in done.out
     assert "mean 0." in done.out
-    with Image.open(sheet) as picture:
-        assert picture.width > 500
+    with Image.open(sheet) as image:
+        assert image.width > 500
     facts = json.loads(penstroke("data", "show", "digits", "--json").out)
     assert facts["images"] == {"train": 1437, "test": 360}
     assert sum(facts["class_counts"]["train"]) == 1437
@@ -55,7 +55,7 @@ def test_import_and_train_on_it(penstroke: Cli, tmp_path: Path, cache: Path) -> 
                  "--classes", "x,y,z")  # fmt: skip
     done = penstroke(*arguments)
     assert done.exit_code == 0, done.err
-    assert "30 training and 12 test pictures of 3 classes" in done.out
+    assert "30 training and 12 test images of 3 classes" in done.out
     assert "mine" in penstroke("data", "list").out
     assert "imported already" in penstroke(*arguments).err
     assert penstroke(*arguments, "--replace").exit_code == 0
@@ -91,16 +91,16 @@ def small_emnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -
     with serving({"gzip.zip": packed}) as mirrors:
         address = mirrors.mirror("nist") + "gzip.zip"
         known = {"emnist-letters": manifest("emnist-letters", files, packed, addresses=(address,))}
-        module = sys.modules["penstroke.datasets.catalogue"]
+        module = sys.modules["penstroke.data.catalogue"]
         monkeypatch.setattr(module, "catalogue", lambda: known)
-        monkeypatch.setattr(penstroke.datasets, "catalogue", lambda: known)
+        monkeypatch.setattr(penstroke.data.loading, "catalogue", lambda: known)
         monkeypatch.setenv("PENSTROKE_DATA", str(tmp_path / "data"))
         yield mirrors
 
 
 def test_fetch_emnist_and_look_at_it(penstroke: Cli, tmp_path: Path, small_emnist: Mirrors) -> None:
     missing = penstroke("data", "show", "emnist-letters")
-    assert (missing.exit_code, "penstroke data fetch emnist-letters" in missing.err) == (1, True)
+    assert (missing.exit_code, "penstroke data download emnist-letters" in missing.err) == (1, True)
     done = penstroke("data", "fetch", "emnist-letters")
     assert done.exit_code == 0, done.err
     assert f"checked: {tmp_path}/data/emnist-letters" in done.out
@@ -124,7 +124,7 @@ def test_fetch_emnist_without_keeping_the_archive(
 
 def test_fetch_from_a_copy(penstroke: Cli, tmp_path: Path, small_emnist: Mirrors) -> None:
     copy = tmp_path / "copy.zip"
-    command = ("data", "fetch", "emnist-letters", "--from", copy)
+    command = ("data", "fetch", "emnist-letters", "--init-from", copy)
     assert "there is no" in penstroke(*command).err
     copy.write_bytes(zipped(emnist_files("emnist-letters", train=40, test=14)))
     refused = penstroke(*command)
@@ -151,7 +151,7 @@ def test_fetch_that_fails_says_what_each_address_answered(
 def test_audit_and_train_without_what_it_found(
     penstroke: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstroke.audit.out_of_fold._MIN_STEPS", 20)
+    monkeypatch.setattr("penstroke.quality.out_of_fold._MIN_STEPS", 20)
     options = ("data", "audit", "digits", "--folds", 2, "--limit", 200, "--output", tmp_path)
     done = penstroke(*options, "--against", "digits", "--json")
     assert done.exit_code == 0, done.err
@@ -161,7 +161,7 @@ def test_audit_and_train_without_what_it_found(
     assert Path(facts["page"]).read_text().startswith("<!doctype html>")
     exclude = Path(facts["exclude"])
     exclude.write_text("# mine\n3\n1400  # a 7\n")
-    quick = ("--epochs", 1, "--set", "data.train_limit=200", "--no-report", "--json")
+    quick = ("--epochs", 1, "--set", "data.max_train_images=200", "--no-report", "--json")
     without = json.loads(penstroke("train", *quick, "--exclude", exclude).out)["run"]
     everything = json.loads(penstroke("train", *quick).out)["run"]
     assert Path(without).name != Path(everything).name
@@ -174,7 +174,7 @@ def test_audit_and_train_without_what_it_found(
 
 
 def test_audit_for_people(penstroke: Cli, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstroke.audit.out_of_fold._MIN_STEPS", 20)
+    monkeypatch.setattr("penstroke.quality.out_of_fold._MIN_STEPS", 20)
     done = penstroke("data", "audit", "digits", "--folds", 2, "--limit", 100)
     assert done.exit_code == 0, done.err
     assert re.search(r"label errors +\d+ +\d+ +\d+", done.out)
@@ -202,7 +202,7 @@ def test_a_bad_list_to_exclude(penstroke: Cli, command: str, tmp_path: Path, run
     for content, said in (
         ("5\nfive\n", f"{path}, line 2: 'five' is no position"),
         ("5\n5\n", f"{path}, line 2: 5 stands on line 1 too"),
-        ("5\n1437\n", "data.exclude: there is no training picture 1437 in digits"),
+        ("5\n1437\n", "data.exclude: there is no training image 1437 in digits"),
     ):
         path.write_text(content)
         done = penstroke(command, "--exclude", path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers import Outcome, write_idx_set
-from penstroke.evaluation import strangers
+from penstroke.evaluation import ood as strangers
 from penstroke.evaluation.corruptions import CORRUPTIONS
 
 Cli = Callable[..., Outcome]
@@ -19,7 +19,7 @@ def run(penstroke: Cli, monkeypatch: pytest.MonkeyPatch) -> str:
     # 2,000 of each kind take seconds.
     few = functools.partial(strangers.made_strangers, count=20)
     monkeypatch.setattr(strangers, "made_strangers", few)
-    options = ("--epochs", 2, "--set", "data.train_limit=200", "--no-report")
+    options = ("--epochs", 2, "--set", "data.max_train_images=200", "--no-report")
     done = penstroke("train", *options, "--name", "one")
     assert done.exit_code == 0, done.err
     return "one"
@@ -61,7 +61,7 @@ def test_corruptions_for_machines(
     write_idx_set(tmp_path / "idx")
     names = ("--classes", "x,7,y")
     assert penstroke("data", "import", "mine", tmp_path / "idx", *names).exit_code == 0
-    done = penstroke("evaluate", run, "--corruptions", "--strangers", "mine", "--json")
+    done = penstroke("evaluate", run, "--corruptions", "--ood", "mine", "--json")
     assert done.exit_code == 0, done.err
     found = json.loads(done.out)
     judged = found["robustness"]
@@ -82,7 +82,7 @@ def test_a_run_of_other_classes(
     assert penstroke("data", "import", "mine", tmp_path / "idx", *names).exit_code == 0
     options = ("--epochs", 1, "--batch-size", 9, "--name", "three", "--no-report")
     assert penstroke("train", "--dataset", "mine", *options).exit_code == 0
-    done = penstroke("evaluate", "three", "--strangers", "digits")
+    done = penstroke("evaluate", "three", "--ood", "digits")
     assert done.exit_code == 0, done.err
     assert "characters of digits" in done.out
 
@@ -91,8 +91,8 @@ def test_wrong_strangers_are_refused_before_the_test_split_is_opened(
     penstroke: Cli, run: str, runs: Path
 ) -> None:
     before = openings(runs)
-    unknown = penstroke("evaluate", run, "--corruptions", "--strangers", "digitz")
+    unknown = penstroke("evaluate", run, "--corruptions", "--ood", "digitz")
     assert (unknown.exit_code, 'did you mean "digits"' in unknown.err) == (2, True)
-    known = penstroke("evaluate", run, "--corruptions", "--strangers", "digits")
+    known = penstroke("evaluate", run, "--corruptions", "--ood", "digits")
     assert (known.exit_code, "digits holds no stranger" in known.err) == (2, True)
     assert openings(runs) == before

@@ -22,12 +22,21 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_from_a_folder_to_a_model(penstroke: Cli, tmp_path: Path, cache: Path) -> None:
     write_scrawls(tmp_path / "in", {"upper_A": 12, "upper_B": 12, "junk": 2})
-    arguments = ("data", "import", "mine", tmp_path / "in", "--map", "junk=", "--test-share", 0.25)
+    arguments = (
+        "data",
+        "import",
+        "mine",
+        tmp_path / "in",
+        "--map",
+        "junk=",
+        "--test-fraction",
+        0.25,
+    )
     done = penstroke(*arguments)
     assert done.exit_code == 0, done.err
-    assert "mine: 18 training and 6 test pictures of 2 classes" in done.out
+    assert "mine: 18 training and 6 test images of 2 classes" in done.out
     assert "labels    a folder a class, in a folder" in done.out
-    assert "2 pictures of classes that were not asked for" in done.out
+    assert "2 images of classes that were not asked for" in done.out
     page = cache / "imports/mine/index.html"
     assert f"page  {page}" in done.out
     assert page.read_text().startswith("<!doctype html>")
@@ -46,14 +55,14 @@ def test_from_a_folder_to_a_model(penstroke: Cli, tmp_path: Path, cache: Path) -
 
 
 @pytest.mark.mnist
-def test_36_classes_of_real_pictures_and_what_was_left_out(penstroke: Cli, shared: Path) -> None:
+def test_36_classes_of_real_images_and_what_was_left_out(penstroke: Cli, shared: Path) -> None:
     done = penstroke("data", "import", "mine", shared / "pen-photos.zip", "--merge-case", "--json")
     assert done.exit_code == 0, done.err
     facts = json.loads(done.out)
     assert len(facts["classes"]) == 36
     assert facts["train"] + facts["test"] == 6198
     assert facts["empty"] == ["lower_i/083.png", "upper_I/046.png"]
-    assert facts["how"]["labels"] == "labels.csv, pictures in a zip"
+    assert facts["how"]["labels"] == "labels.csv, images in a zip"
     assert done.err == ""
 
 
@@ -61,22 +70,22 @@ def test_36_classes_of_real_pictures_and_what_was_left_out(penstroke: Cli, share
     ("arguments", "code", "said"),
     [
         (("nowhere",), 1, "there is no folder or file"),
-        (("empty",), 1, "holds no pictures"),
+        (("empty",), 1, "holds no images"),
         (("one",), 1, 'one class only, "a"'),
         (("in", "--classes", "digits"), 1, "none of those classes"),
-        (("in", "--classes", "a,x"), 2, 'no picture shows "x"'),
+        (("in", "--classes", "a,x"), 2, 'no image shows "x"'),
         (("in", "--map", "a"), 2, "not of the form LABEL=CLASS"),
         (("in", "--labels", "magic"), 2, "'magic' is neither folder nor table"),
         (("in", "--labels", "table"), 1, "holds no labels.csv"),
         (("in", "--max-unreadable", "many"), 2, "'many' is neither a share"),
         (("in", "--max-unreadable", "1.5"), 2, "'1.5' is neither a share"),
-        (("in", "--test-share", "2"), 2, "2 is no share"),
+        (("in", "--test-fraction", "2"), 2, "2 is no share"),
         (("in", "--transposed"), 2, "--transposed goes with IDX files only"),
         (("in", "--label-offset", "1"), 2, "--label-offset goes with IDX files only"),
-        (("idx", "--merge-case"), 2, "--merge-case goes with pictures"),
-        (("idx", "--find-ink"), 2, "--placed goes with pictures"),
-        (("idx", "--test-share", "0.2"), 2, "--test-share goes with pictures"),
-        (("idx", "--page", "seen.html"), 2, "--page goes with pictures"),
+        (("idx", "--merge-case"), 2, "--merge-case goes with images"),
+        (("idx", "--preprocess"), 2, "--preprocessed goes with images"),
+        (("idx", "--test-fraction", "0.2"), 2, "--test-fraction goes with images"),
+        (("idx", "--page", "seen.html"), 2, "--page goes with images"),
         (("in", "--workers", "0"), 2, "--workers"),
     ],
 )

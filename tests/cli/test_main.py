@@ -66,7 +66,7 @@ def test_without_the_training_packages_it_says_which_to_install(
     penstroke: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in list(sys.modules):
-        if module.startswith(("penstroke.workflow", "penstroke.training", "penstroke.models")):
+        if module.startswith(("penstroke.runs.pipeline", "penstroke.training", "penstroke.models")):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "torch", None)
     done = penstroke("train", "--epochs", 1)
@@ -80,7 +80,7 @@ def test_a_fault_of_our_own_is_called_one(penstroke: Cli, monkeypatch: pytest.Mo
     def broken() -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(importlib.import_module("penstroke.runs"), "list_runs", broken)
+    monkeypatch.setattr(importlib.import_module("penstroke.runs.run"), "list_runs", broken)
     done = penstroke("runs", "list")
     assert done.exit_code == 1
     assert "ZeroDivisionError: oops" in done.err

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from helpers import SMALL_CNN, Outcome, drawn_digit
-from penstroke.ink import DEFAULT_INK
-from penstroke.models import build_network
-from penstroke.models.export import export_onnx
-from penstroke.recognizer import model_metadata
+from penstroke.inference.recognizer import model_metadata
+from penstroke.models.build import build_network
+from penstroke.models.onnx_export import export_onnx
+from penstroke.preprocessing.ink import DEFAULT_INK
 
 Cli = Callable[..., Outcome]
 
@@ -30,18 +30,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     for name in ("one.png", "two.jpg", "deep/three.PNG"):
         Image.fromarray(drawn_digit()).save(folder / name)
     Image.fromarray(np.full((40, 40), 250, np.uint8)).save(folder / "blank.png")
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not an image")
     return folder
 
 
-def test_table(penstroke: Cli, model: Path, pictures: Path) -> None:
-    done = penstroke("predict", model, pictures)
+def test_table(penstroke: Cli, model: Path, images: Path) -> None:
+    done = penstroke("predict", model, images)
     assert done.exit_code == 0, done.err
     rows = {Path(line.split()[0]).name: line for line in done.out.splitlines()[1:]}
     assert set(rows) == {"one.png", "two.jpg", "three.PNG", "blank.png"}
@@ -50,32 +50,28 @@ def test_table(penstroke: Cli, model: Path, pictures: Path) -> None:
 
 
 def test_json_files_folders_globs_and_stdin(
-    penstroke: Cli, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    penstroke: Cli, model: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stdin = io.TextIOWrapper(io.BytesIO((pictures / "one.png").read_bytes()))
+    stdin = io.TextIOWrapper(io.BytesIO((images / "one.png").read_bytes()))
     monkeypatch.setattr(sys, "stdin", stdin)
-    done = penstroke(
-        "predict", model, pictures / "deep", pictures / "*.jpg", "-", "--json", "--top", 2
-    )
+    done = penstroke("predict", model, images / "deep", images / "*.jpg", "-", "--json", "--top", 2)
     answers = json.loads(done.out)["answers"]
-    assert [Path(answer["picture"]).name for answer in answers] == ["three.PNG", "two.jpg", "-"]
+    assert [Path(answer["image"]).name for answer in answers] == ["three.PNG", "two.jpg", "-"]
     assert all(len(answer["top"]) == 2 for answer in answers)
     assert answers[0]["label"] in (None, answers[0]["top"][0]["label"])
 
 
-def test_one_bad_picture_does_not_stop_the_others(
-    penstroke: Cli, model: Path, pictures: Path
-) -> None:
-    (pictures / "bad.png").write_bytes(b"")
-    done = penstroke("predict", model, pictures / "bad.png", pictures / "one.png", "--json")
+def test_one_bad_image_does_not_stop_the_others(penstroke: Cli, model: Path, images: Path) -> None:
+    (images / "bad.png").write_bytes(b"")
+    done = penstroke("predict", model, images / "bad.png", images / "one.png", "--json")
     assert done.exit_code == 1
     assert "bad.png is empty: zero bytes" in done.err
-    assert [answer["status"] for answer in json.loads(done.out)["answers"]] == ["error", "unsure"]
+    assert [answer["status"] for answer in json.loads(done.out)["answers"]] == ["error", "rejected"]
 
 
 def test_what_cannot_be_read(penstroke: Cli, model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "holds no pictures" in penstroke("predict", model, tmp_path / "empty").err
+    assert "holds no images" in penstroke("predict", model, tmp_path / "empty").err
     missing = penstroke("predict", model, tmp_path / "nothing.png")
     assert (missing.exit_code, "No such file" in missing.err) == (1, True)
     no_model = penstroke("predict", tmp_path / "nothing.onnx", tmp_path)
@@ -84,7 +80,7 @@ def test_what_cannot_be_read(penstroke: Cli, model: Path, tmp_path: Path) -> Non
     assert penstroke("predict", model).exit_code == 2
 
 
-def test_predicting_never_imports_torch(model: Path, pictures: Path) -> None:
+def test_predicting_never_imports_torch(model: Path, images: Path) -> None:
     script = (
         "import sys; sys.argv[0] = 'penstroke'\n"
         "from penstroke.cli.main import main\n"
@@ -92,7 +88,7 @@ def test_predicting_never_imports_torch(model: Path, pictures: Path) -> None:
         "finally: print([m for m in ('torch', 'sklearn', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, "predict", str(model), str(pictures / "one.png")],
+        [sys.executable, "-c", script, "predict", str(model), str(images / "one.png")],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
@@ -115,18 +111,18 @@ def test_lines_as_a_table(penstroke: Cli, model: Path, sevens: Path) -> None:
     done = penstroke("predict", model, sevens, "--line")
     assert done.exit_code == 0, done.err
     headings, *rows = done.out.splitlines()
-    assert headings.split() == ["picture", "line", "reads", "in", "doubt"]
+    assert headings.split() == ["image", "line", "reads", "in", "doubt"]
     assert [row.split()[1] for row in rows] == ["1", "2"]
     assert re.match(r"\S+ +1 +([abc])\1 \1  ", rows[0])
     assert "1: " in rows[0]  # an untrained network is never sure
 
 
 def test_lines_as_json_with_overlays(
-    penstroke: Cli, model: Path, sevens: Path, pictures: Path, tmp_path: Path
+    penstroke: Cli, model: Path, sevens: Path, images: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "new" / "overlays"
     done = penstroke(
-        "predict", model, sevens, pictures / "blank.png", sevens, "--line", "--json",
+        "predict", model, sevens, images / "blank.png", sevens, "--line", "--json",
         "--overlay", folder,
     )  # fmt: skip
     first, blank, again = json.loads(done.out)["answers"]
@@ -162,7 +158,7 @@ def test_lines_asked_for_wrongly(penstroke: Cli, model: Path, sevens: Path, tmp_
     assert (two.exit_code, "name a folder" in two.err) == (2, True)
     alone = penstroke("predict", model, sevens, "--overlay", tmp_path)
     assert (alone.exit_code, "goes with --line" in alone.err) == (2, True)
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "bad.png").write_bytes(b"no image")
     bad = penstroke("predict", model, tmp_path / "bad.png", sevens, "--line", "--json")
-    assert (bad.exit_code, "not a picture" in bad.err) == (1, True)
+    assert (bad.exit_code, "not an image" in bad.err) == (1, True)
     assert [answer["status"] for answer in json.loads(bad.out)["answers"]] == ["error", "ok"]

@@ -16,7 +16,7 @@ Cli = Callable[..., Outcome]
 @pytest.fixture
 def run(penstroke: Cli) -> str:
     done = penstroke(
-        "train", "--epochs", 2, "--set", "data.train_limit=200", "--name", "one", "--json"
+        "train", "--epochs", 2, "--set", "data.max_train_images=200", "--name", "one", "--json"
     )
     assert done.exit_code == 0, done.err
     return "one"

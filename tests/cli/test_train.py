@@ -10,7 +10,7 @@ import pytest
 from helpers import Outcome
 
 Cli = Callable[..., Outcome]
-QUICK = ("--epochs", 2, "--set", "data.train_limit=300")
+QUICK = ("--epochs", 2, "--set", "data.max_train_images=300")
 
 
 def test_json_is_one_object_with_the_promised_figures(penstroke: Cli, runs: Path) -> None:
@@ -33,11 +33,11 @@ def test_words_for_people_and_the_next_step(penstroke: Cli) -> None:
     again = penstroke("train", *QUICK)
     assert "finished already" in again.err
     assert "test accuracy" in again.out
-    assert "epoch 1/2" in penstroke("train", *QUICK, "--fresh").out
+    assert "epoch 1/2" in penstroke("train", *QUICK, "--overwrite").out
 
 
 def test_options_are_settings(penstroke: Cli) -> None:
-    from penstroke.runs import list_runs
+    from penstroke.runs.run import list_runs
 
     done = penstroke(
         "train", "--model", "mlp", "--epochs", 1, "--batch-size", 32, "--lr", "0.01",
@@ -112,7 +112,7 @@ def test_nan_keeps_the_last_good_checkpoint(
     penstroke: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rate beyond all bounds from the third epoch on: what the second left is there, whole."""
-    from penstroke.runs import list_runs
+    from penstroke.runs.run import list_runs
     from penstroke.training import loop
 
     monkeypatch.setattr(
@@ -129,7 +129,7 @@ def test_nan_keeps_the_last_good_checkpoint(
 
 
 def test_repeats_give_mean_and_spread(penstroke: Cli) -> None:
-    done = penstroke("train", *QUICK, "--repeats", 3, "--json", "--no-report")
+    done = penstroke("train", *QUICK, "--seeds", 3, "--json", "--no-report")
     found = json.loads(done.out)
     accuracies = [
         json.loads((Path(run) / "summary.json").read_text())["test_accuracy"]
@@ -139,7 +139,7 @@ def test_repeats_give_mean_and_spread(penstroke: Cli) -> None:
     assert found["test_accuracy"]["mean"] == pytest.approx(sum(accuracies) / 3)
     low, high = found["test_accuracy"]["low"], found["test_accuracy"]["high"]
     assert low < found["test_accuracy"]["mean"] < high
-    assert "over 3 seeds" in penstroke("train", *QUICK, "--repeats", 3).out
+    assert "over 3 seeds" in penstroke("train", *QUICK, "--seeds", 3).out
 
 
 def test_an_ensemble_is_one_model(penstroke: Cli) -> None:
@@ -178,7 +178,7 @@ def test_data_too_small_says_what_is(penstroke: Cli, tmp_path: Path) -> None:
     assert penstroke("data", "import", "pairs", tmp_path / "idx").exit_code == 0
     done = penstroke("train", "--dataset", "pairs", "--batch-size", 8)
     assert done.exit_code == 2
-    assert 'pairs has 2 training pictures of "0"' in done.err
+    assert 'pairs has 2 training images of "0"' in done.err
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_data_too_small_says_what_is(penstroke: Cli, tmp_path: Path) -> None:
     [
         (
             ("--batch-size", "5000"),
-            "train.batch_size: 5000 is more than the 1293 pictures that digits leaves to train on; "
+            "train.batch_size: 5000 is more than the 1293 images that digits leaves to train on; "
             "take a smaller one: --batch-size 646",
         ),
         (("--preset", "fasst"), 'did you mean "fast"'),
@@ -209,8 +209,8 @@ def test_out_of_memory_offers_a_smaller_batch(tmp_path: Path) -> None:
 
     script = """
 import resource, sys
-from penstroke.recipes import load_recipe
-from penstroke.datasets import load_dataset
+from penstroke.config.recipes import load_recipe
+from penstroke.data.loading import load_dataset
 import penstroke.training.loop as loop
 config = load_recipe("baseline-cnn", ["data.dataset=digits", "train.batch_size=1400",
                      "train.precision=float32", "train.threads=1"]).run_config()

@@ -1,4 +1,4 @@
-"""`penstroke train --from` and `--folds`, as a person types them."""
+"""`penstroke train --init-from` and `--folds`, as a person types them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from helpers import Outcome
 
 Cli = Callable[..., Outcome]
-SETTINGS = ("--set", "data.train_limit=100", "--set", "train.threads=1", "--set",
+SETTINGS = ("--set", "data.max_train_images=100", "--set", "train.threads=1", "--set",
             "train.precision=float32")  # fmt: skip
 TUNED = ("--epochs", 1, "--dataset", "digits", *SETTINGS)
 CROSSED = ("train", "fast", "--epochs", 1, "--set", "train.threads=1", "--set",
@@ -22,8 +22,8 @@ CROSSED = ("train", "fast", "--epochs", 1, "--set", "train.threads=1", "--set",
 @pytest.fixture(scope="module")
 def trained_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fast network after one epoch, trained once for all tests here."""
-    from penstroke.recipes import load_recipe
-    from penstroke.workflow import finish, prepare
+    from penstroke.config.recipes import load_recipe
+    from penstroke.runs.pipeline import finish, prepare
 
     folder = tmp_path_factory.mktemp("runs")
     changes = ["train.epochs=1", "train.min_steps=0", "train.threads=1", "train.precision=float32"]
@@ -43,12 +43,12 @@ def source(trained_source: Path, runs: Path) -> Path:
 
 
 def test_from_a_run_in_words(penstroke: Cli, source: Path) -> None:
-    done = penstroke("train", "--from", "source", *TUNED)
+    done = penstroke("train", "--init-from", "source", *TUNED)
     assert done.exit_code == 0, done.err
     assert "begins with the network of source (" in done.out
     assert "every layer, and of the last one 10 of 10 classes\n" in done.out
     assert "on the old data      " in done.out
-    assert "144 validation pictures of digits" in done.out
+    assert "144 validation images of digits" in done.out
     (tuned,) = source.parent.glob("finetune-*")
     page = (tuned / "report" / "index.html").read_text()
     assert "What it began from" in page
@@ -58,7 +58,7 @@ def test_from_a_run_in_words(penstroke: Cli, source: Path) -> None:
 
 
 def test_json_has_source_and_what_was_forgotten(penstroke: Cli, source: Path) -> None:
-    done = penstroke("train", "--from", source, *TUNED, "--json", "--no-report")
+    done = penstroke("train", "--init-from", source, *TUNED, "--json", "--no-report")
     figures = json.loads(done.out)
     assert (figures["source"], figures["old_dataset"]) == ("source", "digits")
     assert 0 < figures["old_accuracy_before"] <= 1
@@ -66,19 +66,22 @@ def test_json_has_source_and_what_was_forgotten(penstroke: Cli, source: Path) ->
     record = json.loads(penstroke("runs", "show", figures["run"], "--json").out)["record"]
     assert record["start"]["run"] == "source"
     assert record["config"]["model"]["convolutions"][0]["filters"] == 16, "fast's own network"
-    again = penstroke("train", "--from", "source", *TUNED, "--json", "--no-report")
+    again = penstroke("train", "--init-from", "source", *TUNED, "--json", "--no-report")
     assert "finished already" in again.err
     assert json.loads(again.out)["run"] == figures["run"]
 
 
 def test_a_fine_tuned_run_is_repeated_from_its_source(penstroke: Cli, source: Path) -> None:
-    first = json.loads(penstroke("train", "--from", "source", *TUNED, "--json", "--no-report").out)
+    first = json.loads(
+        penstroke("train", "--init-from", "source", *TUNED, "--json", "--no-report").out
+    )
     again = json.loads(
         penstroke("train", first["run"], "--name", "again", "--json", "--no-report").out
     )
     assert again["test_loss"] == first["test_loss"]
     plan = json.loads(
-        penstroke("train", "best", "--from", "source", "--dry-run", "--json", "--dataset", "digits")
+        penstroke("train", "best", "--init-from", "source", "--dry-run", "--json",
+                  "--dataset", "digits")
         .out
     )  # fmt: skip
     assert plan["config"]["model"]["architecture"] == "cnn", "the source's, not best's"
@@ -88,13 +91,17 @@ def test_a_fine_tuned_run_is_repeated_from_its_source(penstroke: Cli, source: Pa
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--from", "sauce"), 1, 'did you mean "source"'),
-        (("--from", "source/model.onnx"), 1, "is an ONNX file"),
-        (("--from", "source", "--model", "mlp"), 2, "--from, whose network it is"),
-        (("--from", "source", "--set", "model.activation=gelu"), 2, "--set model"),
+        (("--init-from", "sauce"), 1, 'did you mean "source"'),
+        (("--init-from", "source/model.onnx"), 1, "is an ONNX file"),
+        (("--init-from", "source", "--model", "mlp"), 2, "--init-from, whose network it is"),
+        (("--init-from", "source", "--set", "model.activation=gelu"), 2, "--set model"),
         (("--folds", "1"), 2, "data.folds: input should be greater than or equal to 2"),
-        (("--folds", "3", "--repeats", "2"), 2, "not both"),
-        (("--folds", "3", "--set", "train.select=val_loss"), 2, "train.select"),
+        (("--folds", "3", "--seeds", "2"), 2, "not both"),
+        (
+            ("--folds", "3", "--set", "train.checkpoint_metric=val_loss"),
+            2,
+            "train.checkpoint_metric",
+        ),
         (("--folds", "3", "--set", "data.folds=2", "--set", "data.fold=0"), 2, "--folds sets it"),
         (("--set", "train.balance=2"), 2, "train.balance"),
     ],
@@ -112,7 +119,7 @@ def test_folds_in_words_and_json(penstroke: Cli, runs: Path) -> None:
     few = (*CROSSED, "--folds", 2, "--name", "crossed")
     done = penstroke(*few)
     assert done.exit_code == 0, done.err
-    assert "1,437 pictures, each judged by a network that never saw it: " in done.out
+    assert "1,437 images, each judged by a network that never saw it: " in done.out
     assert "fold 1" in done.out
     assert (runs / "crossed/report/index.html").exists()
     again = penstroke(*few, "--json")

@@ -17,9 +17,9 @@ import pytest
 import tomli_w
 
 from helpers import Outcome
-from penstroke.recipes import load_recipe, shipped_recipes
-from penstroke.search import find_study
-from penstroke.space import Space
+from penstroke.config.recipes import load_recipe, shipped_recipes
+from penstroke.config.space import Space
+from penstroke.search.study import find_study
 from searching import remains, small_recipe, small_search
 
 Cli = Callable[..., Outcome]
@@ -43,7 +43,7 @@ def test_the_plan_comes_first(penstroke: Cli, recipe: Path, runs: Path) -> None:
 
 
 def test_the_whole_way(penstroke: Cli, recipe: Path, runs: Path) -> None:
-    done = penstroke("tune", recipe, "--name", "s", "--confirm", 2, "--json")
+    done = penstroke("tune", recipe, "--name", "s", "--confirm-seeds", 2, "--json")
     assert done.exit_code == 0, done.err
     figures = json.loads(done.out)
     assert figures["trials"] == 10
@@ -51,7 +51,7 @@ def test_the_whole_way(penstroke: Cli, recipe: Path, runs: Path) -> None:
     assert 0.5 < figures["test_accuracy"] < 1
     assert Path(figures["report"]).exists()
     assert load_recipe(figures["best_recipe"]).train.learning_rate
-    again = penstroke("tune", recipe, "--name", "s", "--confirm", 2)
+    again = penstroke("tune", recipe, "--name", "s", "--confirm-seeds", 2)
     assert again.exit_code == 0
     assert "finished already" in again.err
     by_name = penstroke("tune", "s", "--json")
@@ -65,7 +65,7 @@ def test_what_a_study_was_begun_with_is_not_changed_when_it_goes_on(
     penstroke: Cli, recipe: Path, runs: Path
 ) -> None:
     small_search("s", method="random", trials=1, max_epochs=1)
-    for options in (["--dry-run"], ["--fresh"], ["--trials", "3", "--set", "train.seed=1"]):
+    for options in (["--dry-run"], ["--overwrite"], ["--trials", "3", "--set", "train.seed=1"]):
         refused = penstroke("tune", "s", *options)
         assert refused.exit_code == 2
         assert f"leave out {', '.join(o for o in options if o[0] == '-')}, or name" in " ".join(
@@ -76,7 +76,7 @@ def test_what_a_study_was_begun_with_is_not_changed_when_it_goes_on(
 
 
 def test_the_plan_of_a_study_for_each_value(penstroke: Cli, recipe: Path, runs: Path) -> None:
-    options = ("--each", "model.convolutions.0.filters", "--dry-run")
+    options = ("--for-each", "model.convolutions.0.filters", "--dry-run")
     plan = json.loads(penstroke("tune", recipe, *options, "--json").out)
     assert [s["model.convolutions.0.filters"] for s in plan["studies"]] == [4, 8, 12]
     assert plan["worker_seconds"] == sum(s["worker_seconds"] for s in plan["studies"])
@@ -102,8 +102,9 @@ def test_a_search_where_everything_fails_says_why(penstroke: Cli, tmp_path: Path
 
 def test_a_study_for_each_value(penstroke: Cli, recipe: Path) -> None:
     done = penstroke(
-        "tune", recipe, "--each", "model.convolutions.0.filters", "--method", "random",
-        "--trials", 2, "--max-epochs", 1, "--confirm", 0, "--no-report", "--name", "wide", "--json",
+        "tune", recipe, "--for-each", "model.convolutions.0.filters", "--method", "random",
+        "--trials", 2, "--max-epochs", 1, "--confirm-seeds", 0, "--no-report",
+        "--name", "wide", "--json",
     )  # fmt: skip
     studies = json.loads(done.out)["studies"]
     assert [study["model.convolutions.0.filters"] for study in studies] == [4, 8, 12]
@@ -125,7 +126,9 @@ def test_one_search_after_another(penstroke: Cli, tmp_path: Path, runs: Path) ->
     assert "first.toml is searched first" in plan
     assert "grid: 2 trials" in plan
     assert not runs.exists()
-    done = penstroke("tune", tmp_path / "second.toml", "--name", "two", "--confirm", 0, "--json")
+    done = penstroke(
+        "tune", tmp_path / "second.toml", "--name", "two", "--confirm-seeds", 0, "--json"
+    )
     assert done.exit_code == 0, done.err
     study = find_study("two")
     assert study is not None
@@ -135,7 +138,7 @@ def test_one_search_after_another(penstroke: Cli, tmp_path: Path, runs: Path) ->
 
 
 def command(recipe: Path, *more: object) -> list[str]:
-    options = ["--name", "s", "--no-report", "--confirm", 0, "--json", *more]
+    options = ["--name", "s", "--no-report", "--confirm-seeds", 0, "--json", *more]
     return [sys.executable, "-m", "penstroke", "tune", str(recipe), *map(str, options)]
 
 
@@ -217,12 +220,16 @@ main()
         (("tund",), 2, 'did you mean "tuned"'),
         (("RECIPE", "--method", "hyperbnd"), 2, 'did you mean "hyperband"'),
         (("RECIPE", "--eta", "1"), 2, "search.eta"),
-        (("RECIPE", "--each", "train.learning_rat"), 2, 'did you mean "train.learning_rate"'),
-        (("RECIPE", "--each", "train.learning_rate"), 2, "give it choices, or a range with step"),
+        (("RECIPE", "--for-each", "train.learning_rat"), 2, 'did you mean "train.learning_rate"'),
+        (
+            ("RECIPE", "--for-each", "train.learning_rate"),
+            2,
+            "give it choices, or a range with step",
+        ),
         (("RECIPE", "--time-budget", "20"), 2, "write it as 90s, 20m or 2h"),
         (("RECIPE", "--method", "sweep"), 2, "a sweep changes one parameter, the space has 4"),
         (("RECIPE", "--method", "grid"), 2, "a grid needs choices"),
-        (("RECIPE", "--folds", "3", "--repeats", "2"), 2, "not both"),
+        (("RECIPE", "--folds", "3", "--seeds", "2"), 2, "not both"),
         (("RECIPE", "--storage", "nonsense"), 1, "the study's storage nonsense cannot be used"),
         (("RECIPE", "--storage", "postgresql://u:secret@127.0.0.1:1/x"), 1, "cannot be used"),
     ],

@@ -188,7 +188,7 @@ def test_what_is_left_out_stays_left_out() -> None:
     assert masked("val loss 1.5e-3") == masked("val loss 12")
     assert Step("command", "penstroke evaluate RUN").is_for_show
     assert Step("command", "make demo").is_for_show
-    assert not Step("command", "penstroke predict runs/x-7D a.png  # a PICTURE").is_for_show
+    assert not Step("command", "penstroke predict runs/x-7D a.png  # a IMAGE").is_for_show
 
 
 def test_a_notebook_is_run_and_its_troubles_are_told(tmp_path: Path) -> None:

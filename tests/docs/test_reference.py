@@ -9,7 +9,7 @@ import typer
 
 import reference
 from penstroke.cli.main import app
-from penstroke.config import Settings
+from penstroke.config.settings import Settings
 
 
 @pytest.mark.parametrize("name", ["cli.md", "settings.md", "recipes.md", "python.md"])
@@ -43,7 +43,7 @@ def test_every_field_of_a_run_is_on_the_page() -> None:
     of_config = {
         kind
         for kind in all_settings()
-        if kind.__module__ in ("penstroke.config", "penstroke.space")
+        if kind.__module__ in ("penstroke.config.settings", "penstroke.config.space")
     }
     wholes = {"RunConfig", "Resolved"}
     assert {kind.__name__ for kind in of_config - shown} <= wholes

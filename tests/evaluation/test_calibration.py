@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from penstroke.evaluation.calibration import calibration, familiar_above, fit_temperature
+from penstroke.evaluation.calibration import calibration, fit_temperature, ood_threshold
 from penstroke.evaluation.predictions import Predictions
 
 
@@ -59,14 +59,14 @@ def test_nothing_to_fit_on_leaves_it_at_one() -> None:
 
 def test_one_in_a_thousand_is_not_familiar() -> None:
     found = calibrated(20_000)
-    above = familiar_above(found)
+    above = ood_threshold(found)
     assert above is not None
     heights = found.logits.max(axis=1) - found.logits.mean(axis=1)
     assert (heights < above).sum() == pytest.approx(20, abs=1)
     # The softmax is blind to a constant, and so is this.
     shifted = Predictions(found.labels, found.logits + np.float32(7), found.classes)
-    assert familiar_above(shifted) == pytest.approx(above, abs=1e-4)
+    assert ood_threshold(shifted) == pytest.approx(above, abs=1e-4)
 
 
-def test_without_pictures_nothing_is_told_of_familiarity() -> None:
-    assert familiar_above(calibrated(0)) is None
+def test_without_images_nothing_is_told_of_familiarity() -> None:
+    assert ood_threshold(calibrated(0)) is None

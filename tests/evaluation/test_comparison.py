@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstroke.evaluation.comparison import (
-    adjusted,
-    compare,
-    mcnemar_p,
-    paired_t_p,
-    sign_flip_p,
-)
+from penstroke.evaluation.comparison import adjusted, compare, mcnemar_p, paired_t_p, sign_flip_p
 
 Right = npt.NDArray[np.bool_]
 
@@ -22,14 +16,14 @@ Right = npt.NDArray[np.bool_]
 def read(
     random: np.random.Generator, hard: npt.NDArray[np.float64], seeds: int, gain: float = 0.0
 ) -> Right:
-    """Runs that read each picture as often as it is easy, each seed a little better or worse."""
+    """Runs that read each image as often as it is easy, each seed a little better or worse."""
     luck = random.normal(0, 0.002, (seeds, 1))
     return random.random((seeds, len(hard))) < (1 - hard + gain + luck).clip(0, 1)
 
 
-def hardness(random: np.random.Generator, pictures: int) -> npt.NDArray[np.float64]:
-    """As in MNIST: most pictures are easy, a few are read as often wrong as right."""
-    return random.beta(0.03, 1.0, pictures)
+def hardness(random: np.random.Generator, images: int) -> npt.NDArray[np.float64]:
+    """As in MNIST: most images are easy, a few are read as often wrong as right."""
+    return random.beta(0.03, 1.0, images)
 
 
 @settings(deadline=None)  # the first call imports scipy
@@ -80,7 +74,7 @@ def test_a_real_difference_is_shown(seeds: int) -> None:
     found = compare(read(random, hard, seeds, gain=0.03), read(random, hard, seeds))
     assert found.is_shown
     assert 0 < found.low < found.accuracy < found.high
-    assert found.more_pictures is None
+    assert found.more_images is None
     assert found.more_seeds is None
     assert compare(read(random, hard, seeds), read(random, hard, seeds, gain=0.03)).accuracy < 0
 
@@ -95,15 +89,15 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
     assert covered >= 0.92 * 300
 
 
-def test_as_many_pictures_as_it_says_do_show_it() -> None:
+def test_as_many_images_as_it_says_do_show_it() -> None:
     """80 % power: of samples of that size most show the difference, of a quarter of it few do."""
     random = np.random.default_rng(0)
     first = np.array([[1] * 62 + [0] * 45 + [1] * 893], bool)
     second = np.array([[0] * 62 + [1] * 45 + [1] * 893], bool)
     found = compare(first, second)
     assert not found.is_shown
-    assert found.more_pictures is not None
-    assert found.more_pictures > 1000
+    assert found.more_images is not None
+    assert found.more_images > 1000
 
     def power(count: int) -> float:
         shown = 0
@@ -112,8 +106,8 @@ def test_as_many_pictures_as_it_says_do_show_it() -> None:
             shown += mcnemar_p((first.astype(float) - second)[0, drawn]) < found.level
         return shown / 200
 
-    assert 0.68 <= power(found.more_pictures) <= 0.92
-    assert power(found.more_pictures // 4) < 0.5
+    assert 0.68 <= power(found.more_images) <= 0.92
+    assert power(found.more_images // 4) < 0.5
 
 
 def test_as_many_seeds_as_it_says() -> None:

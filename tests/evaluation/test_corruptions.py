@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from helpers import random_glyphs
-from penstroke.datasets import DataSplits, Images
+from penstroke.data.dataset import DataSplits, Images
 from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt
-from penstroke.evaluation.strangers import blank_paper, made_strangers, noise, scribbles
+from penstroke.evaluation.ood import blank_paper, made_strangers, noise, scribbles
 
 DRAWS_NOTHING = {"blur", "scale", "brightness", "stripe", "edges", "thick_strokes", "thin_strokes"}
 
@@ -30,7 +30,7 @@ def glyphs(digits: DataSplits) -> Images:
     count=st.integers(0, 4),
     level=st.sampled_from([None, 0, 1, 255]),
 )
-def test_any_pictures_keep_shape_and_type_and_themselves(
+def test_any_images_keep_shape_and_type_and_themselves(
     name: str, seed: int, count: int, level: int | None
 ) -> None:
     images = random_glyphs(count, seed) if level is None else np.full((count, 28, 28), level, "u1")
@@ -43,20 +43,20 @@ def test_any_pictures_keep_shape_and_type_and_themselves(
 
 
 @names
-def test_every_picture_is_spoilt_by_the_seed(name: str, glyphs: Images) -> None:
+def test_every_image_is_spoilt_by_the_seed(name: str, glyphs: Images) -> None:
     spoilt = corrupt(glyphs, name, seed=0)
     assert (spoilt != glyphs).any(axis=(1, 2)).all()
     assert np.array_equal(spoilt, corrupt(glyphs, name, seed=1)) == (name in DRAWS_NOTHING)
 
 
 @names
-def test_a_picture_is_spoilt_without_regard_to_its_neighbours(name: str, glyphs: Images) -> None:
+def test_a_image_is_spoilt_without_regard_to_its_neighbours(name: str, glyphs: Images) -> None:
     others = np.concatenate([glyphs[:1], 255 - glyphs[1:]])
     assert np.array_equal(corrupt(glyphs, name)[0], corrupt(others, name)[0])
 
 
 @names
-def test_more_pictures_than_are_taken_at_once(name: str, glyphs: Images) -> None:
+def test_more_images_than_are_taken_at_once(name: str, glyphs: Images) -> None:
     many = np.tile(glyphs, (6, 1, 1))
     spoilt = corrupt(many, name)
     assert np.array_equal(spoilt[:1000], corrupt(many[:1000], name))
@@ -66,7 +66,7 @@ def test_more_pictures_than_are_taken_at_once(name: str, glyphs: Images) -> None
 
 @names
 def test_what_a_character_is_can_still_be_told(name: str, digits: DataSplits) -> None:
-    """The nearest of ten means reads 84.7 % of clean pictures; chance is 10 %."""
+    """The nearest of ten means reads 84.7 % of clean images; chance is 10 %."""
     train, validation = digits.train, digits.validation
     learned = corrupt(train.images, name, seed=1).reshape(len(train), -1) / 255
     shown = corrupt(validation.images, name, seed=2).reshape(len(validation), -1) / 255
@@ -180,7 +180,7 @@ def test_edges_are_outlines() -> None:
 
 
 @pytest.mark.parametrize("name", ["dotted_line", "zigzag"])
-def test_a_line_only_adds_and_crosses_the_picture(name: str) -> None:
+def test_a_line_only_adds_and_crosses_the_image(name: str) -> None:
     blank = np.zeros((100, 28, 28), np.uint8)
     drawn = corrupt(blank, name)
     full = (drawn > 200).any(axis=1)
@@ -199,7 +199,7 @@ def test_fog_and_spatter_cover_but_do_not_bury(glyphs: Images) -> None:
 
 
 @pytest.mark.parametrize("make", [noise, scribbles, blank_paper])
-def test_strangers_are_pictures_of_their_seed(
+def test_strangers_are_images_of_their_seed(
     make: Callable[[int, np.random.Generator], Images],
 ) -> None:
     first, again, other = (make(5, np.random.default_rng(seed)) for seed in (0, 0, 1))

@@ -34,8 +34,8 @@ def test_wilson_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_weighted_auroc_is_that_of_repeated_pictures(seed: int) -> None:
-    """Against scikit-learn's, on the pictures drawn, equal scores and absent classes included."""
+def test_weighted_auroc_is_that_of_repeated_images(seed: int) -> None:
+    """Against scikit-learn's, on the images drawn, equal scores and absent classes included."""
     from sklearn.metrics import roc_auc_score
 
     found = predictions(seed, 200)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from penstroke.errors import RunError
-from penstroke.evaluation import Predictions, compute_metrics
+from penstroke.evaluation.metrics import compute_metrics
+from penstroke.evaluation.predictions import Predictions
 
 CLASSES = tuple("abcdef")
 

@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 
 from helpers import random_glyphs
-from penstroke.datasets import Dataset
+from penstroke.data.dataset import Dataset
 from penstroke.evaluation.metrics import compute_metrics, most_confused
-from penstroke.evaluation.mistakes import error_sheets
 from penstroke.evaluation.predictions import Predictions
+from penstroke.reports.mistakes import error_sheets
 
 
 def read_as(pairs: dict[tuple[int, int], int]) -> tuple[Predictions, Dataset]:
-    """Pictures by (shown, read as), as many as it says."""
+    """Images by (shown, read as), as many as it says."""
     labels = np.repeat([shown for shown, _ in pairs], list(pairs.values()))
     read = np.repeat([read for _, read in pairs], list(pairs.values()))
     logits = np.zeros((len(labels), 3), np.float32)
@@ -24,23 +24,23 @@ def read_as(pairs: dict[tuple[int, int], int]) -> tuple[Predictions, Dataset]:
 
 def test_a_hard_class_is_said_to_be_hard() -> None:
     """R4's "hard time with 9"."""
-    found, pictures = read_as(
+    found, images = read_as(
         {(0, 0): 295, (0, 2): 5, (1, 1): 300, (2, 2): 270, (2, 0): 29, (2, 1): 1}
     )
-    first, second = error_sheets(found, pictures, compute_metrics(found))
+    first, second = error_sheets(found, images, compute_metrics(found))
     assert first.name == "9"
-    assert first.text.startswith("Of 300 pictures of 9, 270 are read right: 90.00 %, 95 % interval")
+    assert first.text.startswith("Of 300 images of 9, 270 are read right: 90.00 %, 95 % interval")
     assert "The others are read as 4 (29 times), 7 (once)." in first.text
     assert "Read as 9 without being it: 4 (5 times)." in first.text
     assert "It is harder than the other classes (p = " in first.text
-    assert len(first.pictures) == 16
+    assert len(first.images) == 16
     assert second.name == "4"
     assert "That it is harder than the others is not shown" in second.text
 
 
 def test_no_mistakes_no_sheets() -> None:
-    found, pictures = read_as({(0, 0): 5, (1, 1): 5, (2, 2): 5})
-    assert error_sheets(found, pictures, compute_metrics(found)) == []
+    found, images = read_as({(0, 0): 5, (1, 1): 5, (2, 2): 5})
+    assert error_sheets(found, images, compute_metrics(found)) == []
 
 
 def test_chance_is_not_called_hardness() -> None:
@@ -53,8 +53,8 @@ def test_chance_is_not_called_hardness() -> None:
         read = np.where(wrong, (labels + 1) % 3, labels)
         logits = np.eye(3, dtype=np.float32)[read]
         found = Predictions(labels, logits, ("a", "b", "c"))
-        pictures = Dataset(np.zeros((600, 28, 28), np.uint8), labels, ("a", "b", "c"))
-        sheets = error_sheets(found, pictures, compute_metrics(found))
+        images = Dataset(np.zeros((600, 28, 28), np.uint8), labels, ("a", "b", "c"))
+        sheets = error_sheets(found, images, compute_metrics(found))
         named += any("It is harder" in sheet.text for sheet in sheets)
     assert named <= 6
 

@@ -13,16 +13,17 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from browsing import opened
 from helpers import small_config, write_idx_set
-from penstroke.datasets import Dataset, DataSplits, Images, load_dataset
-from penstroke.datasets.importing import import_idx
+from penstroke.data.dataset import Dataset, DataSplits, Images
+from penstroke.data.idx_import import import_idx
+from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError
-from penstroke.evaluation import predict
 from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt
 from penstroke.evaluation.metrics import auroc
+from penstroke.evaluation.ood import foreign_characters, gather_strangers, made_strangers
+from penstroke.evaluation.predictions import predict
 from penstroke.evaluation.robustness import judge_robustness, write_page
-from penstroke.evaluation.strangers import foreign_characters, gather_strangers, made_strangers
-from penstroke.runs import Run
-from penstroke.workflow import finish, prepare
+from penstroke.runs.pipeline import finish, prepare
+from penstroke.runs.run import Run
 
 
 @pytest.fixture
@@ -104,14 +105,14 @@ def test_auroc_with_ties_equals_scikit_learns(decimals: int) -> None:
 def test_strangers_are_of_unknown_classes_only(
     letters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstroke.evaluation.strangers.made_strangers", lambda seed: {})
+    monkeypatch.setattr("penstroke.evaluation.ood.made_strangers", lambda seed: {})
     everything = load_dataset(letters)
-    pictures = [*everything.train.images, *everything.validation.images]
+    images = [*everything.train.images, *everything.validation.images]
     labels = [*everything.train.labels, *everything.validation.labels]
     digits_known = tuple("0123456789")
     found = foreign_characters(letters, digits_known)
-    expected = {p.tobytes() for p, k in zip(pictures, labels, strict=True) if k != 0}
-    assert {picture.tobytes() for picture in found} == expected
+    expected = {p.tobytes() for p, k in zip(images, labels, strict=True) if k != 0}
+    assert {image.tobytes() for image in found} == expected
     assert len(found) == 20
     (kind,) = gather_strangers(digits_known, letters).items()
     assert kind[0] == "characters of letters"
@@ -147,7 +148,7 @@ def test_page_is_self_contained(page: Path, run: Run) -> None:
 
 
 def test_a_page_of_three_classes(tmp_path: Path, strangers: dict[str, Images], run: Run) -> None:
-    """Not all of a network's classes need be among the pictures."""
+    """Not all of a network's classes need be among the images."""
     labels = np.array([9, 2, 2, 5])
     shown = Dataset(np.full((4, 28, 28), 99, np.uint8), labels, tuple("0123456789"))
     found = judge_robustness(run, shown, strangers)

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from helpers import random_glyphs
-from penstroke.ink import DEFAULT_INK
-from penstroke.models import build_network
-from penstroke.models.export import export_onnx
-from penstroke.recipes import load_recipe
-from penstroke.recognizer import Recognizer, model_metadata
+from penstroke.config.recipes import load_recipe
+from penstroke.inference.recognizer import Recognizer, model_metadata
+from penstroke.models.build import build_network
+from penstroke.models.onnx_export import export_onnx
+from penstroke.preprocessing.ink import DEFAULT_INK
 
 
 @pytest.mark.parametrize(

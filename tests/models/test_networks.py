@@ -5,10 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from penstroke.config import Activation, AnyModelConfig, CNNConfig, Convolution, Dense, MLPConfig
-from penstroke.models import build_network, summarize
+from penstroke.config.recipes import load_recipe, shipped_recipes
+from penstroke.config.settings import (
+    Activation,
+    AnyModelConfig,
+    CNNConfig,
+    Convolution,
+    Dense,
+    MLPConfig,
+)
 from penstroke.models.blocks import ACTIVATIONS, Dropout, Flatten, convolution_block
-from penstroke.recipes import load_recipe, shipped_recipes
+from penstroke.models.build import build_network
+from penstroke.models.summary import summarize
 
 
 def network(config: AnyModelConfig, seed: int = 0) -> nn.Module:

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from penstroke.config import CNNConfig, ResNetConfig, Stage
-from penstroke.models import Ensemble, build_network, summarize
-from penstroke.models.trained import ensemble_weights
+from penstroke.config.settings import CNNConfig, ResNetConfig, Stage
+from penstroke.models.build import build_network
+from penstroke.models.summary import summarize
+from penstroke.models.trained import Ensemble, ensemble_weights
 
 
 def networks(count: int) -> list[nn.Module]:

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from helpers import SMALL_CNN
-from penstroke.config import AnyModelConfig, MLPConfig, ResNetConfig
+from penstroke.config.settings import AnyModelConfig, MLPConfig, ResNetConfig
 from penstroke.errors import ConfigError
-from penstroke.models import Start, build_network
-from penstroke.models.transfer import rows_of
+from penstroke.models.build import build_network
+from penstroke.models.transfer import PretrainedWeights, rows_of
 
 
 def network(
@@ -20,8 +20,10 @@ def network(
     return build_network(config, num_classes=len(classes), mean=mean, std=0.3, seed=seed)
 
 
-def start_of(trained: nn.Module, classes: tuple[str, ...]) -> Start:
-    return Start({name: t.numpy().copy() for name, t in trained.state_dict().items()}, classes)
+def start_of(trained: nn.Module, classes: tuple[str, ...]) -> PretrainedWeights:
+    return PretrainedWeights(
+        {name: t.numpy().copy() for name, t in trained.state_dict().items()}, classes
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,34 +45,34 @@ def test_where_a_class_begins(name: str, known: tuple[str, ...], rows: list[int]
 def test_everything_is_carried_and_rows_go_by_name(config: AnyModelConfig) -> None:
     """As many classes on both sides, in another order: going by place would mix them up."""
     theirs, ours = ("0", "Aa", "7"), ("7", "a", "new")
-    trained, fresh = network(theirs, 1, config), network(ours, 2, config, mean=0.9)
-    untouched = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
-    start_of(trained, theirs).put_into(fresh, ours)
+    trained, untrained = network(theirs, 1, config), network(ours, 2, config, mean=0.9)
+    untouched = {name: tensor.clone() for name, tensor in untrained.state_dict().items()}
+    start_of(trained, theirs).put_into(untrained, ours)
     state = trained.state_dict()
-    for name, tensor in fresh.state_dict().items():
+    for name, tensor in untrained.state_dict().items():
         if not name.startswith("output."):
             assert torch.equal(tensor, state[name]), name
             continue
         assert torch.equal(tensor[0], state[name][2])
         assert torch.equal(tensor[1], state[name][1])
         assert torch.equal(tensor[2], untouched[name][2])
-    assert float(fresh.state_dict()["normalize.mean"]) == pytest.approx(0.2)
+    assert float(untrained.state_dict()["normalize.mean"]) == pytest.approx(0.2)
 
 
 def test_both_cases_as_one_begin_with_their_mean() -> None:
-    trained, fresh = network(("A", "a"), 1), network(("Aa",), 2)
-    start_of(trained, ("A", "a")).put_into(fresh, ("Aa",))
+    trained, untrained = network(("A", "a"), 1), network(("Aa",), 2)
+    start_of(trained, ("A", "a")).put_into(untrained, ("Aa",))
     for name in ("output.weight", "output.bias"):
         both = trained.state_dict()[name]
-        assert torch.allclose(fresh.state_dict()[name][0], both.mean(dim=0))
+        assert torch.allclose(untrained.state_dict()[name][0], both.mean(dim=0))
 
 
 def test_the_same_classes_give_the_same_answers() -> None:
     classes = tuple("0123456789")
-    trained, fresh = network(classes, 1).eval(), network(classes, 2).eval()
-    start_of(trained, classes).put_into(fresh, classes)
+    trained, untrained = network(classes, 1).eval(), network(classes, 2).eval()
+    start_of(trained, classes).put_into(untrained, classes)
     images = torch.from_numpy(np.random.default_rng(0).random((4, 1, 28, 28), np.float32))
-    assert torch.equal(fresh(images), trained(images))
+    assert torch.equal(untrained(images), trained(images))
 
 
 @pytest.mark.parametrize("other", [MLPConfig(), SMALL_CNN.model_copy(update={"dense": ()})])

@@ -12,11 +12,11 @@ import pytest
 
 from helpers import Outcome as Told
 from penstroke.cli.main import app
+from penstroke.config.recipes import load_recipe, shipped_recipes
 from penstroke.errors import ConfigError, RunError
-from penstroke.recipes import load_recipe, shipped_recipes
-from penstroke.reproduction.conduct import reproduce
-from penstroke.reproduction.page import write_page
-from penstroke.reproduction.plan import (
+from penstroke.reports.reproduction_page import write_page
+from penstroke.reproduction.commands import reproduce
+from penstroke.reproduction.projects import (
     EXTRAS,
     PROJECTS,
     Reproduction,
@@ -30,7 +30,7 @@ SMALL = ("--epochs", "1", "--set", "train.min_steps=0", "--set", "train.threads=
 
 
 def training(recipe: str = "fast", *more: str, seeds: int = 1) -> Step:
-    command = ("train", recipe, "--dataset", "digits", *SMALL, *more, "--repeats", str(seeds))
+    command = ("train", recipe, "--dataset", "digits", *SMALL, *more, "--seeds", str(seeds))
     return Step(recipe, command, "digits")
 
 
@@ -66,7 +66,16 @@ def test_its_commands_are_understood(part: str, quick: bool) -> None:
 
 def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_path: Path) -> None:
     step = Step("one-conv-trial-1", training("one-conv-trial-1", seeds=2).command, "digits")
-    search = ("tune", "rate-sweep", "--dataset", "digits", "--max-epochs", "1", "--confirm", "0")
+    search = (
+        "tune",
+        "rate-sweep",
+        "--dataset",
+        "digits",
+        "--max-epochs",
+        "1",
+        "--confirm-seeds",
+        "0",
+    )
     steps = [step, Step("rate-sweep", search, "digits"), Step("fast", ("train", "fast"), "gone")]
     outcomes = reproduce(steps)
     figures = write_page(tmp_path / "page.md", {"R4": outcomes}, Reproduction())["figures"]
@@ -83,7 +92,7 @@ def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_
     assert f"{100 * outcomes[1].told['best_val_accuracy']:.2f} %" in page
     verdicts = {run.summary()["verdict"] for run in outcomes[0].runs}
     assert f"| {', '.join(sorted(verdicts))} |" in page
-    # Nobody published a search on these pictures, so none can reach what was published.
+    # Nobody published a search on these images, so none can reach what was published.
     assert f"| {100 * outcomes[1].told['test_accuracy']:.2f} % | – | – |" in page
     assert 'Left out: `penstroke train fast`: data.dataset: there is no data set "gone"' in page
     assert step.line in page

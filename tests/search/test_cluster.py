@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from penstroke.config import DataConfig
+from penstroke.config.settings import DataConfig
 from penstroke.errors import StudyError
-from penstroke.search import Asked, Study, open_study, search
-from penstroke.search.cluster import RayEngine
-from penstroke.search.conduct import Standing
+from penstroke.search.ray_engine import RayEngine
+from penstroke.search.runner import Standing
+from penstroke.search.study import Study
+from penstroke.search.workflow import Asked, open_study, search
 from searching import remains, small_recipe, small_search
 
 # Ray opens files and sockets that only the garbage collector closes.

@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from helpers import small_config
-from penstroke.checkpoint import Checkpoint
-from penstroke.config import Resolved, RunConfig
+from penstroke.config.settings import Resolved, RunConfig
 from penstroke.search.engine import AnyEngine
-from penstroke.search.local import LocalEngine
-from penstroke.search.task import Event, Failed, Finished, Job, Progress, work_on
+from penstroke.search.local_engine import LocalEngine
+from penstroke.search.trial_worker import Event, Failed, Finished, Job, Progress, work_on
+from penstroke.training.checkpoint import Checkpoint
 
 RESOLVED = Resolved(device="cpu", precision="float32", threads=1)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from penstroke.search import Asked, open_study, search
-from penstroke.search.local import LocalEngine
+from penstroke.search.local_engine import LocalEngine
+from penstroke.search.workflow import Asked, open_study, search
 from searching import remains, small_recipe, small_search
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))

@@ -11,22 +11,15 @@ import numpy as np
 import pytest
 
 from helpers import small_config
-from penstroke.config import RunConfig
-from penstroke.datasets import load_dataset, sealed, store
-from penstroke.datasets.dataset import Dataset
+from penstroke.config.settings import RunConfig
+from penstroke.data import store
+from penstroke.data.dataset import Dataset, sealed
+from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError, SealedTestError, StudyError
-from penstroke.search import (
-    Asked,
-    Study,
-    conclude,
-    confirm,
-    find_study,
-    open_study,
-    plan_asked,
-    search,
-)
-from penstroke.search.local import LocalEngine
-from penstroke.search.report import write_report
+from penstroke.reports.search_report import write_report
+from penstroke.search.local_engine import LocalEngine
+from penstroke.search.study import Study, find_study
+from penstroke.search.workflow import Asked, conclude, confirm, open_study, plan_asked, search
 from searching import SPACE, remains, runs_of, small_recipe, small_search
 
 
@@ -156,19 +149,19 @@ def test_trained_on_everything_holds_nothing_out() -> None:
 
 
 def find_run_config(path: Path) -> dict[str, object]:
-    from penstroke.runs import Run
+    from penstroke.runs.run import Run
 
     return Run.open(path).record.config.to_dict()
 
 
 def test_the_test_labels_change_no_decision() -> None:
-    """A leak probe: the same pictures with the test labels shuffled, searched again."""
+    """A leak probe: the same images with the test labels shuffled, searched again."""
     whole = load_dataset("digits")
     test = whole.test.unseal()
     shuffled = np.random.default_rng(0).permutation(test.labels)
     found = []
     for name, labels in (("told", test.labels), ("shuffled", shuffled)):
-        from penstroke.datasets import imported_folder
+        from penstroke.data.loading import imported_folder
 
         store.save(imported_folder(name), name, whole.train,
                    Dataset(test.images, labels, test.classes))  # fmt: skip
@@ -196,7 +189,7 @@ def test_another_search_of_the_same_name_says_what_differs() -> None:
 def test_nothing_held_out_nothing_to_choose_by() -> None:
     recipe = small_recipe()
     data = recipe.data.model_copy(update={"validation_fraction": 0.0})
-    train = recipe.train.model_copy(update={"select": "last"})
+    train = recipe.train.model_copy(update={"checkpoint_metric": "last"})
     config = RunConfig(data=data, model=recipe.model, train=train)
     assert recipe.search is not None
     with pytest.raises(ConfigError, match=r"data\.validation_fraction: a search needs"):
@@ -335,7 +328,7 @@ def test_fresh_waits_for_nobody_and_destroys_nothing_that_is_in_use(runs: Path) 
     figures = conclude(study, [], report=False)
     asked = Asked(study.record.config, study.record.search)
     with study.locked(), pytest.raises(StudyError):
-        open_study(asked, stem="h", name="h", fresh=True)
+        open_study(asked, stem="h", name="h", overwrite=True)
     assert Path(figures["model"]).exists()
 
 
@@ -345,6 +338,6 @@ def test_fresh_forgets_the_study_and_its_last_run(runs: Path) -> None:
     recipe = small_recipe(method="random", trials=1, max_epochs=1)
     assert recipe.search is not None
     asked = Asked(recipe.run_config(), recipe.search)
-    again = open_study(asked, stem="f", name="f", fresh=True)
+    again = open_study(asked, stem="f", name="f", overwrite=True)
     assert again.trials() == {}
     assert not (runs / "f-best").exists()

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from penstroke.config import AugmentConfig
-from penstroke.training.augment import _draw_affine, warp
+from penstroke.config.settings import AugmentConfig
+from penstroke.training.augmentation import _draw_affine, warp
 
 
 def dot(x: int, y: int) -> torch.Tensor:
-    """Pictures with a bright spot of 3×3 around (x, y)."""
+    """Images with a bright spot of 3×3 around (x, y)."""
     images = torch.zeros(200, 1, 28, 28)
     images[:, :, y - 1 : y + 2, x - 1 : x + 2] = 1
     return images
@@ -27,7 +27,7 @@ def test_nothing_asked_nothing_done() -> None:
     assert warp(images, AugmentConfig()) is images
 
 
-def test_every_picture_is_warped_by_its_own_draw_and_the_seed_decides() -> None:
+def test_every_image_is_warped_by_its_own_draw_and_the_seed_decides() -> None:
     config = AugmentConfig(rotation_degrees=10, scale=0.1, shear_degrees=5, translate_pixels=2)
     images = torch.rand(1, 1, 28, 28).repeat(6, 1, 1, 1)
     torch.manual_seed(1)
@@ -71,8 +71,8 @@ def test_shape(count: int) -> None:
 
 def test_stretch_is_of_width_against_height() -> None:
     torch.manual_seed(0)
-    x, _ = centers(warp(dot(23, 14), AugmentConfig(stretch=0.44)))
-    _, y = centers(warp(dot(14, 23), AugmentConfig(stretch=0.44)))
+    x, _ = centers(warp(dot(23, 14), AugmentConfig(aspect_ratio=0.44)))
+    _, y = centers(warp(dot(14, 23), AugmentConfig(aspect_ratio=0.44)))
     for ratio in ((x - 13.5) / 9.5, (y - 13.5) / 9.5):
         # 1.44 of one against the other: 1.2 of each, either way.
         assert 1.15 < ratio.max() < 1.22
@@ -83,7 +83,7 @@ def test_strokes_grow_and_shrink_by_up_to_a_pixel() -> None:
     torch.manual_seed(0)
     bars = torch.zeros(400, 1, 28, 28)
     bars[:, :, 4:24, 12:16] = 1
-    widths = warp(bars, AugmentConfig(stroke=1.0))[:, 0, 14].sum(dim=1)
+    widths = warp(bars, AugmentConfig(stroke_width=1.0))[:, 0, 14].sum(dim=1)
     assert 5.9 < widths.max() <= 6
     assert 2 <= widths.min() < 2.1
     assert abs(float(widths.mean()) - 4) < 0.2

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import random_glyphs
-from penstroke.config import TrainConfig
-from penstroke.datasets import Dataset
-from penstroke.steps import epochs_of, steps_an_epoch
+from penstroke.config.settings import TrainConfig
+from penstroke.data.dataset import Dataset
 from penstroke.training.batches import Batches, balanced_order, split_order
 
 
@@ -18,23 +17,23 @@ def batches(count: int) -> Batches:
 
 
 @pytest.mark.parametrize("count", [2, 63, 64, 65, 66, 128, 129])
-def test_every_picture_once(count: int) -> None:
+def test_every_image_once(count: int) -> None:
     data = batches(count)
     drawn = list(data.shuffled(64, seed=1))
     assert sum(len(labels) for _, labels in drawn) == count
     seen = torch.cat([images for images, _ in drawn]).flatten(1).mul(255).round().byte()
     expected = torch.from_numpy(random_glyphs(count)).flatten(1)
     assert torch.equal(torch.unique(seen, dim=0), torch.unique(expected, dim=0))
-    assert len(drawn) == steps_an_epoch(count, 64)
+    assert len(drawn) == TrainConfig(batch_size=64).steps_per_epoch(count)
     assert min(len(labels) for _, labels in drawn) > 1
 
 
-def test_pictures_keep_their_labels() -> None:
+def test_images_keep_their_labels() -> None:
     data = batches(50)
-    by_picture = {bytes(p.numpy()): int(k) for p, k in zip(data.images, data.labels, strict=True)}
+    by_image = {bytes(p.numpy()): int(k) for p, k in zip(data.images, data.labels, strict=True)}
     for images, labels in data.shuffled(8, seed=3):
         for image, label in zip(images.mul(255).round().byte(), labels, strict=True):
-            assert by_picture[bytes(image.contiguous().numpy())] == label
+            assert by_image[bytes(image.contiguous().numpy())] == label
 
 
 def test_seed_decides_the_order() -> None:
@@ -72,7 +71,7 @@ def test_balance_is_seeded_and_nothing_without_it() -> None:
     assert order(1, 1.0) == order(1, 1.0) != order(2, 1.0)
     assert sorted(np.bincount(order(1, 1.0))) == [13, 13, 14]
     assert order(1, None) == order(1, 0.0)
-    assert len(list(data.shuffled(8, 1, 1.0))) == steps_an_epoch(40, 8)
+    assert len(list(data.shuffled(8, 1, 1.0))) == TrainConfig(batch_size=8).steps_per_epoch(40)
 
 
 def test_in_order_is_in_order_in_zero_to_one() -> None:
@@ -87,12 +86,12 @@ def test_in_order_is_in_order_in_zero_to_one() -> None:
 )
 def test_no_batch_of_one(count: int, size: int, sizes: list[int]) -> None:
     assert [len(b) for b in split_order(torch.arange(count), size)] == sizes
-    assert steps_an_epoch(count, size) == len(sizes)
+    assert TrainConfig(batch_size=size).steps_per_epoch(count) == len(sizes)
 
 
 @pytest.mark.parametrize(
     ("images", "epochs"), [(1293, 37), (60_000, 8), (128, 400), (129, 400), (130, 200)]
 )
-def test_few_pictures_are_shown_more_often(images: int, epochs: int) -> None:
+def test_few_images_are_shown_more_often(images: int, epochs: int) -> None:
     train = TrainConfig(batch_size=128, epochs=8, min_steps=400)
-    assert epochs_of(train, images) == epochs
+    assert train.epochs_for(images) == epochs

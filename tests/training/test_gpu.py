@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from helpers import small_config
-from penstroke.datasets import load_dataset
-from penstroke.training import fit
+from penstroke.data.loading import load_dataset
 from penstroke.training.device import available_devices
+from penstroke.training.loop import fit
 
 ACCELERATORS = [device for device in available_devices() if device != "cpu"]
 

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from helpers import small_config
-from penstroke.checkpoint import Array, Checkpoint
-from penstroke.datasets import DataSplits, load_dataset
+from penstroke.data.dataset import DataSplits
+from penstroke.data.loading import load_dataset
 from penstroke.errors import TrainingError
-from penstroke.models import Start, build_network, load_weights
-from penstroke.training import Epoch, fit
+from penstroke.models.build import build_network
+from penstroke.models.trained import load_weights
+from penstroke.models.transfer import PretrainedWeights
 from penstroke.training.batches import Batches
+from penstroke.training.checkpoint import Array, Checkpoint
+from penstroke.training.loop import Epoch, fit
 from penstroke.training.step import score
 
 
@@ -124,11 +127,13 @@ def test_early_stopping_waits_as_long_as_asked(data: DataSplits) -> None:
 
 
 def test_select_by_accuracy_and_last(data: DataSplits) -> None:
-    by_accuracy = [e.metrics for e in fit(small_config(epochs=5, select="val_accuracy"), data)]
+    by_accuracy = [
+        e.metrics for e in fit(small_config(epochs=5, checkpoint_metric="val_accuracy"), data)
+    ]
     highest = max(m["val_accuracy"] for m in by_accuracy)
     best = by_accuracy[-1]["best_epoch"]
     assert by_accuracy[best - 1]["val_accuracy"] == highest
-    last = [e.metrics["best_epoch"] for e in fit(small_config(select="last"), data)]
+    last = [e.metrics["best_epoch"] for e in fit(small_config(checkpoint_metric="last"), data)]
     assert last == [1, 2, 3]
 
 
@@ -139,7 +144,7 @@ def test_loss_that_is_not_finite_stops_at_its_step(data: DataSplits) -> None:
 
 
 def test_without_validation(data: DataSplits) -> None:
-    config = small_config(select="last")
+    config = small_config(checkpoint_metric="last")
     config = config.model_copy(
         update={"data": config.data.model_copy(update={"validation_fraction": 0.0})}
     )
@@ -149,7 +154,7 @@ def test_without_validation(data: DataSplits) -> None:
 
 
 def test_train_loss_is_a_mean_over_images(data: DataSplits) -> None:
-    """400 pictures in batches of 256 and 144: a mean of batch means would differ."""
+    """400 images in batches of 256 and 144: a mean of batch means would differ."""
     config = small_config(batch_size=256, learning_rate=1e-12, optimizer="sgd", epochs=1)
     model = config.model.model_copy(update={"dense": ()})
     config = config.model_copy(update={"model": model})
@@ -159,7 +164,7 @@ def test_train_loss_is_a_mean_over_images(data: DataSplits) -> None:
 
 
 def test_fit_never_opens_the_test_split(data: DataSplits, monkeypatch: pytest.MonkeyPatch) -> None:
-    from penstroke.datasets import SealedTest, sealed
+    from penstroke.data.dataset import SealedTest, sealed
 
     opened: list[SealedTest] = []
     monkeypatch.setattr(SealedTest, "unseal", lambda split: opened.append(split))
@@ -172,7 +177,7 @@ def test_a_start_is_where_training_begins(data: DataSplits) -> None:
     """At a rate of nothing the first epoch ends where the trained network was."""
     trained = list(fit(small_config(), data))[-1].state.weights
     still = small_config(epochs=1, learning_rate=1e-12, optimizer="sgd")
-    start = Start(trained, data.classes)
+    start = PretrainedWeights(trained, data.classes)
     begun = next(fit(still, data, start=start)).state.weights
     for name, array in begun.items():
         if "running" not in name and "num_batches" not in name:  # batch norm measures as it goes
@@ -186,7 +191,7 @@ def far_from(one: Array, other: Array) -> float:
 
 
 def test_resumed_with_and_without_its_start_to_the_same_bits(data: DataSplits) -> None:
-    start = Start(next(fit(small_config(seed=9), data)).state.weights, data.classes)
+    start = PretrainedWeights(next(fit(small_config(seed=9), data)).state.weights, data.classes)
     config = small_config(**EVERYTHING_RANDOM, ema_decay=0.9)
     through = list(fit(config, data, start=start))
     for again in (start, None):

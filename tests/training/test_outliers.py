@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from helpers import small_config
-from penstroke.datasets import DataSplits
-from penstroke.models import network_for
+from penstroke.data.dataset import DataSplits
+from penstroke.models.build import network_for
 from penstroke.models.trained import load_weights
-from penstroke.training import fit
-from penstroke.training.outliers import make_outliers, uniform_cross_entropy
+from penstroke.training.loop import fit
+from penstroke.training.outlier_exposure import make_outliers, uniform_cross_entropy
 
 
 def slope() -> torch.Tensor:
-    """Pictures of a stroke that is no mirror image of itself, in the box of a character."""
+    """Images of a stroke that is no mirror image of itself, in the box of a character."""
     images = torch.zeros(30, 1, 28, 28)
     for step in range(20):
         images[:, :, 4 + step, 6 + step // 2] = 1
@@ -23,14 +23,14 @@ def slope() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("count", [1, 3, 32])
-def test_as_many_as_asked_and_pictures_all(count: int) -> None:
+def test_as_many_as_asked_and_images_all(count: int) -> None:
     made = make_outliers(slope(), count)
     assert made.shape == (count, 1, 28, 28)
     assert made.min() >= 0
     assert made.max() <= 1
 
 
-def test_none_is_a_picture_it_was_made_of() -> None:
+def test_none_is_a_image_it_was_made_of() -> None:
     for seed in range(20):
         torch.manual_seed(seed)
         made = make_outliers(slope(), 30)
@@ -54,11 +54,11 @@ def test_the_loss_is_least_where_nothing_is_preferred() -> None:
 
 
 def test_a_network_that_saw_outliers_is_less_sure_of_others(digits: DataSplits) -> None:
-    """Of uniform noise, another than was shown: not those pictures by heart."""
+    """Of uniform noise, another than was shown: not those images by heart."""
     noise = torch.rand(200, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
     def confidence(share: float) -> float:
-        config = small_config(epochs=6, outlier_share=share, outlier_weight=0.5)
+        config = small_config(epochs=6, outlier_exposure=share, outlier_exposure_weight=0.5)
         *_, last = fit(config, digits)
         network = network_for(config.model, digits.train)
         load_weights(network, last.state.weights)

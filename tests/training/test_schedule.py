@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
 
-from penstroke.config import TrainConfig
+from penstroke.config.settings import TrainConfig
 from penstroke.training.schedule import learning_rate_at
 
 STEPS, EPOCHS = 20, 6
@@ -35,7 +35,7 @@ def test_constant() -> None:
 
 def test_step_equals_torchs() -> None:
     expected = torchs_rates(lambda o: StepLR(o, step_size=2, gamma=0.3), every=STEPS)
-    assert ours(schedule="step", step_epochs=2, step_factor=0.3) == pytest.approx(expected)
+    assert ours(schedule="step", step_size=2, gamma=0.3) == pytest.approx(expected)
 
 
 def test_cosine_equals_torchs() -> None:

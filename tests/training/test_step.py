@@ -7,8 +7,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from helpers import random_glyphs, small_config
-from penstroke.config import TrainConfig
-from penstroke.datasets import Dataset
+from penstroke.config.settings import TrainConfig
+from penstroke.data.dataset import Dataset
 from penstroke.errors import TrainingError
 from penstroke.training.batches import Batches
 from penstroke.training.device import available_devices, resolve
@@ -51,7 +51,7 @@ def test_a_step_equals_torchs_plain_one(name: str) -> None:
 
 
 def test_score_is_a_mean_over_images_with_the_last_short_batch() -> None:
-    """1,001 pictures: a mean of batch means would count the last one 1,000 fold."""
+    """1,001 images: a mean of batch means would count the last one 1,000 fold."""
     labels = np.zeros(1001, np.int64)
     labels[-1] = 2
     dataset = Dataset(random_glyphs(1001), labels, ("a", "b", "c"))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from penstroke.datasets import load_dataset
-from penstroke.training.styles import Styles
+from penstroke.data.loading import load_dataset
+from penstroke.training.regional_forms import Styles
 
 DIGITS = tuple("0123456789")
 
@@ -60,7 +60,7 @@ def test_where_there_is_nothing_to_do(classes: tuple[str, ...], share: float) ->
     assert Styles(classes, share)(images, torch.arange(10) % len(classes)) is images
 
 
-def test_the_seed_decides_and_blank_pictures_do_no_harm() -> None:
+def test_the_seed_decides_and_blank_images_do_no_harm() -> None:
     labels = torch.ones(8, dtype=torch.int64)
     torch.manual_seed(3)
     first = Styles(DIGITS, 0.5)(stem(8), labels)

@@ -10,7 +10,7 @@ import typer
 from penstroke.cli.console import Json, percent, print_json, print_table, program, progress_bar, say
 
 if TYPE_CHECKING:
-    from penstroke.audit import Audit
+    from penstroke.quality.audit_findings import Audit
 
 Exclude = Annotated[
     Path | None,
@@ -27,7 +27,7 @@ def excluded(path: Path | None) -> list[int] | None:
     """
     if path is None:
         return None
-    from penstroke.audit import read_list
+    from penstroke.quality.exclusion import read_list
 
     return read_list(path) or None
 
@@ -35,22 +35,23 @@ def excluded(path: Path | None) -> list[int] | None:
 def command(
     name: Annotated[str, typer.Argument(help="Data set: `penstroke data list`.")],
     against: Annotated[
-        str | None, typer.Option(help="Another one, whose pictures may be in this one too.")
+        str | None, typer.Option(help="Another one, whose images may be in this one too.")
     ] = None,
     folds: Annotated[int, typer.Option(help="Networks, each reading what the others learn.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Of folds and networks.")] = 0,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Look at so many training pictures only.")
+        int | None, typer.Option(min=1, help="Look at so many training images only.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for page and list.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Look for labels in doubt, copies, leaks into the test split, and flawed pictures.
+    """Look for labels in doubt, copies, leaks into the test split, and flawed images.
 
-    Writes a page to look through, and a list of training pictures for `penstroke train --exclude`.
+    Writes a page to look through, and a list of training images for `penstroke train --exclude`.
     """
-    from penstroke.audit import write_list, write_page
     from penstroke.files import cache_root
+    from penstroke.quality.exclusion import write_list
+    from penstroke.reports.audit_report import write_page
 
     found = _audit(name, against, folds, seed, limit)
     folder = output or cache_root() / "audits" / name
@@ -61,12 +62,13 @@ def command(
         print_json({**found.to_dict(), "page": str(page), "exclude": str(exclude)})
         return
     _show(found)
-    say(f"\npage     {page}\nto omit  {exclude} ({len(found.exclude()):,} training pictures)")
+    say(f"\npage     {page}\nto omit  {exclude} ({len(found.exclude()):,} training images)")
     say(f"\nnext: {program()} train --dataset {name} --exclude {exclude}")
 
 
 def _audit(name: str, against: str | None, folds: int, seed: int, limit: int | None) -> Audit:
-    from penstroke.audit import audit, collect
+    from penstroke.quality.collection import collect
+    from penstroke.quality.data_audit import audit
 
     collection = collect(name, limit, seed)
     other = collect(against) if against else None

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
-from penstroke.toml import assignment
+from penstroke.config.toml import assignment
 
 if TYPE_CHECKING:
-    from penstroke.checks import Finding, RangeTest, Subject
+    from penstroke.quality.finding import Finding
+    from penstroke.quality.learning_rate_range import RangeTest
+    from penstroke.quality.subject import Subject
 
 
 def command(
@@ -32,9 +34,11 @@ def command(
 
     Nothing is kept but the page: every check trains a copy.
     """
-    from penstroke.checks import Subject, check, range_test
-    from penstroke.datasets import load_dataset
-    from penstroke.recipes import load_recipe
+    from penstroke.config.recipes import load_recipe
+    from penstroke.data.loading import load_dataset
+    from penstroke.quality.checks import check
+    from penstroke.quality.learning_rate_range import range_test
+    from penstroke.quality.subject import Subject
 
     given = [assignment("data.dataset", dataset)] if dataset else []
     config = load_recipe(recipe, [*given, *(changes or [])]).run_config()
@@ -59,8 +63,8 @@ def command(
 def _write_page(
     recipe: str, subject: Subject, found: Sequence[Finding], rates: RangeTest | None
 ) -> Path:
-    from penstroke.checks.page import write_page
     from penstroke.files import runs_root
+    from penstroke.reports.check_report import write_page
 
     name = Path(recipe).name.removesuffix(".toml") + ("-lr" if rates else "")
     path = runs_root() / "checks" / name / "index.html"

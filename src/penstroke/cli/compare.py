@@ -10,7 +10,7 @@ import typer
 from penstroke.cli.console import Json, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from penstroke.evaluation.ways import Comparison
+    from penstroke.evaluation.run_groups import Comparison
 
 
 def command(
@@ -21,13 +21,13 @@ def command(
     report: Annotated[bool, typer.Option(help="Write the page.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Compare runs on the same test pictures; the first is the baseline.
+    """Compare runs on the same test images; the first is the baseline.
 
     Runs that differ in their seed alone are one way. "Better" is said only where neither luck with
-    the pictures nor luck with the seeds explains the difference.
+    the images nor luck with the seeds explains the difference.
     """
-    from penstroke.evaluation.ways import compare_runs
-    from penstroke.runs import find_run
+    from penstroke.evaluation.run_groups import compare_runs
+    from penstroke.runs.run import find_run
 
     if len(set(runs)) < 2:
         raise typer.BadParameter("name two runs or more")
@@ -45,14 +45,14 @@ def command(
 
 def _compare_folds(names: list[str], as_json: bool) -> bool:
     """Compare cross-validations, and return whether that is what was named."""
-    from penstroke.runs import find_folds
+    from penstroke.runs.run import find_folds
 
     found = [folds for name in names if (folds := find_folds(name))]
     if not found:
         return False
     if len(found) < len(names):
         raise typer.BadParameter("a cross-validation compares with others of its kind alone")
-    from penstroke.cross_validation import compare_folds
+    from penstroke.runs.cross_validation import compare_folds
 
     claims = compare_folds(found)
     if as_json:
@@ -64,7 +64,7 @@ def _compare_folds(names: list[str], as_json: bool) -> bool:
         for one in found
         for f in [one.summary()]
     ]
-    print_table(("cross-validation", "pictures", "accuracy", "balanced"), rows, "123")
+    print_table(("cross-validation", "images", "accuracy", "balanced"), rows, "123")
     say("")
     for claim in claims:
         say(claim.text)
@@ -72,7 +72,7 @@ def _compare_folds(names: list[str], as_json: bool) -> bool:
 
 
 def _written(comparison: Comparison) -> str:
-    from penstroke.evaluation.compare_report import write_comparison
+    from penstroke.reports.comparison_report import write_comparison
 
     return str(write_comparison(comparison))
 
@@ -87,7 +87,7 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
 
 
 def _show(comparison: Comparison) -> None:
-    say(f"{comparison.dataset}, {comparison.images:,} test pictures\n")
+    say(f"{comparison.dataset}, {comparison.images:,} test images\n")
     columns = [way.column() for way in comparison.ways]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
     names = [way.name for way in comparison.ways]

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from penstroke.cli import audit, importing
+from penstroke.cli import audit
+from penstroke.cli import data_import as importing
 from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
 
 app = typer.Typer(
@@ -23,9 +24,10 @@ def list_command(as_json: Json = False) -> None:
 
     Several together are one: mnist+collected.
     """
-    from penstroke.datasets import collected, imported_folder, imported_names
-    from penstroke.datasets.catalogue import catalogue
-    from penstroke.datasets.store import load_index
+    from penstroke.data import collected
+    from penstroke.data.catalogue import catalogue
+    from penstroke.data.loading import imported_folder, imported_names
+    from penstroke.data.store import load_index
     from penstroke.files import data_root
 
     rows = []
@@ -37,7 +39,7 @@ def list_command(as_json: Json = False) -> None:
         index = load_index(imported_folder(name))
         rows.append((name, len(index.classes), "imported", index.title))
     if labels := collected.labels():
-        where = f"{len(labels)} pictures"
+        where = f"{len(labels)} images"
         rows.append((collected.NAME, len(set(labels.values())), where, collected.TITLE))
     if as_json:
         keys = ("name", "classes", "where", "title")
@@ -55,11 +57,11 @@ def show_command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Count a data set, class by class, and draw a sheet of its training pictures."""
-    from penstroke.config import DataConfig
-    from penstroke.datasets import load_dataset
-    from penstroke.datasets.sheet import contact_sheet
+    """Count a data set, class by class, and draw a sheet of its training images."""
+    from penstroke.config.settings import DataConfig
+    from penstroke.data.loading import load_dataset
     from penstroke.files import cache_root, write_atomically
+    from penstroke.reports.contact_sheet import contact_sheet
 
     splits = load_dataset(DataConfig(dataset=name, validation_fraction=0))
     mean, std = splits.train.mean_and_std
@@ -93,7 +95,9 @@ def fetch_command(
     name: Annotated[str, typer.Argument(help="Data set of the catalogue.")],
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="A copy to take it from: a zip, or a folder with the files."),
+        typer.Option(
+            "--init-from", help="A copy to take it from: a zip, or a folder with the files."
+        ),
     ] = None,
     keep: Annotated[
         bool,
@@ -102,8 +106,8 @@ def fetch_command(
     as_json: Json = False,
 ) -> None:
     """Download a data set; what is there is checked, what was cut short goes on."""
-    from penstroke.datasets.catalogue import manifest_of
-    from penstroke.datasets.fetching import fetch, kept_archive
+    from penstroke.data.catalogue import manifest_of
+    from penstroke.data.fetching import fetch, kept_archive
     from penstroke.files import data_root
 
     manifest = manifest_of(name)

@@ -1,4 +1,4 @@
-"""`penstroke evaluate`: judge a run on all three splits, and on spoilt pictures if asked."""
+"""`penstroke evaluate`: judge a run on all three splits, and on spoilt images if asked."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import typer
 from penstroke.cli.console import Json, percent, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
-    from penstroke.datasets import Images
-    from penstroke.evaluation import Evaluation, Metrics
+    from penstroke.data.dataset import Images
+    from penstroke.evaluation.evaluator import Evaluation
+    from penstroke.evaluation.external import Hands
+    from penstroke.evaluation.metrics import Metrics
     from penstroke.evaluation.robustness import Robustness
-    from penstroke.hands import Hands
 
 
 def command(
     run: Annotated[str, typer.Argument(help="Name or path of a run: `penstroke runs list`.")],
     corruptions: Annotated[
-        bool, typer.Option("--corruptions", help="Also judge spoilt pictures and strangers.")
+        bool, typer.Option("--corruptions", help="Also judge spoilt images and strangers.")
     ] = False,
     strangers: Annotated[
         str | None,
@@ -41,7 +42,9 @@ def command(
     look_alikes: Annotated[
         str,
         typer.Option(
-            "--except", metavar="CHARS", help="With --hands: these cannot be told from its classes."
+            "--except",
+            metavar="CHARS",
+            help="With --external: these cannot be told from its classes.",
         ),
     ] = "",
     as_json: Json = False,
@@ -55,8 +58,8 @@ def command(
 
 
 def _judge_splits(run: str, others: Mapping[str, Images] | None, as_json: bool) -> None:
-    from penstroke.evaluation import evaluate
-    from penstroke.workflow import summary_of
+    from penstroke.evaluation.evaluator import evaluate
+    from penstroke.runs.pipeline import summary_of
 
     judged = evaluate(run)
     figures = {"run": str(judged.run.path), **summary_of(judged)}
@@ -77,11 +80,11 @@ def _judge_splits(run: str, others: Mapping[str, Images] | None, as_json: bool) 
 
 
 def _judge_hands(name: str, paths: list[str], look_alikes: str, as_json: bool) -> None:
-    from penstroke.card import keep_hands
-    from penstroke.datasets.sources import read_samples
-    from penstroke.hands import judge_hands
-    from penstroke.recognizer import Recognizer
-    from penstroke.runs import find_run
+    from penstroke.data.sources.listing import read_samples
+    from penstroke.evaluation.external import judge_hands
+    from penstroke.inference.recognizer import Recognizer
+    from penstroke.reports.model_card import keep_hands
+    from penstroke.runs.run import find_run
 
     run = find_run(name)
     recognizer = Recognizer.load(run.model_path)
@@ -106,25 +109,25 @@ def _judge_hands(name: str, paths: list[str], look_alikes: str, as_json: bool) -
 
 def _show_hands(found: Hands) -> None:
     low, high = found.interval
-    say(f"{found.source}: {percent(found.accuracy)} of {found.images:,} pictures read rightly "
+    say(f"{found.source}: {percent(found.accuracy)} of {found.images:,} images read rightly "
         f"(95 %: {percent(low)} to {percent(high)})")  # fmt: skip
     rows = [
-        (c.label, c.images, percent(c.right / c.images, 1), c.unsure, c.wrong,
+        (c.label, c.images, percent(c.right / c.images, 1), c.rejected, c.wrong,
          "  ".join(f"{label} {count}×" for label, count in c.taken_for[:4]))
         for c in found.classes
         if c.images
     ]  # fmt: skip
-    print_table(("class", "pictures", "right", "not sure", "wrong", "taken for"), rows, "1234")
+    print_table(("class", "images", "right", "not sure", "wrong", "taken for"), rows, "1234")
     if found.auroc is not None:
-        familiarity = found.familiarity_auroc
-        say(f"{found.strangers:,} pictures of other characters: AUROC {found.auroc:.3f}"
-            + ("" if familiarity is None else f", by familiarity {familiarity:.3f}"))  # fmt: skip
+        ood_score = found.ood_score_auroc
+        say(f"{found.strangers:,} images of other characters: AUROC {found.auroc:.3f}"
+            + ("" if ood_score is None else f", by ood_score {ood_score:.3f}"))  # fmt: skip
 
 
 def _gather(run: str, strangers: str | None) -> dict[str, Images]:
-    """Return pictures of no character; a wrong name is refused before the test split is opened."""
-    from penstroke.evaluation.strangers import gather_strangers
-    from penstroke.runs import find_run
+    """Return images of no character; a wrong name is refused before the test split is opened."""
+    from penstroke.evaluation.ood import gather_strangers
+    from penstroke.runs.run import find_run
 
     known = find_run(run).record.data.classes
     with progress_bar() as bar:
@@ -136,7 +139,7 @@ def _judge_robustness(judged: Evaluation, others: Mapping[str, Images]) -> tuple
     from penstroke.evaluation.corruptions import CORRUPTIONS
     from penstroke.evaluation.robustness import judge_robustness, write_page
 
-    run, test = judged.run, judged.test_pictures
+    run, test = judged.run, judged.test_images
     with progress_bar() as bar:
         task = bar.add_task("corruptions", total=1 + len(CORRUPTIONS) + len(others))
         found = judge_robustness(
@@ -164,7 +167,7 @@ def _show_splits(metrics: Mapping[str, Metrics]) -> None:
     for split, m in metrics.items():
         if m.absent:
             absent = ", ".join(m.absent)
-            say(f"{split}: no picture of {absent}; left out of all but accuracy and loss")
+            say(f"{split}: no image of {absent}; left out of all but accuracy and loss")
 
 
 def _details(judged: Evaluation) -> dict[str, Any]:

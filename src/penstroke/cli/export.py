@@ -11,7 +11,7 @@ import typer
 from penstroke.cli.console import Json, print_json, say
 
 if TYPE_CHECKING:
-    from penstroke.runs import Run
+    from penstroke.runs.run import Run
 
 
 class Target(StrEnum):
@@ -39,8 +39,8 @@ def command(
 ) -> None:
     """Write a run's model as one ONNX file, its history as a table, or a page that reads."""
     from penstroke.files import write_atomically
-    from penstroke.runs import find_run
-    from penstroke.workflow import export, history_csv
+    from penstroke.runs.pipeline import export, history_csv
+    from penstroke.runs.run import find_run
 
     found = find_run(run)
     if to is Target.WEB:
@@ -56,7 +56,7 @@ def command(
 
 
 def _export_web(run: Run, folder: Path, runtime: Path | None, as_json: bool) -> None:
-    from penstroke.web.export import export_web
+    from penstroke.serve.offline_export import export_web
 
     size = export_web(run.path, folder, runtime)
     if as_json:

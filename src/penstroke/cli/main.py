@@ -11,7 +11,6 @@ from penstroke.cli import (
     check,
     compare,
     data,
-    doctor,
     evaluate,
     export,
     predict,
@@ -21,6 +20,9 @@ from penstroke.cli import (
     serve,
     train,
     tune,
+)
+from penstroke.cli import (
+    self_test as doctor,
 )
 
 app = typer.Typer(

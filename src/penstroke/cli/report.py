@@ -25,18 +25,19 @@ def command(
 
 
 def _of_study(name: str) -> tuple[Path, Path] | None:
-    from penstroke.search import figures_so_far, find_study
+    from penstroke.search.study import find_study
+    from penstroke.search.workflow import figures_so_far
 
     study = find_study(name)
     if study is None:
         return None
-    from penstroke.search.report import write_report
+    from penstroke.reports.search_report import write_report
 
     return study.path, write_report(study, figures_so_far(study))
 
 
 def _of_run(name: str) -> tuple[Path, Path]:
-    from penstroke.evaluation import evaluate
+    from penstroke.evaluation.evaluator import evaluate
 
     judged = evaluate(name)
     return judged.run.path, judged.write_report()

@@ -12,8 +12,8 @@ import typer
 from penstroke.cli.console import Json, print_json, say, seconds_of
 
 if TYPE_CHECKING:
-    from penstroke.reproduction.conduct import Outcome
-    from penstroke.reproduction.plan import Step
+    from penstroke.reproduction.commands import Outcome
+    from penstroke.reproduction.projects import Step
 
 
 def command(
@@ -36,7 +36,7 @@ def command(
     Every step is a command that can be typed by itself. The same call goes on where it was
     stopped, and what is done already is not done again.
     """
-    from penstroke.reproduction.plan import Reproduction, parts_named, steps_of
+    from penstroke.reproduction.projects import Reproduction, parts_named, steps_of
 
     seconds_of(budget)  # refused here, rather than by a search an hour later
     how = Reproduction(seeds=seeds, quick=quick, budget=budget, digits=digits, letters=letters)
@@ -48,9 +48,9 @@ def command(
         else:
             say("\n".join(line for several in lines.values() for line in several))
         return
-    from penstroke.datasets import load_dataset
+    from penstroke.data.loading import load_dataset
     from penstroke.files import check_writable
-    from penstroke.reproduction.page import write_page
+    from penstroke.reports.reproduction_page import write_page
 
     check_writable(page)  # also refused here
     for name in how.stand_ins:
@@ -65,7 +65,7 @@ def command(
 
 def _run(plan: Mapping[str, list[Step]]) -> dict[str, list[Outcome]]:
     """Run all steps of all parts, saying where it is."""
-    from penstroke.reproduction.conduct import reproduce
+    from penstroke.reproduction.commands import reproduce
 
     numbers = itertools.count(1)
     total = sum(map(len, plan.values()))

@@ -10,7 +10,7 @@ import typer
 from penstroke.cli.console import Json, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from penstroke.runs import FoldRuns, Run
+    from penstroke.runs.run import FoldRuns, Run
 
 app = typer.Typer(name="runs", help="List, show and remove runs.", no_args_is_help=True)
 
@@ -21,8 +21,8 @@ _Name = Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run
 def list_command(as_json: Json = False) -> None:
     """List the runs, the studies and the cross-validations, oldest first."""
     from penstroke.files import runs_root
-    from penstroke.records import read_summary
-    from penstroke.runs import list_folds, list_runs, list_studies
+    from penstroke.runs.record import read_summary
+    from penstroke.runs.run import list_folds, list_runs, list_studies
 
     runs, studies, folds = list_runs(), list_studies(), list_folds()
     if as_json:
@@ -52,12 +52,12 @@ def _show_folds(folds: list[FoldRuns]) -> None:
         rows.append((one.name, figures.get("dataset", "–"),
                      "finished" if figures else "unfinished", figures.get("folds", "–"),
                      figures.get("images", "–"), percent(figures.get("accuracy"))))  # fmt: skip
-    headings = ("cross-validation", "data set", "status", "folds", "pictures", "accuracy")
+    headings = ("cross-validation", "data set", "status", "folds", "images", "accuracy")
     print_table(headings, rows, "345")
 
 
 def _show_studies(studies: list[Path]) -> None:
-    from penstroke.records import read_summary
+    from penstroke.runs.record import read_summary
 
     rows = []
     for path in studies:
@@ -92,11 +92,11 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Show one run: figures, history, settings."""
-    from penstroke.runs import find_run
+    from penstroke.runs.run import find_run
 
     run = find_run(name)
     if card:
-        from penstroke.card import write_card
+        from penstroke.reports.model_card import write_card
 
         typer.echo(write_card(run))
         return
@@ -125,8 +125,8 @@ def remove_command(
     as_json: Json = False,
 ) -> None:
     """Remove runs, studies or cross-validations, with all that is in them."""
-    from penstroke.runs import find_folds, find_run
-    from penstroke.search import find_study
+    from penstroke.runs.run import find_folds, find_run
+    from penstroke.search.study import find_study
 
     found = [find_study(name) or find_folds(name) or find_run(name) for name in names]
     size = sum(run.size_bytes for run in found) / 1e6

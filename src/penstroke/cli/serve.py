@@ -9,8 +9,8 @@ import typer
 from penstroke.cli.console import Json, print_json, say
 
 if TYPE_CHECKING:
-    from penstroke.web.app import Service
-    from penstroke.web.server import Listening
+    from penstroke.serve.app import Service
+    from penstroke.serve.server import Listening
 
 
 def command(
@@ -48,8 +48,8 @@ def command(
     from penstroke.errors import MissingExtraError
 
     try:
-        from penstroke.web.server import serve
-        from penstroke.web.settings import ServiceSettings
+        from penstroke.serve.server import serve
+        from penstroke.serve.service_settings import ServiceSettings
     except ModuleNotFoundError as error:
         raise MissingExtraError.for_extra("serve", error.name) from None
 

@@ -19,12 +19,12 @@ from penstroke.cli.train_view import (
     show_recipes,
     show_spread,
 )
-from penstroke.toml import assignment
+from penstroke.config.toml import assignment
 
 if TYPE_CHECKING:
-    from penstroke.config import RunConfig
-    from penstroke.finetuning import Source
-    from penstroke.workflow import Prepared
+    from penstroke.config.settings import RunConfig
+    from penstroke.runs.finetuning import Source
+    from penstroke.runs.pipeline import Prepared
 
 
 _PRESETS = ("fast", "balanced", "best")
@@ -39,14 +39,14 @@ _Preset = Annotated[
 ]
 _From = Annotated[
     str | None,
-    typer.Option("--from", metavar="RUN", help="Begin with the network of this finished run."),
+    typer.Option("--init-from", metavar="RUN", help="Begin with the network of this finished run."),
 ]
 _Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
 ]
 _Folds = Annotated[
     int | None,
-    typer.Option(help="Judge each training picture, by networks trained on the other folds."),
+    typer.Option(help="Judge each training image, by networks trained on the other folds."),
 ]
 
 
@@ -56,7 +56,7 @@ class _Way:
 
     stem: str
     name: str | None
-    fresh: bool
+    overwrite: bool
     report: bool
     as_json: bool
     source: Source | None
@@ -69,8 +69,8 @@ def command(
     dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
     exclude: Exclude = None,
     model: Annotated[str | None, typer.Option(help="Network instead: mlp, cnn or resnet.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order, dropout, warps.")] = None,
     changes: _Changes = None,
@@ -78,7 +78,9 @@ def command(
     ensemble: Annotated[int, typer.Option(min=1, help="So many seeds averaged in one model.")] = 1,
     folds: _Folds = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again if it is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin again if it is there.")
+    ] = False,
     report: Annotated[bool, typer.Option(help="Write the report.")] = True,
     list_recipes: Annotated[bool, typer.Option("--list", help="Show the recipes.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show settings and network.")] = False,
@@ -103,9 +105,9 @@ def command(
         show_plan(config, as_json)
         return
     stem = name or chosen.rstrip("/").rpartition("/")[2].removesuffix(".toml")
-    way = _Way(stem, name, fresh, report, as_json, source)
+    way = _Way(stem, name, overwrite, report, as_json, source)
     if folds is not None:
-        _refuse_both(repeats > 1 or ensemble > 1, "--folds, or --repeats or --ensemble")
+        _refuse_both(repeats > 1 or ensemble > 1, "--folds, or --seeds or --ensemble")
         _cross_validate(config, folds, way)
     elif repeats == ensemble == 1:
         _train_one(config, way)
@@ -116,13 +118,13 @@ def command(
 def _config(
     chosen: str, given: list[str], architecture: str | None, source: Source | None
 ) -> RunConfig:
-    from penstroke.recipes import load_recipe
+    from penstroke.config.recipes import load_recipe
 
     config = load_recipe(chosen, given, architecture=architecture).run_config()
     if source is None:
         return config
     sets_model = architecture is not None or any(one.strip().startswith("model") for one in given)
-    _refuse_both(sets_model, "--from, whose network it is, or --model or --set model.…")
+    _refuse_both(sets_model, "--init-from, whose network it is, or --model or --set model.…")
     return source.applied_to(config)
 
 
@@ -136,30 +138,32 @@ def _origin(recipe: str | None, origin: str | None) -> Source | None:
     from pathlib import Path
 
     if origin is not None:
-        from penstroke.finetuning import find_source
+        from penstroke.runs.finetuning import find_source
 
         return find_source(origin)
     if recipe is None or not (Path(recipe) / "run.toml").exists():
         return None
-    from penstroke.finetuning import source_again
-    from penstroke.runs import Run
+    from penstroke.runs.finetuning import source_again
+    from penstroke.runs.run import Run
 
     return source_again(Run.open(Path(recipe)))
 
 
 def _train_one(config: RunConfig, way: _Way) -> None:
-    from penstroke.workflow import prepare
+    from penstroke.runs.pipeline import prepare
 
-    prepared = prepare(config, stem=way.stem, name=way.name, fresh=way.fresh, source=way.source)
+    prepared = prepare(
+        config, stem=way.stem, name=way.name, overwrite=way.overwrite, source=way.source
+    )
     show_figures(_train(prepared, way.report, way.as_json), way.as_json)
 
 
 def _train_several(config: RunConfig, repeats: int, ensemble: int, way: _Way) -> None:
-    from penstroke.workflow import prepare
+    from penstroke.runs.pipeline import prepare
 
     several = [
         _train(
-            prepare(one, stem=way.stem, fresh=way.fresh, source=way.source),
+            prepare(one, stem=way.stem, overwrite=way.overwrite, source=way.source),
             way.report and ensemble == 1,
             way.as_json,
         )
@@ -172,16 +176,16 @@ def _train_several(config: RunConfig, repeats: int, ensemble: int, way: _Way) ->
 
 
 def _cross_validate(config: RunConfig, folds: int, way: _Way) -> None:
-    from penstroke.cross_validation import cross_validation, finish_fold, pool
+    from penstroke.runs.cross_validation import cross_validation, finish_fold, pool
 
     cross = cross_validation(config, folds, stem=way.stem, name=way.name, source=way.source)
-    figures = {} if way.fresh else cross.summary()
+    figures = {} if way.overwrite else cross.summary()
     if figures:
-        say(f"{cross.path} is finished already; --fresh trains it again", as_json=True)
+        say(f"{cross.path} is finished already; --overwrite trains it again", as_json=True)
         show_folds(figures, way.as_json)
         return
     for fold in range(folds):
-        prepared = cross.prepare(fold, fresh=way.fresh)
+        prepared = cross.prepare(fold, overwrite=way.overwrite)
         if prepared.run.status == "unfinished":
             _follow_all(prepared, way.as_json)
             finish_fold(prepared)
@@ -206,11 +210,11 @@ def _recipe(recipe: str | None, preset: str | None, origin: str | None) -> str:
 
 
 def _train(prepared: Prepared, report: bool, as_json: bool) -> dict[str, Any]:
-    from penstroke.workflow import finish
+    from penstroke.runs.pipeline import finish
 
     run = prepared.run
     if run.status == "finished":
-        say(f"{run.path} is finished already; --fresh trains it again", as_json=True)
+        say(f"{run.path} is finished already; --overwrite trains it again", as_json=True)
         return run.summary()
     _follow_all(prepared, as_json)
     with progress_bar() as bar:
@@ -234,9 +238,9 @@ def _follow_all(prepared: Prepared, as_json: bool) -> None:
 
 
 def _average(members: list[dict[str, Any]], config: RunConfig, report: bool) -> dict[str, Any]:
-    from penstroke.datasets import load_dataset
-    from penstroke.runs import find_run
-    from penstroke.workflow import make_ensemble
+    from penstroke.data.loading import load_dataset
+    from penstroke.runs.pipeline import make_ensemble
+    from penstroke.runs.run import find_run
 
     with progress_bar() as bar:
         bar.add_task("averaging, exporting and judging", total=None)
@@ -246,7 +250,7 @@ def _average(members: list[dict[str, Any]], config: RunConfig, report: bool) -> 
 
 def _follow(prepared: Prepared, as_json: bool) -> None:
     total = prepared.total_epochs
-    marks_best = prepared.run.record.config.train.select != "last"
+    marks_best = prepared.run.record.config.train.checkpoint_metric != "last"
     with progress_bar() as bar:
         task = bar.add_task("training", total=total, completed=prepared.epochs_done)
         for epoch in prepared.train():

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from penstroke.cli.console import percent, print_json, print_table, program, say
 
 if TYPE_CHECKING:
-    from penstroke.config import RunConfig
-    from penstroke.runs import StartFacts
-    from penstroke.workflow import Prepared
+    from penstroke.config.settings import RunConfig
+    from penstroke.runs.pipeline import Prepared
+    from penstroke.runs.run import StartFacts
 
 _EXAMPLE = "examples/seven.png"  # there in a clone: the first command to try should work
 
@@ -32,7 +32,7 @@ def describe(prepared: Prepared) -> str:
     record = prepared.run.record
     resolved = record.resolved
     return (
-        f"{record.config.model.architecture} on {len(prepared.data.train):,} pictures of "
+        f"{record.config.model.architecture} on {len(prepared.data.train):,} images of "
         f"{prepared.data.name}, {resolved.precision} on {resolved.device}"
         + (f", {resolved.threads} threads" if resolved.device == "cpu" else "")
     )
@@ -62,7 +62,7 @@ def show_figures(figures: dict[str, Any], as_json: bool) -> None:
     if figures.get("old_images"):
         before, after = (percent(figures[f"old_accuracy_{when}"]) for when in ("before", "after"))
         say(f"on the old data      {before} before, {after} now: {figures['old_images']:,} "
-            f"validation pictures of {figures['old_dataset']}")  # fmt: skip
+            f"validation images of {figures['old_dataset']}")  # fmt: skip
     elif "source" in figures:
         say(f"on the old data      not measured: {figures['old_reason']}")
     if "verdict" in figures:
@@ -72,15 +72,15 @@ def show_figures(figures: dict[str, Any], as_json: bool) -> None:
     say(f"model                {figures['model']}")
     if "report" in figures:
         say(f"report               {figures['report']}")
-    picture = _EXAMPLE if Path(_EXAMPLE).exists() else "PICTURE.png"
-    say(f"\nnext: {program()} predict {figures['run']} {picture}")
+    image = _EXAMPLE if Path(_EXAMPLE).exists() else "IMAGE.png"
+    say(f"\nnext: {program()} predict {figures['run']} {image}")
 
 
 def show_spread(several: list[dict[str, Any]], as_json: bool) -> None:
     """Show mean and spread over seeds."""
     from dataclasses import asdict
 
-    from penstroke.evaluation.spread import spread
+    from penstroke.evaluation.seed_variation import spread
 
     names = [f"test_{name}" for name in ("accuracy", "loss", "auroc", "f1")]
     names = ["val_accuracy", *names, "elapsed_seconds"]
@@ -109,10 +109,10 @@ def show_folds(figures: dict[str, Any], as_json: bool) -> None:
     low, high = figures["intervals"]["accuracy"]
     rows += [
         ("mean ± sd", f"{percent(figures['fold_mean'])} ± {percent(figures['fold_sd'])}"),
-        ("all pictures", percent(figures["accuracy"])),
+        ("all images", percent(figures["accuracy"])),
     ]
     print_table(("", "accuracy"), rows)
-    say(f"\n{figures['images']:,} pictures, each judged by a network that never saw it: "
+    say(f"\n{figures['images']:,} images, each judged by a network that never saw it: "
         f"{100 * low:.2f} to {100 * high:.2f} % (95 %), balanced accuracy "
         f"{percent(figures['balanced_accuracy'])}, macro F1 {figures['f1']:.4f}")  # fmt: skip
     say(f"trained in  {figures['elapsed_seconds']:.1f} s")
@@ -121,13 +121,13 @@ def show_folds(figures: dict[str, Any], as_json: bool) -> None:
     if figures["test_images"]:
         say("\nnext: the same command without --folds trains the network to use")
     else:
-        say(f"\nnext: give {figures['dataset']} a few test pictures; then the same command without "
+        say(f"\nnext: give {figures['dataset']} a few test images; then the same command without "
             "--folds trains the network to use")  # fmt: skip
 
 
 def show_recipes(as_json: bool) -> None:
     """List the shipped recipes."""
-    from penstroke.recipes import load_recipe, shipped_recipes
+    from penstroke.config.recipes import load_recipe, shipped_recipes
 
     recipes = {name: load_recipe(name) for name in shipped_recipes()}
     if as_json:
@@ -143,8 +143,9 @@ def show_recipes(as_json: bool) -> None:
 
 def show_plan(config: RunConfig, as_json: bool) -> None:
     """Show layers, costs and settings of a run that is not trained."""
-    from penstroke.datasets import load_dataset
-    from penstroke.models import build_network, summarize
+    from penstroke.data.loading import load_dataset
+    from penstroke.models.build import build_network
+    from penstroke.models.summary import summarize
     from penstroke.training.batches import settle
 
     data = load_dataset(config.data)
@@ -165,4 +166,4 @@ def show_plan(config: RunConfig, as_json: bool) -> None:
     ]  # fmt: skip
     total = ("", "", "", f"{summary.parameters:,}", f"{summary.multiply_adds:,}")
     print_table(("layer", "kind", "output", "parameters", "multiply-adds"), [*rows, total], "34")
-    say(f"\n{config.to_toml()}\n{seen:,} pictures to be seen in {epochs} epochs")
+    say(f"\n{config.to_toml()}\n{seen:,} images to be seen in {epochs} epochs")

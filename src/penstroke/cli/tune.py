@@ -23,13 +23,15 @@ from penstroke.cli.tune_view import (
     show_plans,
     training_bar,
 )
-from penstroke.toml import assignment
+from penstroke.config.toml import assignment
 
 if TYPE_CHECKING:
-    from penstroke.config import DataConfig
-    from penstroke.recipes import Recipe
-    from penstroke.search import Asked, Standing, Study
+    from penstroke.config.recipes import Recipe
+    from penstroke.config.settings import DataConfig
     from penstroke.search.engine import AnyEngine
+    from penstroke.search.runner import Standing
+    from penstroke.search.study import Study
+    from penstroke.search.workflow import Asked
 
 _Recipe = Annotated[
     str, typer.Argument(help="A recipe with a [search] table, or a study to go on with.")
@@ -46,7 +48,7 @@ _Each = Annotated[
     str | None, typer.Option(metavar="NAME", help="A study for each value of a parameter.")
 ]
 _Everything = Annotated[
-    bool, typer.Option("--everything", help="Train the last one on validation pictures too.")
+    bool, typer.Option("--refit-all", help="Train the last one on validation images too.")
 ]
 _Storage = Annotated[str, typer.Option(metavar="URL", help="Optuna storage instead of study.db.")]
 _EngineName = Annotated[
@@ -82,7 +84,9 @@ def command(
     confirm: Annotated[int, typer.Option(min=0, help="Train the best with new seeds.")] = 3,
     everything: _Everything = False,
     name: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again if it is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin again if it is there.")
+    ] = False,
     report: Annotated[bool, typer.Option(help="Write the report.")] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, and its cost.")
@@ -91,11 +95,11 @@ def command(
 ) -> None:
     """Search the settings of a recipe; then train, confirm and judge the best.
 
-    Settings are chosen on validation pictures; the test split is opened once, at the end. The same
+    Settings are chosen on validation images; the test split is opened once, at the end. The same
     command goes on where it was stopped.
     """
     crew = _Crew(workers or _cores(), engine, address, gpus)
-    job = _Job(crew, confirm, everything, fresh, report, dry_run, as_json)
+    job = _Job(crew, confirm, everything, overwrite, report, dry_run, as_json)
     if (study := _named_study(recipe, options_typed(context))) is not None:
         _finish(study, job)
         return
@@ -121,14 +125,14 @@ class _Crew:
     def assemble(self, data: DataConfig, device: str) -> AnyEngine:
         """Return the workers, with the data that they will be asked for first."""
         from penstroke.search.engine import patience_seconds
-        from penstroke.search.task import shared_data
+        from penstroke.search.trial_worker import shared_data
 
         patience = patience_seconds(len(shared_data(data).train))
         if self.engine == "ray":
-            from penstroke.search.cluster import RayEngine
+            from penstroke.search.ray_engine import RayEngine
 
             return RayEngine(self.workers, self.address, self.gpus, [data], patience)
-        from penstroke.search.local import LocalEngine
+        from penstroke.search.local_engine import LocalEngine
 
         return LocalEngine(self.workers, [data], device, patience)
 
@@ -140,7 +144,7 @@ class _Job:
     crew: _Crew
     confirm: int
     everything: bool
-    fresh: bool
+    overwrite: bool
     report: bool
     dry_run: bool
     as_json: bool
@@ -157,24 +161,26 @@ def _begin(asked: Asked, source: str, job: _Job, each: str | None, name: str | N
 
 
 def _load(name: str, changes: list[str], options: dict[str, Any]) -> Recipe:
-    from penstroke.recipes import load_recipe
+    from penstroke.config.recipes import load_recipe
 
     given = [assignment(field, value) for field, value in options.items() if value is not None]
     return load_recipe(name, [*given, *changes])
 
 
 def _open(asked: Asked, stem: str, job: _Job, name: str | None = None) -> Study:
-    from penstroke.search import open_study
+    from penstroke.search.workflow import open_study
 
-    return open_study(asked, stem=stem, name=name, workers=job.crew.workers, fresh=job.fresh)
+    return open_study(
+        asked, stem=stem, name=name, workers=job.crew.workers, overwrite=job.overwrite
+    )
 
 
 def _asked(
     recipe: Recipe, source: str, time_budget: float | None, storage: str, job: _Job
 ) -> Asked:
+    from penstroke.config.space import Space
     from penstroke.errors import ConfigError
-    from penstroke.search import Asked
-    from penstroke.space import Space
+    from penstroke.search.workflow import Asked
 
     if recipe.search is None:
         raise ConfigError(
@@ -229,19 +235,21 @@ def _search_each(asked: Asked, name: str, stem: str, job: _Job, named: bool) -> 
 
 
 def _one_for_each(asked: Asked, name: str) -> list[tuple[Any, Asked]]:
+    from penstroke.config.space import Space
     from penstroke.errors import ConfigError, near_match
-    from penstroke.space import Space
 
     space = Space(asked.config, asked.search.space)
     if name not in space.parameters:
         raise ConfigError(
-            f"--each {name}: not in the search space{near_match(name, space.parameters)}"
+            f"--for-each {name}: not in the search space{near_match(name, space.parameters)}"
         )
     values = space.parameters[name].listed()
     if values is None:
-        raise ConfigError(f"--each {name}: give it choices, or a range with step")
+        raise ConfigError(f"--for-each {name}: give it choices, or a range with step")
     if len(space.parameters) == 1:
-        raise ConfigError(f"--each {name}: nothing else is left to search; leave --each out")
+        raise ConfigError(
+            f"--for-each {name}: nothing else is left to search; leave --for-each out"
+        )
     return [
         (value, replace(asked, config=space.config({name: value}),
                         search=asked.search.model_copy(update={"space": space.fixed(name, value)})))
@@ -256,18 +264,21 @@ def _finish(study: Study, job: _Job) -> None:
 def _run(study: Study, job: _Job) -> dict[str, Any]:
     """Search, confirm, train and judge the best; what is done already is not done again."""
     if study.summary():
-        say(f"{study.path} is finished already; its recipe with --fresh begins again", as_json=True)
+        say(
+            f"{study.path} is finished already; its recipe with --overwrite begins again",
+            as_json=True,
+        )
         return study.summary()
     with study.locked():
         confirmed = _search(study, job)
-        from penstroke.search import conclude
+        from penstroke.search.workflow import conclude
 
         with training_bar("training the best") as watch:
             figures = conclude(
                 study, confirmed, everything=job.everything, report=job.report, watch=watch
             )
         if job.report:
-            from penstroke.search.report import write_report
+            from penstroke.reports.search_report import write_report
 
             figures["report"] = str(write_report(study, figures))
             study.write_summary(figures)
@@ -275,7 +286,7 @@ def _run(study: Study, job: _Job) -> dict[str, Any]:
 
 
 def _search(study: Study, job: _Job) -> list[float]:
-    from penstroke.search import confirm, search
+    from penstroke.search.workflow import confirm, search
 
     say(describe(study, job.crew.workers), as_json=job.as_json)
     # Workers are forked before the table is drawn, while this process is still one thread.
@@ -321,8 +332,8 @@ def _interrupted_between_steps() -> Iterator[Callable[[], None]]:
 
 def _named_study(name: str, options: dict[str, str]) -> Study | None:
     """Return the study that `name` goes on with; None where it is a recipe to begin with."""
-    from penstroke.recipes import shipped_recipes
-    from penstroke.search import find_study
+    from penstroke.config.recipes import shipped_recipes
+    from penstroke.search.study import find_study
 
     study = find_study(name)
     beginning = [typed for field, typed in options.items() if field not in _FOR_EVERY_STUDY]

@@ -13,29 +13,31 @@ from penstroke.cli.console import percent, print_json, print_table, program, pro
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from penstroke.search import Asked, Standing, Study
-    from penstroke.training import Epoch
+    from penstroke.search.runner import Standing
+    from penstroke.search.study import Study
+    from penstroke.search.workflow import Asked
+    from penstroke.training.loop import Epoch
 
 _REDRAWN_EVERY_SECONDS = 0.5
 
 
 def describe(study: Study, workers: int) -> str:
     """Return what is about to be searched."""
-    from penstroke.search import planned_epochs
+    from penstroke.search.workflow import planned_epochs
 
     record = study.record
     about = "about " if record.search.method == "asha" else ""
     return (
         f"{study.path}: {record.search.method} over {len(study.space.parameters)} parameters, up "
         f"to {record.max_epochs} epochs a trial, {about}{planned_epochs(study):,} in all; "
-        f"{record.data.train_images:,} pictures, {record.resolved.precision}, "
+        f"{record.data.train_images:,} images, {record.resolved.precision}, "
         f"{workers} worker{'s' if workers > 1 else ''}"
     )
 
 
 def show_plan(asked: Asked, workers: int, as_json: bool) -> None:
     """Show brackets, rungs and cost of a search that is not begun."""
-    from penstroke.search import plan_asked
+    from penstroke.search.workflow import plan_asked
 
     config, search, estimate = plan_asked(asked, workers)
     seconds = estimate.seconds / workers
@@ -69,7 +71,7 @@ def show_plan(asked: Asked, workers: int, as_json: bool) -> None:
 
 def show_plans(name: str, ones: Sequence[tuple[Any, Asked]], workers: int, as_json: bool) -> None:
     """Show the cost of a study for each value, and of all together."""
-    from penstroke.search import plan_asked
+    from penstroke.search.workflow import plan_asked
 
     plans = [(value, plan_asked(asked, workers)[2]) for value, asked in ones]
     seconds = sum(estimate.seconds for _, estimate in plans)
@@ -108,7 +110,7 @@ def live_table(study: Study, workers: int) -> Iterator[Callable[[Standing], None
     from rich.console import Console
     from rich.live import Live
 
-    from penstroke.search import planned_epochs
+    from penstroke.search.workflow import planned_epochs
 
     start, drawn = time.monotonic(), 0.0
     # What a search that goes on finds done, costs nothing any more.
@@ -192,7 +194,7 @@ def show_figures(figures: dict[str, Any], as_json: bool) -> None:
     say(f"model             {figures['model']}")
     if "report" in figures:
         say(f"report            {figures['report']}")
-    say(f"\nnext: {program()} train {figures['best_recipe']} --repeats 5")
+    say(f"\nnext: {program()} train {figures['best_recipe']} --seeds 5")
 
 
 def show_each(name: str, found: Sequence[dict[str, Any]], as_json: bool) -> None:

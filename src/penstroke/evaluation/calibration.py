@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from penstroke.evaluation.predictions import Predictions
-from penstroke.recognizer import height_of_logits
+from penstroke.inference.recognizer import max_logit_score
 
 BINS = 15
 _STRANGE = 0.001
@@ -18,7 +18,7 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Bin:
-    """Pictures that were answered with about the same confidence."""
+    """Images that were answered with about the same confidence."""
 
     images: int
     confidence: float
@@ -30,7 +30,7 @@ class Calibration:
     """How confidence and accuracy go together on one split.
 
     Attributes:
-        ece: expected calibration error, the mean over pictures of |confidence - accuracy| of their
+        ece: expected calibration error, the mean over images of |confidence - accuracy| of their
             bin (Naeini et al. 2015), over bins of equal mass.
         bins: least confident first.
     """
@@ -42,8 +42,8 @@ class Calibration:
 def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     """Return how far the confidence of `predictions` can be believed.
 
-    Bins hold equally many pictures (the first ones one more), by the confidence of the answer: with
-    bins of equal width nearly all pictures of a good network would share the last one.
+    Bins hold equally many images (the first ones one more), by the confidence of the answer: with
+    bins of equal width nearly all images of a good network would share the last one.
     """
     confidence, is_right = predictions.probabilities.max(axis=1), predictions.is_right
     order = np.argsort(confidence, kind="stable")
@@ -56,22 +56,22 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     return Calibration(error / max(len(predictions), 1), found)
 
 
-def familiar_above(predictions: Predictions) -> float | None:
+def ood_threshold(predictions: Predictions) -> float | None:
     """Return the height of logits that all but 1 in 1,000 of `predictions` exceed.
 
-    Of validation pictures; None where there are none, or where it would say nothing.
+    Of validation images; None where there are none, or where it would say nothing.
     """
     if not len(predictions):
         return None
-    height = float(np.quantile(height_of_logits(predictions.logits), _STRANGE))
+    height = float(np.quantile(max_logit_score(predictions.logits), _STRANGE))
     return height if height > 0 else None
 
 
 def fit_temperature(predictions: Predictions) -> float:
     """Return the temperature of least cross entropy on `predictions` (Guo et al. 2017).
 
-    Of validation pictures: those trained on are known too well. By golden section over the
-    logarithm, where the loss has one minimum; 1 where there are no pictures, or no mistakes at all,
+    Of validation images: those trained on are known too well. By golden section over the
+    logarithm, where the loss has one minimum; 1 where there are no images, or no mistakes at all,
     whose best temperature is 0 and whose confidence nothing bounds.
     """
     if not len(predictions) or predictions.is_right.all():

@@ -1,7 +1,7 @@
 """Whether one way is really better than another, or only luckier.
 
-A way is all runs that differ in their seed alone. Both ways were judged on the same pictures, so
-differences are taken picture by picture and seed by seed: what is hard for both cancels out.
+A way is all runs that differ in their seed alone. Both ways were judged on the same images, so
+differences are taken image by image and seed by seed: what is hard for both cancels out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 LEVEL = 0.05
 """A difference is claimed where chance alone would show one as large less often than this."""
 LEVEL_OF_SINGLE_RUNS = 0.005
-"""The same for one run each. McNemar's test knows the luck of the pictures, not that of training:
+"""The same for one run each. McNemar's test knows the luck of the images, not that of training:
 of 157 pairs of MNIST runs that differ in their seed alone it finds p < 0.05 in 11 %, p < 0.005 in
 2 % (docs/lab.md)."""
 _POWER = 0.8
@@ -25,7 +25,7 @@ _SIGN_FLIPS = 20_000
 _MOST_SEEDS = 10_000
 
 Right = npt.NDArray[np.bool_]
-"""(seeds, pictures): whether each run read each picture right."""
+"""(seeds, images): whether each run read each image right."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Difference:
     Attributes:
         accuracy: mean accuracy minus the baseline's.
         low, high: 95 % interval of that difference.
-        p_pictures: how often chance alone gives as large a difference on other pictures; McNemar's
+        p_images: how often chance alone gives as large a difference on other images; McNemar's
             exact test (1947) for one run each, signs flipped at random for several.
         p_seeds: the same with other seeds: Student's paired t test; nan for one run each.
-        only_this, only_baseline: pictures that the one reads and the other does not, mean of runs.
-        more_pictures: test pictures (as hard as these) that would show the difference seen with
+        only_this, only_baseline: images that the one reads and the other does not, mean of runs.
+        more_images: test images (as hard as these) that would show the difference seen with
             80 % power; None where none would, or where it is shown.
         more_seeds: seeds of each that would; None as above.
     """
@@ -47,17 +47,17 @@ class Difference:
     accuracy: float
     low: float
     high: float
-    p_pictures: float
+    p_images: float
     p_seeds: float
     only_this: float
     only_baseline: float
-    more_pictures: int | None
+    more_images: int | None
     more_seeds: int | None
 
     @property
     def p(self) -> float:
-        """The larger of both: luck with pictures and luck with seeds must each be ruled out."""
-        return max(self.p_pictures, 0.0 if math.isnan(self.p_seeds) else self.p_seeds)
+        """The larger of both: luck with images and luck with seeds must each be ruled out."""
+        return max(self.p_images, 0.0 if math.isnan(self.p_seeds) else self.p_seeds)
 
     @property
     def level(self) -> float:
@@ -71,37 +71,37 @@ class Difference:
 
 
 def compare(this: Right, baseline: Right) -> Difference:
-    """Return the difference of two ways on the same pictures; row k of each of the same seed.
+    """Return the difference of two ways on the same images; row k of each of the same seed.
 
     Raises:
-        ValueError: the shapes differ, or there are no pictures.
+        ValueError: the shapes differ, or there are no images.
     """
     if this.shape != baseline.shape or this.size == 0:
         raise ValueError(f"cannot compare {this.shape} with {baseline.shape}")
     by_run = this.astype(float) - baseline
-    by_picture, by_seed = by_run.mean(axis=0), by_run.mean(axis=1)
+    by_image, by_seed = by_run.mean(axis=0), by_run.mean(axis=1)
     difference = float(by_run.mean())
-    low, high = _interval(by_picture, by_seed, difference)
+    low, high = _interval(by_image, by_seed, difference)
     several = len(by_seed) > 1
-    p_pictures = sign_flip_p(by_picture) if several else mcnemar_p(by_run[0])
+    p_images = sign_flip_p(by_image) if several else mcnemar_p(by_run[0])
     p_seeds = paired_t_p(by_seed) if several else math.nan
     found = Difference(
-        difference, low, high, p_pictures, p_seeds,
+        difference, low, high, p_images, p_seeds,
         float((by_run > 0).sum(axis=1).mean()), float((by_run < 0).sum(axis=1).mean()), None, None,
     )  # fmt: skip
     if found.is_shown or difference == 0:
         return found
     return Difference(
-        difference, low, high, p_pictures, p_seeds, found.only_this, found.only_baseline,
-        None if p_pictures < found.level else _pictures_needed(by_picture, found.level),
+        difference, low, high, p_images, p_seeds, found.only_this, found.only_baseline,
+        None if p_images < found.level else _images_needed(by_image, found.level),
         None if not several or p_seeds < LEVEL else _seeds_needed(by_seed),
     )  # fmt: skip
 
 
 def mcnemar_p(differences: npt.NDArray[np.float64]) -> float:
-    """Return the two-sided p value of McNemar's exact test, from +1, 0 and -1 a picture.
+    """Return the two-sided p value of McNemar's exact test, from +1, 0 and -1 an image.
 
-    Of the pictures that one of two networks alone reads, each is as likely to be either's under the
+    Of the images that one of two networks alone reads, each is as likely to be either's under the
     null: twice the binomial tail, at most 1.
     """
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
@@ -113,7 +113,7 @@ def mcnemar_p(differences: npt.NDArray[np.float64]) -> float:
 def sign_flip_p(differences: npt.NDArray[np.float64], seed: int = 0) -> float:
     """Return the two-sided p value of the mean being 0, by flipping signs at random.
 
-    Under the null each picture's difference is as likely with the other sign. The one that was seen
+    Under the null each image's difference is as likely with the other sign. The one that was seen
     counts as a draw too (Phipson & Smyth 2010), so that p is never 0.
     """
     there = differences[differences != 0]
@@ -154,10 +154,10 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
 
 
 def _interval(
-    by_picture: npt.NDArray[np.float64], by_seed: npt.NDArray[np.float64], difference: float
+    by_image: npt.NDArray[np.float64], by_seed: npt.NDArray[np.float64], difference: float
 ) -> tuple[float, float]:
-    """Return the wider of two 95 % intervals: over other pictures, and over other seeds."""
-    half = NormalDist().inv_cdf(0.975) * float(by_picture.std()) / math.sqrt(len(by_picture))
+    """Return the wider of two 95 % intervals: over other images, and over other seeds."""
+    half = NormalDist().inv_cdf(0.975) * float(by_image.std()) / math.sqrt(len(by_image))
     if len(by_seed) > 1:
         from scipy.stats import t
 
@@ -166,11 +166,11 @@ def _interval(
     return difference - half, difference + half
 
 
-def _pictures_needed(by_picture: npt.NDArray[np.float64], level: float) -> int:
-    """Return how many pictures show such a mean difference with 80 % power, by the normal law."""
+def _images_needed(by_image: npt.NDArray[np.float64], level: float) -> int:
+    """Return how many images show such a mean difference with 80 % power, by the normal law."""
     z = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(_POWER)
-    needed = (z * float(by_picture.std() / by_picture.mean())) ** 2
-    return max(len(by_picture) + 1, math.ceil(needed))
+    needed = (z * float(by_image.std() / by_image.mean())) ** 2
+    return max(len(by_image) + 1, math.ceil(needed))
 
 
 def _seeds_needed(by_seed: npt.NDArray[np.float64]) -> int | None:

@@ -1,4 +1,4 @@
-"""Pictures spoilt in sixteen ways, each wrong to the eye and still read by a person.
+"""Images spoilt in sixteen ways, each wrong to the eye and still read by a person.
 
 After MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337): where its published code names a strength, it is
 taken here with its severity of 1 to 5; the draws, and so the figures, are not theirs. Strokes made
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from penstroke.config import IMAGE_SIZE
-from penstroke.datasets import Images
+from penstroke.config.settings import IMAGE_SIZE
+from penstroke.data.dataset import Images
 
 Corruption = Callable[[Images, np.random.Generator], Images]
 Levels = npt.NDArray[np.float32]
@@ -25,16 +25,16 @@ _BATCH = 1000
 _MIDDLE = (IMAGE_SIZE - 1) / 2
 _ROWS, _COLUMNS = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE].astype(np.float32)
 _CROSS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
-"""(1, 3, 3): a pixel and its four neighbours, in the same picture."""
+"""(1, 3, 3): a pixel and its four neighbours, in the same image."""
 _SQUARE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)
-"""(3, 3, 3): a pixel and its eight neighbours, in the same picture."""
+"""(3, 3, 3): a pixel and its eight neighbours, in the same image."""
 
 
 def corrupt(images: Images, name: str, seed: int = 0) -> Images:
     """Return `images` (N, 28, 28) uint8 under the corruption `name`, in the same shape.
 
     Each corruption draws from a generator of its own, so that one more leaves the others as they
-    are. Works on 1,000 pictures at a time: a picture in floats is four times as large.
+    are. Works on 1,000 images at a time: an image in floats is four times as large.
     """
     random = np.random.default_rng([seed, zlib.crc32(name.encode())])
     done = np.empty_like(images)
@@ -193,7 +193,7 @@ def _warp(
     matrices: npt.NDArray[np.float64],
     shift: npt.NDArray[np.float64] | None = None,
 ) -> Images:
-    """Sample each picture where its matrix (N, 2, 2) leads from the place of a pixel, bilinearly.
+    """Sample each image where its matrix (N, 2, 2) leads from the place of a pixel, bilinearly.
 
     Places are (row, column) from the middle; `shift` (N, 2) is in pixels.
     """
@@ -227,7 +227,7 @@ def _pen(heights: npt.NDArray[np.floating]) -> Levels:
 
 
 def _sobel(levels: Levels, axis: int) -> Levels:
-    """Return the slope of (N, 28, 28) along `axis`; scipy's would smooth across pictures too."""
+    """Return the slope of (N, 28, 28) along `axis`; scipy's would smooth across images too."""
     slope = ndimage.correlate1d(levels, [-1, 0, 1], axis=axis)
     return np.asarray(ndimage.correlate1d(slope, [1, 2, 1], axis=3 - axis))
 

@@ -1,4 +1,4 @@
-"""How sure a figure is: 95 % intervals from the pictures it was measured on."""
+"""How sure a figure is: 95 % intervals from the images it was measured on."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def wilson(right: int, count: int, confidence: float = _CONFIDENCE) -> Interval:
 def intervals(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0) -> Intervals:
     """Return the intervals of a split: Wilson's for accuracy, the bootstrap's for the rest.
 
-    The bootstrap (Efron 1979, percentiles) draws as many pictures with replacement, `resamples`
-    times; classes without a picture in a draw are left out of that draw's means, as in the figures.
+    The bootstrap (Efron 1979, percentiles) draws as many images with replacement, `resamples`
+    times; classes without an image in a draw are left out of that draw's means, as in the figures.
     """
     count = len(predictions)
     right = int(predictions.is_right.sum())
@@ -83,19 +83,19 @@ def _f1(predictions: Predictions, weights: npt.NDArray[np.int64]) -> float:
 
 
 class _WeightedAuroc:
-    """Macro AUROC where each picture counts so often: pictures are sorted once, not each time."""
+    """Macro AUROC where each image counts so often: images are sorted once, not each time."""
 
     def __init__(self, predictions: Predictions) -> None:
         self._classes = []
         for label in range(len(predictions.classes)):
             scores = predictions.probabilities[:, label]
             order = np.argsort(scores, kind="stable")
-            # First picture of each group of equal scores.
+            # First image of each group of equal scores.
             starts = np.flatnonzero(np.diff(scores[order], prepend=-1.0))
             self._classes.append((order, starts, (predictions.labels == label)[order]))
 
     def __call__(self, weights: npt.NDArray[np.int64]) -> float:
-        """Return the mean area over the classes that have a picture."""
+        """Return the mean area over the classes that have an image."""
         areas = [
             _area(weights[order], starts, positive) for order, starts, positive in self._classes
         ]

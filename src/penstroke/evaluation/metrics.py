@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.datasets import Labels
+from penstroke.data.dataset import Labels
 from penstroke.evaluation.predictions import Predictions
 
 
@@ -38,7 +38,7 @@ class Metrics:
         balanced_accuracy: mean over the classes present of the share of each that is read right.
         classes: each class.
         confusion: (K, K), rows what was shown, columns what was read.
-        absent: classes without a picture, left out of both means.
+        absent: classes without an image, left out of both means.
     """
 
     images: int
@@ -110,7 +110,7 @@ def f1_by_class(confusion: Labels) -> npt.NDArray[np.float64]:
 def most_confused(
     confusion: Sequence[Sequence[int]], classes: Sequence[str], count: int = 10
 ) -> list[tuple[str, str, int]]:
-    """Return (shown, read as, pictures), the commonest mistakes first."""
+    """Return (shown, read as, images), the commonest mistakes first."""
     pairs = [
         (shown, read, number)
         for shown, row in zip(classes, confusion, strict=True)

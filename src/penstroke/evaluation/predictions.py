@@ -1,4 +1,4 @@
-"""What a network says of every picture of a split: computed once, all figures follow from it."""
+"""What a network says of every image of a split: computed once, all figures follow from it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.checkpoint import Array, Checkpoint
-from penstroke.datasets import Dataset, Labels
+from penstroke.data.dataset import Dataset, Labels
 from penstroke.errors import CheckpointError, RunError
 from penstroke.files import write_atomically
-from penstroke.runs import Run
+from penstroke.runs.run import Run
+from penstroke.training.checkpoint import Array, Checkpoint
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +27,7 @@ class Predictions:
     """One split, as the network sees it.
 
     Attributes:
-        labels: (N,) int64, what the pictures show.
+        labels: (N,) int64, what the images show.
         logits: (N, K) float32, what the network says.
         classes: the name of each class.
     """
@@ -53,21 +53,21 @@ class Predictions:
 
     @cached_property
     def predicted(self) -> Labels:
-        """The likeliest class of each picture: (N,)."""
+        """The likeliest class of each image: (N,)."""
         return np.asarray(self.logits.argmax(axis=1))
 
     @cached_property
     def losses(self) -> npt.NDArray[np.float64]:
-        """Cross entropy of each picture, in nats: (N,)."""
+        """Cross entropy of each image, in nats: (N,)."""
         return -self.log_probabilities[np.arange(len(self)), self.labels]
 
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:
-        """Whether each picture was read right: (N,)."""
+        """Whether each image was read right: (N,)."""
         return np.asarray(self.predicted == self.labels)
 
     def worst_mistakes(self, count: int) -> Labels:
-        """Return indices of the wrongly read pictures, the least likely true label first."""
+        """Return indices of the wrongly read images, the least likely true label first."""
         wrong = np.flatnonzero(~self.is_right)
         return wrong[np.argsort(-self.losses[wrong], kind="stable")[:count]]
 
@@ -76,7 +76,7 @@ class Predictions:
         return replace(self, logits=self.logits / np.float32(temperature))
 
     def top_accuracy(self, count: int) -> float:
-        """Return the share of pictures whose true class is among the `count` likeliest."""
+        """Return the share of images whose true class is among the `count` likeliest."""
         true = self.logits[np.arange(len(self)), self.labels]
         above = (self.logits > true[:, None]).sum(axis=1)
         return float((above < count).mean())
@@ -108,14 +108,14 @@ class Predictions:
 
 
 def predict(run: Run, dataset: Dataset) -> Predictions:
-    """Return what the trained network of `run` says of every picture in `dataset`."""
-    from penstroke.models import load_network
+    """Return what the trained network of `run` says of every image in `dataset`."""
+    from penstroke.models.trained import load_network
 
     return predict_with(load_network(run), dataset)
 
 
 def predict_with(network: nn.Module, dataset: Dataset) -> Predictions:
-    """Return what `network`, in evaluation mode, says of every picture in `dataset`."""
+    """Return what `network`, in evaluation mode, says of every image in `dataset`."""
     import torch
 
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""How a network stands spoilt pictures, and whether its confidence tells characters from others."""
+"""How a network stands spoilt images, and whether its confidence tells characters from others."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.datasets import Dataset, Images
-from penstroke.evaluation import plots
+from penstroke.data.dataset import Dataset, Images
 from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt
 from penstroke.evaluation.intervals import wilson
 from penstroke.evaluation.metrics import auroc
-from penstroke.evaluation.page import render
 from penstroke.evaluation.predictions import Predictions, predict_with
 from penstroke.files import write_text_atomically
-from penstroke.models import load_network
-from penstroke.runs import Run
+from penstroke.models.trained import load_network
+from penstroke.reports import plots
+from penstroke.reports.html import render
+from penstroke.runs.run import Run
 
 _EXAMPLES = 8
 _GAP = 2
@@ -30,7 +30,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Reading:
-    """Accuracy on the test pictures under one corruption, with its 95 % interval (Wilson)."""
+    """Accuracy on the test images under one corruption, with its 95 % interval (Wilson)."""
 
     name: str
     accuracy: float
@@ -40,13 +40,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Rejection:
-    """How well confidence tells characters from one kind of pictures that are none.
+    """How well confidence tells characters from one kind of images that are none.
 
     Attributes:
-        kind: what the pictures are.
+        kind: what the images are.
         images: how many there are.
         confidence: mean over them of the largest softmax probability.
-        auroc: chance that a test picture is given more confidence than one of them.
+        auroc: chance that a test image is given more confidence than one of them.
     """
 
     kind: str
@@ -60,11 +60,11 @@ class Robustness:
     """What was found of one run.
 
     Attributes:
-        images: test pictures.
+        images: test images.
         seed: of everything drawn.
-        clean: accuracy on the pictures as they are.
+        clean: accuracy on the images as they are.
         corruptions: accuracy under each corruption.
-        confidence: mean on the pictures as they are.
+        confidence: mean on the images as they are.
         rejections: each kind of strangers.
     """
 
@@ -93,14 +93,14 @@ def judge_robustness(
     clean: Predictions | None = None,
     progress: Progress = lambda _: None,
 ) -> Robustness:
-    """Judge the network of `run` on spoilt test pictures and on pictures that show no character.
+    """Judge the network of `run` on spoilt test images and on images that show no character.
 
     Args:
         run: the finished run.
-        test: its test pictures, which evaluation has opened and written down.
-        strangers: pictures (N, 28, 28) uint8 by kind; see `gather_strangers`.
+        test: its test images, which evaluation has opened and written down.
+        strangers: images (N, 28, 28) uint8 by kind; see `gather_strangers`.
         seed: of what the corruptions draw.
-        clean: what the network says of the test pictures, where that is known already.
+        clean: what the network says of the test images, where that is known already.
         progress: told each name when it is done.
     """
     network = load_network(run)
@@ -133,13 +133,12 @@ def write_page(run: Run, found: Robustness, test: Dataset, strangers: Mapping[st
     Args:
         run: the run that was judged.
         found: what `judge_robustness` returned.
-        test: the test pictures, for examples.
-        strangers: the kinds of pictures it was judged on, for examples.
+        test: the test images, for examples.
+        strangers: the kinds of images it was judged on, for examples.
     """
     examples = _one_of_several_classes(test)
     strips = {name: corrupt(examples, name, found.seed) for name in CORRUPTIONS}
     page = render(
-        "penstroke.evaluation",
         "robustness.html.j2",
         name=run.name,
         architecture=run.record.config.model.architecture,
@@ -172,14 +171,14 @@ def _rejection(kind: str, characters: Predictions, others: Predictions) -> Rejec
 
 
 def _confidence(predictions: Predictions) -> npt.NDArray[np.float64]:
-    """Return the largest softmax probability of each picture: (N,) (Hendrycks & Gimpel 2017)."""
+    """Return the largest softmax probability of each image: (N,) (Hendrycks & Gimpel 2017)."""
     return np.asarray(predictions.probabilities.max(axis=1))
 
 
 def _cards(found: Robustness) -> list[tuple[str, str]]:
     worst = min(found.corruptions, key=lambda reading: reading.accuracy)
     return [
-        ("accuracy on clean pictures", f"{100 * found.clean.accuracy:.2f} %"),
+        ("accuracy on clean images", f"{100 * found.clean.accuracy:.2f} %"),
         (f"mean of {len(found.corruptions)} corruptions", f"{100 * found.mean_accuracy:.2f} %"),
         (f"worst: {worst.name.replace('_', ' ')}", f"{100 * worst.accuracy:.2f} %"),
         *((f"AUROC against {r.kind}", f"{r.auroc:.4f}") for r in found.rejections),
@@ -187,14 +186,14 @@ def _cards(found: Robustness) -> list[tuple[str, str]]:
 
 
 def _one_of_several_classes(test: Dataset) -> Images:
-    """Return the first picture of up to eight classes, spread evenly over those present."""
+    """Return the first image of up to eight classes, spread evenly over those present."""
     _, firsts = np.unique(test.labels, return_index=True)
     chosen = np.linspace(0, len(firsts) - 1, min(_EXAMPLES, len(firsts))).round().astype(int)
     return np.asarray(test.images[firsts[chosen]])
 
 
 def _strip(images: Images) -> str:
-    """Return the first eight pictures side by side, as a data URI."""
+    """Return the first eight images side by side, as a data URI."""
     shown = np.pad(images[:_EXAMPLES], ((0, 0), (0, 0), (0, _GAP)))
     return plots.png_uri(np.concatenate(list(shown), axis=1)[:, :-_GAP])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from penstroke.config import Activation, Convolution, Dense
+from penstroke.config.settings import Activation, Convolution, Dense
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from penstroke.config import AnyModelConfig, CNNConfig, MLPConfig, ResNetConfig
-from penstroke.datasets import Dataset
+from penstroke.config.settings import AnyModelConfig, CNNConfig, MLPConfig, ResNetConfig
+from penstroke.data.dataset import Dataset
 from penstroke.models.cnn import CNN
 from penstroke.models.mlp import MLP
 from penstroke.models.resnet import ResNet

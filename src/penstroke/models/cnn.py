@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from penstroke.config import IMAGE_SIZE, CNNConfig
+from penstroke.config.settings import IMAGE_SIZE, CNNConfig
 from penstroke.models.blocks import Flatten, Normalize, convolution_block, dense_block
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from penstroke.config import IMAGE_SIZE, MLPConfig
+from penstroke.config.settings import IMAGE_SIZE, MLPConfig
 from penstroke.models.blocks import Normalize, dense_block
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from penstroke.config import Activation, Convolution, ResNetConfig, Stage
+from penstroke.config.settings import Activation, Convolution, ResNetConfig, Stage
 from penstroke.models.blocks import ACTIVATIONS, Dropout, Flatten, Normalize, convolution_block
 
 

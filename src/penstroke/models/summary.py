@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from penstroke.config import IMAGE_SIZE
+from penstroke.config.settings import IMAGE_SIZE
 
 
 @dataclass(frozen=True)

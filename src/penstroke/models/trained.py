@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from penstroke.checkpoint import Array
 from penstroke.models.build import build_network
-from penstroke.runs import Run
+from penstroke.runs.run import Run
+from penstroke.training.checkpoint import Array
 
 
 class Ensemble(nn.Module):

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from penstroke.checkpoint import Array
+from penstroke.config.class_names import is_same_character
 from penstroke.errors import ConfigError
-from penstroke.labels import is_same_character
+from penstroke.training.checkpoint import Array
 
 _HEAD = "output."
 """Every architecture's last layer: a row of weights and a bias a class."""
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class PretrainedWeights:
     """A trained network to begin from.
 
     Attributes:

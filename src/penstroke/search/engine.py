@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from penstroke.search.task import Event, Failed, Job
+from penstroke.search.trial_worker import Event, Failed, Job
 
 SILENCE_SECONDS = 900.0
 _SLOWEST_IMAGES_A_SECOND = 100
@@ -15,7 +15,7 @@ _SLOWEST_IMAGES_A_SECOND = 100
 
 
 def patience_seconds(images: int) -> float:
-    """Return how long a worker may take for an epoch of so many pictures, and tell nothing."""
+    """Return how long a worker may take for an epoch of so many images, and tell nothing."""
     return max(SILENCE_SECONDS, images / _SLOWEST_IMAGES_A_SECOND)
 
 

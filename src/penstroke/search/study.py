@@ -1,6 +1,6 @@
 """The study directory: a search as plain files, whole at every moment.
 
-study.toml    what is searched, on which pictures, by which plan
+study.toml    what is searched, on which images, by which plan
 study.db      the trials, as Optuna stores them (unless another storage was named)
 trials/       a run directory each; only those that may still go on keep a checkpoint
 confirm/      the best settings again, with new seeds
@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from penstroke.checkpoint import Checkpoint
-from penstroke.config import RunConfig
+from penstroke.config.settings import RunConfig
+from penstroke.config.space import SearchConfig, Space, Values
 from penstroke.errors import CheckpointError, StudyError
 from penstroke.files import runs_root, write_text_atomically
-from penstroke.records import Record, RecordedFolder, now
-from penstroke.runs import Run, RunRecord
-from penstroke.search.ledger import Ledger, last_metric, settings_of
-from penstroke.space import SearchConfig, Space, Values
+from penstroke.runs.record import Record, RecordedFolder, now
+from penstroke.runs.run import Run, RunRecord
+from penstroke.search.trial_store import Ledger, last_metric, settings_of
+from penstroke.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from penstroke.config import RunConfig
-from penstroke.datasets import DataSplits
+from penstroke.config.settings import RunConfig
+from penstroke.config.space import SearchConfig, Space, Values
+from penstroke.config.toml import flat
+from penstroke.data.dataset import DataSplits
 from penstroke.errors import ConfigError, StudyError
 from penstroke.files import runs_root, sha256
 from penstroke.machine import machine_facts, package_versions
-from penstroke.records import now
-from penstroke.runs import Run, name_of
-from penstroke.search.conduct import Conductor, Standing, train_all
-from penstroke.search.engine import AnyEngine
-from penstroke.search.estimate import (
+from penstroke.runs.pipeline import data_facts, finish, prepare
+from penstroke.runs.record import now
+from penstroke.runs.run import Run, name_of
+from penstroke.search.cost_estimate import (
     Estimate,
     Estimator,
     fit_to_time,
@@ -28,20 +29,15 @@ from penstroke.search.estimate import (
     planned_brackets,
     with_epochs,
 )
-from penstroke.search.ledger import reason_of
-from penstroke.search.settings import (
-    Listed,
-    Suggested,
-    listed_settings,
-    plan_of,
-)
+from penstroke.search.engine import AnyEngine
+from penstroke.search.proposals import Listed, Suggested, listed_settings, plan_of
+from penstroke.search.runner import Conductor, Standing, train_all
 from penstroke.search.study import Study, StudyRecord
-from penstroke.search.task import shared_data
-from penstroke.space import SearchConfig, Space, Values
-from penstroke.toml import flat
-from penstroke.training import Epoch, resolve
+from penstroke.search.trial_store import reason_of
+from penstroke.search.trial_worker import shared_data
 from penstroke.training.batches import settle
-from penstroke.workflow import data_facts, finish, prepare
+from penstroke.training.device import resolve
+from penstroke.training.loop import Epoch
 
 _USABLE_SHARE = 0.9
 """Of a time budget: the rest is for workers that wait for the last of a rung."""
@@ -75,7 +71,7 @@ def plan_asked(asked: Asked, workers: int) -> tuple[RunConfig, SearchConfig, Est
 
 
 def open_study(
-    asked: Asked, *, stem: str, name: str | None = None, workers: int = 1, fresh: bool = False
+    asked: Asked, *, stem: str, name: str | None = None, workers: int = 1, overwrite: bool = False
 ) -> Study:
     """Return the study of `asked`: the same search of the same data is the same study.
 
@@ -89,7 +85,7 @@ def open_study(
     Space(config, asked.search.space)
     path = runs_root() / (name or f"{stem}-{_short(asked, data)}")
     final = _final_path(path)
-    if fresh:
+    if overwrite:
         if (path / "study.toml").exists():
             Study.open(path).remove()
         if (final / "run.toml").exists():
@@ -183,7 +179,7 @@ def conclude(
 ) -> dict[str, Any]:
     """Train the best settings as a run of its own, open the test split once, keep the figures.
 
-    With `everything`, on the validation pictures too. `watch` is called with each epoch, and with
+    With `everything`, on the validation images too. `watch` is called with each epoch, and with
     how many there will be.
     """
     best = study.best()
@@ -276,7 +272,7 @@ def _whole_epochs(asked: Asked) -> RunConfig:
     config = asked.config
     if not config.data.validates and asked.search.folds is None:
         raise ConfigError(
-            "data.validation_fraction: a search needs pictures to choose by, set it above 0 "
+            "data.validation_fraction: a search needs images to choose by, set it above 0 "
             "(0.1 say), or use --folds"
         )
     epochs = asked.search.max_epochs or settle(config.train, shared_data(config.data)).epochs
@@ -286,7 +282,7 @@ def _whole_epochs(asked: Asked) -> RunConfig:
 def _on_everything(config: RunConfig) -> RunConfig:
     return config.replace(
         data={"validation_fraction": 0.0, "folds": None, "fold": None},
-        train={"select": "last", "patience": None},
+        train={"checkpoint_metric": "last", "patience": None},
     )
 
 
@@ -299,7 +295,7 @@ def _refuse_another(study: Study, asked: Asked, config: RunConfig, data: DataSpl
     if record.data.fingerprint != data.fingerprint:
         raise StudyError(
             f"{study.path} was made with another version of {data.name}: choose another --name, "
-            "or --fresh to replace it"
+            "or --overwrite to replace it"
         )
     if record.asked == asked.fingerprint:
         return
@@ -309,5 +305,5 @@ def _refuse_another(study: Study, asked: Asked, config: RunConfig, data: DataSpl
     what = ", ".join(f"{k} ({theirs.get(k)} there, {ours.get(k)} here)" for k in names[:4])
     raise StudyError(
         f"{study.path} is another search: {what or 'its time budget'} differs; choose another "
-        "--name, or --fresh to replace it"
+        "--name, or --overwrite to replace it"
     )

@@ -1,4 +1,4 @@
-"""Pictures that live on the device as uint8, and come out as float batches: no DataLoader."""
+"""Images that live on the device as uint8, and come out as float batches: no DataLoader."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from penstroke.config import TrainConfig
-from penstroke.datasets import Dataset, DataSplits
+from penstroke.config.settings import TrainConfig
+from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.errors import ConfigError
-from penstroke.steps import epochs_of
 
 
 class Batches:
@@ -27,9 +26,9 @@ class Batches:
     def shuffled(
         self, batch_size: int, seed: int, balance: float | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every picture once, in an order drawn by `seed`: see `_gather`.
+        """Yield every image once, in an order drawn by `seed`: see `_gather`.
 
-        With `balance`, as many pictures in all, but those of rare classes more often: see
+        With `balance`, as many images in all, but those of rare classes more often: see
         `balanced_order`.
         """
         generator = torch.Generator().manual_seed(seed)
@@ -41,7 +40,7 @@ class Batches:
         return (self._gather(indices) for indices in split_order(order, batch_size))
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every picture once, in the order they are stored."""
+        """Yield every image once, in the order they are stored."""
         order = torch.arange(len(self), device=self.labels.device)
         return (self._gather(indices) for indices in torch.split(order, batch_size))
 
@@ -52,10 +51,10 @@ class Batches:
 
 
 def balanced_order(labels: Tensor, balance: float, generator: torch.Generator) -> Tensor:
-    """Return N indices into `labels` (N,), a class of n pictures drawn as often as n^(1 - balance).
+    """Return N indices into `labels` (N,), a class of n images drawn as often as n^(1 - balance).
 
-    Drawn evenly inside a class: no picture comes twice more often than another, and where a class
-    is to come less often than it has pictures, none comes twice.
+    Drawn evenly inside a class: no image comes twice more often than another, and where a class
+    is to come less often than it has images, none comes twice.
     """
     counts = torch.bincount(labels)
     shares = torch.where(counts > 0, counts.double() ** (1 - balance), 0.0)
@@ -65,18 +64,18 @@ def balanced_order(labels: Tensor, balance: float, generator: torch.Generator) -
     quotas[largest_remainders[: len(labels) - int(quotas.sum())]] += 1
     drawn = []
     for label, quota in enumerate(quotas.tolist()):
-        pictures = torch.nonzero(labels == label).flatten()
-        for first in range(0, quota, max(len(pictures), 1)):
-            once = pictures[torch.randperm(len(pictures), generator=generator)]
+        images = torch.nonzero(labels == label).flatten()
+        for first in range(0, quota, max(len(images), 1)):
+            once = images[torch.randperm(len(images), generator=generator)]
             drawn.append(once[: quota - first])
     order = torch.cat(drawn)
     return order[torch.randperm(len(order), generator=generator)]
 
 
 def split_order(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Split `order` into batches; a last one of a single picture joins the one before.
+    """Split `order` into batches; a last one of a single image joins the one before.
 
-    Batch norm has no variance over one picture.
+    Batch norm has no variance over one image.
     """
     batches = list(torch.split(order, batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
@@ -94,8 +93,8 @@ def settle(train: TrainConfig, data: DataSplits) -> TrainConfig:
     images = len(data.train)
     if train.batch_size > images:
         raise ConfigError(
-            f"train.batch_size: {train.batch_size} is more than the {images} pictures that "
+            f"train.batch_size: {train.batch_size} is more than the {images} images that "
             f"{data.name} leaves to train on; take a smaller one: --batch-size "
             f"{max(1, images // 2)}"
         )
-    return train.model_copy(update={"epochs": epochs_of(train, images)})
+    return train.model_copy(update={"epochs": train.epochs_for(images)})

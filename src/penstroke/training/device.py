@@ -9,7 +9,7 @@ import json
 
 import torch
 
-from penstroke.config import Resolved, RunConfig
+from penstroke.config.settings import Resolved, RunConfig
 from penstroke.errors import StorageError, TrainingError
 from penstroke.files import cache_root, sha256, write_text_atomically
 from penstroke.machine import allowed_cores

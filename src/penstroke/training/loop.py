@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from penstroke.checkpoint import Checkpoint
-from penstroke.config import RunConfig, TrainConfig
-from penstroke.datasets import DataSplits
+from penstroke.config.settings import RunConfig, TrainConfig
+from penstroke.data.dataset import DataSplits
 from penstroke.errors import TrainingError
-from penstroke.models import Start, network_for
-from penstroke.steps import steps_an_epoch
+from penstroke.models.build import network_for
+from penstroke.models.transfer import PretrainedWeights
 from penstroke.training.batches import Batches, settle
+from penstroke.training.checkpoint import Checkpoint
 from penstroke.training.device import apply, resolve
-from penstroke.training.learner import Learner
+from penstroke.training.regional_forms import Styles
 from penstroke.training.schedule import learning_rate_at
 from penstroke.training.step import score, train_step
-from penstroke.training.styles import Styles
+from penstroke.training.train_state import TrainState
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Epoch:
     """One epoch's figures, and the state from which training can go on.
 
     `metrics`: epoch, train_loss, train_accuracy, val_loss and val_accuracy (absent without
-    validation pictures), learning_rate, best_epoch, elapsed_seconds (of training, in all).
+    validation images), learning_rate, best_epoch, elapsed_seconds (of training, in all).
 
     `state`: weights and optimiser, as a `Checkpoint`: `fit(config, data, state)` goes on from it.
     """
@@ -46,7 +46,7 @@ def fit(
     data: DataSplits,
     state: Checkpoint | None = None,
     *,
-    start: Start | None = None,
+    start: PretrainedWeights | None = None,
 ) -> Iterator[Epoch]:
     """Train, yielding after each epoch; with `state`, go on from there to the same bits.
 
@@ -70,10 +70,10 @@ def fit(
     """
     config = apply(config, resolve(config))
     train = settle(config.train, data)
-    learner, batches, validation = _prepare(config, train, data, start)
+    train_state, batches, validation = _prepare(config, train, data, start)
     best = Best()
     if state is not None:
-        learner.restore(state)
+        train_state.restore(state)
         best = Best(**state.facts["best"])
     done = state.facts["epoch"] if state is not None else 0
     elapsed = state.facts["elapsed_seconds"] if state is not None else 0.0
@@ -82,15 +82,15 @@ def fit(
             return
         began = time.perf_counter()
         with _explained_when_out_of_memory(train):
-            metrics = {"epoch": epoch, **_train_epoch(learner, batches, train, epoch)}
+            metrics = {"epoch": epoch, **_train_epoch(train_state, batches, train, epoch)}
         if len(validation):
-            metrics["val_loss"], metrics["val_accuracy"] = score(learner.deployed, validation)
+            metrics["val_loss"], metrics["val_accuracy"] = score(train_state.deployed, validation)
             _refuse_non_finite_validation(metrics["val_loss"], epoch)
-        best = best.after(metrics, train.select)
+        best = best.after(metrics, train.checkpoint_metric)
         elapsed += time.perf_counter() - began
         metrics |= {"best_epoch": best.epoch, "elapsed_seconds": elapsed}
         facts = {"epoch": epoch, "best": vars(best), "elapsed_seconds": elapsed}
-        yield Epoch(metrics, learner.capture(facts))
+        yield Epoch(metrics, train_state.capture(facts))
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ class Best:
     epoch: int = 0
     score: float | None = None
 
-    def after(self, metrics: dict[str, Any], select: str) -> Best:
+    def after(self, metrics: dict[str, Any], metric: str) -> Best:
         """Return the best epoch once `metrics` are known."""
-        sign = -1 if select == "val_loss" else 1
-        score = sign * metrics["epoch" if select == "last" else select]
+        sign = -1 if metric == "val_loss" else 1
+        score = sign * metrics["epoch" if metric == "last" else metric]
         if self.score is None or score > self.score:
             return Best(metrics["epoch"], score)
         return self
@@ -114,25 +114,25 @@ class Best:
 
 
 def _prepare(
-    config: RunConfig, train: TrainConfig, data: DataSplits, start: Start | None
-) -> tuple[Learner, Batches, Batches]:
+    config: RunConfig, train: TrainConfig, data: DataSplits, start: PretrainedWeights | None
+) -> tuple[TrainState, Batches, Batches]:
     network = network_for(config.model, data.train, _seed(train.seed, 0))
     if start is not None:
         start.put_into(network, data.classes)
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches, validation = (Batches(split, train.device) for split in (data.train, data.validation))
-    return Learner.of(network, train), batches, validation
+    return TrainState.of(network, train), batches, validation
 
 
 def _train_epoch(
-    learner: Learner, batches: Batches, config: TrainConfig, epoch: int
+    train_state: TrainState, batches: Batches, config: TrainConfig, epoch: int
 ) -> dict[str, float]:
-    steps = steps_an_epoch(len(batches), config.batch_size)
+    steps = config.steps_per_epoch(len(batches))
     losses = torch.zeros(steps, dtype=torch.float64, device=batches.labels.device)
     right = torch.zeros((), dtype=torch.int64, device=batches.labels.device)
     sizes = []
     learning_rate = config.learning_rate
-    vary = Styles(batches.classes, config.augment.styles)
+    vary = Styles(batches.classes, config.augment.regional_forms)
     # Seeded anew for each epoch: no random state needs to be stored, and none of ours leaks out.
     with torch.random.fork_rng():
         torch.manual_seed(_seed(config.seed, epoch, 1))
@@ -141,10 +141,10 @@ def _train_epoch(
             step_in_all = (epoch - 1) * steps + step
             learning_rate = learning_rate_at(step_in_all, steps, config)
             losses[step], correct = train_step(
-                learner.network, learner.optimizer, learning_rate,
+                train_state.network, train_state.optimizer, learning_rate,
                 vary(images, labels), labels, config,
             )  # fmt: skip
-            learner.update_average(step_in_all)
+            train_state.update_average(step_in_all)
             right += correct
             sizes.append(len(labels))
     _refuse_non_finite(losses, epoch)

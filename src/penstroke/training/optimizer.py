@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from penstroke.config import TrainConfig
+from penstroke.config.settings import TrainConfig
 
 _BETAS = (0.9, 0.999)  # Kingma & Ba 2015, algorithm 1; so is epsilon
 _EPSILON = 1e-8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from penstroke.config import TrainConfig
+from penstroke.config.settings import TrainConfig
 
 _START_DIVISOR = 25.0
 _END_DIVISOR = 1e4
@@ -19,11 +19,9 @@ def learning_rate_at(step: int, steps_an_epoch: int, config: TrainConfig) -> flo
         case "constant":
             return peak
         case "step":
-            assert config.step_epochs is not None
-            assert config.step_factor is not None
-            return float(
-                peak * config.step_factor ** (step // steps_an_epoch // config.step_epochs)
-            )
+            assert config.step_size is not None
+            assert config.gamma is not None
+            return float(peak * config.gamma ** (step // steps_an_epoch // config.step_size))
         case "cosine":
             return _cosine(peak, 0.0, step / total)
         case "one_cycle":

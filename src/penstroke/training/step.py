@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from penstroke.config import TrainConfig
-from penstroke.training.augment import warp
+from penstroke.config.settings import TrainConfig
+from penstroke.training.augmentation import warp
 from penstroke.training.batches import Batches
 from penstroke.training.optimizer import Optimizer
-from penstroke.training.outliers import make_outliers, uniform_cross_entropy
+from penstroke.training.outlier_exposure import make_outliers, uniform_cross_entropy
 
 _SCORING_BATCH = 250  # its activations stay in the cache: 3 times as fast as 1,000
 
@@ -25,9 +25,9 @@ def train_step(
 ) -> tuple[Tensor, Tensor]:
     """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number right).
 
-    With `config.outlier_share`, pictures of no character go through the network beside them.
+    With `config.outlier_exposure`, images of no character go through the network beside them.
     """
-    count = round(config.outlier_share * len(images))
+    count = round(config.outlier_exposure * len(images))
     shown = torch.cat([images, make_outliers(images, count)]) if count else images
     with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
         every = network(warp(shown, config.augment))
@@ -35,7 +35,7 @@ def train_step(
     loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     objective = loss
     if count:
-        objective = loss + config.outlier_weight * uniform_cross_entropy(of_outliers)
+        objective = loss + config.outlier_exposure_weight * uniform_cross_entropy(of_outliers)
     torch.autograd.backward(objective)
     optimizer.step(learning_rate)
     return loss.detach(), (logits.argmax(1) == labels).sum()

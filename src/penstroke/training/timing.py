@@ -1,4 +1,4 @@
-"""How long a training step takes, on pictures made up for it."""
+"""How long a training step takes, on images made up for it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 
 import torch
 
-from penstroke.config import IMAGE_SIZE, RunConfig
-from penstroke.models import build_network
+from penstroke.config.settings import IMAGE_SIZE, RunConfig
+from penstroke.models.build import build_network
 from penstroke.training.optimizer import Optimizer
 from penstroke.training.step import train_step
 

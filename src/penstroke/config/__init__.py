@@ -1,0 +1,1 @@
+"""Settings, search spaces and recipes. No torch."""

@@ -1,0 +1,1 @@
+"""Data sets: loading, importing, downloading, the sealed test split."""

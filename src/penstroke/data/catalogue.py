@@ -1,0 +1,120 @@
+"""The catalogue: a manifest a data set, saying what its files are and where they come from."""
+
+from __future__ import annotations
+
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from penstroke.config.settings import Settings
+from penstroke.config.toml import read_toml
+from penstroke.errors import ConfigError, near_match
+
+Role = Literal["train_images", "train_labels", "test_images", "test_labels"]
+ROLES: tuple[Role, ...] = ("train_images", "train_labels", "test_images", "test_labels")
+
+_Texts = Annotated[tuple[str, ...], Field(strict=False)]
+_SHA256 = "^[0-9a-f]{64}$"
+
+
+class DataFile(Settings):
+    """One file of a data set, known by its checksum."""
+
+    role: Role = Field(description="which array it holds")
+    name: str = Field(pattern=r"^[\w.-]+$", description="file name, under mirror and folder alike")
+    size_bytes: int | None = Field(None, ge=1, description="its length, where that is published")
+    sha256: str = Field(pattern=_SHA256, description="of the file as it is served")
+
+
+class Archive(Settings):
+    """A zip that holds the files of several data sets."""
+
+    name: str = Field(pattern=r"^[\w.-]+$", description="what it is called where it is kept")
+    size_bytes: int = Field(ge=1, description="its length")
+    sha256: str = Field(pattern=_SHA256, description="of the zip")
+    addresses: _Texts = Field(min_length=1, description="where it is served, tried in turn")
+
+
+class Release(Settings):
+    """Another release of a data set, told apart by its counts; its checksums are on no record."""
+
+    train: int = Field(ge=1, description="images to train on")
+    test: int = Field(ge=1, description="images to test with")
+    what: str = Field(description="what it is, in a sentence")
+
+
+class Manifest(Settings):
+    """What a data set is, where its files are, and how they lie."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="its name here")
+    title: str = Field(description="one line for a list")
+    source: str = Field(description="who made it, and where that is written down")
+    licence: str = Field(description="terms it may be used under")
+    classes: _Texts = Field(
+        min_length=2, description="name of each class, in the order of the labels"
+    )
+    train: int | None = Field(None, ge=1, description="images to train on")
+    test: int | None = Field(None, ge=1, description="images to test with")
+    transposed: bool = Field(False, description="images are stored lying on their side")
+    label_offset: int = Field(0, description="label of the first class in the files")
+    mirrors: _Texts = Field(
+        (), description="addresses that the file names are appended to, tried in turn"
+    )
+    archive: Archive | None = Field(None, description="where the files are, if no mirror has them")
+    files: Annotated[tuple[DataFile, ...], Field(strict=False)] = Field(
+        (), description="none for a data set that comes with a package"
+    )
+    other_releases: Annotated[tuple[Release, ...], Field(strict=False)] = Field(
+        (), description="what else goes by this name"
+    )
+
+    @model_validator(mode="after")
+    def _be_fetchable(self) -> Self:
+        if self.mirrors and any(file.size_bytes is None for file in self.files):
+            raise ValueError("mirrors: each file needs its size_bytes")
+        if self.files and not self.mirrors and self.archive is None:
+            raise ValueError("files: there is neither a mirror nor an archive to take them from")
+        return self
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes to download, if all goes well: of the files, or of the archive that holds them."""
+        if self.archive and not self.mirrors:
+            return self.archive.size_bytes
+        return sum(file.size_bytes or 0 for file in self.files)
+
+
+def catalogue() -> dict[str, Manifest]:
+    """Return every manifest that is shipped, by name."""
+    folder = resources.files(__package__) / "manifests"
+    manifests: dict[str, Manifest] = {}
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".toml"):
+            values = _values(entry)
+            if "archive" in values:  # by name: several data sets come in one
+                values["archive"] = _values(folder / "archives" / f"{values['archive']}.toml")
+            manifest = Manifest.parse(values, source=entry.name)
+            manifests[manifest.name] = manifest
+    return manifests
+
+
+def manifest_of(name: str) -> Manifest:
+    """Return the manifest of the catalogued data set `name`.
+
+    Raises:
+        ConfigError: there is none, with a near match.
+    """
+    known = catalogue()
+    if name not in known:
+        raise ConfigError(
+            f'data set "{name}" is not in the catalogue{near_match(name, known)}: '
+            f"it holds {', '.join(known)}"
+        )
+    return known[name]
+
+
+def _values(entry: Traversable) -> dict[str, Any]:
+    with resources.as_file(entry) as path:
+        return read_toml(path)

@@ -1,0 +1,201 @@
+"""A data set in memory: verified arrays, seeded splits, and a test split under seal."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from penstroke.config.settings import IMAGE_SIZE
+from penstroke.errors import DataError, SealedTestError
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+_sealed: ContextVar[bool] = ContextVar("test_split_is_sealed", default=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and what they show.
+
+    Attributes:
+        images: (N, 28, 28) uint8, upright, ink bright on dark.
+        labels: (N,) int64, 0-based indices into `classes`.
+        classes: the name of each class.
+
+    Examples:
+        >>> import numpy as np
+        >>> import penstroke
+        >>> blank = np.zeros((2, 28, 28), np.uint8)
+        >>> images = penstroke.Dataset(blank, np.array([0, 1]), ("a", "b"))
+        >>> images.class_counts()
+        array([1, 1])
+    """
+
+    images: Images
+    labels: Labels
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE) or self.images.dtype != np.uint8:
+            raise DataError(f"images are {self.images.dtype} {self.images.shape}, not (N, 28, 28)")
+        if len(self.images) != len(self.labels):
+            raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise DataError(
+                f"labels run from {self.labels.min()} to {self.labels.max()}, "
+                f"but there are {len(self.classes)} classes"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over images, labels and class names."""
+        digest = hashlib.sha256(json.dumps(self.classes).encode())
+        digest.update(np.ascontiguousarray(self.labels, "<i8").data)
+        digest.update(np.ascontiguousarray(self.images).data)
+        return digest.hexdigest()
+
+    def class_counts(self) -> Labels:
+        """Return how many images each class has: (K,) int64."""
+        return np.bincount(self.labels, minlength=len(self.classes))
+
+    @cached_property
+    def mean_and_std(self) -> tuple[float, float]:
+        """Mean and standard deviation of the pixels in 0..1; exact, from their 256 levels."""
+        counts = np.zeros(256, np.int64)
+        for images in np.array_split(self.images, len(self) // 1000 + 1):
+            counts += np.bincount(images.reshape(-1), minlength=256)
+        levels, share = np.arange(256) / 255, counts / max(self.images.size, 1)
+        mean = float(share @ levels)
+        return mean, float(np.sqrt(share @ (levels - mean) ** 2))
+
+    def is_in(self, other: Dataset) -> npt.NDArray[np.bool_]:
+        """Return which images (N,) stand in `other` too, pixel for pixel."""
+        known = {image.tobytes() for image in other.images}
+        return np.array([image.tobytes() in known for image in self.images], bool)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Dataset:
+        """Return the images at `indices` as a data set of the same classes."""
+        return Dataset(self.images[indices], self.labels[indices], self.classes)
+
+
+class SealedTest:
+    """The test split under seal: its size is no secret, its images are opened by evaluation."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the split."""
+        return self._dataset.fingerprint
+
+    def class_counts(self) -> Labels:
+        """Return how many images each class has: (K,) int64."""
+        return self._dataset.class_counts()
+
+    def unseal(self) -> Dataset:
+        """Return the test split; for `penstroke.evaluation.evaluator` alone, which keeps a record.
+
+        Raises:
+            SealedTestError: called inside `sealed()`, by a search say.
+        """
+        if _sealed.get():
+            raise SealedTestError(
+                "the test split is sealed here: settings are chosen on validation data; "
+                "evaluate the chosen run afterwards"
+            )
+        return self._dataset
+
+
+@contextlib.contextmanager
+def sealed() -> Iterator[None]:
+    """Keep every test split shut while the block runs."""
+    token = _sealed.set(True)
+    try:
+        yield
+    finally:
+        _sealed.reset(token)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSplits:
+    """Training, validation and (sealed) test images of one data set.
+
+    Attributes:
+        name: of the data set.
+        train: what is learned from.
+        validation: what settings and epochs are chosen by; may be empty.
+        test: under seal; `penstroke.evaluate` opens it, and writes that down.
+        fingerprint: SHA-256 of the data set as it comes, before anything is split.
+
+    Examples:
+        >>> import penstroke
+        >>> data = penstroke.load_dataset("digits")
+        >>> data.name, data.train.images.shape, data.classes[:3]
+        ('digits', (1293, 28, 28), ('0', '1', '2'))
+    """
+
+    name: str
+    train: Dataset
+    validation: Dataset
+    test: SealedTest
+    fingerprint: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each class."""
+        return self.train.classes
+
+
+def stratified_split(
+    labels: Labels, count: int, seed: int, *, from_each: bool = False
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return indices of (the rest, `count` drawn) with every class drawn in its proportion.
+
+    Shares are rounded by the largest remainder, so that exactly `count` are drawn; with
+    `from_each`, what is rounded to none gets one from where rounding gave most. Both results are
+    sorted; the same seed draws the same images on every machine.
+    """
+    shares = np.bincount(labels) * (count / max(len(labels), 1))
+    quotas = np.floor(shares).astype(np.int64)
+    by_remainder = np.argsort(quotas - shares, kind="stable")
+    quotas[by_remainder[: count - int(quotas.sum())]] += 1
+    for label in np.flatnonzero((quotas == 0) & (shares > 0)) if from_each else ():
+        giver = int(np.where(quotas > 1, quotas - shares, -np.inf).argmax())
+        if quotas[giver] > 1:
+            quotas[[giver, label]] += [-1, 1]
+    random = np.random.default_rng(seed)
+    drawn = [
+        random.permutation(np.flatnonzero(labels == label))[:quota]
+        for label, quota in enumerate(quotas)
+    ]
+    chosen = np.sort(np.concatenate([np.arange(0), *drawn]))
+    rest = np.setdiff1d(np.arange(len(labels)), chosen, assume_unique=True)
+    return rest, chosen
+
+
+def stratified_folds(labels: Labels, folds: int, seed: int) -> list[npt.NDArray[np.int64]]:
+    """Return the indices of each fold, sorted; classes and sizes differ by at most one image.
+
+    The images of each class are shuffled and dealt out one by one, on from where the class before
+    ended.
+    """
+    random = np.random.default_rng(seed)
+    by_class = [random.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)]
+    dealt = np.concatenate([np.arange(0), *by_class])
+    return [np.sort(dealt[fold::folds]) for fold in range(folds)]

@@ -1,0 +1,126 @@
+"""Whether this machine has what Penstroke needs, and computes what it should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstroke.config.settings import Convolution
+from penstroke.data.catalogue import catalogue
+from penstroke.files import cache_root, check_writable, data_root
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    is_fine: bool
+    found: str
+
+
+def diagnose() -> list[Check]:
+    """Return what was found, machine first, self-tests last."""
+    return [
+        _attempt(name, look)
+        for name, look in (
+            ("machine", _machine),
+            ("versions", _versions),
+            ("devices", _devices),
+            ("data", _data),
+            ("cache", _cache),
+            ("training arithmetic", _self_test_gradient),
+            ("bfloat16 arithmetic", _self_test_bfloat16),
+            ("export arithmetic", _self_test_export),
+        )
+    ]
+
+
+def _attempt(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, is_fine=True, found=look())
+    except ModuleNotFoundError as error:
+        # No illness: recognising needs none of it.
+        absent = f'{error.name} is not installed; training needs pip install "penstroke[train]"'
+        return Check(name, is_fine=True, found=absent)
+    except Exception as error:  # a doctor reports every illness, also those it does not know
+        return Check(name, is_fine=False, found=f"{type(error).__name__}: {error}")
+
+
+def _machine() -> str:
+    from penstroke.machine import allowed_cores, processor_name
+
+    return f"{processor_name()}, {allowed_cores()} cores"
+
+
+def _versions() -> str:
+    from penstroke.machine import package_versions
+
+    return ", ".join(f"{name} {version}" for name, version in package_versions().items())
+
+
+def _devices() -> str:
+    from penstroke.training.device import available_devices
+
+    return ", ".join(available_devices())
+
+
+def _data() -> str:
+    missing = [
+        name
+        for name, manifest in catalogue().items()
+        if not all((data_root() / name / file.name).exists() for file in manifest.files)
+    ]
+    absent = f"; not fetched: {', '.join(missing)}" if missing else ""
+    return f"{data_root()}{absent}"
+
+
+def _cache() -> str:
+    check_writable(cache_root() / "probe")
+    return f"{cache_root()}, can be written"
+
+
+def _self_test_gradient() -> str:
+    """Compare a gradient with a finite difference, in double precision."""
+    import torch
+
+    from penstroke.models.blocks import convolution_block
+
+    torch.manual_seed(0)
+    block = convolution_block(Convolution(filters=3, padding=1, pool=2), 1, "tanh").double()
+    images = torch.rand(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradcheck(block, (images,))
+    return "gradient equals finite difference"
+
+
+def _self_test_bfloat16() -> str:
+    import torch
+
+    torch.manual_seed(0)
+    left, right = torch.randn(128, 128), torch.randn(128, 128)
+    rough = (left.bfloat16() @ right.bfloat16()).float()
+    error = float((rough - left @ right).norm() / (left @ right).norm())
+    if error > 0.01:  # 8 bits of mantissa: 2^-8 = 0.4 %
+        raise ArithmeticError(f"product in bfloat16 is {error:.1%} off")
+    return f"product {error:.2%} off, as 8 bits allow"
+
+
+def _self_test_export() -> str:
+    import numpy as np
+    import torch
+
+    from penstroke.config.settings import CNNConfig
+    from penstroke.inference.recognizer import Recognizer, model_metadata
+    from penstroke.models.build import build_network
+    from penstroke.models.onnx_export import export_onnx
+    from penstroke.preprocessing.ink import DEFAULT_INK
+
+    network = build_network(CNNConfig(), num_classes=3, mean=0.1, std=0.3).eval()
+    recognizer = Recognizer.from_bytes(export_onnx(network, model_metadata("abc", DEFAULT_INK)))
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28), np.uint8)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(images).unsqueeze(1).float() / 255)
+    difference = np.abs(recognizer.probabilities(images) - logits.softmax(1).numpy()).max()
+    if difference > 1e-5:
+        raise ArithmeticError(f"ONNX and torch differ by {difference:.1e}")
+    return f"ONNX and torch agree to {difference:.0e}"

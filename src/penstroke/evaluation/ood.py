@@ -1,0 +1,123 @@
+"""Images that show no character of the model's, of which it should not be sure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from penstroke.config.class_names import is_same_character
+from penstroke.config.settings import IMAGE_SIZE, DataConfig
+from penstroke.data.dataset import Images
+from penstroke.data.loading import load_dataset
+from penstroke.errors import ConfigError
+from penstroke.preprocessing import ink
+
+_COUNT = 2000
+"""Of each kind: the standard error of an AUROC of 0.95 is then below 0.005, √(A (1 - A) / N)."""
+_MOST_FOREIGN = 10_000
+_GRAINS = (1, 2, 4)
+_SCRIBBLE_SIDE, _SCRIBBLE_PEN = 112, 12
+"""Drawn four times as large; a pen of 3 pixels after that, as broad as MNIST's."""
+_SCAN_SIDE = 48
+_Random = np.random.Generator
+
+
+def gather_strangers(
+    known: Sequence[str], foreign: str | None = None, seed: int = 0
+) -> dict[str, Images]:
+    """Return images by kind: those made, and the strangers of the data set `foreign` if named.
+
+    Raises:
+        ConfigError: see `foreign_characters`.
+    """
+    named = {} if foreign is None else {
+        f"characters of {foreign}": foreign_characters(foreign, known, seed)
+    }  # fmt: skip
+    return {**made_strangers(seed=seed), **named}
+
+
+def made_strangers(count: int = _COUNT, seed: int = 0) -> dict[str, Images]:
+    """Return `count` images (N, 28, 28) uint8 of each kind that is made by drawing lots."""
+    kinds: dict[str, Callable[[int, _Random], Images]] = {
+        "noise": noise, "scribbles": scribbles, "blank paper": blank_paper
+    }  # fmt: skip
+    return {
+        kind: make(count, np.random.default_rng([seed, index]))
+        for index, (kind, make) in enumerate(kinds.items())
+    }
+
+
+def foreign_characters(name: str, known: Sequence[str], seed: int = 0) -> Images:
+    """Return training images of the data set `name` that show none of the classes `known`.
+
+    At most 10,000, drawn by `seed`. Its test split stays sealed.
+
+    Raises:
+        ConfigError: there is no such data set, or no class of it is foreign.
+        DataError: its files are missing, damaged or changed.
+    """
+    try:
+        everything = load_dataset(DataConfig(dataset=name, validation_fraction=0)).train
+    except ConfigError as error:
+        raise ConfigError(f"strangers: {str(error).removeprefix('data.dataset: ')}") from None
+    is_foreign = np.array([
+        not any(is_same_character(label, one) for one in known) for label in everything.classes
+    ])  # fmt: skip
+    members = np.flatnonzero(is_foreign[everything.labels])
+    if not len(members):
+        raise ConfigError(
+            f"strangers: {name} holds no stranger: the model knows all of its classes "
+            f"({', '.join(everything.classes)})"
+        )
+    drawn = np.random.default_rng(seed).permutation(members)[:_MOST_FOREIGN]
+    return np.asarray(everything.images[np.sort(drawn)])
+
+
+def noise(count: int, random: _Random) -> Images:
+    """Return images of even noise over all levels, in grains of 1, 2 and 4 pixels in turn."""
+    images = np.empty((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    for turn, grain in enumerate(_GRAINS):
+        side = IMAGE_SIZE // grain
+        coarse = random.integers(0, 256, (len(images[turn :: len(_GRAINS)]), side, side), np.uint8)
+        images[turn :: len(_GRAINS)] = coarse.repeat(grain, axis=1).repeat(grain, axis=2)
+    return images
+
+
+def scribbles(count: int, random: _Random) -> Images:
+    """Return images of a pen led to and fro, placed in the field as a character would be."""
+    return np.stack([_scribble(random) for _ in range(count)])
+
+
+def blank_paper(count: int, random: _Random) -> Images:
+    """Return what is read of paper with nothing on it but a few specks, as a scanner sees it.
+
+    Each holds a speck that `ink` takes for ink: other paper is never shown to a network.
+    """
+    return np.stack([_paper(random) for _ in range(count)])
+
+
+def _scribble(random: _Random) -> Images:
+    """Return one scribble: a smooth curve past 10 to 18 random points; fewer may form a letter."""
+    turns = random.uniform(0.1, 0.9, (random.integers(10, 19), 2)) * _SCRIBBLE_SIDE
+    curve = ndimage.zoom(turns, (12, 1), order=3)
+    field = Image.new("L", (_SCRIBBLE_SIDE, _SCRIBBLE_SIDE))
+    ImageDraw.Draw(field).line(list(map(tuple, curve)), 255, _SCRIBBLE_PEN, joint="curve")
+    return ink.place(np.asarray(field, np.float32) / np.float32(255)).pixels
+
+
+def _paper(random: _Random) -> Images:
+    """Return one piece of paper: light grey, a texture of 2 %, and 1 to 5 specks."""
+    side = _SCAN_SIDE
+    texture = ndimage.gaussian_filter(random.normal(0, 0.02, (side, side)), 0.7)
+    paper = random.uniform(0.8, 0.95) + texture
+    rows, columns = np.mgrid[:side, :side]
+    for _ in range(random.integers(1, 6)):
+        row, column = random.uniform(4, side - 4, 2)
+        radius, darkness = random.uniform(0.8, 2), random.uniform(0.3, 0.7)
+        distance = np.hypot(rows - row, columns - column)
+        paper -= darkness * (radius + 0.5 - distance).clip(0, 1)
+    glyph = ink.preprocess(paper.clip(0, 1))
+    return _paper(random) if glyph.is_blank else glyph.pixels

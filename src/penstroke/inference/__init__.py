@@ -1,0 +1,1 @@
+"""Recognition of characters and lines from images. No torch."""

@@ -1,0 +1,121 @@
+"""Where ink may be cut between two characters that touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from penstroke.preprocessing.decoding import Intensities
+
+_REACH = 0.2
+"""How far a cut may stray from its straight line, in heights of a character."""
+_STEP = 0.05
+"""Distance between the lines that are tried, in heights."""
+_NARROWEST = 0.5
+"""Of the height: no two characters are looked for in less."""
+_EDGE = 0.12
+"""A part that is cut off is at least so wide, in heights."""
+_DEEPEST = 3.2
+"""Cuts through more strokes than this are not offered."""
+_STRAYING = 0.1
+"""What a step to the side costs, in pixels of full ink."""
+
+
+class Cut(NamedTuple):
+    """A way from top to bottom: in row y all before column `path[y]` is on the left of it.
+
+    `cost` is the ink on the way, in widths of the stroke.
+    """
+
+    path: npt.NDArray[np.int64]
+    cost: float
+
+
+def find_cuts(ink: Intensities, height: float, stroke: float, slant: float) -> list[Cut]:
+    """Return the cheapest ways through `ink` (H, W), from left to right.
+
+    Args:
+        ink: of one component.
+        height: of a character, in pixels.
+        stroke: width of the pen's stroke, in pixels.
+        slant: how far to the right strokes lean, as a tangent.
+    """
+    rows = np.arange(ink.shape[0])
+    lean = np.round(slant * (ink.shape[0] / 2 - rows)).astype(np.int64)
+    across = np.nonzero(ink)[1] - lean[np.nonzero(ink)[0]]
+    first, last = int(across.min()), int(across.max()) + 1
+    if last - first < _NARROWEST * height:
+        return []
+    edge, step = _EDGE * height, max(1, round(_STEP * height))
+    middles = np.arange(round(first + edge), round(last - edge) + 1, step)
+    if not len(middles):
+        return []
+    paths, costs = _cheapest_ways(ink, middles[:, None] + lean, max(1, round(_REACH * height)))
+    cuts = [Cut(path, float(cost) / stroke) for path, cost in zip(paths, costs, strict=True)]
+    return _apart(_valleys(cuts), ink, edge)
+
+
+def part(ink: Intensities, cuts: Sequence[Cut]) -> list[Intensities]:
+    """Return the ink (H, W) of each part between `cuts`, from left to right; none is blank."""
+    columns = np.arange(ink.shape[1])
+    number = np.zeros(ink.shape, np.int64)
+    for cut in cuts:
+        number += columns >= cut.path[:, None]
+    return [np.where(number == k, ink, 0) for k in range(len(cuts) + 1)]
+
+
+def _cheapest_ways(
+    ink: Intensities, lines: npt.NDArray[np.int64], reach: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return for each of `lines` (N, H) the cheapest way within `reach` of it, and its ink.
+
+    A way moves by one column a row at most beside its line: dynamic programming from the top down.
+    """
+    count, height = lines.shape
+    offsets = np.arange(-reach, reach + 1)
+    columns = lines[:, :, None] + offsets
+    inside = (columns >= 0) & (columns < ink.shape[1])
+    taken = ink[np.arange(height)[None, :, None], columns.clip(0, ink.shape[1] - 1)] * inside
+    total = taken[:, 0].astype(np.float64) + 1e-3 * np.abs(offsets)
+    steps = np.empty(taken.shape, np.int64)
+    for row in range(1, height):
+        padded = np.pad(total, ((0, 0), (1, 1)), constant_values=np.inf)
+        choices = np.stack([padded[:, :-2] + _STRAYING, padded[:, 1:-1], padded[:, 2:] + _STRAYING])
+        steps[:, row] = choices.argmin(0) - 1
+        total = choices.min(0) + taken[:, row] + 1e-3 * np.abs(offsets)
+    places = np.empty((count, height), np.int64)
+    places[:, -1] = total.argmin(1)
+    every = np.arange(count)
+    for row in range(height - 1, 0, -1):
+        places[:, row - 1] = places[:, row] + steps[every, row, places[:, row]]
+    crossed = np.take_along_axis(taken, places[:, :, None], 2)[:, :, 0].sum(axis=1)
+    return np.take_along_axis(columns, places[:, :, None], 2)[:, :, 0], crossed.astype(np.float64)
+
+
+def _valleys(cuts: Sequence[Cut]) -> list[Cut]:
+    """Return the cuts that cost no more than those beside them, and not too much."""
+    costs = np.array([np.inf, *(cut.cost for cut in cuts), np.inf])
+    lowest = (costs[1:-1] <= costs[:-2]) & (costs[1:-1] <= costs[2:]) & (costs[1:-1] <= _DEEPEST)
+    return [cut for cut, keep in zip(cuts, lowest, strict=True) if keep]
+
+
+def _apart(cuts: Sequence[Cut], ink: Intensities, edge: float) -> list[Cut]:
+    """Return cuts of which none crosses another and none parts off next to nothing."""
+    kept: list[Cut] = []
+    for cut in cuts:
+        if kept:
+            cut = cut._replace(path=np.maximum(cut.path, kept[-1].path))
+        between = part(ink, [*kept[-1:], cut])[-2 if not kept else 1]
+        after = part(ink, [cut])[1]
+        if _width(between) >= edge and _width(after) >= edge:
+            kept.append(cut)
+        elif kept and cut.cost < kept[-1].cost and _width(after) >= edge:
+            kept[-1] = cut
+    return kept
+
+
+def _width(ink: Intensities) -> int:
+    return int((ink > 0.4).any(axis=0).sum())

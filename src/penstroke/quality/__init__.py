@@ -1,0 +1,1 @@
+"""Checks before training, and the audit of a data set."""

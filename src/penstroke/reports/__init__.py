@@ -1,0 +1,1 @@
+"""All pages, plots and the model card."""

@@ -1,0 +1,168 @@
+"""What the directories of runs and studies share: a record at the start, a summary at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Generic, Self, TypeVar
+
+from pydantic import Field
+
+from penstroke.config.settings import Resolved, RunConfig, Settings
+from penstroke.errors import ConfigError, PenstrokeError
+from penstroke.files import lock, write_text_atomically
+from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings
+from penstroke.config.toml import read_toml
+
+FORMAT_VERSION = 1
+
+
+class DataFacts(Settings):
+    """What the network was trained on."""
+
+    fingerprint: str = Field(description="SHA-256 of the data set")
+    classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(description="class names")
+    train_images: int = Field(description="images trained on")
+    validation_images: int = Field(description="images that chose the epoch")
+    test_images: int = Field(description="images under seal")
+    mean: float = Field(description="of the training pixels, in 0..1")
+    std: float = Field(description="of the training pixels, in 0..1")
+    ink: InkSettings = Field(DEFAULT_INK, description="how the characters lie in their images")
+
+
+class Record(Settings):
+    """Everything that was decided before the first step."""
+
+    format_version: int = Field(FORMAT_VERSION, description="of the directory")
+    created: str = Field(description="when, in UTC")
+    config: RunConfig = Field(description="the settings, as asked for")
+    resolved: Resolved = Field(description="what `auto` came to")
+    data: DataFacts = Field(description="the images")
+    versions: dict[str, str] = Field(description="of Python and the packages that compute")
+    machine: dict[str, str | int] = Field(description="processor, cores, system")
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class Folder:
+    """A directory of runs' doing, which is finished when it has a summary."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """What the directory takes on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    def summary(self) -> dict[str, Any]:
+        """Return the final figures; empty while it is unfinished."""
+        return read_summary(self.path)
+
+
+class RecordedFolder(Folder, Generic[RecordT]):
+    """A directory that begins with a record, and is finished when it has a summary."""
+
+    record_file: str
+    record_type: type[RecordT]
+    error_type: type[PenstrokeError]
+    is_what: str
+    """What such a directory is, as an error says it."""
+    is_held: str
+    """What another process that holds its lock does with it."""
+
+    def __init__(self, path: Path, record: RecordT) -> None:
+        super().__init__(path)
+        self.record = record
+
+    @classmethod
+    def create(cls, path: Path, record: RecordT) -> Self:
+        """Write a new directory with its record."""
+        write_text_atomically(path / cls.record_file, record.to_toml())
+        return cls(path, record)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the directory at `path`.
+
+        Raises:
+            RunError, StudyError: it is none, is damaged, or was written by a newer version.
+        """
+        file = path / cls.record_file
+        try:
+            values = read_toml(file)
+            version = values.get("format_version")
+            if isinstance(version, int) and version > FORMAT_VERSION:
+                raise cls.error_type(
+                    f"{path} was written by a newer Penstroke (format {version}; this one reads up "
+                    f"to {FORMAT_VERSION}): upgrade with pip install -U penstroke"
+                )
+            return cls(path, cls.record_type.parse(values, source=str(file)))
+        except ConfigError as error:
+            raise cls.error_type(f"{path} is no {cls.is_what}: {error}") from error
+
+    def remove(self) -> None:
+        """Delete the directory and all in it, whole or not at all; not while another holds it.
+
+        Raises:
+            RunError, StudyError: another process holds it.
+        """
+        with self.locked():
+            self.forget()
+            going = self.path.with_name(f".{self.name}.going")
+            shutil.rmtree(going, ignore_errors=True)  # of who was killed
+            self.path.rename(going)  # whole or gone: a kill in between leaves no half of it
+            shutil.rmtree(going)
+
+    def forget(self) -> None:
+        """Delete what of it lies elsewhere."""
+
+    def write_summary(self, figures: Mapping[str, Any]) -> None:
+        """Write the final figures, which marks it as finished."""
+        write_summary(self.path, figures)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process; the lock falls with it, however that ends.
+
+        Raises:
+            RunError, StudyError: another process holds it.
+        """
+        try:
+            descriptor = lock(self.path / ".lock")
+        except BlockingIOError:
+            raise self.error_type(f"{self.path} {self.is_held}") from None
+        try:
+            for half_written in self.path.rglob(".*.*"):  # by who was killed: write_atomically
+                half_written.unlink(missing_ok=True)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return the figures in the summary.json of `folder`; empty where there is none."""
+    path = folder / "summary.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def write_summary(folder: Path, figures: Mapping[str, Any]) -> None:
+    """Write the final figures of what lies in `folder`, which marks it as finished."""
+    write_text_atomically(folder / "summary.json", json.dumps(dict(figures), indent=2) + "\n")
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,334 @@
+"""The run directory: plain files that a person can read, whole at every moment.
+
+run.toml             settings, data fingerprint, versions, machine
+history.jsonl        a line an epoch
+checkpoints/         the last two epochs and the best
+model.safetensors    the weights of the chosen epoch
+model.onnx           the one file to deploy
+summary.json         the figures; its presence says that the run is finished
+test_openings.jsonl  each time the test split was opened
+predictions/         what the network said of each image, a file a split
+report/              pages and plots
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+from pydantic import Field
+
+from penstroke.training.checkpoint import Array, Checkpoint, MODEL_PREFIX
+from penstroke.config.settings import RunConfig, Settings
+from penstroke.errors import CheckpointError, RunError, near_match
+from penstroke.files import reason, runs_root, sha256, write_atomically, write_text_atomically
+from penstroke.runs.record import Folder, Record, RecordedFolder, now
+
+FOLDS_FILE = "folds.toml"
+"""Marks the directory of a cross-validation, whose folds are runs."""
+_CHECKPOINTS_KEPT = 2
+
+Metrics = dict[str, Any]
+Status = Literal["finished", "unfinished"]
+
+
+class Epoch(Protocol):
+    """What `record` needs of an epoch: figures to write and a state to go on from."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """One line of history: `epoch`, `best_epoch` and the rest."""
+
+    @property
+    def state(self) -> Checkpoint:
+        """Where training can go on."""
+
+
+EpochT = TypeVar("EpochT", bound=Epoch)
+
+
+class StartFacts(Settings):
+    """The trained network that a run began from."""
+
+    run: str = Field(description="its name")
+    sha256: str = Field(description="of its model.safetensors")
+    known: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        description="classes that began with what it knew of them"
+    )
+    new: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        description="classes that began at random"
+    )
+
+
+class RunRecord(Record):
+    """The run.toml."""
+
+    members: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="of an ensemble: the runs whose networks it averages"
+    )
+    start: StartFacts | None = Field(None, description="of a fine-tuned run: what it began from")
+
+
+class Run(RecordedFolder[RunRecord]):
+    """One run directory.
+
+    Attributes:
+        path: where it is.
+        record: its run.toml: settings, data, versions, machine.
+
+    Examples:
+        >>> import penstroke
+        >>> recipe = penstroke.load_recipe("fast", ["train.epochs=4", "train.min_steps=0"])
+        >>> run = penstroke.train(recipe.run_config(), name="example")
+        >>> penstroke.Run.open(run.path).best_epoch()
+        4
+    """
+
+    record_file = "run.toml"
+    record_type = RunRecord
+    error_type = RunError
+    is_what = "run directory"
+    is_held = "is being trained by another process"
+
+    @property
+    def model_path(self) -> Path:
+        """The one file to deploy."""
+        return self.path / "model.onnx"
+
+    @property
+    def status(self) -> Status:
+        """Whether training came to its end."""
+        return "finished" if (self.path / "summary.json").exists() else "unfinished"
+
+    def history(self) -> list[Metrics]:
+        """Return the metrics of each epoch so far."""
+        path = self.path / "history.jsonl"
+        if not path.exists():
+            return []
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()]
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {error}") from error
+
+    def elapsed_seconds(self) -> float:
+        """Return the seconds of training, in all; of an ensemble, those of its members."""
+        if self.record.members:
+            known = self.summary().get("elapsed_seconds")
+            if known is not None:  # members may have been removed since
+                return float(known)
+            return sum(
+                Run.open(self.path.parent / m).elapsed_seconds() for m in self.record.members
+            )
+        history = self.history()
+        return float(history[-1]["elapsed_seconds"]) if history else 0.0
+
+    def best_epoch(self) -> int:
+        """Return the epoch that is kept: the one its validation figures chose."""
+        history = self.history()
+        if not history:
+            raise RunError(
+                f"{self.path} has no finished epoch yet: `penstroke train` goes on with it"
+            )
+        return int(history[-1]["best_epoch"])
+
+    def checkpoint(self, epoch: int) -> Checkpoint:
+        """Return the checkpoint of `epoch`.
+
+        Raises:
+            CheckpointError: it is missing, cut short or changed.
+        """
+        path = self._checkpoint_path(epoch)
+        return Checkpoint.from_bytes(self.state(epoch), str(path))
+
+    def state(self, epoch: int) -> bytes:
+        """Return the checkpoint of `epoch` as it lies on disk.
+
+        Raises:
+            CheckpointError: it is missing.
+        """
+        path = self._checkpoint_path(epoch)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
+
+    def keep_state(self, epoch: int, state: bytes) -> None:
+        """Write the checkpoint of `epoch`."""
+        write_atomically(self._checkpoint_path(epoch), state)
+
+    def drop_states(self, keep: Collection[int] = ()) -> None:
+        """Delete the checkpoints of all epochs but those to `keep`."""
+        for path in (self.path / "checkpoints").glob("epoch-*.safetensors"):
+            if _epoch_of(path) not in keep:
+                path.unlink()
+
+    def extend_history(self, metrics: Iterable[Metrics]) -> None:
+        """Write further epochs behind those that are there."""
+        self._write_history([*self.history(), *metrics])
+
+    def keep_epoch(self, metrics: Metrics, state: Checkpoint) -> None:
+        """Write one epoch, so that a kill at any moment leaves a run to go on from.
+
+        The history goes first: a line without its checkpoint is dropped on resuming, while a
+        checkpoint without its line would lose the figures.
+        """
+        self.extend_history([metrics])
+        self.keep_state(metrics["epoch"], state.to_bytes())
+        recent = range(metrics["epoch"] - _CHECKPOINTS_KEPT + 1, metrics["epoch"] + 1)
+        self.drop_states(keep={*recent, metrics["best_epoch"]})
+
+    def forget_epochs(self) -> None:
+        """Empty the history, so that training begins again."""
+        self._write_history([])
+
+    def resume(self) -> tuple[Checkpoint | None, list[str]]:
+        """Return the latest state to go on from, and what was found damaged on the way to it.
+
+        A state counts only if the best epoch up to it can be read too: it may be the one to deploy.
+        """
+        notes: list[str] = []
+        history = self.history()
+        while history:
+            try:
+                state = self.checkpoint(history[-1]["epoch"])
+                self.checkpoint(history[-1]["best_epoch"])
+            except CheckpointError as error:
+                notes.append(f"{error}; the previous one is used")
+                history.pop()
+            else:
+                self._write_history(history)
+                return state, notes
+        if self.history():
+            notes.append("no checkpoint can be read: training starts again from the first epoch")
+            self._write_history([])
+        return None, notes
+
+    def write_model(self) -> None:
+        """Write model.safetensors: the weights of the chosen epoch, with classes and settings."""
+        epoch = self.best_epoch()
+        self.write_weights(self.checkpoint(epoch).weights, epoch=epoch)
+
+    def write_weights(self, weights: Mapping[str, Array], **facts: Any) -> None:
+        """Write model.safetensors: `weights`, with classes, settings and `facts` beside them."""
+        facts |= {
+            "classes": self.record.data.classes,
+            "model": self.record.config.model.to_dict(),
+        }
+        prefixed = {MODEL_PREFIX + name: array for name, array in weights.items()}
+        write_atomically(self.path / "model.safetensors", Checkpoint(prefixed, facts).to_bytes())
+
+    def model(self) -> Checkpoint:
+        """Return the weights in model.safetensors, and the facts beside them."""
+        path = self.path / "model.safetensors"
+        try:
+            return Checkpoint.from_bytes(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            raise RunError(f"{self.path} has no model yet: `penstroke train` finishes it") from None
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {reason(error)}") from error
+
+    def log_test_opening(self, purpose: str) -> None:
+        """Write down that the test split is about to be opened."""
+        path = self.path / "test_openings.jsonl"
+        before = path.read_text() if path.exists() else ""
+        line = json.dumps({"time": now(), "purpose": purpose})
+        write_text_atomically(path, f"{before}{line}\n")
+
+    def _write_history(self, history: Iterable[Metrics]) -> None:
+        lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
+        write_text_atomically(self.path / "history.jsonl", lines)
+
+    def _checkpoint_path(self, epoch: int) -> Path:
+        return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
+
+
+def record(run: Run, epochs: Iterable[EpochT]) -> Iterator[EpochT]:
+    """Write each epoch to `run`, then pass it on: the consumer sees only what is safe on disk."""
+    for epoch in epochs:
+        run.keep_epoch(epoch.metrics, epoch.state)
+        yield epoch
+
+
+def run_name(
+    stem: str, config: RunConfig, data_fingerprint: str, start_sha256: str | None = None
+) -> str:
+    """Return the name of the run of these settings on this data: same command, same name.
+
+    Another network to begin from is another run, whatever it is called.
+    """
+    parts = [config.fingerprint(), data_fingerprint, *([start_sha256] if start_sha256 else [])]
+    return f"{stem}-{sha256(' '.join(parts).encode())[:8]}"
+
+
+def find_run(name: str | Path) -> Run:
+    """Open the run at the path `name`, or of that name in the folder of runs.
+
+    Raises:
+        RunError: there is none, with a near match.
+    """
+    for path in (Path(name), runs_root() / name):
+        if (path / "run.toml").exists():
+            return Run.open(path)
+    known = [run.name for run in list_runs()]
+    raise RunError(
+        f'there is no run "{name}" here or in {runs_root()}{near_match(str(name), known)}: '
+        "`penstroke runs list` shows them"
+    )
+
+
+def list_runs(root: Path | None = None) -> list[Run]:
+    """Return the runs under `root`, oldest first; directories that cannot be read are left out."""
+    found = []
+    for path in folders_with("run.toml", root):
+        with contextlib.suppress(RunError):
+            found.append(Run.open(path))
+    return sorted(found, key=lambda run: run.record.created)
+
+
+def list_studies() -> list[Path]:
+    """Return the study directories beside the runs, oldest first."""
+    return _oldest_first("study.toml")
+
+
+class FoldRuns(Folder):
+    """A cross-validation: a directory of runs, one a fold."""
+
+    def remove(self) -> None:
+        """Delete it and its folds; not while another process trains one."""
+        for fold in sorted(self.path.glob("fold-*/run.toml")):
+            Run.open(fold.parent).remove()
+        shutil.rmtree(self.path)
+
+
+def find_folds(name: str) -> FoldRuns | None:
+    """Return the cross-validation at the path `name`, or of that name beside the runs, if any."""
+    paths = (Path(name), runs_root() / name)
+    return next((FoldRuns(path) for path in paths if (path / FOLDS_FILE).exists()), None)
+
+
+def list_folds() -> list[FoldRuns]:
+    """Return the cross-validations beside the runs, oldest first."""
+    return [FoldRuns(path) for path in _oldest_first(FOLDS_FILE)]
+
+
+def folders_with(file: str, root: Path | None = None) -> list[Path]:
+    """Return the directories under `root` that hold `file`, by name; none that is being removed."""
+    return sorted(path.parent for path in (root or runs_root()).glob(f"[!.]*/{file}"))
+
+
+def name_of(path: Path) -> str:
+    """Return the name that `workflow.prepare` knows the run at `path` by, wherever that is."""
+    return os.path.relpath(path, runs_root())
+
+
+def _oldest_first(file: str) -> list[Path]:
+    return sorted(folders_with(file), key=lambda path: (path / file).stat().st_mtime)
+
+
+def _epoch_of(path: Path) -> int:
+    return int(path.stem.removeprefix("epoch-"))

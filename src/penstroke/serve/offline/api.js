@@ -1,0 +1,51 @@
+// In the place of the service: the same functions, answered by this browser. Nothing leaves the page.
+
+import { attention, open } from "./recognizer.js";
+import { inkOf } from "./drawing.js";
+import { place, readGlyph } from "./ink.js";
+import { greyImage } from "./seen-image.js";
+
+export class ServiceError extends Error {
+  status = 501;
+  retryAfter = null;
+  isPassing = false;
+}
+
+export const canKeep = false;
+
+let opened = null;
+
+/** The one model that lies beside the page. */
+export async function models() {
+  const { metadata, name } = await (opened ??= open());
+  return [{ ...metadata, name, is_default: true }];
+}
+
+export async function recognize({ explain, body }) {
+  const model = await (opened ??= open());
+  const { pixels, isBlank } = await glyphOf(body, model.metadata.ink);
+  const seen = greyImage(pixels);
+  if (isBlank) return { status: "empty", label: null, probability: 0, probabilities: {}, seen, attention: null };
+  const answer = await model.answer(pixels);
+  return { ...answer, model: model.name, seen, attention: explain ? greyImage(await attention(model, pixels)) : null };
+}
+
+async function glyphOf(body, settings) {
+  if (!(body instanceof Blob)) {
+    const ink = inkOf(body);
+    return place(ink, settings);
+  }
+  const bitmap = await createImageBitmap(body);
+  const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  return readGlyph(context.getImageData(0, 0, bitmap.width, bitmap.height), settings);
+}
+
+export const collection = async () => ({ images: 0, by_label: {} });
+export const collect = async () => nothingIsKept();
+export const forget = async () => nothingIsKept();
+export const runs = async () => [];
+
+function nothingIsKept() {
+  throw new ServiceError("This page has no server behind it, and keeps nothing.");
+}

@@ -1,0 +1,122 @@
+"""The drawing page as a folder of static files that recognise in the browser, without a service."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from penstroke.errors import MissingToolError, StorageError
+from penstroke.files import reason, write_atomically
+from penstroke.inference.recognizer import Recognizer
+
+RUNTIME = "onnxruntime-web@1.30.0"
+RUNTIME_SHA512 = (
+    "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+)
+"""Of its package, in base64, as the index of npm publishes it."""
+_RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+
+_PAGE_ONLY = ("runs.html", "runs.js", "runs_list.js", "chart.js", "compare.js")
+"""Of the other page, which lists runs."""
+
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
+_README = """\
+This folder reads handwritten characters in the browser; nothing leaves it. Serve it with any file
+server, for instance `python -m http.server --directory .`, and open the address it names: browsers
+load no modules from file://.
+"""
+
+
+def export_web(model: Path, folder: Path, runtime: Path | None = None) -> int:
+    """Write page, model and ONNX Runtime Web into `folder`; return their size in bytes.
+
+    Args:
+        model: model.onnx, or a run directory that holds one.
+        folder: new, or what an earlier export wrote.
+        runtime: the package of ONNX Runtime Web as npm packs it (.tgz); fetched by `npm` if None.
+
+    Raises:
+        ModelFileError: the model cannot be used.
+        MissingToolError: there is no `npm`, or it cannot fetch.
+        StorageError: the package is another than the pinned one, or nothing can be written.
+    """
+    recognizer = Recognizer.load(model)
+    path = model / "model.onnx" if model.is_dir() else model
+    about = {"name": recognizer.metadata.get("run", model.stem), "metadata": recognizer.metadata}
+    files = {
+        **_page_files(),
+        **_runtime_files(runtime),
+        "model.onnx": path.read_bytes(),
+        "model.json": json.dumps(about, ensure_ascii=False).encode(),
+        "README.txt": _README.encode(),
+    }
+    try:
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / name, content)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {reason(error)}") from error
+    return sum(map(len, files.values()))
+
+
+def _page_files() -> dict[str, bytes]:
+    """Return the page of the service, with the offline files in the place of what asks it."""
+    files = {}
+    for package in ("static", "offline"):
+        for entry in (resources.files("penstroke.serve") / package).iterdir():
+            if entry.is_file() and entry.name not in _PAGE_ONLY:
+                files[f"static/{entry.name}"] = entry.read_bytes()
+    page = files.pop("static/index.html").decode()
+    head = (
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<link rel="stylesheet" href="static/offline.css">\n</head>'
+    )
+    files["index.html"] = page.replace("</head>", head, 1).encode()
+    return files
+
+
+def _runtime_files(package: Path | None) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        package = package or _fetched(Path(folder))
+        try:
+            content = package.read_bytes()
+        except OSError as error:
+            raise StorageError(f"cannot read {package}: {reason(error)}") from error
+        digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+        if digest != RUNTIME_SHA512:
+            raise StorageError(f"{package} is not {RUNTIME}: its SHA-512 is another")
+        with tarfile.open(package) as archive:
+            return {
+                f"static/{name}": _member(archive, f"package/dist/{name}")
+                for name in _RUNTIME_FILES
+            }
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    found = archive.extractfile(name)
+    assert found is not None  # the checksum says so
+    return found.read()
+
+
+def _fetched(folder: Path) -> Path:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise MissingToolError(
+            f"npm is not installed: it fetches {RUNTIME}, which recognises in the browser. Install "
+            f"Node.js, or fetch that package elsewhere and name the file with --runtime"
+        )
+    command = [npm, "pack", RUNTIME, "--silent", "--pack-destination", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MissingToolError(f"npm cannot fetch {RUNTIME}: {done.stderr.strip()[-300:]}")
+    return next(folder.glob("*.tgz"))

@@ -1,0 +1,94 @@
+"""What the service counts about itself, for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import InfoMetricFamily
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from penstroke.serve.served_models import Models
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """The counters of one service, in a registry of their own.
+
+    Args:
+        models: what is served.
+    """
+
+    def __init__(self, models: Models) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "penstroke_requests", "Requests answered.", ["route", "status"], registry=self._registry
+        )
+        self.seconds = Histogram(
+            "penstroke_request_seconds", "From a request's headers to the end of its answer.",
+            ["route"], buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self.batches = Histogram(
+            "penstroke_batch_images", "Images read at once.",
+            buckets=_BATCHES, registry=self._registry,
+        )  # fmt: skip
+        self._registry.register(_ModelFacts(models))
+
+    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Tell `name` from now on, as `read` finds it."""
+        Gauge(f"penstroke_{name}", meaning, registry=self._registry).set_function(read)
+
+    def text(self) -> bytes:
+        """Return everything in the format that Prometheus reads."""
+        return generate_latest(self._registry)
+
+
+class _ModelFacts(Collector):
+    """Which models are served: read when asked, since they are exchanged."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def collect(self) -> list[InfoMetricFamily]:
+        family = InfoMetricFamily(
+            "penstroke_model", "Served.", labels=("name", "sha256", "classes")
+        )
+        for model in self._models:
+            classes = str(len(model.classes))
+            family.add_metric((model.name, model.sha256, classes), {})
+        return [family]
+
+
+class Observed:
+    """Counts and times every request, by the route that it met."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = "aborted"
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            # By the route, not by the path: what callers invent makes no new series.
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.requests.labels(route, status).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - started)

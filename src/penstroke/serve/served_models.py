@@ -1,0 +1,170 @@
+"""The models that are served: loaded whole, exchanged under load when their files change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from penstroke.config.settings import IMAGE_SIZE
+from penstroke.errors import ConfigError, ModelFileError, PenstrokeError, near_match
+from penstroke.files import reason, sha256
+from penstroke.inference.recognizer import Recognizer
+from penstroke.runs.run import find_run
+from penstroke.serve.responses import ApiError
+
+log = logging.getLogger("penstroke.serve")
+_CHECK_SECONDS = 1.0
+
+Stamp = tuple[int, int, int]
+Exchange = Callable[["Served", "Served"], Awaitable[None]]
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A model as it is now: what a request takes hold of, and keeps until it is answered."""
+
+    name: str
+    path: Path
+    content: bytes
+    metadata: Mapping[str, Any]
+    sha256: str
+    stamp: Stamp
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of its classes."""
+        return list(self.metadata["classes"])
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is told about it; the metadata is what its file carries."""
+        rest = {k: v for k, v in self.metadata.items() if k not in ("classes", "dataset")}
+        return {
+            "name": self.name,
+            "classes": self.classes,
+            "dataset": self.metadata.get("dataset"),
+            "sha256": self.sha256,
+            "metadata": rest,
+        }
+
+
+class Models:
+    """The models that are served, by name; the first is the default."""
+
+    def __init__(self, asked: Sequence[str]) -> None:
+        """Load every model in `asked`: a model.onnx, a run's name or its path.
+
+        Raises:
+            ConfigError: none is asked for, or two would have the same name.
+            ModelFileError, RunError: one cannot be found or read.
+        """
+        if not asked:
+            raise ConfigError("name a model to serve: a model.onnx, or a run")
+        self._served: dict[str, Served] = {}
+        for word in asked:
+            name, path = locate(word)
+            if name in self._served:
+                raise ConfigError(f'two of the models are called "{name}": rename a file')
+            self._served[name] = load(name, path)
+        self._refused: dict[str, Stamp | None] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._served.values())
+
+    @property
+    def default(self) -> Served:
+        """The model that answers where none is named."""
+        return next(iter(self._served.values()))
+
+    def pick(self, name: str | None) -> Served:
+        """Return the model called `name`, or the default; ApiError 404 where there is none."""
+        if name is None:
+            return self.default
+        if name not in self._served:
+            known = ", ".join(self._served)
+            raise ApiError(
+                404, "unknown_model",
+                f'model: there is no "{name}"{near_match(name, self._served)}; served are {known}',
+            )  # fmt: skip
+        return self._served[name]
+
+    async def watch(self, exchange: Exchange) -> None:
+        """Look for changed files each second, until cancelled."""
+        while True:
+            await asyncio.sleep(_CHECK_SECONDS)
+            try:
+                await self.refresh(exchange)
+            except Exception:
+                log.exception("changed models could not be exchanged: the old ones serve on")
+
+    async def refresh(self, exchange: Exchange, *, force: bool = False) -> None:
+        """Load what has changed on disk; with `force`, all. What cannot be read stays as it was.
+
+        Args:
+            exchange: called with the new model and the old one; returns when the new one can be
+                asked. Only then is the old one let go; requests that hold it are answered by it.
+            force: whether a file that has not changed is loaded too.
+        """
+        # A signal may come while the watch is at it.
+        async with self._one_at_a_time:
+            for old in list(self._served.values()):
+                stamp = _stamp(old.path)
+                known = (old.stamp, self._refused.get(old.name, old.stamp))
+                if force or stamp not in known:
+                    await self._exchange(old, stamp, exchange)
+
+    async def _exchange(self, old: Served, stamp: Stamp | None, exchange: Exchange) -> None:
+        self._refused.pop(old.name, None)
+        try:
+            new = await asyncio.to_thread(load, old.name, old.path)
+        except PenstrokeError as error:
+            self._refused[old.name] = stamp
+            log.error(  # noqa: TRY400 - the message says it all
+                "%s is not exchanged, the old one serves on: %s", old.name, error
+            )
+        else:
+            await exchange(new, old)
+            self._served[old.name] = new
+            log.info("%s exchanged: SHA-256 %s → %s", old.name, old.sha256[:12], new.sha256[:12])
+
+
+def locate(word: str) -> tuple[str, Path]:
+    """Return (name, file) of the model that `word` names: a file, a run's path or its name."""
+    path = Path(word)
+    if not path.exists() and path.suffix != ".onnx":
+        path = find_run(word).path
+    path = path.resolve()
+    if path.is_dir():
+        return path.name, path / "model.onnx"
+    return (path.parent.name if path.name == "model.onnx" else path.stem), path
+
+
+def load(name: str, path: Path) -> Served:
+    """Return the model at `path`; it has been asked once, and has answered.
+
+    Raises:
+        ModelFileError: it is missing, damaged, or not one that Penstroke wrote.
+    """
+    stamp = _stamp(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot read the model {path}: {reason(error)}") from error
+    recognizer = Recognizer.from_bytes(content, str(path))
+    recognizer.probabilities(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
+    return Served(name, path, content, recognizer.metadata, sha256(content), stamp or (0, 0, 0))
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return what changes when the file does; None where it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,115 @@
+// The service, a function an endpoint. Nothing else in these pages knows addresses or the token.
+
+/** A refusal of the service, or its silence: `status` 0. */
+export class ServiceError extends Error {
+  /** @param {number} status @param {string} message @param {number | null} retryAfter seconds */
+  constructor(status, message, retryAfter = null) {
+    super(message);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the same words may be answered later. */
+  get isPassing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+/** Whether images can be kept, and corrected: a page without a service has no place for them. */
+export const canKeep = true;
+
+const PATIENCE_MILLISECONDS = 15_000;
+const TOKEN_KEY = "penstroke-token";
+const token = takeToken();
+// Somebody puts the token behind the address of a page that is open: that alone loads nothing.
+addEventListener("hashchange", () => location.hash.includes("token=") && location.reload());
+
+/**
+ * @typedef {object} Answer to one character
+ * @property {string} model
+ * @property {"ok" | "rejected" | "empty"} status
+ * @property {string | null} label
+ * @property {number} probability
+ * @property {Record<string, number>} probabilities by class
+ * @property {string} seen data URI, 28×28
+ * @property {string | null} attention data URI, 28×28, where it was asked for
+ */
+
+/** @typedef {{name: string, classes: string[], dataset?: string, is_default: boolean}} Model */
+
+/** @returns {Promise<Model[]>} */
+export const models = async () => (await ask("v1/models")).models;
+
+/**
+ * What one character, or a line of them, says.
+ * @param {{isLine: boolean, model: string, explain: boolean, body: Blob | object}} question
+ */
+export function recognize({ isLine, model, explain, body }) {
+  const query = new URLSearchParams({ model });
+  if (explain && !isLine) query.set("explain", "1");
+  return ask(`v1/recognize${isLine ? "/line" : ""}?${query}`, { method: "POST", body });
+}
+
+export const collection = () => ask("v1/collection");
+export const collect = (example) => ask("v1/collection", { method: "POST", body: example });
+export const forget = (id) => ask(`v1/collection/${encodeURIComponent(id)}`, { method: "DELETE" });
+
+export const runs = async () => (await ask("v1/runs")).runs;
+export const run = (name) => ask(`v1/runs/${encodeURIComponent(name)}`);
+
+/** Yields null when it listens, then each event about runs, until the service ends it. */
+export async function* runEvents() {
+  const response = await fetchChecked("v1/runs/events", {});
+  yield null;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const events = (text + value.replaceAll("\r\n", "\n")).split("\n\n");
+    text = events.pop();
+    for (const event of events) {
+      const data = event.split("\n").filter((line) => line.startsWith("data:"));
+      if (data.length) yield JSON.parse(data.map((line) => line.slice(5)).join("\n"));
+    }
+  }
+}
+
+async function ask(path, { method = "GET", body } = {}) {
+  const headers = {};
+  if (body instanceof Blob) headers["Content-Type"] = body.type;
+  else if (body) [headers["Content-Type"], body] = ["application/json", JSON.stringify(body)];
+  const signal = AbortSignal.timeout(PATIENCE_MILLISECONDS);
+  const response = await fetchChecked(path, { method, body, headers, signal });
+  return response.status === 204 ? null : response.json();
+}
+
+async function fetchChecked(path, options) {
+  const headers = { ...options.headers };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
+  } catch {
+    throw new ServiceError(0, "The server does not answer.");
+  }
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+async function refusal(response) {
+  const said = await response.json().catch(() => null);
+  const message = said?.error?.message ?? `The server answers ${response.status}.`;
+  const wait = Number(response.headers.get("Retry-After"));
+  return new ServiceError(response.status, message, wait > 0 ? wait : null);
+}
+
+/** The token comes once, behind the # of the address; there it would end up in bookmarks. */
+function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem(TOKEN_KEY, given);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return sessionStorage.getItem(TOKEN_KEY);
+}

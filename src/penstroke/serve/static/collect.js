@@ -1,0 +1,91 @@
+// Corrections: one key or one click keeps what is on the sheet, with its right name, to train on.
+
+import * as api from "./api.js";
+import { counted, element, ranked } from "./words.js";
+
+/**
+ * @typedef {object} Example what may be kept
+ * @property {object} of what it is an example of: of two names for one, the second counts
+ * @property {{label: string | null, probability: number, model: string} | null} answer
+ * @property {Promise<{image: string | null, strokes: object | null}>} body
+ */
+
+export class Collection {
+  /** @type {{id: string, label: string, of: object} | null} the last that was kept */
+  #last = null;
+  /** One after the other, in the order of the keys. */
+  #queue = Promise.resolve();
+
+  /**
+   * @param {Record<"saved" | "count" | "tally" | "command", HTMLElement>} places
+   * @param {(change: {of: object, isKept: boolean}) => void} onChange
+   * @param {(error: Error, doing: string) => void} onError
+   */
+  constructor(places, onChange, onError) {
+    Object.assign(this, { ...places, onChange, onError });
+    this.dataset = "mnist";
+    this.saved.querySelector("button").addEventListener("click", () => this.undo());
+  }
+
+  /** Shows how many there are. */
+  refresh() {
+    return this.#inTurn("read the collection", async () => this.#showCount(await api.collection()));
+  }
+
+  /** @param {string} label @param {Example} example */
+  save(label, example) {
+    return this.#inTurn("keep this", () => this.#save(label, example));
+  }
+
+  undo() {
+    return this.#inTurn("undo", async () => {
+      if (!this.#last) return;
+      const { id, label, of } = this.#last;
+      await api.forget(id);
+      this.#last = null;
+      this.#say(`not kept as ${label} any more`, false);
+      this.onChange({ of, isKept: false });
+      this.refresh();
+    });
+  }
+
+  /** What the command says to train on, besides what is collected. */
+  setDataset(name) {
+    // A name that a shell would take apart is no data set's name.
+    this.dataset = /^[\w.+-]+$/.test(name ?? "") ? name : "mnist";
+    const parts = new Set([...this.dataset.split("+"), "collected"]);
+    this.command.textContent = `penstroke train --dataset ${[...parts].join("+")}`;
+  }
+
+  async #save(label, { of, answer, body }) {
+    const before = this.#last?.of === of ? this.#last : null;
+    if (before?.label === label) return;
+    const { id } = await api.collect({ label, answer, ...(await body) });
+    if (before) await api.forget(before.id);
+    this.#last = { id, label, of };
+    this.#say(`saved as ${label}`, true);
+    this.onChange({ of, isKept: true });
+    this.refresh(); // a step of its own: what is kept is kept, whether they can be counted or not
+  }
+
+  #inTurn(doing, action) {
+    this.#queue = this.#queue.then(action).catch((error) => this.onError(error, doing));
+    return this.#queue;
+  }
+
+  #say(words, canUndo) {
+    this.saved.hidden = false;
+    this.saved.querySelector("span").textContent = words;
+    this.saved.querySelector("button").hidden = !canUndo;
+  }
+
+  #showCount({ images, by_label: byLabel, path }) {
+    const shares = ranked(byLabel).map(([label, count]) =>
+      element("span", {}, element("b", { textContent: label }), ` ${count}`),
+    );
+    this.count.textContent = counted(images, "image");
+    this.tally.replaceChildren(...shares);
+    this.count.title = path ?? "";
+    this.command.closest(".command").hidden = images === 0;
+  }
+}

@@ -1,0 +1,279 @@
+"""Penstroke as a scikit-learn classifier: arrays in, labels out, trained by the same `fit`.
+
+What is kept of a fitted classifier is the model file that would be deployed, as bytes: so it can be
+copied and sent to other processes, and predicting needs no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from penstroke.config.recipes import load_recipe
+from penstroke.config.settings import IMAGE_SIZE, RunConfig
+from penstroke.config.toml import assign
+from penstroke.data.dataset import Dataset, DataSplits, Images
+from penstroke.data.loading import split
+from penstroke.errors import ArrayError, ConfigError
+from penstroke.evaluation.calibration import fit_temperature, ood_threshold
+from penstroke.evaluation.predictions import predict_with
+from penstroke.files import write_atomically
+from penstroke.inference.recognizer import Recognizer, model_metadata
+from penstroke.machine import package_version
+from penstroke.models.build import network_for
+from penstroke.models.onnx_export import export_onnx
+from penstroke.models.trained import load_weights
+from penstroke.preprocessing.ink import estimate_geometry
+from penstroke.training.checkpoint import Checkpoint
+from penstroke.training.loop import fit
+
+PIXELS = IMAGE_SIZE**2
+"""Features of an image, row by row."""
+
+
+class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A network that reads images of characters, with scikit-learn's interface.
+
+    Images are (N, 784) or (N, 28, 28) arrays, upright, ink bright on dark, of integers or floats.
+    Labels are whatever scikit-learn takes: numbers or words.
+
+    Args:
+        preset: `fast`, `balanced`, `best`, the name of another recipe, or the path of one.
+        seed: of weights, order, dropout, warps, and of which images are held out.
+        model: `mlp`, `cnn` or `resnet`: the default network of that kind instead of the preset's.
+        epochs: passes over the images instead of the preset's.
+        batch_size: images a step instead of the preset's, which is lowered where there are fewer.
+        learning_rate: peak of the schedule instead of the preset's.
+        validation_fraction: share of the images held out to choose the epoch and to calibrate the
+            probabilities; 0 trains on all, and leaves the probabilities as they come.
+        settings: any other settings of a run by their dotted names:
+            `{"train.augment.rotation_degrees": 10}`.
+        pixel_max: what full ink is. `auto`: 255 where any level is above 1, else 1; decided in
+            `fit`, and kept to afterwards.
+
+    Attributes:
+        classes_: (K,) the labels, sorted.
+        config_: the settings it was trained with, a `RunConfig`.
+        history_: the figures of each epoch, as `fit` yields them.
+        best_epoch_: the epoch that was kept.
+        temperature_: what logits are divided by, so that probabilities mean what they say.
+        pixel_max_: what full ink is.
+        onnx_: the model file, as bytes.
+        n_features_in_: 784.
+
+    Examples:
+        >>> from penstroke import CharacterClassifier, load_dataset
+        >>> data = load_dataset("digits")
+        >>> reader = CharacterClassifier("fast", epochs=3, settings={"train.threads": 1})
+        >>> reader = reader.fit(data.train.images, data.train.labels)
+        >>> reader.score(data.validation.images, data.validation.labels) > 0.9
+        True
+        >>> reader.predict_proba(data.validation.images[:2]).shape
+        (2, 10)
+    """
+
+    def __init__(
+        self,
+        preset: str = "fast",
+        *,
+        seed: int = 0,
+        model: str | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        validation_fraction: float | None = None,
+        settings: Mapping[str, Any] | None = None,
+        pixel_max: float | Literal["auto"] = "auto",
+    ) -> None:
+        self.preset = preset
+        self.seed = seed
+        self.model = model
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.settings = settings
+        self.pixel_max = pixel_max
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+        """Train on images `X`, (N, 784) or (N, 28, 28), and their labels `y`, (N,).
+
+        Raises:
+            ArrayError: `X` is of another shape, or its values are no levels of ink.
+            ConfigError: a parameter is unknown, out of range or at odds with another, or the
+                rarest class has too few images to hold any of them out.
+            TrainingError: the loss is no longer finite.
+        """
+        rows, y = validate_data(self, _as_rows(X), y, dtype="numeric", ensure_min_samples=2)
+        check_classification_targets(y)
+        _refuse_negative(rows)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ArrayError("there is one class only: a classifier needs two or more")
+        self.pixel_max_ = self._full_ink(rows)
+        names = tuple(str(label) for label in self.classes_)
+        dataset = Dataset(self._images(rows), labels.astype(np.int64), names)
+        self.config_ = self._config(len(dataset))
+        self._train(split(dataset, dataset.take(np.arange(0)), self.config_.data))
+        return self
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
+        """Return the likeliest label of each image of `X`: (N,).
+
+        Raises:
+            ArrayError: as `fit` does.
+        """
+        likeliest = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[likeliest])
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
+        """Return how likely each class is for each image of `X`: (N, K), in `classes_` order.
+
+        Raises:
+            ArrayError: as `fit` does.
+        """
+        check_is_fitted(self)
+        rows = validate_data(self, _as_rows(X), dtype="numeric", reset=False)
+        _refuse_negative(rows)
+        likely = _opened(self.onnx_).probabilities(self._images(rows)).astype(np.float64)
+        return np.asarray(likely / likely.sum(axis=1, keepdims=True))
+
+    def recognizer(self) -> Recognizer:
+        """Return the same network as a `Recognizer`, which reads images of any size and paper."""
+        check_is_fitted(self)
+        return Recognizer.from_bytes(self.onnx_)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model file, which `penstroke predict` and `penstroke serve` open.
+
+        Raises:
+            StorageError: it cannot be written there.
+        """
+        check_is_fitted(self)
+        write_atomically(Path(path), self.onnx_)
+        return Path(path)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.positive_only = True
+        return tags
+
+    def _full_ink(self, rows: npt.NDArray[Any]) -> float:
+        """Return what full ink is in `rows`: as given, else 255, or 1 where none is above 1."""
+        given = self.pixel_max
+        if isinstance(given, int | float) and given > 0:
+            return float(given)
+        if given != "auto":
+            raise ConfigError(f'pixel_max: "auto" or a number above 0, not {given!r}')
+        return 255.0 if rows.max() > 1 else 1.0
+
+    def _config(self, images: int) -> RunConfig:
+        """Return the settings of the run, as the parameters and so many images decide them."""
+        recipe = load_recipe(self.preset, architecture=self.model).run_config()
+        values = recipe.to_dict()
+        for name, value in self._changes():
+            assign(values, name, value)
+        if self.batch_size is None:
+            held_out = float(values["data"]["validation_fraction"])
+            left = max(2, int(images * (1 - max(held_out, 0.1))))
+            values["train"]["batch_size"] = min(values["train"]["batch_size"], left)
+        return RunConfig.parse(values, source=type(self).__name__)
+
+    def _changes(self) -> Iterator[tuple[str, Any]]:
+        """Yield the settings that differ from the preset's, by their dotted names."""
+        yield "data.dataset", "X"
+        yield "data.split_seed", self.seed
+        yield "train.seed", self.seed
+        if self.epochs is not None:
+            yield "train.epochs", self.epochs
+            yield "train.min_steps", 0  # who says how many means so many
+        if self.batch_size is not None:
+            yield "train.batch_size", self.batch_size
+        if self.learning_rate is not None:
+            yield "train.learning_rate", self.learning_rate
+        if self.validation_fraction is not None:
+            yield "data.validation_fraction", self.validation_fraction
+            if self.validation_fraction == 0:
+                yield "train.checkpoint_metric", "last"
+        if not isinstance(self.settings, Mapping | None):
+            raise ConfigError(f"settings: a dict of dotted names, not {self.settings!r}")
+        yield from (self.settings or {}).items()
+
+    def _train(self, data: DataSplits) -> None:
+        """Train on `data` and keep what came of it: the model file and the figures."""
+        self.history_, best = [], None
+        for epoch in fit(self.config_, data):
+            self.history_.append(epoch.metrics)
+            self.best_epoch_ = epoch.metrics["best_epoch"]
+            if self.best_epoch_ == epoch.metrics["epoch"]:
+                best = epoch.state
+        if best is None:
+            raise ConfigError("train.epochs: none was trained")
+        self.onnx_ = self._model_file(best, data)
+
+    def _model_file(self, best: Checkpoint, data: DataSplits) -> bytes:
+        network = network_for(self.config_.model, data.train).eval()
+        load_weights(network, best.weights)
+        held_out = predict_with(network, data.validation)
+        self.temperature_ = fit_temperature(held_out)
+        metadata = model_metadata(
+            data.classes, estimate_geometry(data.train.images), self.temperature_,
+            ood_threshold(held_out), dataset=data.name, data_fingerprint=data.fingerprint,
+            penstroke_version=package_version("penstroke"),
+        )  # fmt: skip
+        return export_onnx(network, metadata)
+
+    def _images(self, rows: npt.NDArray[Any]) -> Images:
+        """Return rows (N, 784) of ink in 0..`pixel_max_` as images (N, 28, 28) uint8."""
+        if rows.shape[1] != PIXELS:
+            raise ArrayError(
+                f"an image has {PIXELS} pixels here (28×28), but n_features = {rows.shape[1]}: "
+                "penstroke.preprocessing.ink.preprocess brings an image of any size to that"
+            )
+        _refuse_other_levels(rows, self.pixel_max_)
+        levels = np.rint(rows * (255 / self.pixel_max_)).astype(np.uint8)
+        return levels.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(model_file: bytes) -> Recognizer:
+    """Return the open model; kept here, since an open ONNX session cannot be copied or sent."""
+    return Recognizer.from_bytes(model_file)
+
+
+def _as_rows(images: Any) -> Any:
+    """Return images (N, 28, 28) as rows (N, 784); rows as they are, for scikit-learn to judge."""
+    shape = np.shape(images) if isinstance(images, list) else getattr(images, "shape", ())
+    if len(shape) < 3:
+        return images
+    if shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        raise ArrayError(f"images are (N, {PIXELS}) or (N, 28, 28), not {shape}")
+    return np.asarray(images).reshape(len(images), PIXELS)
+
+
+def _refuse_negative(rows: npt.NDArray[Any]) -> None:
+    if rows.dtype != np.bool_ and rows.min() < 0:
+        raise ArrayError("Negative values in data: ink runs from 0, which is paper, up to full ink")
+
+
+def _refuse_other_levels(rows: npt.NDArray[Any], full: float) -> None:
+    high = float(rows.max())
+    if high > full:
+        raise ArrayError(
+            f"levels of ink run from 0 to {full:g} here, but there are some up to {high:g}: "
+            "scale them, or set pixel_max before fit"
+        )
+    if full > 1 and 0 < high <= 1 and rows.dtype.kind == "f":
+        raise ArrayError(
+            f"levels of ink run from 0 to {full:g} here, as in fit, but these are all below 1: "
+            "multiply them by 255"
+        )

@@ -1,0 +1,87 @@
+"""Random affine warps of a whole batch at once, on the device."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor
+
+from penstroke.config.settings import IMAGE_SIZE, AugmentConfig
+
+_CONTROL_POINTS = 6
+"""A side of the coarse field that an elastic displacement is smoothly spread from."""
+
+
+def warp(images: Tensor, config: AugmentConfig) -> Tensor:
+    """Return (B, 1, 28, 28) with each image warped by a draw of its own, in one sampling.
+
+    Draws come from the device's global generator, which `fit` seeds anew for each epoch.
+    """
+    if not config.is_active:
+        return images
+    matrices = _draw_affine(len(images), config, images.device)
+    grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+    if config.elastic_pixels:
+        grid = grid + _draw_elastic(len(images), config.elastic_pixels, images.device)
+    warped = F.grid_sample(images, grid, align_corners=False)
+    if config.stroke_width:
+        warped = _change_strokes(warped, config.stroke_width)
+    if config.blur:
+        share = torch.rand(len(images), 1, 1, 1, device=images.device) * config.blur
+        warped = warped.lerp(F.avg_pool2d(warped, 3, stride=1, padding=1), share)
+    return warped.contiguous(memory_format=torch.channels_last)
+
+
+def _change_strokes(images: Tensor, limit: float) -> Tensor:
+    """Return `images` with the ink of each grown or shrunk by a draw of its own.
+
+    Grey dilation and erosion over 3×3 pixels (Serra 1982) move an outline by a pixel; a mixture
+    with the image as it was, by less.
+    """
+    share = _uniform(len(images), images.device, limit).reshape(-1, 1, 1, 1)
+    grown = F.max_pool2d(images, 3, stride=1, padding=1)
+    shrunk = -F.max_pool2d(-images, 3, stride=1, padding=1)
+    return images.lerp(torch.where(share > 0, grown, shrunk), share.abs())
+
+
+def _draw_elastic(count: int, pixels: float, device: torch.device) -> Tensor:
+    """Return displacements (count, 28, 28, 2), smooth over the image (Simard et al. 2003).
+
+    They are spread from a coarse field by one matrix product, where the paper blurs a fine one.
+    """
+    coarse = torch.randn(count, 2, _CONTROL_POINTS**2, device=device) * (pixels / (IMAGE_SIZE / 2))
+    fine = coarse @ _spread(device)
+    return fine.reshape(count, 2, IMAGE_SIZE, IMAGE_SIZE).permute(0, 2, 3, 1)
+
+
+@functools.cache
+def _spread(device: torch.device) -> Tensor:
+    """Return the matrix (36, 784) that interpolates the coarse field bicubically."""
+    units = torch.eye(_CONTROL_POINTS**2).reshape(-1, 1, _CONTROL_POINTS, _CONTROL_POINTS)
+    fine = F.interpolate(units, (IMAGE_SIZE, IMAGE_SIZE), mode="bicubic", align_corners=True)
+    return fine.reshape(_CONTROL_POINTS**2, -1).to(device)
+
+
+def _draw_affine(count: int, config: AugmentConfig, device: torch.device) -> Tensor:
+    """Return (count, 2, 3) matrices from output to input, as `affine_grid` wants them."""
+    uniform = functools.partial(_uniform, count, device)
+    angle = uniform(math.radians(config.rotation_degrees))
+    slant = torch.tan(uniform(math.radians(config.shear_degrees)))
+    scale = 1 / (1 + uniform(config.scale))
+    stretch = torch.exp(uniform(math.log1p(config.aspect_ratio)) / 2)
+    # affine_grid's image runs from -1 to 1: half the side is one unit.
+    shift = torch.stack([uniform(config.translate_pixels) for _ in range(2)], dim=1)
+    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+    rows = [
+        torch.stack([cosine * stretch, (cosine * slant - sine) * stretch], dim=1),
+        torch.stack([sine / stretch, (sine * slant + cosine) / stretch], dim=1),
+    ]
+    linear = torch.stack(rows, dim=1)
+    return torch.cat([linear, shift.unsqueeze(2) / (IMAGE_SIZE / 2)], dim=2)
+
+
+def _uniform(count: int, device: torch.device, limit: float) -> Tensor:
+    return (torch.rand(count, device=device) * 2 - 1) * limit

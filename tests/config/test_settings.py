@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstroke.config import recipes
+from penstroke.config import settings as config
+from penstroke.config.recipes import load_recipe, shipped_recipes
+from penstroke.config.settings import CNNConfig, MLPConfig, RunConfig, Settings
+from penstroke.config.toml import assignment, override, read_toml
+from penstroke.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_toml_round_trip_is_exact(name: str) -> None:
+    run = load_recipe(name).run_config()
+    again = RunConfig.parse(tomllib.loads(run.to_toml()))
+    assert again == run
+    assert again.fingerprint() == run.fingerprint()
+    assert again.to_toml() == run.to_toml()
+
+
+@given(
+    rate=st.floats(min_value=1e-12, max_value=1e6),
+    smoothing=st.floats(min_value=0, max_value=0.999),
+    epochs=st.integers(1, 10**6),
+)
+def test_numbers_survive_toml_to_the_bit(rate: float, smoothing: float, epochs: int) -> None:
+    train = {"learning_rate": rate, "label_smoothing": smoothing, "epochs": epochs}
+    run = RunConfig.parse({"train": train})
+    assert RunConfig.parse(tomllib.loads(run.to_toml())) == run
+
+
+@pytest.mark.parametrize(
+    ("assignment", "field", "value"),
+    [
+        ("train.learning_rate=3e-4", ("train", "learning_rate"), 3e-4),
+        ("train.optimizer=sgd", ("train", "optimizer"), "sgd"),
+        ("train.augment.rotation_degrees=10", ("train", "augment", "rotation_degrees"), 10),
+        ("model.convolutions.1.filters=48", ("model", "convolutions", 1, "filters"), 48),
+        ("model.dense=[]", ("model", "dense"), ()),
+        ("data.dataset=mnist", ("data", "dataset"), "mnist"),
+        (assignment("data.dataset", "2024"), ("data", "dataset"), "2024"),
+        (assignment("train.epochs", 3), ("train", "epochs"), 3),
+    ],
+)
+def test_override_by_dotted_name(assignment: str, field: tuple[Any, ...], value: object) -> None:
+    place: Any = load_recipe("baseline-cnn", [assignment])
+    for part in field:
+        place = place[part] if isinstance(part, int) else getattr(place, part)
+    assert place == value
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        (
+            "train.learning_rat=1",
+            'train.learning_rat: unknown setting (did you mean "learning_rate"?)',
+        ),
+        ("train.learning_rate=nan", "train.learning_rate"),
+        ("train.learning_rate=-1", "train.learning_rate: input should be greater than 0, got -1"),
+        ("train.epochs=0", "train.epochs: input should be greater than or equal to 1, got 0"),
+        ("train.epochs=2.5", "train.epochs"),
+        ("train.epochs=true", "train.epochs"),
+        ("train.optimizer=adma", 'train.optimizer: "adma" is not known (did you mean "adam"?)'),
+        ("model.architecture=cn", 'model.architecture: "cn" is not known (did you mean "cnn"?)'),
+        (
+            "model.convolutions.0.filter=3",
+            'convolutions.0.filter: unknown setting (did you mean "fi',
+        ),
+        ("model.convolutions.7.filters=3", "'7' is no index of a list of 2"),
+        ("model.activation.x=3", "nothing named"),
+        ("train.momentum=0.9", "train.momentum: has no effect without"),
+        ("train.schedule=step", "train.schedule: step needs step_size"),
+        ("train.step_size=3", "train.step_size: has no effect without"),
+        (
+            "train.checkpoint_metric=val_loss",
+            "train.checkpoint_metric: val_loss needs validation images",
+        ),
+        ("model.convolutions.0.kernel=99", "convolutions.0: no pixels are left of its 28×28 input"),
+        ("nonsense", "NAME=VALUE"),
+        ("trian.epochs=3", 'trian: unknown setting (did you mean "train"?)'),
+    ],
+)
+def test_bad_value_is_refused_with_its_field(assignment: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_recipe("baseline-cnn", [assignment])
+    assert said in str(refused.value)
+    assert refused.value.exit_code == 2
+
+
+def test_every_bad_field_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as refused:
+        RunConfig.parse({"train": {"epochs": 0, "batch_size": 0}}, source="my.toml")
+    assert str(refused.value).count("my.toml: train.") == 2
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        RunConfig().train.epochs = 3  # type: ignore[misc]
+
+
+def test_fingerprint_tells_settings_apart() -> None:
+    first = RunConfig()
+    second = RunConfig.parse(override(first.to_dict(), ["train.seed=1"]))
+    assert first.fingerprint() == RunConfig().fingerprint()
+    assert first.fingerprint() != second.fingerprint()
+
+
+def test_integers_and_equal_floats_are_the_same_settings() -> None:
+    whole = RunConfig.parse({"train": {"learning_rate": 1, "augment": {"rotation_degrees": 10}}})
+    point = RunConfig.parse(
+        {"train": {"learning_rate": 1.0, "augment": {"rotation_degrees": 10.0}}}
+    )
+    assert whole.fingerprint() == point.fingerprint()
+
+
+def _all_settings() -> list[type[Settings]]:
+    found = list(Settings.__subclasses__())
+    for settings in found:
+        found += settings.__subclasses__()
+    return found
+
+
+def test_every_setting_is_documented() -> None:
+    undocumented = [
+        f"{settings.__name__}.{name}"
+        for settings in _all_settings()
+        for name, field in settings.model_fields.items()
+        if not field.description
+    ]
+    assert undocumented == []
+    assert {config.TrainConfig, recipes.Recipe} <= set(_all_settings())
+
+
+@pytest.mark.parametrize("content", [b"[train\nepochs", b"\xff\xfe\x00", b"epochs = = 3"])
+def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"bad\.toml"):
+        read_toml(path)
+
+
+def test_recipes() -> None:
+    with pytest.raises(ConfigError, match='did you mean "baseline-cnn"'):
+        load_recipe("baselin-cnn")
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_recipe("not-there.toml")
+
+
+def test_model_option_takes_the_default_network_of_that_kind() -> None:
+    assert load_recipe("baseline-cnn", architecture="mlp").model == MLPConfig()
+    assert load_recipe("baseline-mlp", architecture="cnn").model == CNNConfig()
+    with pytest.raises(ConfigError, match="one of mlp, cnn"):
+        load_recipe("balanced", architecture="transformer")
+
+
+def test_every_published_set_up_has_its_recipe() -> None:
+    references = [load_recipe(name).reference for name in shipped_recipes()]
+    assert {r: references.count(r) for r in ("R0", "R1", "R2", "R3", "R4")} == {
+        "R0": 3, "R1": 3, "R2": 1, "R3": 3, "R4": 6,
+    }  # fmt: skip
+
+
+def test_output_size_of_a_convolution() -> None:
+    trial = load_recipe("one-conv-trial-1").model
+    assert isinstance(trial, CNNConfig)
+    assert trial.convolutions[0].output_size(28) == math.floor((28 + 2 - 7) / 3) + 1 == 8
+
+
+def test_what_is_set_by_hand_is_no_longer_searched() -> None:
+    searched = load_recipe("tuned", ["train.batch_size=96", "train.epochs=4"])
+    assert searched.search is not None
+    whole = load_recipe("tuned").search
+    assert whole is not None
+    assert set(whole.space) - set(searched.search.space) == {"train.batch_size"}
+    assert searched.run_config().train.batch_size == 96
+    only = load_recipe("rate-sweep", ["train.learning_rate=0.003"])
+    assert only.search is None
+
+
+def test_a_setting_that_came_later_names_no_run_anew() -> None:
+    """Drawn before `train.balance` was a setting: absent, or at nothing, it changes no name."""
+    assert load_recipe("balanced").run_config().fingerprint()[:16] == "4460e5c78c9bd5fc"
+    plain, zero, half = (
+        load_recipe("balanced", changes).run_config()
+        for changes in ((), ["train.balance=0.0"], ["train.balance=0.5"])
+    )
+    assert plain == zero
+    assert plain.fingerprint() == zero.fingerprint() != half.fingerprint()
+    assert "balance" not in plain.to_toml()
+    with pytest.raises(ConfigError, match=r"train\.balance: input should be less than or equal"):
+        load_recipe("balanced", ["train.balance=1.5"])

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import Outcome, random_glyphs
+from penstroke.config.settings import DataConfig
+from penstroke.data import collected
+from penstroke.data.collected import Answer, Collected
+from penstroke.data.dataset import Dataset
+from penstroke.data.loading import load_dataset
+from penstroke.data.union import united, united_classes
+from penstroke.errors import ConfigError, DataError
+from penstroke.serve.png import png
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def collect(labels: str, seed: int = 1) -> list[str]:
+    """Collect an image for each letter of `labels`; return their names."""
+    return [
+        collected.add(Collected(label=label, created="2026", glyph=collected.encoded(png(glyph))))
+        for label, glyph in zip(labels, random_glyphs(len(labels), seed), strict=True)
+    ]
+
+
+def test_it_is_a_data_set_like_any() -> None:
+    collect("9a" * 40)
+    splits = load_dataset("collected")
+    assert splits.classes == ("9", "a")
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 80
+    assert 5 <= len(splits.test) <= 30
+    glyphs = {glyph.tobytes() for glyph in random_glyphs(80, 1)}
+    assert {image.tobytes() for image in splits.train.images} < glyphs
+
+
+def test_growing_moves_no_image_between_the_splits() -> None:
+    collect("0123456789" * 12)
+    train, test = collected.load()
+    before = load_dataset("collected").fingerprint
+    names = collect("x" * 30, seed=2)
+    grown_train, grown_test = collected.load()
+    assert np.array_equal(grown_train.images[: len(train)], train.images)
+    assert np.array_equal(grown_test.images[: len(test)], test.images)
+    assert load_dataset("collected").fingerprint != before
+    assert all(map(collected.remove, names))
+    assert load_dataset("collected").fingerprint == before
+
+
+def test_what_is_kept_is_read_back(cache: Path) -> None:
+    given = Collected(
+        label="ß", created="2026", glyph=collected.encoded(png(random_glyphs(1)[0])),
+        image="aGk=", strokes={"strokes": [[[1, 2.5]]], "width": 9},
+        answer=Answer(label="8", probability=0.25, model="m"),
+    )  # fmt: skip
+    name = collected.add(given)
+    assert collected.read(name) == given
+    assert collected.labels() == {name: "ß"}
+    assert [p.name for p in (cache / "imported/collected").iterdir()] == [f"{name}.json"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "/etc/passwd", "*", "nothing", "\0"])
+def test_only_what_is_there_is_removed(name: str) -> None:
+    collect("7")
+    assert not collected.remove(name)
+    assert len(collected.names()) == 1
+
+
+@pytest.mark.parametrize("label", ["", " ", " 7", "7\n", "\x00", "\u202e7", "x" * 33, "\ud800"])
+def test_labels_that_nobody_could_read(label: str) -> None:
+    with pytest.raises(ConfigError, match="label"):
+        Collected.parse({"label": label, "created": "", "glyph": ""})
+
+
+def test_nothing_collected_and_damage_are_told() -> None:
+    with pytest.raises(DataError, match=r"no training images yet, 0 in all: draw"):
+        load_dataset("collected")
+    (name,) = collect("7")
+    (collected.folder() / f"{name}.json").write_text('{"format_version": 1, "label": "7"')
+    with pytest.raises(DataError, match=rf"{name}\.json is damaged"):
+        collected.load()
+    (collected.folder() / f"{name}.json").write_text('{"format_version": 2}')
+    with pytest.raises(DataError, match="newer Penstroke"):
+        collected.load()
+
+
+def test_nothing_to_test_with_yet() -> None:
+    kept = 0
+    while kept < 20:
+        (name,) = collect("ab"[kept % 2], seed=kept)
+        kept += not (collected.is_test(name) and collected.remove(name))
+    with pytest.raises(DataError, match="none to test with yet"):
+        load_dataset("collected")
+    assert len(load_dataset(DataConfig(dataset="collected", validation_fraction=0)).train) == 20
+    assert load_dataset("digits+collected").classes[-2:] == ("a", "b")
+
+
+def test_a_union_goes_by_names() -> None:
+    a = Dataset(random_glyphs(3), np.array([0, 1, 1]), ("1", "2"))
+    b = Dataset(random_glyphs(2, 1), np.array([1, 0]), ("x", "2"))
+    classes = united_classes([a, b])
+    assert classes == ("1", "2", "x")
+    both = united([a, b], classes)
+    assert list(both.labels) == [0, 1, 1, 1, 2]
+    assert np.array_equal(both.images[3:], b.images)
+
+
+def test_digits_and_collected() -> None:
+    alone = load_dataset("digits")
+    collect("9" * 30 + "☺" * 30)
+    both = load_dataset("digits+collected")
+    train, test = collected.load()
+    assert both.classes == (*alone.classes, "☺")
+    assert len(both.test) == len(alone.test) + len(test)
+    assert len(both.train) + len(both.validation) == 1437 + len(train)
+    assert both.validation.class_counts()[10] >= 2, "held out class by class"
+    assert both.fingerprint != alone.fingerprint
+    assert both.name == "digits+collected"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("digits+digits", "twice"), ("digits+", 'no data set ""'), ("digits+colected", "collected"),
+     ("digits+../x", "no data set")],
+)  # fmt: skip
+def test_what_is_no_union(name: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_dataset(DataConfig(dataset=name))
+
+
+def test_commands(penstroke: Callable[..., Outcome]) -> None:
+    assert "collected" not in penstroke("data", "list").out
+    collect("9a" * 20)
+    assert "40 images" in penstroke("data", "list").out
+    shown = penstroke("data", "show", "digits+collected")
+    assert shown.exit_code == 0, shown.err
+    assert "collected" in penstroke("data", "show", "collected").out
+    refused = penstroke("data", "import", "collected", ".")
+    assert "already" in refused.err

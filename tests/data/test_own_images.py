@@ -1,0 +1,361 @@
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pyarrow import parquet
+
+from helpers import scrawl, write_scrawls
+from penstroke.data import store
+from penstroke.data.class_map import ClassMap
+from penstroke.data.image_import import Imported, ImportSettings, import_images
+from penstroke.data.loading import imported_folder, load_dataset
+from penstroke.data.shards import Job, ReadingSettings, ShardWriter, load_shard
+from penstroke.data.sources.entries import Source
+from penstroke.data.splitting import draw_test
+from penstroke.errors import ConfigError, DataError, PenstrokeError, StorageError
+from penstroke.files import cache_root
+from penstroke.preprocessing.ink import preprocess
+
+PLAIN = ImportSettings()
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
+
+
+def bring(source: Path, settings: ImportSettings = PLAIN, workers: int = 1) -> Imported:
+    return import_images("mine", source, imported_folder("mine"), settings, workers=workers)
+
+
+def written() -> list[Path]:
+    """Everything in the cache."""
+    return sorted(path for path in cache_root().rglob("*") if path.is_file())
+
+
+@pytest.mark.mnist
+def test_all_62_classes_of_real_images(shared: Path) -> None:
+    made = bring(shared / "pen-photos.zip", workers=2)
+    assert len(made.train.classes) == 62
+    assert made.empty == ["lower_i/083.png", "upper_I/046.png"]
+    assert (len(made.train), len(made.test)) == (4980, 1218)
+    assert made.unreadable == ()
+    assert (made.test.class_counts() >= 15).all()
+    names = json.loads((imported_folder("mine") / "import.json").read_text())["images"]
+    splits = load_dataset("mine")
+    assert splits.classes == made.train.classes
+    test = splits.test.unseal()
+    with zipfile.ZipFile(shared / "pen-photos.zip") as archive:
+        for data, split in ((made.train, "train"), (test, "test")):
+            assert len(names[split]) == len(data)
+            for row in range(0, len(data), 97):
+                name = names[split][row]
+                assert np.array_equal(data.images[row], preprocess(archive.read(name)).pixels)
+                assert data.classes[data.labels[row]] == name.split("/")[0][-1]
+    assert not list(cache_root().glob("importing/*"))
+
+
+@pytest.mark.mnist
+def test_ten_digits_of_them(shared: Path) -> None:
+    made = bring(shared / "pen-photos.zip", ImportSettings(classes=ClassMap(wanted=("digits",))))
+    assert made.train.classes == tuple("0123456789")
+    assert len(made.train) + len(made.test) == 1000
+    assert "5,200 images of classes that were not asked for were left out" in made.notes
+
+
+@pytest.mark.mnist
+def test_killed_again_and_again_it_ends_with_the_same_data_set(shared: Path) -> None:
+    """Kill -9 of the process with its workers reading; what is done stays, nothing is left over."""
+    source = shared / "pen-photos.zip"
+    settings = ImportSettings(classes=ClassMap(wanted=("upper", "lower"), merge_case=True))
+    made = bring(source, settings)
+    expected = {path.name: path.read_bytes() for path in imported_folder("mine").iterdir()}
+    assert len(made.train.classes) == 26
+    shutil.rmtree(imported_folder("mine"))
+    command = [sys.executable, "-m", "penstroke", "data", "import", "mine", str(source), "--json",
+               "--classes", "upper,lower", "--merge-case", "--workers", "2"]  # fmt: skip
+    kept: dict[Path, int] = {}
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while len(shards := list(cache_root().glob("importing/*/shard-*.npz"))) < len(kept) + 2:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        _, alive = psutil.wait_procs(workers, timeout=60)
+        assert not alive
+        assert not imported_folder("mine").exists()
+        assert {path: path.stat().st_mtime_ns for path in kept} == kept
+        kept = {path: path.stat().st_mtime_ns for path in shards}
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["train"] == len(made.train)
+    found = {path.name: path.read_bytes() for path in imported_folder("mine").iterdir()}
+    assert found == expected
+    assert not list(cache_root().glob("importing/*"))
+
+
+def test_a_damaged_shard_is_read_again(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 3})
+    job = Job(tmp_path / "shard.npz", Source("folder", tmp_path / "in"),
+              ("a/000.png", "a/001.png"), ReadingSettings())  # fmt: skip
+    assert load_shard(job) is None
+    ShardWriter()(job)
+    whole = job.path.read_bytes()
+    shard = load_shard(job)
+    assert shard is not None
+    assert np.array_equal(shard.glyphs[1], preprocess(tmp_path / "in/a/001.png").pixels)
+    for damaged in (whole[:-30], b"", whole.replace(b"glyphs", b"glifs!"), b"x" * 500):
+        job.path.write_bytes(damaged)
+        assert load_shard(job) is None
+    job.path.write_bytes(whole)
+    assert load_shard(job._replace(places=("a/000.png",))) is None
+
+
+def test_a_changed_source_is_another_import(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 5, "b": 5})
+    first = bring(tmp_path / "in")
+    (tmp_path / "in/a/000.png").write_bytes(scrawl(99))
+    second = bring(tmp_path / "in")
+    assert first.train.fingerprint != second.train.fingerprint
+
+
+def test_a_split_that_is_given_is_kept(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in/train", {"a": 5, "b": 5})
+    write_scrawls(tmp_path / "in/test", {"a": 1, "b": 2}, first=50)
+    made = bring(tmp_path / "in", ImportSettings(test_share=0.5))
+    assert (made.train.class_counts().tolist(), made.test.class_counts().tolist()) == (
+        [5, 5], [1, 2],
+    )  # fmt: skip
+    assert made.how["split"].startswith("as the source gives it")
+    assert np.array_equal(made.test.images[0], preprocess(scrawl(50)).pixels)
+    assert made.notes == ()
+    shutil.copy(tmp_path / "in/train/a/000.png", tmp_path / "in/test/a/000.png")
+    assert any("1 test images are training" in note for note in bring(tmp_path / "in").notes)
+    write_scrawls(tmp_path / "in/test", {"a": 1}, first=50)
+    apart = bring(tmp_path / "in/train", ImportSettings(test=tmp_path / "in/test"))
+    assert (apart.train.fingerprint, apart.test.fingerprint) == (
+        made.train.fingerprint, made.test.fingerprint,
+    )  # fmt: skip
+
+
+def test_a_test_split_alone_is_no_data_set(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in/test", {"a": 2, "b": 2})
+    with pytest.raises(DataError, match="test images only"):
+        bring(tmp_path / "in")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), min_size=1, max_size=80),
+    st.floats(0.01, 0.6), st.integers(0, 5),
+)  # fmt: skip
+def test_a_drawn_test_split(images: list[tuple[int, int]], share: float, seed: int) -> None:
+    """Every class with two different images has one on each side; copies stay together."""
+    content = np.array([number for _, number in images], np.uint8)
+    labels = np.array([label for label, _ in images], np.int64)
+    digests = np.repeat(content[:, None], 16, axis=1)
+    is_test = draw_test(labels, digests, share, seed)
+    assert np.array_equal(is_test, draw_test(labels, digests, share, seed))
+    for number in np.unique(content):
+        assert len(np.unique(is_test[content == number])) == 1
+    _, leaders = np.unique(content, return_index=True)
+    for label in np.unique(labels[leaders]):
+        drawn = is_test[leaders[labels[leaders] == label]]
+        assert abs(drawn.sum() - share * len(drawn)) <= 1
+        assert (0 < drawn.sum() < len(drawn)) if len(drawn) > 1 else not drawn.any()
+
+
+def test_what_is_worth_knowing_is_said(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 5, "b": 5, "rare": 1})
+    shutil.copy(tmp_path / "in/a/000.png", tmp_path / "in/a/copy.png")
+    shutil.copy(tmp_path / "in/a/001.png", tmp_path / "in/b/other.png")
+    Image.new("L", (30, 30), 200).save(tmp_path / "in/a/blank.png")
+    made = bring(tmp_path / "in")
+    assert made.empty == ["a/blank.png"]
+    assert made.conflicts == (("a/001.png = a", "b/other.png = b"),)
+    said = "; ".join(made.notes)
+    assert "2 images are copies of others" in said
+    assert "1 times the same bytes have different labels" in said
+    assert 'no test image of "rare"' in said
+    assert len(made.train) + len(made.test) == 13
+
+
+def spoil(folder: Path) -> None:
+    """Put an image of every unreadable kind into a folder of 40 that are not."""
+    write_scrawls(folder, {"a": 20, "b": 20})
+    (folder / "a/empty.png").write_bytes(b"")
+    (folder / "a/cut.png").write_bytes(scrawl(1)[:150])
+    (folder / "b/text.jpg").write_text("no image")
+    huge = io.BytesIO()
+    Image.new("L", (4001, 4001)).save(huge, "PNG")
+    (folder / "b/huge.png").write_bytes(huge.getvalue())
+
+
+def test_unreadable_files_are_listed(tmp_path: Path) -> None:
+    spoil(tmp_path / "in")
+    made = bring(tmp_path / "in", ImportSettings(max_unreadable=4))
+    assert [name for name, _ in made.unreadable] == [
+        "a/cut.png", "a/empty.png", "b/huge.png", "b/text.jpg",
+    ]  # fmt: skip
+    assert [why.split(":")[0] for _, why in made.unreadable] == [
+        "is damaged", "is empty", "is too large",
+        "is not an image that can be read (PNG, JPEG, …)",
+    ]  # fmt: skip
+    assert len(made.train) + len(made.test) == 40
+
+
+@pytest.mark.parametrize("limit", [3, 0, 0.05])
+def test_too_many_unreadable_files_stop_it(tmp_path: Path, limit: float | int) -> None:
+    spoil(tmp_path / "in")
+    with pytest.raises(DataError, match=r"4 of 44 images cannot be read.*nothing was written\n"):
+        bring(tmp_path / "in", ImportSettings(max_unreadable=limit))
+    assert written() == []
+
+
+def test_images_that_a_table_promises_count_as_unreadable(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"x": 6, "y": 6})
+    rows = [f"{k}/{n:03d}.png,{k}" for k in "xy" for n in range(7)]
+    (tmp_path / "in/labels.csv").write_text("\n".join(["file,label", *rows]))
+    with pytest.raises(DataError, match=r"x/006\.png: labels\.csv names it, but it is not there"):
+        bring(tmp_path / "in")
+    made = bring(tmp_path / "in", ImportSettings(max_unreadable=2))
+    assert [name for name, _ in made.unreadable] == ["x/006.png", "y/006.png"]
+    shutil.rmtree(tmp_path / "in/x")
+    shutil.rmtree(tmp_path / "in/y")
+    with pytest.raises(DataError, match="none of 14 images is there"):
+        bring(tmp_path / "in")
+
+
+def test_images_stand_upright_by_their_exif_tag(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 4, "b": 4})
+    lying = Image.open(tmp_path / "in/a/000.png").transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 270° counter-clockwise
+    lying.save(tmp_path / "in/b/001.png", exif=exif)
+    (tmp_path / "in/b/002.png").write_bytes(scrawl(0))
+    made = bring(tmp_path / "in", ImportSettings(test_share=0))
+    by_name = dict(zip(
+        json.loads((imported_folder("mine") / "import.json").read_text())["images"]["train"],
+        made.train.images, strict=True,
+    ))  # fmt: skip
+    assert np.array_equal(by_name["b/001.png"], by_name["a/000.png"])
+
+
+@pytest.mark.mnist
+def test_arrays_of_glyphs_are_taken_as_they_are(tmp_path: Path) -> None:
+    mnist = load_dataset("mnist").validation
+    path = tmp_path / "my.npz"
+    np.savez(path, images=mnist.images[:600], labels=mnist.labels[:600])
+    made = bring(path, ImportSettings(test_share=0.1))
+    assert "taken as they are" in made.how["placing"]
+    assert np.array_equal(made.train.images, mnist.images[made.rows[0]])
+    assert np.array_equal(made.test.labels, mnist.labels[made.rows[1]])
+    anew = bring(path, ImportSettings(test_share=0.1, placed=False))
+    assert np.array_equal(anew.train.images[0], preprocess(mnist.images[made.rows[0][0]]).pixels)
+    np.savez(path, images=255 - mnist.images[:50], labels=mnist.labels[:50])
+    assert "ink found" in bring(path).how["placing"]
+    np.savez(path, images=mnist.images[:50, 1:], labels=mnist.labels[:50])
+    with pytest.raises(DataError, match="27×28 uint8, not 28×28"):
+        bring(path, ImportSettings(placed=True))
+
+
+def test_parquet_and_folder_hold_the_same(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 400, "b": 200})
+    files = sorted((tmp_path / "in").rglob("*.png"))
+    table = {"image": [f.read_bytes() for f in files], "label": [f.parent.name for f in files]}
+    parquet.write_table(pyarrow.table(table), tmp_path / "in.parquet", row_group_size=90)
+    made = [bring(tmp_path / name, workers=2) for name in ("in", "in.parquet")]
+    assert made[0].train.fingerprint == made[1].train.fingerprint
+    assert made[0].test.fingerprint == made[1].test.fingerprint
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 300, "b": 300})
+    found = {bring(tmp_path / "in", workers=count).train.fingerprint for count in (1, 2, 3)}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "said"),
+    [
+        (ImportSettings(classes=ClassMap(wanted=("a",))), DataError, 'one class only, "a"'),
+        (ImportSettings(classes=ClassMap(wanted=("a", "z"))), ConfigError, 'shows "z"'),
+        (ImportSettings(classes=ClassMap(renamed={"z": "y"})), ConfigError, "labelled 'z'"),
+        (ImportSettings(placed=True), ConfigError, "--preprocessed goes with arrays"),
+        (ImportSettings(test_share=1.0), ConfigError, "--test-fraction: 1 is no share"),
+    ],
+)
+def test_imports_that_cannot_be(
+    tmp_path: Path, settings: ImportSettings, error: type[PenstrokeError], said: str
+) -> None:
+    write_scrawls(tmp_path / "in", {"a": 2, "b": 2})
+    with pytest.raises(error, match=said):
+        bring(tmp_path / "in", settings)
+    assert written() == []
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 2, "b": 2})
+
+    def again(done: int, total: int) -> None:
+        with pytest.raises(DataError, match="worked on by another import"):
+            bring(tmp_path / "in")
+
+    import_images("mine", tmp_path / "in", imported_folder("mine"), PLAIN, progress=again)
+
+
+def test_a_worker_that_dies_is_told_of(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 600, "b": 600})
+
+    def kill_workers(done: int, total: int) -> None:
+        for worker in multiprocessing.active_children():
+            if worker.name.startswith("penstroke-import"):
+                worker.kill()
+
+    with pytest.raises(DataError, match=r"a worker ended by itself \(-9\)"):
+        import_images("mine", tmp_path / "in", imported_folder("mine"), PLAIN, workers=2,
+                        progress=kill_workers)  # fmt: skip
+    assert len(bring(tmp_path / "in").train) == 960
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 5, "b": 5})
+    first = bring(tmp_path / "in")
+    script = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+from penstroke.cli.main import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, "data", "import", "mine", str(tmp_path / "in"), "--replace",
+         "--workers", "1"], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "error: cannot write" in done.stderr) == (1, True), done.stderr
+    _, test = store.load(imported_folder("mine"))
+    assert test.fingerprint == first.test.fingerprint
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scrawls(tmp_path / "in", {"a": 5, "b": 5})
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(StorageError, match="cannot write"):
+        bring(tmp_path / "in")

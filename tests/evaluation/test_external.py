@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import SMALL_CNN, Outcome
+from penstroke.data.sources.listing import Sample, read_samples
+from penstroke.errors import DataError, ImageError, RunError
+from penstroke.evaluation.external import judge_hands
+from penstroke.evaluation.intervals import wilson
+from penstroke.inference.recognizer import Recognizer, model_metadata
+from penstroke.models.build import build_network
+from penstroke.models.onnx_export import export_onnx
+from penstroke.preprocessing.ink import DEFAULT_INK
+from penstroke.reports.model_card import keep_hands, kept_hands, write_card
+from penstroke.runs.run import Run
+
+Cli = Callable[..., Outcome]
+
+
+def png(seed: int) -> bytes:
+    """A scrawl of five strokes: no two seeds alike."""
+    from PIL import ImageDraw
+
+    points = np.random.default_rng(seed).integers(10, 90, (6, 2))
+    image = Image.new("L", (100, 100), 240)
+    ImageDraw.Draw(image).line([tuple(map(int, p)) for p in points], 20, 7)
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    network = build_network(SMALL_CNN, num_classes=3, mean=0.1, std=0.3, seed=4)
+    found = Recognizer.from_bytes(export_onnx(network, model_metadata("012", DEFAULT_INK)))
+    found.confidence_threshold = 0.36
+    return found
+
+
+SAMPLES = [
+    Sample(label, png(10 * index + number), f"{label}/{number}")
+    for index, label in enumerate("012xyO")
+    for number in range(9)
+]
+
+
+def test_every_figure_is_what_the_answers_say(recognizer: Recognizer) -> None:
+    found = judge_hands(recognizer, SAMPLES, "here", look_alikes="O")
+    answers = [(s.label, recognizer.recognize(s.content)) for s in SAMPLES if s.label != "O"]
+    known = [(label, answer) for label, answer in answers if label in "012"]
+    right = sum(answer.label == label for label, answer in known)
+    assert (found.images, found.strangers, found.left_out) == (27, 18, ("O",))
+    assert found.accuracy == right / 27
+    assert found.interval == wilson(right, 27)
+    assert found.guess_accuracy == sum(a.top(1)[0][0] == label for label, a in known) / 27
+    for one in found.classes:
+        of_class = [answer for label, answer in known if label == one.label]
+        assert one.rejected == sum(answer.status == "rejected" for answer in of_class)
+        assert one.right + one.rejected + one.wrong == one.images == 9
+        assert sum(count for _, count in one.taken_for) == one.wrong
+    assert 0 < sum(one.rejected for one in found.classes) < 27
+    characters = [answer.probability for _, answer in known]
+    others = [answer.probability for label, answer in answers if label in "xy"]
+    pairs = [(a > b) + 0.5 * (a == b) for a in characters for b in others]
+    assert found.auroc == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert found.points[0].answered == np.mean(np.array(characters) >= 0.5)
+
+
+def test_without_strangers_there_is_no_auroc(recognizer: Recognizer) -> None:
+    found = judge_hands(recognizer, SAMPLES[:27], "here")
+    assert found.auroc is None
+    assert found.points[0].strangers_answered is None
+
+
+def test_progress_is_told(recognizer: Recognizer) -> None:
+    told: list[int] = []
+    judge_hands(recognizer, SAMPLES * 9, "here", progress=told.append)
+    assert sum(told) == len(SAMPLES) * 9
+    assert len(told) > 1
+
+
+def test_what_cannot_be_judged(recognizer: Recognizer) -> None:
+    with pytest.raises(DataError, match="none of the model's classes: 0, 1, 2"):
+        judge_hands(recognizer, SAMPLES[27:], "here")
+    with pytest.raises(ImageError, match=r"folder/bad\.png: .*not an image"):
+        judge_hands(recognizer, [Sample("0", b"text", "folder/bad.png")], "here")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "their hands"
+    for sample in SAMPLES:
+        path = root / f"class_{sample.name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert isinstance(sample.content, bytes)
+        path.write_bytes(sample.content)
+    (root / "readme.txt").write_text("not an image")
+    (root / "loose.png").write_bytes(png(1))
+    return root
+
+
+def test_a_folder_and_a_zip_of_it_hold_the_same(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            archive.write(file, f"somewhere/{file.relative_to(folder)}")
+    from_folder = sorted((s.label, s.content) for s in read_samples(folder))
+    from_zip = sorted((s.label, s.content) for s in read_samples(tmp_path / "all.zip"))
+    assert from_folder == sorted((s.label, s.content) for s in SAMPLES)
+    # In the zip the loose image lies in a folder, "somewhere".
+    assert [s for s in from_zip if s[0] != "somewhere"] == from_folder
+
+
+def test_sources_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "text.zip").write_text("no zip")
+    for path, said in (
+        (tmp_path / "text.zip", "no zip that can be read"),
+        (tmp_path, "holds no images"),
+        (tmp_path / "nothing", "no folder or file"),
+    ):
+        with pytest.raises(DataError, match=said):
+            read_samples(path)
+
+
+def test_evaluate_hands_and_the_card(penstroke: Cli, folder: Path, runs: Path) -> None:
+    penstroke("train", "fast", "--epochs", 1, "--name", "quick", "--no-report")
+    run = Run.open(runs / "quick")
+    assert "Not measured" in write_card(run)
+    openings = (run.path / "test_openings.jsonl").read_text()
+    done = penstroke("evaluate", "quick", "--external", folder, "--except", "O")
+    assert done.exit_code == 0, done.err
+    assert "27 images read rightly" in done.out
+    assert (run.path / "test_openings.jsonl").read_text() == openings
+    told = json.loads(penstroke("evaluate", "quick", "--external", folder, "--json").out)
+    assert told["hands"][0]["strangers"] == 27
+    (kept,) = kept_hands(run)
+    assert kept == json.loads(json.dumps(told["hands"][0]))
+    card = penstroke("runs", "show", "quick", "--card").out
+    for said in ("# quick", "their hands", "images of `digits`", "accuracy, test", "AUROC"):
+        assert said in card
+    assert "| 27 |" in card
+
+
+def test_names_from_outside_cannot_leave_the_run_or_the_table(
+    recognizer: Recognizer, folder: Path, penstroke: Cli, runs: Path
+) -> None:
+    penstroke("train", "fast", "--epochs", 1, "--name", "quick", "--no-report")
+    run = Run.open(runs / "quick")
+    keep_hands(run, judge_hands(recognizer, SAMPLES, "../../a | <b>.zip"))
+    assert [path.name for path in (run.path / "hands").iterdir()] == ["a-b-.zip.json"]
+    assert "../../a \\| \\<b\\>.zip" in write_card(run)
+
+
+def test_an_unfinished_run_has_no_card(penstroke: Cli, runs: Path) -> None:
+    penstroke("train", "fast", "--epochs", 1, "--name", "quick", "--no-report")
+    (runs / "quick" / "summary.json").unlink()
+    with pytest.raises(RunError, match="not finished"):
+        write_card(Run.open(runs / "quick"))
+
+
+def test_a_model_of_both_cases_is_asked_for_both() -> None:
+    network = build_network(SMALL_CNN, num_classes=2, mean=0.1, std=0.3, seed=4)
+    file = export_onnx(network, model_metadata(("Aa", "Bb"), DEFAULT_INK))
+    samples = [Sample(label, png(k), label) for k, label in enumerate("AaBbc")]
+    found = judge_hands(Recognizer.from_bytes(file), samples, "here")
+    assert [one.images for one in found.classes] == [2, 2]
+    assert found.strangers == 1

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from helpers import SMALL_CNN, drawn_digit, random_glyphs
+from penstroke.errors import ImageError, ModelFileError
+from penstroke.inference.recognizer import Recognizer, model_metadata
+from penstroke.models.build import build_network
+from penstroke.models.onnx_export import export_onnx
+from penstroke.preprocessing.ink import DEFAULT_INK, preprocess
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    network = build_network(SMALL_CNN, num_classes=3, mean=0.1, std=0.3, seed=4)
+    return export_onnx(network, model_metadata("abc", DEFAULT_INK, dataset="mine"))
+
+
+def sure(model: bytes) -> Recognizer:
+    """The untrained model, made to answer with whatever is likeliest."""
+    recognizer = Recognizer.from_bytes(model)
+    recognizer.confidence_threshold = 0.0
+    return recognizer
+
+
+def test_an_answer(model: bytes) -> None:
+    answer = sure(model).recognize(drawn_digit())
+    assert answer.status == "ok"
+    assert answer.label in ("a", "b", "c")
+    assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert answer.probability == max(answer.probabilities.values())
+    assert answer.top(1) == [(answer.label, answer.probability)]
+    assert np.array_equal(answer.seen, preprocess(drawn_digit()).pixels)
+
+
+def test_no_label_without_certainty(model: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model)
+    sure_of = sure(model).recognize(drawn_digit())
+    highest = sure_of.probability
+    for below, status in (
+        (sure_of.probability - 1e-6, "ok"),
+        (sure_of.probability + 1e-6, "rejected"),
+    ):
+        answer = Recognizer.load(path, confidence_threshold=below).recognize(drawn_digit())
+        assert (answer.status, answer.label is None) == (status, status == "rejected")
+        assert answer.probabilities == sure_of.probabilities
+        assert answer.probability == highest
+    # The model's own threshold, unless told otherwise.
+    stored = changed(model, lambda props: props.update(confidence_threshold="0.999"))
+    assert Recognizer.from_bytes(stored).recognize(drawn_digit()).status == "rejected"
+
+
+def test_what_is_unlike_the_images_it_knows_has_no_label(model: bytes) -> None:
+    recognizer = sure(model)
+    logits = recognizer.logits(preprocess(drawn_digit()).pixels[None])[0]
+    height = float(logits.max() - logits.mean())
+    assert recognizer.recognize(drawn_digit()).ood_score is None
+    for above, status in ((0.9 * height, "ok"), (1.1 * height, "rejected")):
+        told = changed(model, partial(dict.update, ood_threshold=str(above)))
+        answer = sure(told).recognize(drawn_digit())
+        assert answer.ood_score == pytest.approx(height / above)
+        assert (answer.status, answer.label is None) == (status, status == "rejected")
+
+
+def test_a_thousand_at_once_are_a_thousand_one_by_one(model: bytes) -> None:
+    recognizer = sure(model)
+    images = list(np.pad(random_glyphs(1000), ((0, 0), (3, 3), (3, 3))))
+    together = recognizer.recognize(images)
+    for image, answer in zip(images, together, strict=True):
+        alone = recognizer.recognize(image)
+        assert np.array_equal(alone.seen, answer.seen)
+        assert alone.label == answer.label
+        assert answer.probability == pytest.approx(alone.probability, abs=1e-6)
+
+
+def test_sixteen_threads_give_the_same_answers(model: bytes) -> None:
+    recognizer = sure(model)
+    images = [np.pad(glyph, 4) for glyph in random_glyphs(160)]
+    alone = [dict(recognizer.recognize(image).probabilities) for image in images]
+    with ThreadPoolExecutor(16) as threads:
+        answers = threads.map(recognizer.recognize, images * 4)
+    for index, answer in enumerate(answers):
+        assert answer.probabilities == pytest.approx(alone[index % 160], abs=1e-6)
+
+
+def test_blank_paper_is_no_digit(model: bytes) -> None:
+    answer = Recognizer.from_bytes(model).recognize(np.full((90, 90), 255, np.uint8))
+    assert (answer.label, answer.probability, answer.status) == (None, 0.0, "empty")
+
+
+def test_path_bytes_image_and_list(model: bytes, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(drawn_digit()).save(stream, "PNG")
+    path = tmp_path / "seven.png"
+    path.write_bytes(stream.getvalue())
+    recognizer = Recognizer.from_bytes(model)
+    sources: list[Any] = [path, str(path), stream.getvalue(), Image.open(path), drawn_digit()]
+    answers = [recognizer.recognize(source) for source in sources]
+    assert len({answer.probability for answer in answers}) == 1
+    together = recognizer.recognize(sources)
+    assert [a.label for a in together] == [a.label for a in answers]
+    assert recognizer.recognize([]) == []
+
+
+def test_temperature_softens(model: bytes) -> None:
+    sharp = Recognizer.from_bytes(model)
+    proto = onnx.load_from_string(model)
+    for prop in proto.metadata_props:
+        if prop.key == "temperature":
+            prop.value = "4.0"
+    soft = Recognizer.from_bytes(proto.SerializeToString())
+    images = random_glyphs(20)
+    ratio = np.log(sharp.probabilities(images)) / 4
+    expected = np.exp(ratio) / np.exp(ratio).sum(1, keepdims=True)
+    np.testing.assert_allclose(soft.probabilities(images), expected, atol=1e-5)
+
+
+def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
+    proto = onnx.load_from_string(model)
+    props = {prop.key: prop.value for prop in proto.metadata_props}
+    change(props)
+    del proto.metadata_props[:]
+    onnx.helper.set_model_props(proto, props)
+    return bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda props: props.clear(), "not one that Penstroke wrote"),
+        (lambda props: props.update(penstroke_format="2"), "newer Penstroke \\(format 2"),
+        (lambda props: props.update(classes='["a", "b"]'), "2 classes for 3 logits"),
+        (lambda props: props.update(classes="abc"), "metadata of the model is damaged"),
+        (lambda props: props.update(classes="[1, 2, 3]"), "classes are no list of names"),
+        (lambda props: props.pop("classes"), "does not say its classes"),
+        (lambda props: props.update(ood_threshold='"high"'), "metadata of the model is damaged"),
+        (
+            lambda props: props.update(confidence_threshold='"high"'),
+            "metadata of the model is damaged",
+        ),
+        (
+            lambda props: props.update(confidence_threshold="null"),
+            "metadata of the model is damaged",
+        ),
+        (
+            lambda props: props.update(confidence_threshold="NaN"),
+            "metadata of the model is damaged",
+        ),
+        (lambda props: props.update(ood_threshold="-1"), "familiar above -1"),
+        (lambda props: props.pop("ink"), "does not say its ink"),
+        (lambda props: props.update(ink='{"box_pixels": 99}'), "box_pixels"),
+        (lambda props: props.update(temperature="0"), "metadata of the model is damaged"),
+    ],
+)
+def test_a_model_that_cannot_be_used(
+    model: bytes, change: Callable[[dict[str, str]], None], said: str
+) -> None:
+    with pytest.raises(ModelFileError, match=said):
+        Recognizer.from_bytes(changed(model, change))
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x07" * 50])
+def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=str(path)):
+        Recognizer.load(path)
+
+
+def with_external_weights(proto: onnx.ModelProto) -> None:
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+
+
+def with_external_weights_within(proto: onnx.ModelProto) -> None:
+    """In a branch of an If, which is a graph inside an attribute of a node."""
+    branch = onnx.helper.make_graph([], "branch", [], [])
+    branch.initializer.add().data_location = onnx.TensorProto.EXTERNAL
+    proto.graph.node.append(onnx.helper.make_node("If", ["c"], ["d"], then_branch=branch))
+
+
+def with_sparse_weights(proto: onnx.ModelProto) -> None:
+    sparse = proto.graph.sparse_initializer.add()
+    sparse.values.name = "w"
+    sparse.values.data_location = onnx.TensorProto.EXTERNAL
+
+
+def with_sparse_weights_within(proto: onnx.ModelProto) -> None:
+    node = onnx.helper.make_node("Constant", [], ["c"])
+    attribute = node.attribute.add()
+    attribute.name, attribute.type = "sparse_value", onnx.AttributeProto.SPARSE_TENSOR
+    attribute.sparse_tensor.values.data_location = onnx.TensorProto.EXTERNAL
+    proto.graph.node.append(node)
+
+
+def with_foreign_operators(proto: onnx.ModelProto) -> None:
+    proto.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    proto.graph.node[0].domain = "com.example"
+
+
+def with_functions(proto: onnx.ModelProto) -> None:
+    proto.functions.add().name = "mine"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (with_external_weights, "external data"),
+        (with_external_weights_within, "external data"),
+        (with_sparse_weights, "sparse tensors"),
+        (with_sparse_weights_within, "sparse tensors"),
+        (with_foreign_operators, "needs the operators of 'com.example'"),
+        (with_functions, "functions of its own"),
+    ],
+)
+def test_a_model_that_reaches_beyond_itself(
+    model: bytes, change: Callable[[onnx.ModelProto], None], said: str
+) -> None:
+    proto = onnx.load_from_string(model)
+    change(proto)
+    with pytest.raises(ModelFileError, match=said):
+        Recognizer.from_bytes(proto.SerializeToString())
+
+
+def test_a_model_of_other_inputs(model: bytes) -> None:
+    proto = onnx.load_from_string(model)
+    proto.graph.output[0].name = "something"
+    proto.graph.node[-1].output[0] = "something"
+    with pytest.raises(ModelFileError, match="does not turn images of uint8 into logits"):
+        Recognizer.from_bytes(proto.SerializeToString())
+
+
+def test_a_cut_model(model: bytes) -> None:
+    with pytest.raises(ModelFileError):
+        Recognizer.from_bytes(model[: len(model) // 2])
+
+
+def test_missing_files_are_named(model: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"cannot read the model .*nothing\.onnx"):
+        Recognizer.load(tmp_path / "nothing.onnx")
+    with pytest.raises(ModelFileError, match=r"model\.onnx"):
+        Recognizer.load(tmp_path)
+    with pytest.raises(ImageError, match=r"nothing\.png"):
+        Recognizer.from_bytes(model).recognize(tmp_path / "nothing.png")
+
+
+def test_metadata_is_plain_json(model: bytes) -> None:
+    metadata = Recognizer.from_bytes(model).metadata
+    assert json.loads(json.dumps(metadata))["dataset"] == "mine"
+    assert metadata["classes"] == ["a", "b", "c"]

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from penstroke.preprocessing.components import find_components
+
+CORNERS_TOUCH = np.ones((3, 3))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_same_components_as_scipy(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    mask = random.random(tuple(random.integers(1, 40, 2))) < random.random()
+    found = find_components(mask)
+    labels, count = ndimage.label(mask, CORNERS_TOUCH)
+    assert len(found.boxes) == count
+    assert np.array_equal(found.labels > 0, mask)
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+        (ours,) = np.unique(found.labels[labels == number])
+        box = (columns.start, rows.start, columns.stop, rows.stop)
+        assert tuple(found.boxes[ours - 1]) == box
+
+
+def test_a_spiral_is_one_component() -> None:
+    mask = np.zeros((41, 41), bool)
+    row, column, step, length = 20, 20, (0, 1), 1
+    for turn in range(38):
+        for _ in range(length):
+            mask[row, column] = True
+            row, column = row + step[0], column + step[1]
+        step = (step[1], -step[0])
+        length += 2 * (turn % 2)
+        if not (0 <= row < 41 and 0 <= column < 41) or length > 36:
+            break
+    assert len(find_components(mask).boxes) == ndimage.label(mask, CORNERS_TOUCH)[1] == 1
+
+
+def test_nothing_has_no_components() -> None:
+    found = find_components(np.zeros((5, 7), bool))
+    assert found.boxes.shape == (0, 4)
+    assert not found.labels.any()

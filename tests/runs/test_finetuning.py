@@ -1,0 +1,198 @@
+"""Fine-tuning: what travels, what is recorded, what is refused, what is forgotten."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import small_config
+from penstroke.training.checkpoint import Checkpoint
+from penstroke.config.settings import RunConfig
+from penstroke.data import store
+from penstroke.data.dataset import Dataset
+from penstroke.data.loading import imported_folder, load_dataset
+from penstroke.errors import RunError
+from penstroke.evaluation import forgetting
+from penstroke.evaluation.evaluator import evaluate
+from penstroke.runs.finetuning import Source, find_source, seen_by, source_again
+from penstroke.runs.run import Run
+from penstroke.runs.pipeline import finish, make_ensemble, prepare
+
+FEW = "few"
+
+
+@pytest.fixture(scope="session")
+def source_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the digits 0 to 9, trained once."""
+    folder = tmp_path_factory.mktemp("source")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PENSTROKE_RUNS", str(folder))
+        train(small_config(epochs=12), name="source")
+    return folder / "source"
+
+
+@pytest.fixture
+def source(source_folder: Path, runs: Path) -> Source:
+    shutil.copytree(source_folder, runs / "source")
+    return find_source("source")
+
+
+@pytest.fixture(autouse=True)
+def few(source_folder: Path) -> None:
+    """Six images a class of what `digits` keeps for its test, under other names and in another
+    order: 7 is `seven`, and so unknown."""
+    test = load_dataset("digits").test.unseal()
+    classes = ("9", "8", "seven", "6", "5", "4", "3", "2", "1", "0")
+    renamed = Dataset(test.images, 9 - test.labels, classes)
+    rows = [np.flatnonzero(renamed.labels == k) for k in range(10)]
+    train_rows = np.concatenate([r[:6] for r in rows])
+    test_rows = np.concatenate([r[6:] for r in rows])
+    store.save(imported_folder(FEW), FEW, renamed.take(train_rows), renamed.take(test_rows))
+
+
+def few_config(**train: object) -> RunConfig:
+    settings = {"epochs": 8, "batch_size": 18, "checkpoint_metric": "last", "learning_rate": 1e-3, **train}
+    config = small_config(**settings)
+    return config.replace(data={"dataset": FEW, "max_train_images": None, "validation_fraction": 0.1})
+
+
+def train(config: RunConfig, source: Source | None = None, name: str | None = None) -> Run:
+    prepared = prepare(config, stem="tuned", name=name, source=source)
+    for _ in prepared.train():
+        pass
+    finish(prepared, report=False)
+    return prepared.run
+
+
+def test_a_few_images_help_more_from_a_source(source: Source) -> None:
+    alone, tuned = train(few_config()), train(few_config(), source)
+    assert tuned.summary()["test_accuracy"] > alone.summary()["test_accuracy"] + 0.15
+
+
+def test_the_source_is_on_record_and_part_of_the_name(source: Source, runs: Path) -> None:
+    tuned = train(few_config(), source)
+    start = tuned.record.start
+    assert start is not None
+    assert (start.run, start.sha256) == ("source", source.sha256)
+    assert start.new == ("seven",)
+    assert set(start.known) == set(tuned.record.data.classes) - {"seven"}
+    assert prepare(few_config(), stem="tuned", source=source).run.path == tuned.path
+    assert prepare(few_config(), stem="tuned").run.path != tuned.path
+    other = Source(source.run, source.start, "0" * 64)
+    assert prepare(few_config(), stem="tuned", source=other).run.path != tuned.path
+    # The same weights under another name are the same start.
+    shutil.copytree(runs / "source", runs / "copy")
+    assert prepare(few_config(), stem="tuned", source=find_source("copy")).run.path == tuned.path
+
+
+def test_a_name_of_another_start_is_refused(source: Source) -> None:
+    prepare(few_config(), stem="x", name="mine")
+    with pytest.raises(RunError, match="mine began from nothing, not from this"):
+        prepare(few_config(), stem="x", name="mine", source=source)
+
+
+def test_its_normalisation_travels_and_its_ink_is_that_of_the_new_images(source: Source) -> None:
+    tuned = train(few_config(epochs=1), source)
+    theirs, ours = source.run.model().weights, tuned.model().weights
+    for name in ("normalize.mean", "normalize.std"):
+        assert ours[name] == theirs[name]
+    assert tuned.record.data.mean != pytest.approx(source.run.record.data.mean, abs=1e-6)
+
+
+def test_stopped_and_gone_on_to_the_same_bits(source: Source) -> None:
+    through = train(few_config(), source, "through")
+    halted = prepare(few_config(), stem="x", name="halted", source=source)
+    stream = halted.train()
+    next(stream)
+    stream.close()
+    again = train(few_config(), source, "halted")
+    weights = [(run.path / "model.safetensors").read_bytes() for run in (through, again)]
+    assert weights[0] == weights[1]
+
+
+def test_what_is_forgotten_is_measured_on_images_that_nobody_trained_on(source: Source) -> None:
+    tuned = train(few_config(epochs=30, learning_rate=0.01), source)
+    found = forgetting.kept(tuned)
+    assert found is not None
+    old = load_dataset(source.run.record.config.data).validation
+    sevens = int((old.labels == 7).sum())
+    assert (found.source, found.dataset, found.dropped) == ("source", "digits", ("7",))
+    assert found.images == len(old) - sevens
+    assert found.before is not None
+    assert found.after is not None
+    judged = evaluate(source.run).predictions["validation"]
+    is_kept = judged.labels != 7
+    assert found.before == pytest.approx(float(judged.is_right[is_kept].mean()))
+    assert found.before_interval is not None
+    assert found.before_interval[0] < found.before < found.before_interval[1]
+    figures = tuned.summary()
+    assert figures["old_accuracy_before"] == found.before
+    assert figures["old_accuracy_after"] == found.after
+    assert figures["old_images"] == found.images
+    assert (source.run.path / "test_openings.jsonl").read_text().count("\n") == 2  # its own alone
+
+
+def test_images_that_both_trained_on_judge_nothing(source: Source) -> None:
+    """With the old data mixed in, those that only the source held out are left."""
+    config = few_config(epochs=1).replace(data={"dataset": f"digits+{FEW}"})
+    found = forgetting.kept(train(config, source))
+    assert found is not None
+    assert found.trained_on == 0, "each part is split as it was alone"
+    other = config.replace(data={"split_seed": 1})
+    prepared = prepare(other, stem="x", name="other-split", source=source)
+    assert "was trained on" in prepared.notes[0]
+    assert "their figures are too kind" in prepared.notes[0]
+    assert prepare(config, stem="x", name="same-split", source=source).notes == ()
+    for _ in prepared.train():
+        pass
+    prepared.run.write_model()
+    found = forgetting.measure(prepared.run, source.run, prepared.data.train)
+    held_out = load_dataset(source.run.record.config.data).validation
+    assert found.trained_on > 0.7 * len(held_out)
+    assert found.images == len(held_out) - found.trained_on
+
+
+def test_how_many_of_some_images_a_source_has_seen(source: Source) -> None:
+    data = load_dataset(source.run.record.config.data)
+    assert seen_by(source, data.train) == len(data.train) == 400
+    assert seen_by(source, data.validation) == 0
+
+
+def test_without_the_sources_images_forgetting_says_why(source: Source) -> None:
+    path = source.run.path / "run.toml"
+    path.write_text(path.read_text().replace('dataset = "digits"', 'dataset = "gone"'))
+    tuned = train(few_config(epochs=1), find_source("source"))
+    assert tuned.summary()["old_images"] == 0
+    assert 'no data set "gone"' in tuned.summary()["old_reason"]
+
+
+def test_what_is_no_source(source: Source, runs: Path) -> None:
+    with pytest.raises(RunError, match="there is no run"):
+        find_source("nothing")
+    onnx = source.run.path / "model.onnx"
+    with pytest.raises(RunError, match=r"is an ONNX file, .* Name the run .*: .*/source$"):
+        find_source(str(onnx))
+    prepare(few_config(), stem="x", name="begun")
+    with pytest.raises(RunError, match="has no model yet"):
+        find_source("begun")
+    data = load_dataset(source.run.record.config.data)
+    figures = make_ensemble([source.run, source.run], data, report=False)
+    with pytest.raises(RunError, match="averages 2 networks, .*: name one of them, say source"):
+        find_source(figures["run"])
+
+
+def test_a_fine_tuned_run_is_repeated_from_its_own_source(source: Source) -> None:
+    tuned = train(few_config(epochs=1), source)
+    again = source_again(tuned)
+    assert again is not None
+    assert again.sha256 == source.sha256
+    assert source_again(source.run) is None
+    path = source.run.path / "model.safetensors"
+    changed = source.run.model()
+    arrays = {name: array * 2 for name, array in changed.arrays.items()}
+    path.write_bytes(Checkpoint(arrays, changed.facts).to_bytes())
+    with pytest.raises(RunError, match="whose weights are others now"):
+        source_again(tuned)

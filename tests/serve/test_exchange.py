@@ -1,0 +1,211 @@
+"""Models exchanged and processes ended while requests come in: nothing accepted is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from penstroke.inference.recognizer import Recognizer
+from penstroke.serve.served_models import Models
+from penstroke.serve.sockets import bind, take_rest
+from serving import Running, ask, service, write_model
+
+KIND = {"content-type": "image/png"}
+
+
+class Asking:
+    """Clients that ask without pause, until they are told or refused."""
+
+    def __init__(self, running: Running, images: list[bytes], clients: int = 8) -> None:
+        self._running = running
+        self._images = images
+        self._clients = clients
+        self.found: Counter[str] = Counter()
+        self.answers: list[tuple[int, dict[str, Any]]] = []
+        self.is_over = False
+
+    async def run(self) -> None:
+        async with httpx.AsyncClient(base_url=self._running.url, timeout=20) as client:
+            await asyncio.gather(*(self._ask(client, k) for k in range(self._clients)))
+
+    async def _ask(self, client: httpx.AsyncClient, number: int) -> None:
+        while not self.is_over:
+            image = self._images[number % len(self._images)]
+            try:
+                answer = await client.post("/v1/recognize", content=image, headers=KIND)
+            except httpx.ConnectError:  # the door is closed: nothing was accepted
+                return
+            except httpx.HTTPError as error:
+                self.found[repr(error)] += 1
+                return
+            self.found[str(answer.status_code)] += 1
+            if answer.status_code == 200:
+                self.answers.append((number % len(self._images), answer.json()))
+            number += self._clients
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_under_load(model: Path, images: list[bytes], stop: signal.Signals) -> None:
+    async def scene(running: Running) -> Counter[str]:
+        asking = Asking(running, images)
+        task = asyncio.create_task(asking.run())
+        await asyncio.sleep(0.7)
+        running.process.send_signal(stop)
+        await asyncio.sleep(0.1)
+        async with httpx.AsyncClient() as client:
+            ready = await client.get(f"{running.url}/readyz")
+            assert (ready.status_code, ready.json()["error"]["code"]) == (503, "not_ready")
+            assert (await client.get(f"{running.url}/healthz")).status_code == 200
+        await task
+        return asking.found
+
+    with service(model, grace_seconds=0.5) as running:
+        found = asyncio.run(scene(running))
+        assert set(found) == {"200"}
+        assert found["200"] > 20
+        assert running.process.wait(timeout=10) == 0
+
+
+def test_a_model_is_exchanged_under_load(tmp_path: Path, images: list[bytes]) -> None:
+    path = write_model(tmp_path / "mine.onnx", seed=1)
+    before = Recognizer.load(path)
+
+    async def scene(running: Running) -> Asking:
+        asking = Asking(running, images[:20])
+        task = asyncio.create_task(asking.run())
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(write_model, path, 2)
+        await asyncio.sleep(2.5)
+        asking.is_over = True
+        await task
+        return asking
+
+    with service(path) as running:
+        asking = asyncio.run(scene(running))
+    after = Recognizer.load(path)
+    alone = [[model.recognize(image) for image in images[:20]] for model in (before, after)]
+    sources: Counter[int] = Counter()
+    for number, answer in asking.answers:
+        by_model = [dict(answers[number].probabilities) for answers in alone]
+        told: Any = pytest.approx(answer["probabilities"], abs=1e-5)
+        assert told in by_model, "an answer was neither model's"
+        sources[by_model.index(told)] += 1
+    assert set(asking.found) == {"200"}
+    assert min(sources[0], sources[1]) > 0
+
+
+def test_a_broken_model_is_refused_and_the_old_one_serves_on(
+    tmp_path: Path, images: list[bytes]
+) -> None:
+    path = write_model(tmp_path / "mine.onnx", seed=1)
+    with service(path) as running:
+        first = _sha256(running)
+        path.write_bytes(path.read_bytes()[:5000])
+        time.sleep(1.5)
+        running.process.send_signal(signal.SIGHUP)
+        assert _sha256(running) == first
+        assert ask(running, images[0]).status_code == 200
+        write_model(path, seed=3)
+        running.process.send_signal(signal.SIGHUP)
+        _wait_for(lambda: _sha256(running) != first)
+        assert ask(running, images[0]).status_code == 200
+        assert running.stop() == 0
+
+
+def test_a_signal_while_the_watch_is_at_it(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "mine.onnx", seed=1)
+    models = Models([str(path)])
+    first = models.default
+    exchanged: list[tuple[Any, Any]] = []
+
+    async def exchange(new: Any, old: Any) -> None:
+        await asyncio.sleep(0.1)
+        exchanged.append((new, old))
+
+    async def scene() -> None:
+        write_model(path, seed=2)
+        await asyncio.gather(models.refresh(exchange), models.refresh(exchange, force=True))
+
+    asyncio.run(scene())
+    (second, before), (third, between) = exchanged
+    assert (before, between) == (first, second)
+    assert models.default is third
+
+
+def test_a_fault_does_not_end_the_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_model(tmp_path / "mine.onnx", seed=1)
+    models = Models([str(path)])
+    monkeypatch.setattr("penstroke.serve.served_models._CHECK_SECONDS", 0.01)
+    exchanged: list[Any] = []
+
+    async def exchange(new: Any, old: Any) -> None:
+        exchanged.append(new)
+        if len(exchanged) == 1:
+            raise RuntimeError("unforeseen")
+
+    async def scene() -> None:
+        write_model(path, seed=2)
+        watching = asyncio.create_task(models.watch(exchange))
+        async with asyncio.timeout(20):
+            while len(exchanged) < 2:
+                await asyncio.sleep(0.02)
+        watching.cancel()
+
+    asyncio.run(scene())
+    assert models.default is exchanged[1]
+
+
+def test_what_is_refreshed(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "mine.onnx", seed=1)
+    models = Models([str(path)])
+    exchanged: list[tuple[str, str]] = []
+
+    async def exchange(new: Any, old: Any) -> None:
+        exchanged.append((new.sha256, old.sha256))
+
+    def refresh(**how: bool) -> int:
+        asyncio.run(models.refresh(exchange, **how))
+        return len(exchanged)
+
+    assert refresh() == 0
+    assert refresh(force=True) == 1
+    path.unlink()
+    assert refresh() == 1
+    assert models.default.name == "mine"
+    write_model(path, seed=2)
+    assert refresh() == 2
+    assert exchanged[-1][0] == models.default.sha256
+
+
+def _sha256(running: Running) -> str:
+    return str(httpx.get(f"{running.url}/v1/models").json()["models"][0]["sha256"])
+
+
+def _wait_for(holds: Any) -> None:
+    for _ in range(100):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError
+
+
+def test_who_was_let_in_is_taken_before_nobody_listens() -> None:
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    inside = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    for number, client in enumerate(inside):
+        client.sendall(bytes([number]))
+    taken = take_rest(listener)
+    assert sorted(connection.recv(1)[0] for connection in taken) == list(range(20))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    for connection in [*inside, *taken]:
+        connection.close()

@@ -1,0 +1,137 @@
+"""Runs as a page is told of them, live while they go on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from helpers import small_config
+from penstroke.runs.pipeline import finish, prepare
+from penstroke.runs.run import Run
+from penstroke.serve.responses import ApiError
+from penstroke.serve.runs_feed import RunsFeed, news
+from serving import Running, service
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PENSTROKE_RUNS", str(tmp_path_factory.mktemp("runs")))
+        prepared = prepare(small_config(epochs=3), stem="small")
+        list(prepared.train())
+        finish(prepared, report=False)
+        return prepared.run.path
+
+
+@pytest.fixture
+def run(finished: Path, runs: Path) -> Run:
+    """A copy of its own, in the folder of runs."""
+    shutil.copytree(finished, runs / finished.name)
+    return Run.open(runs / finished.name)
+
+
+def test_what_is_told_of_runs(run: Run) -> None:
+    feed = RunsFeed()
+    (facts,) = feed.all()
+    assert facts["name"] == run.name
+    assert (facts["status"], facts["dataset"]) == ("finished", "digits")
+    assert (facts["epochs"], facts["total_epochs"]) == (3, 3)
+    assert facts["val_accuracy"] == run.summary()["val_accuracy"]
+    assert facts["test_accuracy"] == run.summary()["test_accuracy"]
+    one = feed.one(run.name)
+    assert one["history"] == run.history()
+    assert one["verdict"] == run.summary()["verdict"]
+    shutil.rmtree(run.path)
+    assert feed.all() == []
+
+
+@pytest.mark.parametrize("name", ["", "..", "../small", "nothing", "small\0", "/etc"])
+def test_names_are_only_compared(run: Run, name: str) -> None:
+    with pytest.raises(ApiError) as error:
+        RunsFeed().one(name)
+    assert error.value.status == 404
+
+
+def test_what_is_new(run: Run) -> None:
+    feed = RunsFeed()
+    first = feed.refresh()
+    assert list(news({}, first)) == [
+        {"name": run.name, "status": "finished", "history": run.history()}
+    ]
+    assert list(news(first, feed.refresh())) == []
+    run.extend_history([{"epoch": 4}])
+    feed.all()  # somebody else asks, and takes no news away
+    second = feed.refresh()
+    assert list(news(first, second)) == [
+        {"name": run.name, "status": "finished", "history": [{"epoch": 4}]}
+    ]
+    (run.path / "history.jsonl").write_text("damaged")
+    assert list(news(second, feed.refresh())) == []
+    assert len(feed.all()) == 1, "as it was read last"
+    run.forget_epochs()
+    third = feed.refresh()
+    assert next(news(second, third))["history"] == []
+    run.remove()
+    (gone,) = news(third, feed.refresh())
+    assert gone == {"name": run.name, "status": "gone", "history": []}
+
+
+def test_who_asks_again_while_it_stops_is_sent_away(run: Run) -> None:
+    async def heard(feed: RunsFeed) -> list[str]:
+        return [event async for event in feed.events()]
+
+    feed = RunsFeed()
+    feed.stop()
+    with pytest.raises(ApiError) as refused:
+        feed.refuse_if_full()
+    assert refused.value.status == 503
+    assert asyncio.run(asyncio.wait_for(heard(feed), 5)) == []
+
+
+def test_listeners_share_a_poller_and_hear_the_end(run: Run) -> None:
+    async def listen(feed: RunsFeed, heard: list[str]) -> None:
+        heard += [event async for event in feed.events()]
+
+    async def scene() -> list[list[str]]:
+        feed = RunsFeed()
+        heard: list[list[str]] = [[], [], []]
+        listeners = [asyncio.create_task(listen(feed, h)) for h in heard]
+        await asyncio.sleep(0.8)
+        run.extend_history([{"epoch": 4}])
+        await asyncio.sleep(0.8)
+        feed.stop()
+        await asyncio.wait_for(asyncio.gather(*listeners), 5)
+        assert feed._poller is None
+        return heard
+
+    for events in asyncio.run(scene()):
+        (told,) = [event for event in events if event.startswith("data: ")]
+        assert json.loads(told.removeprefix("data: "))["history"] == [{"epoch": 4}]
+
+
+def test_over_the_wire(run: Run, model: Path) -> None:
+    with service(model) as running:
+        names = [r["name"] for r in httpx.get(f"{running.url}/v1/runs").json()["runs"]]
+        assert names == [run.name]
+        one = httpx.get(f"{running.url}/v1/runs/{run.name}").json()
+        assert len(one["history"]) == 3
+        event = _first_event(running, run)
+        assert (event["name"], event["history"]) == (run.name, [{"epoch": 4}])
+        assert running.stop() == 0, "an endless stream keeps nobody from stopping"
+
+
+def _first_event(running: Running, run: Run) -> dict[str, Any]:
+    with httpx.stream("GET", f"{running.url}/v1/runs/events", timeout=10) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        for number, line in enumerate(stream.iter_lines()):
+            if number == 0:
+                run.extend_history([{"epoch": 4}])
+            if line.startswith("data: "):
+                return dict(json.loads(line.removeprefix("data: ")))
+    raise AssertionError
