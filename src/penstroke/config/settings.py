@@ -342,7 +342,8 @@ class RunConfig(Settings):
         if not self.data.validates and self.train.checkpoint_metric != "last":
             raise ValueError(
                 f"train.checkpoint_metric: {self.train.checkpoint_metric} needs validation "
-                "images, but data.validation_fraction is 0: raise it, or set train.checkpoint_metric=last"
+                "images, but data.validation_fraction is 0: raise it, or set "
+                "train.checkpoint_metric=last"
             )
         return self
 
