@@ -11,7 +11,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-again coverage docs docs-test docs-measure reference lint format bench bench-peers results torture serve-without-torch clean
+.PHONY: help demo test test-again coverage docs docs-test docs-measure reference lint format bench bench-peers results torture dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,11 +73,11 @@ results: $(VENV)/.dev ## repeat the published projects, presets and letters; wri
 torture: $(VENV)/.dev ## kill a search 200 times at random moments, and compare (an hour)
 	@$(BIN)/python scripts/torture.py --kills 200
 
-serve-without-torch: ## install the service where no torch is, and ask it (after make demo)
-	@$(PYTHON) scripts/serve_without_torch.py $(MODEL)
+dist: $(VENV)/.dev ## build wheel and sdist, and use the wheel in empty environments: train, predict, serve
+	@$(BIN)/python scripts/check_dist.py
 
 clean: ## remove the environment and all caches; runs are kept
-	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache site
+	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache dist site
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

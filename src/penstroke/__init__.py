@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from penstroke.sklearn import CharacterClassifier
     from penstroke.training.loop import Epoch, fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CharacterClassifier",
