@@ -4,7 +4,7 @@ PYTHON ?= python3
 EMNIST ?=
 # Pages whose outputs come from their own commands. The last three take half an hour, and need the data sets that
 # docs/data.md names.
-MEASURED ?= README.md docs/tutorial.md docs/judging.md docs/recognising.md docs/fine-tuning.md
+MEASURED ?= README.md docs/tutorial.md docs/evaluation.md docs/inference.md docs/fine-tuning.md
 # On a full disk there is no room for what coverage itself writes.
 FULL_DISK := tests/cli/test_tune.py::test_a_full_disk_loses_nothing_that_was_written
 VENV   := .venv

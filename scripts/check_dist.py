@@ -1,7 +1,7 @@
-"""Build wheel and sdist, and use the wheel in empty environments outside the source tree: `make dist`.
+"""Build wheel and sdist, and use the wheel outside the source tree: `make dist`.
 
 The first environment has the base package alone and predicts; with the extra `serve` it answers
-over HTTP, still without torch. The second, with the extra `train`, trains the model that the first reads with.
+over HTTP, still without torch. The second, with the extra `train`, trains the model it reads with.
 """
 
 from __future__ import annotations
