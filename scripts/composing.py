@@ -50,14 +50,14 @@ class Composed:
     """An image (H, W) uint8, its lines of text, and by line the box of each character's ink.
 
     `touching` holds, by line, whether a character's ink touches what was written before it, and
-    `glyphs` the ink of each character alone.
+    `inks` the ink of each character alone.
     """
 
     image: npt.NDArray[np.uint8]
     text: tuple[str, ...]
     boxes: tuple[tuple[Box, ...], ...]
     touching: tuple[tuple[bool, ...], ...]
-    glyphs: tuple[tuple[Ink, ...], ...]
+    inks: tuple[tuple[Ink, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class _Line:
     text: str
     boxes: tuple[Box, ...]
     touching: tuple[bool, ...]
-    glyphs: tuple[Ink, ...]
+    inks: tuple[Ink, ...]
 
 
 def photo_pool(archive: Path, prefix: str = "digit_", each: int | None = None) -> Pool:
@@ -107,7 +107,7 @@ def compose_line(pool: Pool, seed: int, hand: Hand = Hand(), length: int | None 
     line = _write(pool, hand, random, length or int(random.integers(3, 13)))
     light = _gradient(line.ink.shape, float(random.uniform(0.0, 0.3)), random)
     image = _photographed(line.ink, light, random, blur=float(random.uniform(0, 0.6)))
-    return Composed(image, (line.text,), (line.boxes,), (line.touching,), (line.glyphs,))
+    return Composed(image, (line.text,), (line.boxes,), (line.touching,), (line.inks,))
 
 
 def compose_page(pool: Pool, seed: int, hand: Hand = Hand(), lines: int = 10) -> Composed:
@@ -130,7 +130,7 @@ def compose_page(pool: Pool, seed: int, hand: Hand = Hand(), lines: int = 10) ->
     return Composed(
         _photographed(photographed, light, random, blur=0.8),
         tuple(line.text for line in written), boxes, tuple(line.touching for line in written),
-        tuple(line.glyphs for line in written),
+        tuple(line.inks for line in written),
     )  # fmt: skip
 
 
@@ -144,27 +144,27 @@ def _write(pool: Pool, hand: Hand, random: np.random.Generator, length: int) -> 
     text = ""
     boxes: list[Box] = []
     touching: list[bool] = []
-    glyphs: list[Ink] = []
+    inks: list[Ink] = []
     right, base = margin, margin + 2 * size
     for _ in range(length):
         label = str(random.choice(sorted(pool)))
         height = size * random.uniform(1 - hand.height_spread, 1 + hand.height_spread)
-        glyph = _scaled(pool[label][int(random.integers(len(pool[label])))], height, shear)
+        ink = _scaled(pool[label][int(random.integers(len(pool[label])))], height, shear)
         is_wide, gap = _gap(hand, size, random)
         top = round(base + slope * right + random.uniform(-1, 1) * hand.baseline_spread * size)
-        top -= glyph.shape[0]
+        top -= ink.shape[0]
         last = boxes[-1] if boxes else None
-        left = _set_beside(canvas, glyph, top, gap, last, shear) if last else margin
-        region = canvas[top : top + glyph.shape[0], left : left + glyph.shape[1]]
-        touching.append(bool(((region > 0.4) & ndimage.binary_dilation(glyph > 0.4)).any()))
-        np.maximum(region, glyph, out=region)
-        box = _ink_box(glyph)
+        left = _set_beside(canvas, ink, top, gap, last, shear) if last else margin
+        region = canvas[top : top + ink.shape[0], left : left + ink.shape[1]]
+        touching.append(bool(((region > 0.4) & ndimage.binary_dilation(ink > 0.4)).any()))
+        np.maximum(region, ink, out=region)
+        box = _ink_box(ink)
         boxes.append((left + box[0], top + box[1], left + box[2], top + box[3]))
-        glyphs.append(glyph)
-        right = left + glyph.shape[1]
+        inks.append(ink)
+        right = left + ink.shape[1]
         text += (" " if is_wide and last else "") + label
     _sprinkle(canvas, int(random.integers(hand.specks[0], hand.specks[1] + 1)), right, random)
-    return _trimmed(_Line(canvas, text, tuple(boxes), tuple(touching), tuple(glyphs)), margin)
+    return _trimmed(_Line(canvas, text, tuple(boxes), tuple(touching), tuple(inks)), margin)
 
 
 def _gap(hand: Hand, size: int, random: np.random.Generator) -> tuple[bool, int]:
@@ -179,24 +179,24 @@ def _gap(hand: Hand, size: int, random: np.random.Generator) -> tuple[bool, int]
     return False, round(size * random.uniform(0.15, 0.45))
 
 
-def _set_beside(canvas: Ink, glyph: Ink, top: int, gap: int, last: Box, shear: float) -> int:
-    """Return where `glyph` begins to keep `gap` from the ink before it.
+def _set_beside(canvas: Ink, ink: Ink, top: int, gap: int, last: Box, shear: float) -> int:
+    """Return where `ink` begins to keep `gap` from the ink before it.
 
     The gap is measured along rows, from ink to ink; but no character reaches further over the one
     before, seen along the slant, than `_NESTING` of its height: a 4 does not crawl under a 7.
     """
     reach = 2  # neighbouring rows count too: a diagonal gap is no wider than it looks
-    rows = slice(top - reach, top + glyph.shape[0] + reach)
+    rows = slice(top - reach, top + ink.shape[0] + reach)
     before = ndimage.maximum_filter1d(canvas[rows] > 0.4, 2 * reach + 1, axis=0)[reach:-reach]
     ends = np.where(before.any(1), before.shape[1] - before[:, ::-1].argmax(1), -canvas.shape[1])
-    dark = glyph > 0.4
+    dark = ink > 0.4
     starts = np.where(dark.any(1), dark.argmax(1), canvas.shape[1])
     beside = int(np.max(ends - starts)) + gap
     down, across = np.nonzero(canvas[:, int(last[0]) : int(last[2])] > 0.4)
     end = float((across + int(last[0]) + shear * down).max())
     down, across = np.nonzero(dark)
     start = float((across + shear * (top + down)).min())
-    nested: float = end - start - _NESTING * glyph.shape[0] + gap
+    nested: float = end - start - _NESTING * ink.shape[0] + gap
     return max(beside, round(nested))
 
 
@@ -255,7 +255,7 @@ def _trimmed(line: _Line, margin: int) -> _Line:
     bottom = int(max(box[3] for box in line.boxes)) + margin
     right = int(max(box[2] for box in line.boxes)) + margin
     boxes = tuple((b[0], b[1] - top, b[2], b[3] - top) for b in line.boxes)
-    return _Line(line.ink[top:bottom, :right], line.text, boxes, line.touching, line.glyphs)
+    return _Line(line.ink[top:bottom, :right], line.text, boxes, line.touching, line.inks)
 
 
 def _stacked(lines: Sequence[Ink], size: int) -> tuple[Ink, list[int]]:

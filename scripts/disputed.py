@@ -15,7 +15,7 @@ from penstroke.quality.collection import collect
 from penstroke.quality.data_audit import audit
 
 _COLUMNS, _COUNT = 6, 12
-_GLYPH, _WIDTH, _HEIGHT = 84, 116, 124
+_SIDE, _WIDTH, _HEIGHT = 84, 116, 124
 
 
 def main(name: str = "mnist", path: str = "docs/images/mnist-disputed.png") -> None:
@@ -33,15 +33,15 @@ def draw(found: Audit) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     for number, error in enumerate(worst):
         left, top = number % _COLUMNS * _WIDTH, number // _COLUMNS * _HEIGHT
-        glyph = Image.fromarray(255 - own.images.images[error.row])
+        image = Image.fromarray(255 - own.images.images[error.row])
         middle = left + _WIDTH // 2
-        sheet.paste(glyph.resize((_GLYPH, _GLYPH), Image.Resampling.NEAREST),
-                    (middle - _GLYPH // 2, top))  # fmt: skip
+        sheet.paste(image.resize((_SIDE, _SIDE), Image.Resampling.NEAREST),
+                    (middle - _SIDE // 2, top))  # fmt: skip
         names = own.images.classes
         said = f"{names[error.given]}, read as {names[error.read]}"
-        pen.text((middle, top + _GLYPH + 12), said, fill=0, anchor="mm", font_size=14)
+        pen.text((middle, top + _SIDE + 12), said, fill=0, anchor="mm", font_size=14)
         place = f"{own.split(error.row)} {found.place(error.row)}"
-        pen.text((middle, top + _GLYPH + 28), place, fill=110, anchor="mm", font_size=11)
+        pen.text((middle, top + _SIDE + 28), place, fill=110, anchor="mm", font_size=11)
     return sheet
 
 

@@ -27,7 +27,7 @@ from composing import Box, Composed, Pool, compose_line, compose_page, overlap, 
 from penstroke.inference.line_reader import PageReading, read_page
 from penstroke.inference.overlay import overlay_svg
 from penstroke.inference.recognizer import Recognizer
-from penstroke.preprocessing.ink import place
+from penstroke.preprocessing.ink import normalize
 
 _SAME = 0.7
 """Two boxes that share so much of what both cover mark the same character."""
@@ -120,9 +120,11 @@ def read_pages(recognizer: Recognizer, pool: Pool, count: int, folder: Path | No
 
 def read_alone(recognizer: Recognizer, composed: Composed) -> int:
     """Return how many of the characters are read rightly where each is cut out perfectly."""
-    inks = [ink for glyphs in composed.glyphs for ink in glyphs]
+    inks = [ink for inks in composed.inks for ink in inks]
     text = "".join(composed.text).replace(" ", "")
-    rows = recognizer.probabilities(np.stack([place(ink, recognizer.ink).pixels for ink in inks]))
+    rows = recognizer.probabilities(
+        np.stack([normalize(ink, recognizer.ink).pixels for ink in inks])
+    )
     labels = [recognizer.classes[best] for best in rows.argmax(axis=1)]
     return sum(label == right for label, right in zip(labels, text, strict=True))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import random_glyphs
+from helpers import random_images
 from penstroke.data.catalogue import Archive, DataFile, Manifest, Release, Role
 from penstroke.data.idx import encode_idx
 
@@ -32,7 +32,7 @@ def emnist_files(
     files = {}
     for split, count in (("train", train), ("test", test)):
         labels = (np.arange(count) % len(LETTERS) + 1).astype(np.uint8)
-        images = encode_idx(random_glyphs(count, seed=seed + count))
+        images = encode_idx(random_images(count, seed=seed + count))
         files[f"{name}-{split}-images-idx3-ubyte.gz"] = gzip.compress(images, mtime=0)
         files[f"{name}-{split}-labels-idx1-ubyte.gz"] = gzip.compress(encode_idx(labels), mtime=0)
     return files

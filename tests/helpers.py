@@ -69,7 +69,7 @@ def write_scrawls(folder: Path, counts: dict[str, int], first: int = 0) -> None:
             seed += 1
 
 
-def random_glyphs(count: int, seed: int = 0) -> npt.NDArray[np.uint8]:
+def random_images(count: int, seed: int = 0) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (count, 28, 28), np.uint8)
 
 
@@ -78,7 +78,7 @@ def write_idx_set(folder: Path, *, prefix: str = "", classes: int = 3, offset: i
     folder.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", 30), ("test", 12)):
         labels = (np.arange(count) % classes + offset).astype(np.uint8)
-        images = random_glyphs(count, seed=count)
+        images = random_images(count, seed=count)
         (folder / f"{prefix}{split}-images-idx3-ubyte").write_bytes(encode_idx(images))
         (folder / f"{prefix}{split}-labels-idx1-ubyte").write_bytes(encode_idx(labels))
 

@@ -17,7 +17,7 @@ from measure import PENSTROKE, ROOT, Figure, run_process, say, trained_model
 from PIL import Image
 
 from penstroke.inference.recognizer import Recognizer
-from penstroke.preprocessing.ink import find_ink, place, preprocess, read_grey
+from penstroke.preprocessing.ink import find_ink, normalize, preprocess, read_grey
 
 Pixels = npt.NDArray[np.uint8]
 Images = Sequence[Any] | Pixels
@@ -58,7 +58,7 @@ def _digits_of_photos() -> list[bytes]:
 
 
 def _eager(run: Path) -> Callable[[Pixels], object]:
-    """Return the same network as PyTorch runs it eagerly: glyphs (B, 28, 28) to probabilities."""
+    """Return the same network as PyTorch runs it eagerly: images (B, 28, 28) to probabilities."""
     import torch
 
     from penstroke.models.trained import load_network
@@ -67,8 +67,8 @@ def _eager(run: Path) -> Callable[[Pixels], object]:
     network = load_network(Run.open(run)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
-    def probabilities(glyphs: Pixels) -> object:
-        images = torch.from_numpy(glyphs).unsqueeze(1).float() / 255
+    def probabilities(pixels: Pixels) -> object:
+        images = torch.from_numpy(pixels).unsqueeze(1).float() / 255
         return torch.softmax(network(images), 1).numpy()
 
     return probabilities
@@ -85,11 +85,11 @@ def _in_turn(
         "Recognizer, PNG files": (lambda p: recognizer.recognize(list(p)), files),
         "Recognizer, arrays": (lambda p: recognizer.recognize(list(p)), arrays),
         "eager PyTorch after `ink`, arrays": (with_torch, arrays),
-        "plain ONNX Runtime, glyphs ready": (
+        "plain ONNX Runtime, preprocessed images": (
             lambda p: recognizer.probabilities(np.asarray(p)),
             ready,
         ),
-        "eager PyTorch, glyphs ready": (lambda p: eager(np.asarray(p)), ready),
+        "eager PyTorch, preprocessed images": (lambda p: eager(np.asarray(p)), ready),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
@@ -100,7 +100,7 @@ def _in_turn(
     figures = [Figure(f"{n}, {how}", "/s", tuple(r[1:])) for n, r in rates.items()]
     pairs = (
         ("Recognizer, arrays", "eager PyTorch after `ink`, arrays"),
-        ("plain ONNX Runtime, glyphs ready", "eager PyTorch, glyphs ready"),
+        ("plain ONNX Runtime, preprocessed images", "eager PyTorch, preprocessed images"),
     )
     for ours, other in pairs:
         ratios = tuple(a / b for a, b in zip(rates[ours][1:], rates[other][1:], strict=True))
@@ -124,9 +124,9 @@ def _shares(repeats: int, files: list[bytes], recognizer: Recognizer) -> list[Fi
             times = [time.perf_counter()]
             grey = read_grey(file)
             times.append(time.perf_counter())
-            glyph = place(find_ink(grey))
+            preprocessed = normalize(find_ink(grey))
             times.append(time.perf_counter())
-            recognizer.probabilities(glyph.pixels[None])
+            recognizer.probabilities(preprocessed.pixels[None])
             times.append(time.perf_counter())
             for name, taken in zip(spent, np.diff(times).tolist(), strict=True):
                 spent[name] += taken
@@ -135,11 +135,11 @@ def _shares(repeats: int, files: list[bytes], recognizer: Recognizer) -> list[Fi
     return [Figure(f"{name} of a PNG of 30×30", "%", tuple(s)) for name, s in shares.items()]
 
 
-def _ink(repeats: int, glyphs: Pixels) -> list[Figure]:
-    photos = [_photographed(glyph, seed) for seed, glyph in enumerate(glyphs[:PHOTOS])]
+def _ink(repeats: int, digits: Pixels) -> list[Figure]:
+    photos = [_photographed(digit, seed) for seed, digit in enumerate(digits[:PHOTOS])]
     colour = [np.repeat(photo[..., None], 3, axis=2) for photo in photos]
     kinds: dict[str, tuple[Sequence[Pixels], str]] = {
-        "28×28": (list(glyphs), "≥ 5,000 /s"),
+        "28×28": (list(digits), "≥ 5,000 /s"),
         "1,200×900, grey": (photos, "≥ 150 /s"),
         "1,200×900, colour": (colour, "≥ 150 /s"),
     }
@@ -150,11 +150,11 @@ def _ink(repeats: int, glyphs: Pixels) -> list[Figure]:
     return figures
 
 
-def _photographed(glyph: Pixels, seed: int) -> Pixels:
+def _photographed(digit: Pixels, seed: int) -> Pixels:
     """Return a character as a large photo: dark on paper under light from one side, with noise."""
     random = np.random.default_rng(seed)
     side = min(PHOTO)
-    enlarged = Image.fromarray(glyph).resize((side, side), Image.Resampling.BICUBIC)
+    enlarged = Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)
     ink = np.zeros(PHOTO, np.float32)
     ink[:, :side] = np.asarray(enlarged, np.float32) / 255
     light = np.linspace(random.uniform(0.5, 0.9), 1, PHOTO[1], dtype=np.float32)

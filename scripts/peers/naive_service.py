@@ -26,8 +26,8 @@ app = FastAPI()
 
 
 def read(content: bytes) -> dict:
-    glyph = preprocess(Image.open(io.BytesIO(content)))
-    images = torch.from_numpy(glyph.pixels).reshape(1, 1, 28, 28).float() / 255
+    preprocessed = preprocess(Image.open(io.BytesIO(content)))
+    images = torch.from_numpy(preprocessed.pixels).reshape(1, 1, 28, 28).float() / 255
     with torch.no_grad():
         probabilities = torch.softmax(network(images) / temperature, dim=1)[0]
     best = int(probabilities.argmax())

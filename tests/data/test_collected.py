@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import Outcome, random_glyphs
+from helpers import Outcome, random_images
 from penstroke.config.settings import DataConfig
 from penstroke.data import collected
 from penstroke.data.collected import Answer, Collected
@@ -26,8 +26,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def collect(labels: str, seed: int = 1) -> list[str]:
     """Collect an image for each letter of `labels`; return their names."""
     return [
-        collected.add(Collected(label=label, created="2026", glyph=collected.encoded(png(glyph))))
-        for label, glyph in zip(labels, random_glyphs(len(labels), seed), strict=True)
+        collected.add(
+            Collected(label=label, created="2026", input_image=collected.encoded(png(image)))
+        )
+        for label, image in zip(labels, random_images(len(labels), seed), strict=True)
     ]
 
 
@@ -37,8 +39,8 @@ def test_it_is_a_data_set_like_any() -> None:
     assert splits.classes == ("9", "a")
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 80
     assert 5 <= len(splits.test) <= 30
-    glyphs = {glyph.tobytes() for glyph in random_glyphs(80, 1)}
-    assert {image.tobytes() for image in splits.train.images} < glyphs
+    added = {image.tobytes() for image in random_images(80, 1)}
+    assert {image.tobytes() for image in splits.train.images} < added
 
 
 def test_growing_moves_no_image_between_the_splits() -> None:
@@ -56,7 +58,7 @@ def test_growing_moves_no_image_between_the_splits() -> None:
 
 def test_what_is_kept_is_read_back(cache: Path) -> None:
     given = Collected(
-        label="ß", created="2026", glyph=collected.encoded(png(random_glyphs(1)[0])),
+        label="ß", created="2026", input_image=collected.encoded(png(random_images(1)[0])),
         image="aGk=", strokes={"strokes": [[[1, 2.5]]], "width": 9},
         answer=Answer(label="8", probability=0.25, model="m"),
     )  # fmt: skip
@@ -76,7 +78,7 @@ def test_only_what_is_there_is_removed(name: str) -> None:
 @pytest.mark.parametrize("label", ["", " ", " 7", "7\n", "\x00", "\u202e7", "x" * 33, "\ud800"])
 def test_labels_that_nobody_could_read(label: str) -> None:
     with pytest.raises(ConfigError, match="label"):
-        Collected.parse({"label": label, "created": "", "glyph": ""})
+        Collected.parse({"label": label, "created": "", "input_image": ""})
 
 
 def test_nothing_collected_and_damage_are_told() -> None:
@@ -103,8 +105,8 @@ def test_nothing_to_test_with_yet() -> None:
 
 
 def test_a_union_goes_by_names() -> None:
-    a = Dataset(random_glyphs(3), np.array([0, 1, 1]), ("1", "2"))
-    b = Dataset(random_glyphs(2, 1), np.array([1, 0]), ("x", "2"))
+    a = Dataset(random_images(3), np.array([0, 1, 1]), ("1", "2"))
+    b = Dataset(random_images(2, 1), np.array([1, 0]), ("x", "2"))
     classes = united_classes([a, b])
     assert classes == ("1", "2", "x")
     both = united([a, b], classes)

@@ -13,7 +13,7 @@ import pytest
 
 import penstroke.data.loading
 from emnist import emnist_files, manifest, write_files
-from helpers import random_glyphs
+from helpers import random_images
 from penstroke.data import collected, store
 from penstroke.data.collected import Collected
 from penstroke.data.dataset import Dataset
@@ -110,7 +110,7 @@ def test_a_flipped_bit_in_a_file_of_the_catalogue(
 
 def test_a_flipped_bit_in_a_stored_data_set(tmp_path: Path) -> None:
     labels = np.array([0, 1, 0])
-    splits = [Dataset(random_glyphs(3, seed=seed), labels, ("x", "é")) for seed in (1, 2)]
+    splits = [Dataset(random_images(3, seed=seed), labels, ("x", "é")) for seed in (1, 2)]
     store.save(tmp_path / "one", "one", splits[0], splits[1], title="what it is")
     files = {path: path.read_bytes() for path in sorted((tmp_path / "one").glob("*.npy"))}
     unnoticed = []
@@ -130,7 +130,7 @@ def test_a_flipped_bit_in_a_stored_data_set(tmp_path: Path) -> None:
 
 def test_a_flipped_bit_in_what_a_stored_data_set_says_of_itself(tmp_path: Path) -> None:
     labels = np.array([0, 1, 0])
-    splits = [Dataset(random_glyphs(3, seed=seed), labels, ("x", "é")) for seed in (1, 2)]
+    splits = [Dataset(random_images(3, seed=seed), labels, ("x", "é")) for seed in (1, 2)]
     store.save(tmp_path / "one", "one", splits[0], splits[1], title="what it is")
     path = tmp_path / "one" / "dataset.toml"
     content = path.read_bytes()
@@ -148,11 +148,13 @@ def test_a_flipped_bit_in_a_collected_image(
 ) -> None:
     """The PNG inside has checksums of its own; labels and notes are under none."""
     monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path))
-    (glyph,) = random_glyphs(1)
-    name = collected.add(Collected(label="7", created="2026", glyph=collected.encoded(png(glyph))))
+    (image,) = random_images(1)
+    name = collected.add(
+        Collected(label="7", created="2026", input_image=collected.encoded(png(image)))
+    )
     path = collected.folder() / f"{name}.json"
     content = path.read_bytes()
-    start = content.index(b'"glyph": "') + 10
+    start = content.index(b'"input_image": "') + 16
     stop = content.index(b'"', start)
     for number in range(FLIPS):
         path.write_bytes(content[:start] + flipped(content[start:stop], number) + content[stop:])
@@ -160,4 +162,4 @@ def test_a_flipped_bit_in_a_collected_image(
             found = collected.read(name)
         except DataError:
             continue
-        assert np.array_equal(found.pixels, glyph)
+        assert np.array_equal(found.pixels, image)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import random_glyphs
+from helpers import random_images
 from penstroke.config.settings import DataConfig, RunConfig
 from penstroke.data.dataset import Dataset, DataSplits, sealed, stratified_split
 from penstroke.data.loading import load_dataset
@@ -15,11 +15,11 @@ from penstroke.errors import ConfigError, DataError, SealedTestError
 
 
 def dataset(count: int = 10) -> Dataset:
-    return Dataset(random_glyphs(count), np.arange(count) % 2, ("a", "b"))
+    return Dataset(random_images(count), np.arange(count) % 2, ("a", "b"))
 
 
 def test_fingerprint_covers_images_labels_and_classes() -> None:
-    images, labels = random_glyphs(4), np.array([0, 1, 0, 1])
+    images, labels = random_images(4), np.array([0, 1, 0, 1])
     changed = images.copy()
     changed[3, 27, 27] ^= 1
     prints = {
@@ -33,7 +33,7 @@ def test_fingerprint_covers_images_labels_and_classes() -> None:
 
 
 def test_mean_and_std_equal_numpys() -> None:
-    images = random_glyphs(30)
+    images = random_images(30)
     mean, std = Dataset(images, np.zeros(30, np.int64), ("a",)).mean_and_std
     assert mean == pytest.approx(images.mean() / 255, abs=1e-12)
     assert std == pytest.approx(images.std() / 255, abs=1e-12)
@@ -49,7 +49,7 @@ def test_mean_and_std_equal_numpys() -> None:
 )
 def test_parts_that_do_not_fit(labels: np.ndarray, classes: tuple[str, ...], said: str) -> None:
     with pytest.raises(DataError, match=said):
-        Dataset(random_glyphs(3), labels, classes)
+        Dataset(random_images(3), labels, classes)
     with pytest.raises(DataError, match="not \\(N, 28, 28\\)"):
         Dataset(np.zeros((3, 8, 8), np.uint8), np.zeros(3, np.int64), ("a",))
 

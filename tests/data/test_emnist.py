@@ -113,8 +113,8 @@ def read_in_every_turn(
     shares = []
     for mirrored, quarter in TURNS:
         turned = [np.rot90(i.T if mirrored else i, quarter) for i in dataset.images[chosen]]
-        glyphs = np.stack([preprocess(np.ascontiguousarray(i)).pixels for i in turned])
-        read = np.array(labels)[(unit(glyphs) @ unit(means).T).argmax(1)]
+        pixels = np.stack([preprocess(np.ascontiguousarray(i)).pixels for i in turned])
+        read = np.array(labels)[(unit(pixels) @ unit(means).T).argmax(1)]
         shares.append(float((read == dataset.labels[chosen]).mean()))
     return shares
 
@@ -140,7 +140,7 @@ def test_who_knows_only_photographed_letters_reads_its_letters_as_they_lie(
     for sample in read_samples(shared / "pen-photos.zip"):
         if sample.label.isalpha() and len(seen.setdefault(sample.label, [])) < 40:
             seen[sample.label].append(preprocess(sample.content).pixels)
-    means = np.stack([np.mean(glyphs, 0).astype(np.uint8) for glyphs in seen.values()])
+    means = np.stack([np.mean(pixels, 0).astype(np.uint8) for pixels in seen.values()])
     train = load_dataset("emnist-letters").train
     labels = [train.classes.index(label.upper() + label.lower()) for label in seen]
     upright, *others = read_in_every_turn(train, 15, means, labels)

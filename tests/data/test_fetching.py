@@ -17,7 +17,7 @@ import pytest
 
 import penstroke.data.loading
 from emnist import LETTERS, TEST, TRAIN, emnist_files, manifest, write_files, zipped
-from helpers import random_glyphs
+from helpers import random_images
 from mirrors import Mirrors, serving
 from penstroke.data import download as downloading
 from penstroke.data.catalogue import Manifest
@@ -147,7 +147,7 @@ def test_it_is_upright_and_counts_from_zero(
         splits = load_dataset(NAME)
         assert splits.classes == LETTERS
         test = splits.test.unseal()
-        assert np.array_equal(test.images, random_glyphs(TEST, seed=TEST).transpose(0, 2, 1))
+        assert np.array_equal(test.images, random_images(TEST, seed=TEST).transpose(0, 2, 1))
         assert list(test.labels) == [0, 1, 2] * (TEST // 3)
 
 
@@ -192,7 +192,7 @@ def test_a_copy_that_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     train, _ = import_idx(
         "own", tmp_path / "raw" / NAME, tmp_path / "own", transposed=True, label_offset=1
     )
-    assert np.array_equal(train.images, random_glyphs(TRAIN, seed=TRAIN).transpose(0, 2, 1))
+    assert np.array_equal(train.images, random_images(TRAIN, seed=TRAIN).transpose(0, 2, 1))
 
 
 @pytest.mark.parametrize("packed", [True, False])

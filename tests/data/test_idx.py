@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import random_glyphs
+from helpers import random_images
 from penstroke.data.idx import decode_idx, encode_idx, read_idx
 from penstroke.errors import DataError
 
-IMAGES = encode_idx(random_glyphs(5))
+IMAGES = encode_idx(random_images(5))
 LABELS = encode_idx(np.arange(5, dtype=np.uint8))
 
 
@@ -22,7 +22,7 @@ LABELS = encode_idx(np.arange(5, dtype=np.uint8))
 def test_round_trip(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "images"
     path.write_bytes(pack(IMAGES))
-    assert np.array_equal(read_idx(path, rank=3), random_glyphs(5))
+    assert np.array_equal(read_idx(path, rank=3), random_images(5))
 
 
 def header(
@@ -75,7 +75,7 @@ def test_a_flipped_bit_in_a_gzip_never_passes_silently(place: int, bit: int) -> 
         decoded = decode_idx(bytes(packed), rank=3, name="f")
     except DataError:
         return
-    assert np.array_equal(decoded, random_glyphs(5))  # a bit of the gzip header's own notes
+    assert np.array_equal(decoded, random_images(5))  # a bit of the gzip header's own notes
 
 
 def test_a_lying_header_sets_nothing_aside() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import random_glyphs, write_idx_set
+from helpers import random_images, write_idx_set
 from penstroke.data.idx import encode_idx
 from penstroke.data.idx_import import import_idx
 from penstroke.data.loading import imported_folder, load_dataset
@@ -29,7 +29,7 @@ def test_import_turns_and_renumbers(tmp_path: Path) -> None:
     assert splits.classes == ("x", "y", "z")
     assert (len(splits.train) + len(splits.validation), len(splits.test)) == (30, 12)
     test = splits.test.unseal()
-    assert np.array_equal(test.images, random_glyphs(12, seed=12).transpose(0, 2, 1))
+    assert np.array_equal(test.images, random_images(12, seed=12).transpose(0, 2, 1))
     assert list(test.labels) == [0, 1, 2] * 4
 
 
@@ -76,7 +76,7 @@ def test_emnist_with_nothing_said_of_how_it_lies(shared: Path, part: str, option
 def test_emnist_that_was_turned_already(tmp_path: Path) -> None:
     write_idx_set(tmp_path / "idx", prefix="emnist-mine-")
     _, test = import_idx("mine", tmp_path / "idx", imported_folder("mine"), transposed=False)
-    assert np.array_equal(test.images, random_glyphs(12, seed=12))
+    assert np.array_equal(test.images, random_images(12, seed=12))
 
 
 def break_nothing(_: Path) -> None: ...

@@ -120,8 +120,8 @@ def test_a_damaged_shard_is_read_again(tmp_path: Path) -> None:
     whole = job.path.read_bytes()
     shard = load_shard(job)
     assert shard is not None
-    assert np.array_equal(shard.glyphs[1], preprocess(tmp_path / "in/a/001.png").pixels)
-    for damaged in (whole[:-30], b"", whole.replace(b"glyphs", b"glifs!"), b"x" * 500):
+    assert np.array_equal(shard.images[1], preprocess(tmp_path / "in/a/001.png").pixels)
+    for damaged in (whole[:-30], b"", whole.replace(b"images", b"imagos"), b"x" * 500):
         job.path.write_bytes(damaged)
         assert load_shard(job) is None
     job.path.write_bytes(whole)
@@ -258,7 +258,7 @@ def test_images_stand_upright_by_their_exif_tag(tmp_path: Path) -> None:
 
 
 @pytest.mark.mnist
-def test_arrays_of_glyphs_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_preprocessed_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
     mnist = load_dataset("mnist").validation
     path = tmp_path / "my.npz"
     np.savez(path, images=mnist.images[:600], labels=mnist.labels[:600])

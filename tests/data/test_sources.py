@@ -331,20 +331,20 @@ def test_npz_as_keras_ships_mnist(tmp_path: Path) -> None:
     reader = open_source(found.parts[0].source)
     for row in (0, 1, 5, 2):
         assert np.array_equal(reader.read(row), images[row])
-    assert not found.are_glyphs
+    assert not found.are_preprocessed
 
 
 def test_arrays_like_mnists_are_known(tmp_path: Path) -> None:
-    glyphs = np.zeros((50, 28, 28), np.uint8)
-    glyphs[:, 6:22, 10:18] = 200
-    for name, images, are_glyphs in (
-        ("mnist", glyphs, True),
-        ("dark on light", 255 - glyphs, False),
-        ("of floats", glyphs / 255, False),
-        ("smaller", glyphs[:, 2:, 2:], False),
+    preprocessed = np.zeros((50, 28, 28), np.uint8)
+    preprocessed[:, 6:22, 10:18] = 200
+    for name, images, are_preprocessed in (
+        ("mnist", preprocessed, True),
+        ("dark on light", 255 - preprocessed, False),
+        ("of floats", preprocessed / 255, False),
+        ("smaller", preprocessed[:, 2:, 2:], False),
     ):
         np.savez(tmp_path / "my.npz", images=images, labels=np.arange(50) % 5)
-        assert list_source(tmp_path / "my.npz", How()).are_glyphs == are_glyphs, name
+        assert list_source(tmp_path / "my.npz", How()).are_preprocessed == are_preprocessed, name
 
 
 def pickled() -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import random_glyphs
+from helpers import random_images
 from penstroke.data import store
 from penstroke.data.dataset import Dataset
 from penstroke.errors import DataError, StorageError
@@ -15,8 +15,8 @@ from penstroke.errors import DataError, StorageError
 def two_splits() -> tuple[Dataset, Dataset]:
     labels = np.array([0, 1, 0])
     return (
-        Dataset(random_glyphs(3, seed=1), labels, ("x", "é")),
-        Dataset(random_glyphs(3, seed=2), labels, ("x", "é")),
+        Dataset(random_images(3, seed=1), labels, ("x", "é")),
+        Dataset(random_images(3, seed=2), labels, ("x", "é")),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import random_glyphs
+from helpers import random_images
 from penstroke.config.class_names import accepts, is_merged, merged
 from penstroke.config.settings import DataConfig
 from penstroke.data import store
@@ -23,7 +23,7 @@ PARTS = st.lists(st.lists(CASES, min_size=1, max_size=6, unique=True), min_size=
 
 def part(classes: list[str] | tuple[str, ...], each: int = 2, seed: int = 0) -> Dataset:
     labels = np.repeat(np.arange(len(classes)), each)
-    return Dataset(random_glyphs(len(labels), seed), labels, tuple(classes))
+    return Dataset(random_images(len(labels), seed), labels, tuple(classes))
 
 
 @given(PARTS)
@@ -80,7 +80,7 @@ def upper(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """A small imported data set beside `digits`: 3 and X, uneven."""
     monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path_factory.mktemp("cache")))
     labels = np.array([0] * 40 + [1] * 15)
-    train = Dataset(random_glyphs(55, seed=5), labels, ("3", "X"))
+    train = Dataset(random_images(55, seed=5), labels, ("3", "X"))
     store.save(imported_folder("upper"), "upper", train, train.take(np.arange(3)))
     return "upper"
 

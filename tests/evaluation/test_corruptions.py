@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from helpers import random_glyphs
+from helpers import random_images
 from penstroke.data.dataset import DataSplits, Images
 from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt
 from penstroke.evaluation.ood import blank_paper, made_strangers, noise, scribbles
@@ -19,7 +19,7 @@ names = pytest.mark.parametrize("name", CORRUPTIONS)
 
 
 @pytest.fixture(scope="module")
-def glyphs(digits: DataSplits) -> Images:
+def characters(digits: DataSplits) -> Images:
     return digits.train.images[:200]
 
 
@@ -33,7 +33,7 @@ def glyphs(digits: DataSplits) -> Images:
 def test_any_images_keep_shape_and_type_and_themselves(
     name: str, seed: int, count: int, level: int | None
 ) -> None:
-    images = random_glyphs(count, seed) if level is None else np.full((count, 28, 28), level, "u1")
+    images = random_images(count, seed) if level is None else np.full((count, 28, 28), level, "u1")
     before = images.copy()
     spoilt = corrupt(images, name, seed)
     assert spoilt.shape == images.shape
@@ -43,21 +43,21 @@ def test_any_images_keep_shape_and_type_and_themselves(
 
 
 @names
-def test_every_image_is_spoilt_by_the_seed(name: str, glyphs: Images) -> None:
-    spoilt = corrupt(glyphs, name, seed=0)
-    assert (spoilt != glyphs).any(axis=(1, 2)).all()
-    assert np.array_equal(spoilt, corrupt(glyphs, name, seed=1)) == (name in DRAWS_NOTHING)
+def test_every_image_is_spoilt_by_the_seed(name: str, characters: Images) -> None:
+    spoilt = corrupt(characters, name, seed=0)
+    assert (spoilt != characters).any(axis=(1, 2)).all()
+    assert np.array_equal(spoilt, corrupt(characters, name, seed=1)) == (name in DRAWS_NOTHING)
 
 
 @names
-def test_a_image_is_spoilt_without_regard_to_its_neighbours(name: str, glyphs: Images) -> None:
-    others = np.concatenate([glyphs[:1], 255 - glyphs[1:]])
-    assert np.array_equal(corrupt(glyphs, name)[0], corrupt(others, name)[0])
+def test_a_image_is_spoilt_without_regard_to_its_neighbours(name: str, characters: Images) -> None:
+    others = np.concatenate([characters[:1], 255 - characters[1:]])
+    assert np.array_equal(corrupt(characters, name)[0], corrupt(others, name)[0])
 
 
 @names
-def test_more_images_than_are_taken_at_once(name: str, glyphs: Images) -> None:
-    many = np.tile(glyphs, (6, 1, 1))
+def test_more_images_than_are_taken_at_once(name: str, characters: Images) -> None:
+    many = np.tile(characters, (6, 1, 1))
     spoilt = corrupt(many, name)
     assert np.array_equal(spoilt[:1000], corrupt(many[:1000], name))
     repeats = np.array_equal(spoilt[:200], spoilt[1000:])
@@ -91,12 +91,12 @@ def spread(image: Images, axis: int) -> float:
     return float(np.sqrt((profile * (places - mean) ** 2).sum() / profile.sum()))
 
 
-def test_strokes_become_thicker_and_thinner(glyphs: Images) -> None:
-    thick, thin = corrupt(glyphs, "thick_strokes"), corrupt(glyphs, "thin_strokes")
-    assert (thick >= glyphs).all()
-    assert (thin <= glyphs).all()
-    assert (ink(thick) > 1.2 * ink(glyphs)).all()
-    assert (ink(thin) < 0.8 * ink(glyphs)).all()
+def test_strokes_become_thicker_and_thinner(characters: Images) -> None:
+    thick, thin = corrupt(characters, "thick_strokes"), corrupt(characters, "thin_strokes")
+    assert (thick >= characters).all()
+    assert (thin <= characters).all()
+    assert (ink(thick) > 1.2 * ink(characters)).all()
+    assert (ink(thin) < 0.8 * ink(characters)).all()
 
 
 def test_a_fine_stroke_is_not_broken_by_a_finer_pen() -> None:
@@ -105,10 +105,10 @@ def test_a_fine_stroke_is_not_broken_by_a_finer_pen() -> None:
     assert np.array_equal(corrupt(image, "thin_strokes"), image)
 
 
-def test_brightness_raises_every_level_and_keeps_their_order(glyphs: Images) -> None:
-    bright = corrupt(glyphs, "brightness")
+def test_brightness_raises_every_level_and_keeps_their_order(characters: Images) -> None:
+    bright = corrupt(characters, "brightness")
     assert (bright >= 127).all()
-    assert (bright >= glyphs).all()
+    assert (bright >= characters).all()
 
 
 def test_translation_moves_the_center_of_mass_three_pixels() -> None:
@@ -145,7 +145,7 @@ def test_rotation_turns_by_its_angle() -> None:
     assert abs(np.arctan(slope)) == pytest.approx(0.4, abs=0.02)
 
 
-def test_noise_has_the_strength_it_names(glyphs: Images) -> None:
+def test_noise_has_the_strength_it_names(characters: Images) -> None:
     grey = np.full((200, 28, 28), 128, np.uint8)
     hit = corrupt(grey, "impulse_noise")
     assert (hit == 0).mean() == pytest.approx(0.085, abs=0.005)
@@ -153,20 +153,20 @@ def test_noise_has_the_strength_it_names(glyphs: Images) -> None:
     shot = corrupt(grey, "shot_noise")
     assert set(np.unique(shot)) == {0, 85, 170, 255}
     assert (shot == 0).mean() == pytest.approx(np.exp(-3 * 128 / 255), abs=0.01)
-    assert (corrupt(glyphs, "shot_noise")[glyphs == 0] == 0).all()
+    assert (corrupt(characters, "shot_noise")[characters == 0] == 0).all()
 
 
-def test_stripes_are_the_outer_quarters(glyphs: Images) -> None:
-    striped = corrupt(glyphs, "stripe")
-    assert np.array_equal(striped[:, :, 7:21], glyphs[:, :, 7:21])
-    assert np.array_equal(striped[:, :, :7], 255 - glyphs[:, :, :7])
-    assert np.array_equal(striped[:, :, 21:], 255 - glyphs[:, :, 21:])
+def test_stripes_are_the_outer_quarters(characters: Images) -> None:
+    striped = corrupt(characters, "stripe")
+    assert np.array_equal(striped[:, :, 7:21], characters[:, :, 7:21])
+    assert np.array_equal(striped[:, :, :7], 255 - characters[:, :, :7])
+    assert np.array_equal(striped[:, :, 21:], 255 - characters[:, :, 21:])
 
 
-def test_blur_keeps_the_ink_and_lowers_the_peaks(glyphs: Images) -> None:
-    blurred = corrupt(glyphs, "blur")
-    assert np.allclose(ink(blurred), ink(glyphs), atol=1)
-    assert (blurred.max(axis=(1, 2)) < glyphs.max(axis=(1, 2))).all()
+def test_blur_keeps_the_ink_and_lowers_the_peaks(characters: Images) -> None:
+    blurred = corrupt(characters, "blur")
+    assert np.allclose(ink(blurred), ink(characters), atol=1)
+    assert (blurred.max(axis=(1, 2)) < characters.max(axis=(1, 2))).all()
 
 
 def test_edges_are_outlines() -> None:
@@ -189,11 +189,11 @@ def test_a_line_only_adds_and_crosses_the_image(name: str) -> None:
     assert (corrupt(on_ink, name) >= 77).all()
 
 
-def test_fog_and_spatter_cover_but_do_not_bury(glyphs: Images) -> None:
-    fog = corrupt(np.zeros_like(glyphs), "fog")
+def test_fog_and_spatter_cover_but_do_not_bury(characters: Images) -> None:
+    fog = corrupt(np.zeros_like(characters), "fog")
     assert fog.max() == pytest.approx(170, abs=1)
     assert ink(fog).std() > 5, "every cloud is the same"
-    spatter = corrupt(np.zeros_like(glyphs), "spatter")
+    spatter = corrupt(np.zeros_like(characters), "spatter")
     assert 0.05 < (spatter > 0).mean() < 0.4
     assert spatter.max() <= 63
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from helpers import random_glyphs, small_config
+from helpers import random_images, small_config
 from penstroke.data.loading import load_dataset
 from penstroke.evaluation.explanations import nearest_neighbours, saliency
 from penstroke.models.build import build_network
@@ -50,7 +50,7 @@ def test_a_pixels_share_is_its_finite_difference_along_the_way() -> None:
     """Of a smooth function: the slopes are taken by differences, pixel by pixel."""
     torch.manual_seed(0)
     network = Smooth().double().eval()
-    images = random_glyphs(1)
+    images = random_images(1)
     ink = torch.from_numpy(images).unsqueeze(1).double() / 255
     steps, tiny = 64, 1e-5
     wanted = np.zeros(784)
@@ -95,6 +95,6 @@ def test_neighbours_are_those_of_a_second_computation(network: nn.Module) -> Non
 def test_fewer_images_than_asked_for_and_an_ensemble(network: nn.Module) -> None:
     other = build_network(small_config().model, num_classes=10, mean=0.2, std=0.3, seed=1)
     both = Ensemble([network, other]).eval()
-    images = random_glyphs(2)
+    images = random_images(2)
     assert nearest_neighbours(both, images, images, 5)[:, 0].tolist() == [0, 1]
     assert saliency(both, images, np.array([1, 2]), np.array([3, 4])).shape == (2, 28, 28)

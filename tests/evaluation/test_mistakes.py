@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from helpers import random_glyphs
+from helpers import random_images
 from penstroke.data.dataset import Dataset
 from penstroke.evaluation.metrics import compute_metrics, most_confused
 from penstroke.evaluation.predictions import Predictions
@@ -18,7 +18,7 @@ def read_as(pairs: dict[tuple[int, int], int]) -> tuple[Predictions, Dataset]:
     classes = ("4", "7", "9")
     return (
         Predictions(labels, logits, classes),
-        Dataset(random_glyphs(len(labels)), labels, classes),
+        Dataset(random_images(len(labels)), labels, classes),
     )
 
 

@@ -20,7 +20,7 @@ from composing import (
     overlap,
     photo_pool,
 )
-from helpers import SMALL_CNN, drawn_digit, random_glyphs
+from helpers import SMALL_CNN, drawn_digit, random_images
 from penstroke.config.settings import DataConfig, RunConfig, TrainConfig
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import ImageError
@@ -215,8 +215,8 @@ def test_odd_shapes_are_read_or_found_empty(recognizer: Recognizer, shape: tuple
 
 
 def test_noise_alone_breaks_nothing(recognizer: Recognizer) -> None:
-    for glyph in random_glyphs(3):
-        page = read_page(recognizer, np.kron(glyph, np.ones((9, 9), np.uint8)))
+    for image in random_images(3):
+        page = read_page(recognizer, np.kron(image, np.ones((9, 9), np.uint8)))
         assert (page.width, page.height) == (252, 252)
         assert all(0 <= left < right <= 252 for left, _, right, _ in boxes_of(page))
 

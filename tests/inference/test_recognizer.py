@@ -13,7 +13,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from helpers import SMALL_CNN, drawn_digit, random_glyphs
+from helpers import SMALL_CNN, drawn_digit, random_images
 from penstroke.errors import ImageError, ModelFileError
 from penstroke.inference.recognizer import Recognizer, model_metadata
 from penstroke.models.build import build_network
@@ -41,7 +41,7 @@ def test_an_answer(model: bytes) -> None:
     assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-6)
     assert answer.probability == max(answer.probabilities.values())
     assert answer.top(1) == [(answer.label, answer.probability)]
-    assert np.array_equal(answer.seen, preprocess(drawn_digit()).pixels)
+    assert np.array_equal(answer.input_image, preprocess(drawn_digit()).pixels)
 
 
 def test_no_label_without_certainty(model: bytes, tmp_path: Path) -> None:
@@ -65,29 +65,29 @@ def test_no_label_without_certainty(model: bytes, tmp_path: Path) -> None:
 def test_what_is_unlike_the_images_it_knows_has_no_label(model: bytes) -> None:
     recognizer = sure(model)
     logits = recognizer.logits(preprocess(drawn_digit()).pixels[None])[0]
-    height = float(logits.max() - logits.mean())
+    score = float(logits.max() - logits.mean())
     assert recognizer.recognize(drawn_digit()).ood_score is None
-    for above, status in ((0.9 * height, "ok"), (1.1 * height, "rejected")):
-        told = changed(model, partial(dict.update, ood_threshold=str(above)))
+    for threshold, status in ((0.9 * score, "ok"), (1.1 * score, "rejected")):
+        told = changed(model, partial(dict.update, ood_threshold=str(threshold)))
         answer = sure(told).recognize(drawn_digit())
-        assert answer.ood_score == pytest.approx(height / above)
+        assert answer.ood_score == pytest.approx(score)
         assert (answer.status, answer.label is None) == (status, status == "rejected")
 
 
 def test_a_thousand_at_once_are_a_thousand_one_by_one(model: bytes) -> None:
     recognizer = sure(model)
-    images = list(np.pad(random_glyphs(1000), ((0, 0), (3, 3), (3, 3))))
+    images = list(np.pad(random_images(1000), ((0, 0), (3, 3), (3, 3))))
     together = recognizer.recognize(images)
     for image, answer in zip(images, together, strict=True):
         alone = recognizer.recognize(image)
-        assert np.array_equal(alone.seen, answer.seen)
+        assert np.array_equal(alone.input_image, answer.input_image)
         assert alone.label == answer.label
         assert answer.probability == pytest.approx(alone.probability, abs=1e-6)
 
 
 def test_sixteen_threads_give_the_same_answers(model: bytes) -> None:
     recognizer = sure(model)
-    images = [np.pad(glyph, 4) for glyph in random_glyphs(160)]
+    images = [np.pad(image, 4) for image in random_images(160)]
     alone = [dict(recognizer.recognize(image).probabilities) for image in images]
     with ThreadPoolExecutor(16) as threads:
         answers = threads.map(recognizer.recognize, images * 4)
@@ -121,7 +121,7 @@ def test_temperature_softens(model: bytes) -> None:
         if prop.key == "temperature":
             prop.value = "4.0"
     soft = Recognizer.from_bytes(proto.SerializeToString())
-    images = random_glyphs(20)
+    images = random_images(20)
     ratio = np.log(sharp.probabilities(images)) / 4
     expected = np.exp(ratio) / np.exp(ratio).sum(1, keepdims=True)
     np.testing.assert_allclose(soft.probabilities(images), expected, atol=1e-5)
@@ -143,8 +143,8 @@ def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
         (lambda props: props.update(penstroke_format="2"), "newer Penstroke \\(format 2"),
         (lambda props: props.update(classes='["a", "b"]'), "2 classes for 3 logits"),
         (lambda props: props.update(classes="abc"), "metadata of the model is damaged"),
-        (lambda props: props.update(classes="[1, 2, 3]"), "classes are no list of names"),
-        (lambda props: props.pop("classes"), "does not say its classes"),
+        (lambda props: props.update(classes="[1, 2, 3]"), "'classes' must be a list of names"),
+        (lambda props: props.pop("classes"), "lacks 'classes'"),
         (lambda props: props.update(ood_threshold='"high"'), "metadata of the model is damaged"),
         (
             lambda props: props.update(confidence_threshold='"high"'),
@@ -158,8 +158,8 @@ def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
             lambda props: props.update(confidence_threshold="NaN"),
             "metadata of the model is damaged",
         ),
-        (lambda props: props.update(ood_threshold="-1"), "familiar above -1"),
-        (lambda props: props.pop("ink"), "does not say its ink"),
+        (lambda props: props.update(ood_threshold="-1"), "'ood_threshold' must be above 0, not -1"),
+        (lambda props: props.pop("ink"), "lacks 'ink'"),
         (lambda props: props.update(ink='{"box_pixels": 99}'), "box_pixels"),
         (lambda props: props.update(temperature="0"), "metadata of the model is damaged"),
     ],

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from helpers import random_glyphs
+from helpers import random_images
 from penstroke.config.recipes import load_recipe
 from penstroke.inference.recognizer import Recognizer, model_metadata
 from penstroke.models.build import build_network
@@ -27,7 +27,7 @@ def test_onnx_equals_torch_at_every_batch_size(recipe: str) -> None:
     content = export_onnx(network, {"classes": ["é", 1]})
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for batch in (1, 2, 7):
-        images = random_glyphs(batch)
+        images = random_images(batch)
         (logits,) = session.run(None, {"images": images})
         with torch.inference_mode():
             expected = network(torch.from_numpy(images).unsqueeze(1).float() / 255).numpy()

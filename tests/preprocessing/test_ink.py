@@ -44,13 +44,13 @@ def difference(first: Array, second: Array) -> float:
 
 
 def test_longer_side_is_twenty_pixels_and_mass_is_centred() -> None:
-    glyph = preprocess(drawn_digit())
-    assert not glyph.is_blank
-    assert glyph.pixels.shape == (28, 28)
-    assert glyph.pixels.dtype == np.uint8
-    assert glyph.pixels.max() == 255
-    assert max(box(glyph.pixels)) == 20
-    assert all(abs(c - 14.5) <= 0.51 for c in center_of_mass(glyph.pixels))
+    result = preprocess(drawn_digit())
+    assert not result.is_blank
+    assert result.pixels.shape == (28, 28)
+    assert result.pixels.dtype == np.uint8
+    assert result.pixels.max() == 255
+    assert max(box(result.pixels)) == 20
+    assert all(abs(c - 14.5) <= 0.51 for c in center_of_mass(result.pixels))
 
 
 @pytest.mark.parametrize("size", [(300, 40), (40, 300)])
@@ -99,7 +99,7 @@ def modes() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("mode", modes())
-def test_every_mode_gives_the_same_glyph(mode: str) -> None:
+def test_every_mode_gives_the_same_pixels(mode: str) -> None:
     assert difference(preprocess(modes()[mode]).pixels, preprocess(drawn_digit()).pixels) < 3.5
 
 
@@ -167,9 +167,9 @@ def test_exif_orientation_is_undone(orientation: int) -> None:
     ids=["white", "black", "grey", "paper noise", "clear", "one pixel"],
 )
 def test_blank_is_an_answer_not_a_digit(blank: Array) -> None:
-    glyph = preprocess(blank)
-    assert glyph.is_blank
-    assert not glyph.pixels.any()
+    result = preprocess(blank)
+    assert result.is_blank
+    assert not result.pixels.any()
 
 
 @pytest.mark.parametrize("shape", [(1, 20000), (20000, 1), (3, 3), (2, 500)])
@@ -182,9 +182,9 @@ def test_odd_shapes_do_not_break_it(shape: tuple[int, int]) -> None:
 @pytest.mark.mnist
 def test_mnist_images_come_out_as_they_are() -> None:
     images = load_dataset("mnist").train.images[:500]
-    glyphs = np.stack([preprocess(image).pixels for image in images])
-    assert difference(glyphs, images) < 2.5
-    assert np.mean([max(box(p)) for p in glyphs]) == pytest.approx(20, abs=0.1)
+    pixels = np.stack([preprocess(image).pixels for image in images])
+    assert difference(pixels, images) < 2.5
+    assert np.mean([max(box(p)) for p in pixels]) == pytest.approx(20, abs=0.1)
 
 
 def test_settings_change_the_box() -> None:

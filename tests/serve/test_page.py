@@ -123,7 +123,7 @@ def test_unsure_and_empty_are_said(browser: Browser, page_url: str) -> None:
         "probabilities": {},
     }
     with visit(browser, page_url) as page:
-        rest = {"model": "mnist-fast", "seen": BLANK, "attention": None}
+        rest = {"model": "mnist-fast", "input_image": BLANK, "attention": None}
         page.route("**/v1/recognize?*", lambda route: route.fulfill(json={**rejected, **rest}))
         draw(page, DIGITS["1"])
         reads(page, "?")
@@ -160,7 +160,7 @@ def test_answers_never_come_out_of_order(browser: Browser, page_url: str) -> Non
         label = str(asked[-1] % 10)
         route.fulfill(json={
             "model": "mnist-fast", "status": "ok", "label": label, "probability": 1.0,
-            "probabilities": probabilities | {label: 1.0}, "seen": BLANK, "attention": None,
+            "probabilities": probabilities | {label: 1.0}, "input_image": BLANK, "attention": None,
         })  # fmt: skip
 
     with visit(browser, page_url) as page:

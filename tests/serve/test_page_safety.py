@@ -124,8 +124,9 @@ def test_class_names_model_names_and_data_sets_stay_text(browser: Browser, servi
         seen = page.evaluate("document.getElementById('seen').toDataURL()")
         for attack in ATTACKS:
             answer = {
-                "model": "m", "status": "ok", "label": attack, "probability": 0.9, "seen": seen,
-                "probabilities": {attack: 0.9, ATTACKS[0]: 0.05}, "attention": None,
+                "model": "m", "status": "ok", "label": attack, "probability": 0.9,
+                "probabilities": {attack: 0.9, ATTACKS[0]: 0.05}, "input_image": seen,
+                "attention": None,
             }  # fmt: skip
             answer_with(page, answer)
             page.keyboard.press("]")

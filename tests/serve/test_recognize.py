@@ -24,10 +24,10 @@ def test_the_answer_is_the_recognizers(running: Running, recognizer: Recognizer)
     assert told["model"] == "small"
     assert told["attention"] is None
     assert told["elapsed_milliseconds"] > 0
-    head, _, content = told["seen"].partition(",")
+    head, _, content = told["input_image"].partition(",")
     assert head == "data:image/png;base64"
     seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
-    assert np.array_equal(seen, expected.seen)
+    assert np.array_equal(seen, expected.input_image)
 
 
 def test_kinds_of_bodies_agree(running: Running) -> None:

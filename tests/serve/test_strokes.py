@@ -33,10 +33,10 @@ def likeness(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
 
 def test_strokes_are_seen_as_their_image_is() -> None:
     seven = drawing(SEVEN)
-    glyph = read_drawing(seven, DEFAULT_INK)
-    assert not glyph.is_blank
-    assert glyph.pixels.max() == 255
-    assert likeness(glyph.pixels, preprocess(image_of(seven)).pixels) > 0.97
+    result = read_drawing(seven, DEFAULT_INK)
+    assert not result.is_blank
+    assert result.pixels.max() == 255
+    assert likeness(result.pixels, preprocess(image_of(seven)).pixels) > 0.97
 
 
 def test_place_and_size_on_the_canvas_do_not_matter() -> None:

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from helpers import Outcome, drawn_digit, random_glyphs
+from helpers import Outcome, drawn_digit, random_images
 from penstroke.data.loading import load_dataset
 from penstroke.errors import StorageError
 from penstroke.inference.recognizer import Recognizer
@@ -130,20 +130,20 @@ def images() -> dict[str, list[Image.Image]]:
             Image.fromarray(np.dstack([drawn_digit(130), drawn_digit(130) // 2, drawn_digit(130)]))
         ],
         "blank": [Image.fromarray(np.full((50, 40), 200, np.uint8))],
-        "noise": [Image.fromarray(random_glyphs(1)[0])],
+        "noise": [Image.fromarray(random_images(1)[0])],
     }
 
 
-GLYPHS = """async ([files, settings]) => {
-  const { readGlyph } = await import(new URL("static/ink.js", location).href);
+PREPROCESSED = """async ([files, settings]) => {
+  const { preprocess } = await import(new URL("static/ink.js", location).href);
   const found = [];
   for (const file of files) {
     const blob = new Blob([Uint8Array.from(atob(file), (c) => c.charCodeAt(0))]);
     const bitmap = await createImageBitmap(blob, { premultiplyAlpha: "none" });
     const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
     context.drawImage(bitmap, 0, 0);
-    const glyph = readGlyph(context.getImageData(0, 0, bitmap.width, bitmap.height), settings);
-    found.push([...glyph.pixels]);
+    const image = context.getImageData(0, 0, bitmap.width, bitmap.height);
+    found.push([...preprocess(image, settings).pixels]);
   }
   return found;
 }"""
@@ -154,7 +154,7 @@ GLYPHS = """async ([files, settings]) => {
 def test_its_ink_is_that_of_python(page: Page, kind: str, settings: InkSettings) -> None:
     samples = images()[kind]
     files = [base64.b64encode(png(image)).decode() for image in samples]
-    found = np.array(page.evaluate(GLYPHS, [files, settings.to_dict()])).reshape(-1, 28, 28)
+    found = np.array(page.evaluate(PREPROCESSED, [files, settings.to_dict()])).reshape(-1, 28, 28)
     wanted = np.stack([preprocess(png(image), settings).pixels for image in samples])
     # Sums in another order may round a grey level the other way.
     assert np.abs(found - wanted.astype(int)).max() <= 2
@@ -167,19 +167,19 @@ def png(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-ANSWERS = """async (glyphs) => {
+ANSWERS = """async (images) => {
   const { open } = await import(new URL("static/recognizer.js", location).href);
   const model = await open();
-  return Promise.all(glyphs.map((pixels) => model.answer(Uint8Array.from(pixels))));
+  return Promise.all(images.map((pixels) => model.answer(Uint8Array.from(pixels))));
 }"""
 
 
 def test_its_answers_are_those_of_python(page: Page, mnist_runs: Path) -> None:
-    glyphs = load_dataset("mnist").train.images[:60]
-    glyphs = np.concatenate([glyphs, random_glyphs(20)])
-    found: list[dict[str, Any]] = page.evaluate(ANSWERS, glyphs.reshape(-1, 784).tolist())
+    images = load_dataset("mnist").train.images[:60]
+    images = np.concatenate([images, random_images(20)])
+    found: list[dict[str, Any]] = page.evaluate(ANSWERS, images.reshape(-1, 784).tolist())
     recognizer = Recognizer.load(mnist_runs / "mnist-fast")
-    for answer, pixels in zip(found, glyphs, strict=True):
+    for answer, pixels in zip(found, images, strict=True):
         (wanted,) = recognizer.recognize_preprocessed([Preprocessed(pixels, is_blank=False)])
         assert (answer["status"], answer["label"]) == (wanted.status, wanted.label)
         assert answer["probabilities"] == pytest.approx(dict(wanted.probabilities), abs=1e-5)

@@ -6,14 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import random_glyphs
+from helpers import random_images
 from penstroke.config.settings import TrainConfig
 from penstroke.data.dataset import Dataset
 from penstroke.training.batches import Batches, balanced_order, split_order
 
 
 def batches(count: int) -> Batches:
-    return Batches(Dataset(random_glyphs(count), np.arange(count) % 3, ("a", "b", "c")), "cpu")
+    return Batches(Dataset(random_images(count), np.arange(count) % 3, ("a", "b", "c")), "cpu")
 
 
 @pytest.mark.parametrize("count", [2, 63, 64, 65, 66, 128, 129])
@@ -22,7 +22,7 @@ def test_every_image_once(count: int) -> None:
     drawn = list(data.shuffled(64, seed=1))
     assert sum(len(labels) for _, labels in drawn) == count
     seen = torch.cat([images for images, _ in drawn]).flatten(1).mul(255).round().byte()
-    expected = torch.from_numpy(random_glyphs(count)).flatten(1)
+    expected = torch.from_numpy(random_images(count)).flatten(1)
     assert torch.equal(torch.unique(seen, dim=0), torch.unique(expected, dim=0))
     assert len(drawn) == TrainConfig(batch_size=64).steps_per_epoch(count)
     assert min(len(labels) for _, labels in drawn) > 1
@@ -63,7 +63,7 @@ def test_rare_classes_come_more_often(counts: list[int], balance: float, seed: i
 
 def test_balance_is_seeded_and_nothing_without_it() -> None:
     uneven = np.array([0] * 30 + [1] * 6 + [2] * 4)
-    data = Batches(Dataset(random_glyphs(40), uneven, ("a", "b", "c")), "cpu")
+    data = Batches(Dataset(random_images(40), uneven, ("a", "b", "c")), "cpu")
 
     def order(seed: int, balance: float | None) -> list[int]:
         return torch.cat([k for _, k in data.shuffled(8, seed, balance)]).tolist()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from helpers import random_glyphs, small_config
+from helpers import random_images, small_config
 from penstroke.config.settings import TrainConfig
 from penstroke.data.dataset import Dataset
 from penstroke.errors import TrainingError
@@ -54,7 +54,7 @@ def test_score_is_a_mean_over_images_with_the_last_short_batch() -> None:
     """1,001 images: a mean of batch means would count the last one 1,000 fold."""
     labels = np.zeros(1001, np.int64)
     labels[-1] = 2
-    dataset = Dataset(random_glyphs(1001), labels, ("a", "b", "c"))
+    dataset = Dataset(random_images(1001), labels, ("a", "b", "c"))
     network = linear()
     loss, accuracy = score(network, Batches(dataset, "cpu"))
     with torch.inference_mode():

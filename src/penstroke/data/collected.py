@@ -49,7 +49,7 @@ class Collected(Settings):
     format_version: int = Field(FORMAT_VERSION, description="of this file")
     label: str = Field(min_length=1, max_length=32, description="what a person says it shows")
     created: str = Field(description="when, in UTC")
-    glyph: str = Field(description="the 28×28 that a network reads: grey PNG in base64")
+    input_image: str = Field(description="the 28×28 that a network reads: grey PNG in base64")
     image: str | None = Field(None, description="the image as it came: PNG in base64")
     strokes: dict[str, Any] | None = Field(None, description="as they were drawn")
     answer: Answer | None = Field(None, description="what a network said of it")
@@ -62,7 +62,7 @@ class Collected(Settings):
     @property
     def pixels(self) -> Images:
         """The image (28, 28) uint8, ink bright on dark."""
-        return _decoded(self.glyph)
+        return _decoded(self.input_image)
 
 
 def check_label(label: str) -> None:
@@ -193,7 +193,7 @@ def _decoded(text: str) -> Images:
         image = Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",))
         pixels = np.asarray(image.convert("L"), np.uint8)
     except (binascii.Error, OSError, SyntaxError) as error:
-        raise ValueError(f"glyph: {error}") from error
+        raise ValueError(f"input_image: {error}") from error
     if pixels.shape != (IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(f"glyph: {pixels.shape}, not 28×28")
+        raise ValueError(f"input_image: {pixels.shape}, not 28×28")
     return pixels

@@ -48,7 +48,7 @@ class ImportSettings:
         test_share: share of each class to test on, where no source says which.
         seed: of drawing them.
         max_unreadable: most images that may be unreadable: a share (float) or a number (int).
-        placed: arrays are glyphs already; None: where they look like MNIST's.
+        placed: arrays are preprocessed already; None: where they look like MNIST's.
     """
 
     how: How = field(default_factory=How)
@@ -202,7 +202,7 @@ def _as_they_are(listings: list[Listing], placed: bool | None) -> bool:
     kinds = {part.source.kind for listing in listings for part in listing.parts}
     if placed and kinds != {"npz"}:
         raise ConfigError("--preprocessed goes with arrays: image files have to be placed")
-    return all(listing.are_glyphs for listing in listings) if placed is None else placed
+    return all(listing.are_preprocessed for listing in listings) if placed is None else placed
 
 
 def _placing(listings: list[Listing], as_they_are: bool) -> str:
@@ -265,7 +265,7 @@ def _made(
     if is_test.all():
         raise DataError(f"{source} holds test images only, and none to train on")
     train, test = (
-        Dataset(readings.glyphs[rows[side]], labels[side], classes) for side in (~is_test, is_test)
+        Dataset(readings.images[rows[side]], labels[side], classes) for side in (~is_test, is_test)
     )
     copies, conflicts = find_copies(entries, readings, rows)
     leaks = say_what_leaks(readings.digests[rows], is_test)

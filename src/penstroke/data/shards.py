@@ -1,4 +1,4 @@
-"""Images of a source to glyphs, shard by shard, in a folder that outlives the process.
+"""Preprocesses the images of a source, shard by shard, in a folder that outlives the process.
 
 A shard is 50 to 500 images, read by one worker into one file that is whole or not there. The
 folder's name is drawn from the source and from how it is read: whoever comes again, after a kill
@@ -29,7 +29,7 @@ from penstroke.data.sources.entries import Content, Entry, Part, Reader, Source
 from penstroke.data.sources.listing import open_source
 from penstroke.errors import ImageError, PenstrokeError, StorageError
 from penstroke.files import cache_root, write_atomically
-from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings, inspect_ink, place, read_grey
+from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings, inspect_ink, normalize, read_grey
 
 OK, EMPTY, UNREADABLE = range(3)
 _SHARDS, _LEAST, _MOST = 40, 50, 500
@@ -40,9 +40,11 @@ _MOST_PIXELS = 16_000_000
 
 
 class ReadingSettings(Settings):
-    """How images become glyphs."""
+    """How images are preprocessed."""
 
-    as_they_are: bool = Field(False, description="arrays are glyphs already, and are taken so")
+    as_they_are: bool = Field(
+        False, description="arrays are preprocessed already, and taken as they are"
+    )
     ink: InkSettings = Field(DEFAULT_INK, description="how ink is found and placed")
 
 
@@ -60,7 +62,7 @@ class Readings:
     """What images came to, in the order of their entries.
 
     Attributes:
-        glyphs: (N, 28, 28) uint8, ink bright on dark; zero where there is none.
+        images: (N, 28, 28) uint8, ink bright on dark; zero where there is none.
         status: (N,) uint8: OK, EMPTY or UNREADABLE.
         dropped: (N,) float32, share of the ink that was taken for dirt or edges.
         sides: (N,) int32, longer side of the ink as it came, pixels.
@@ -68,7 +70,7 @@ class Readings:
         errors: why what cannot be read cannot, by position.
     """
 
-    glyphs: Images
+    images: Images
     status: npt.NDArray[np.uint8]
     dropped: npt.NDArray[np.float32]
     sides: npt.NDArray[np.int32]
@@ -93,7 +95,7 @@ class Readings:
 
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
-_ARRAYS = ("glyphs", "status", "dropped", "sides", "digests")
+_ARRAYS = ("images", "status", "dropped", "sides", "digests")
 
 
 def working_folder(name: str, parts: Sequence[Part], settings: ReadingSettings) -> Path:
@@ -201,7 +203,7 @@ def load_shard(job: Job) -> Readings | None:
         shard = Readings(**values, errors={int(row): str(why) for row, why in errors.items()})
     except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, *_DAMAGE):
         return None
-    return shard if len(shard.glyphs) == len(job.places) else None
+    return shard if len(shard.images) == len(job.places) else None
 
 
 def _read_into(shard: Readings, row: int, content: Content, settings: ReadingSettings) -> None:
@@ -209,19 +211,21 @@ def _read_into(shard: Readings, row: int, content: Content, settings: ReadingSet
     if settings.as_they_are and isinstance(content, np.ndarray):
         if content.shape != (IMAGE_SIZE, IMAGE_SIZE) or content.dtype != np.uint8:
             shape = "×".join(map(str, content.shape))
-            raise ImageError(f"is {shape} {content.dtype}, not 28×28 uint8: no glyph already")
-        glyph: Any = content
+            raise ImageError(
+                f"is {shape} {content.dtype}, not 28×28 uint8: it is not preprocessed yet"
+            )
+        pixels: Any = content
         shard.sides[row] = _longer_side(content)
         is_blank = float(np.ptp(content)) / 255 < settings.ink.min_contrast
     else:
         ink, dropped = inspect_ink(read_grey(content, settings.ink), settings.ink)
-        glyph, is_blank = place(ink, settings.ink)
+        pixels, is_blank = normalize(ink, settings.ink)
         shard.dropped[row] = dropped
         shard.sides[row] = _longer_side(ink)
     if is_blank:
         shard.status[row] = EMPTY
     else:
-        shard.glyphs[row] = glyph
+        shard.images[row] = pixels
 
 
 def _digest(content: Content) -> npt.NDArray[np.uint8]:

@@ -144,10 +144,10 @@ def judge_hands(
 def _read(
     recognizer: Recognizer, batch: list[Sample], progress: Progress
 ) -> list[tuple[str, Recognition]]:
-    glyphs = [_seen(recognizer, sample) for sample in batch]
+    preprocessed = [_seen(recognizer, sample) for sample in batch]
     progress(len(batch))
     labels = (sample.label for sample in batch)
-    return list(zip(labels, recognizer.recognize_preprocessed(glyphs), strict=True))
+    return list(zip(labels, recognizer.recognize_preprocessed(preprocessed), strict=True))
 
 
 def _seen(recognizer: Recognizer, sample: Sample) -> Preprocessed:

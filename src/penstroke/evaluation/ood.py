@@ -105,7 +105,7 @@ def _scribble(random: _Random) -> Images:
     curve = ndimage.zoom(turns, (12, 1), order=3)
     field = Image.new("L", (_SCRIBBLE_SIDE, _SCRIBBLE_SIDE))
     ImageDraw.Draw(field).line(list(map(tuple, curve)), 255, _SCRIBBLE_PEN, joint="curve")
-    return ink.place(np.asarray(field, np.float32) / np.float32(255)).pixels
+    return ink.normalize(np.asarray(field, np.float32) / np.float32(255)).pixels
 
 
 def _paper(random: _Random) -> Images:
@@ -119,5 +119,5 @@ def _paper(random: _Random) -> Images:
         radius, darkness = random.uniform(0.8, 2), random.uniform(0.3, 0.7)
         distance = np.hypot(rows - row, columns - column)
         paper -= darkness * (radius + 0.5 - distance).clip(0, 1)
-    glyph = ink.preprocess(paper.clip(0, 1))
-    return _paper(random) if glyph.is_blank else glyph.pixels
+    preprocessed = ink.preprocess(paper.clip(0, 1))
+    return _paper(random) if preprocessed.is_blank else preprocessed.pixels

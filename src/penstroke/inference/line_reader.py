@@ -16,12 +16,12 @@ from PIL import Image
 
 from penstroke.config.class_names import as_text
 from penstroke.inference.character_scorer import log_odds, views
-from penstroke.inference.recognizer import Recognizer
+from penstroke.inference.recognizer import Recognizer, max_logit_score
 from penstroke.inference.segments import Box, Piece, TextLine, around, find_lines, overlaid
 from penstroke.inference.viterbi import Step, best_way, evidence, posteriors, scores, steps_through
 from penstroke.preprocessing.decoding import ImageLike, Intensities
 from penstroke.preprocessing.illumination import MARGIN, flattened
-from penstroke.preprocessing.ink import InkSettings, Pixels, find_ink, place, read_grey
+from penstroke.preprocessing.ink import InkSettings, Pixels, find_ink, normalize, read_grey
 
 _WORKING_SIDES = (1200, 2400, 4800)
 """An image is looked at about this large first, and larger where its characters are small."""
@@ -200,9 +200,10 @@ def ask(
     seen = [views(line, own) for line, own in groups]
     ends = np.cumsum([len(own) for _, own in groups])[:-1]
     logits = recognizer.logits(np.stack(glyphs))
-    ood_score = recognizer.ood_scores(logits)
-    told = [None] * len(groups) if ood_score is None else np.split(ood_score, ends)
-    probabilities = np.split(recognizer.probabilities_of(logits), ends)
+    told: Sequence[Any] = [None] * len(groups)
+    if recognizer.ood_threshold is not None:
+        told = np.split(max_logit_score(logits) / np.float32(recognizer.ood_threshold), ends)
+    probabilities = np.split(recognizer.softmax(logits), ends)
     judged = np.split(log_odds(np.concatenate(seen)), ends)
     return [Answers(*own) for own in zip(probabilities, told, judged, strict=True)]
 
@@ -210,7 +211,7 @@ def ask(
 def _glyph(pieces: Sequence[Piece], slant: float, settings: InkSettings) -> Pixels:
     """Return what the network reads of `pieces`, (28, 28) uint8."""
     _, ink = overlaid([(piece.box, piece.ink) for piece in pieces])
-    return place(_half_upright(ink, slant), settings).pixels
+    return normalize(_half_upright(ink, slant), settings).pixels
 
 
 def _half_upright(ink: Intensities, slant: float) -> Intensities:

@@ -1,4 +1,4 @@
-"""A trained model as a function from image to character and probabilities. No torch."""
+"""A trained model as a function from an image to a character with probabilities. No torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from penstroke.errors import ConfigError, ModelFileError
 from penstroke.files import reason
-from penstroke.inference import onnx_safety as onnx_file
+from penstroke.inference.onnx_session import open_session
 from penstroke.preprocessing.decoding import ImageLike
 from penstroke.preprocessing.ink import InkSettings, Pixels, Preprocessed, preprocess
 
@@ -26,22 +26,20 @@ CONFIDENCE_THRESHOLD = 0.5
 _BATCH = 256
 """Images that go through the network at once: more are no faster, and take memory."""
 
-Status = Literal["ok", "rejected", "empty"]
-
 
 @dataclass(frozen=True, eq=False)
 class Recognition:
     """The answer to one image.
 
     Attributes:
-        label: the likeliest class; None where there is no ink, or no certainty.
-        probability: of the likeliest class, though it may not be certain; 0 where there is no ink.
+        label: the likeliest class; None unless the status is `ok`.
+        probability: of the likeliest class, whatever the status; 0 where there is no ink.
         probabilities: by class, calibrated; empty where there is no ink.
-        seen: (28, 28) uint8, what the network read.
-        status: `ok`, `rejected` or `empty`.
-        ood_score: how much it looks like what the network was trained on; below 1, less than 999
-            in 1,000 images of that kind do, and it is `rejected`. None where there is no ink, or
-            the model does not tell.
+        input_image: (28, 28) uint8, what the network read.
+        status: `ok`; `rejected` where the probability is below the `confidence_threshold` or the
+            `ood_score` below the `ood_threshold` of the model; `empty` where there is no ink.
+        ood_score: the max-logit score (see `max_logit_score`): the higher, the more the image is
+            like the training data. None where there is no ink, or the model has no `ood_threshold`.
 
     Examples:
         >>> import numpy as np
@@ -54,8 +52,8 @@ class Recognition:
     label: str | None
     probability: float
     probabilities: Mapping[str, float]
-    seen: Pixels
-    status: Status
+    input_image: Pixels
+    status: Literal["ok", "rejected", "empty"]
     ood_score: float | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
@@ -63,35 +61,17 @@ class Recognition:
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
 
 
-def model_metadata(
-    classes: Sequence[str],
-    ink: InkSettings,
-    temperature: float = 1.0,
-    ood_threshold: float | None = None,
-    **facts: Any,
-) -> dict[str, Any]:
-    """Return what a model file must carry to be recognised with; `facts` are for people."""
-    return {
-        "penstroke_format": MODEL_FORMAT_VERSION,
-        "classes": list(classes),
-        "ink": ink.to_dict(),
-        "temperature": temperature,
-        "confidence_threshold": CONFIDENCE_THRESHOLD,
-        "ood_threshold": ood_threshold,
-        **facts,
-    }
-
-
 class Recognizer:
-    """Reads characters with a model.onnx that Penstroke wrote. Needs no torch.
+    """Recognises characters with a model.onnx that Penstroke wrote. Needs no torch.
 
     Attributes:
         classes: the name of each class.
-        ink: how it finds and places ink.
-        temperature: what logits are divided by, so that probabilities mean what they say.
+        ink: how it finds and normalises ink.
+        temperature: what logits are divided by to make probabilities calibrated.
         confidence_threshold: least probability of a label.
-        ood_threshold: least height of logits of a label; None where the model does not tell.
-        metadata: all that the model file says about itself.
+        ood_threshold: least `ood_score` of a label, which 999 of 1,000 held-out images reach; None
+            where the model does not judge whether an image is out of distribution.
+        metadata: everything that the model file says about itself.
 
     Examples:
         >>> import penstroke
@@ -99,7 +79,7 @@ class Recognizer:
         >>> run = penstroke.train(recipe.run_config(), name="example")
         >>> recognizer = penstroke.Recognizer.load(run.path)
         >>> answer = recognizer.recognize("examples/seven.png")
-        >>> answer.top(1)[0][0], answer.seen.shape
+        >>> answer.top(1)[0][0], answer.input_image.shape
         ('7', (28, 28))
     """
 
@@ -112,7 +92,7 @@ class Recognizer:
         self.confidence_threshold = float(
             metadata.get("confidence_threshold", CONFIDENCE_THRESHOLD)
         )
-        self.ood_threshold: float | None = metadata.get("ood_threshold")
+        self.ood_threshold: float | None = metadata.get("ood_threshold") or None
 
     @classmethod
     def load(cls, path: str | Path, *, confidence_threshold: float | None = None) -> Recognizer:
@@ -123,8 +103,8 @@ class Recognizer:
             confidence_threshold: least probability of a label; the model's own (0.5) unless given.
 
         Raises:
-            ModelFileError: it is missing, damaged, not Penstroke's, or of a newer version; or it
-                reaches beyond itself, for other files or foreign operators.
+            ModelFileError: the file is missing, damaged, not Penstroke's, or of a newer version; or
+                it reaches outside itself, for other files or foreign operators.
         """
         path = Path(path)
         path = path / "model.onnx" if path.is_dir() else path
@@ -138,9 +118,14 @@ class Recognizer:
         return recognizer
 
     @classmethod
-    def from_bytes(cls, content: bytes, name: str = "model") -> Recognizer:
-        """Open the bytes of a model.onnx; `name` stands in messages. Raises as `load` does."""
-        session = _open_session(content, name)
+    def from_bytes(
+        cls, content: bytes, name: str = "the model", *, threads: int | None = None
+    ) -> Recognizer:
+        """Open the bytes of a model.onnx, called `name` in messages. Raises as `load` does.
+
+        `threads` limits those of ONNX Runtime, which uses every core unless given.
+        """
+        session = open_session(content, name, threads)
         return cls(session, _read_metadata(session, name))
 
     @overload
@@ -152,120 +137,121 @@ class Recognizer:
         """Return what `image` shows; for a list of images, read as one batch, a list.
 
         Raises:
-            ImageError: it is no image (see `penstroke.preprocessing.ink.preprocess`).
+            ImageError: it is not an image (see `penstroke.preprocessing.ink.preprocess`).
         """
         if isinstance(image, list):
             return self.recognize_preprocessed([preprocess(one, self.ink) for one in image])
         return self.recognize_preprocessed([preprocess(image, self.ink)])[0]
 
+    def recognize_preprocessed(self, images: Sequence[Preprocessed]) -> list[Recognition]:
+        """Return what each of `images` shows: the second half of `recognize`."""
+        if not images:
+            return []
+        logits = self.logits(np.stack([image.pixels for image in images]))
+        scores = max_logit_score(logits)
+        is_ood = scores < np.float32(self.ood_threshold or 0)  # no score is below 0
+        recognitions = []
+        for (pixels, is_blank), row, score, is_rejected in zip(
+            images, self.softmax(logits), scores.tolist(), is_ood.tolist(), strict=True
+        ):
+            if is_blank:
+                recognitions.append(Recognition(None, 0.0, {}, pixels, "empty"))
+                continue
+            shares = row.tolist()
+            best = int(row.argmax())
+            is_rejected = is_rejected or shares[best] < self.confidence_threshold
+            recognitions.append(
+                Recognition(
+                    label=None if is_rejected else self.classes[best],
+                    probability=shares[best],
+                    probabilities=dict(zip(self.classes, shares, strict=True)),
+                    input_image=pixels,
+                    status="rejected" if is_rejected else "ok",
+                    ood_score=None if self.ood_threshold is None else score,
+                )
+            )
+        return recognitions
+
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return the softmax (B, K) of images (B, 28, 28) uint8 that are ready to be read."""
-        return self.probabilities_of(self.logits(images))
+        """Return the calibrated softmax (B, K) of preprocessed images (B, 28, 28) uint8."""
+        return self.softmax(self.logits(images))
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return what the network says of images (B, 28, 28) uint8: (B, K)."""
+        """Return the logits (B, K) of preprocessed images (B, 28, 28) uint8."""
         parts = [
             self._session.run(["logits"], {"images": np.ascontiguousarray(part)})[0]
             for part in np.array_split(images, max(1, -(-len(images) // _BATCH)))
         ]
         return np.concatenate(parts)
 
-    def probabilities_of(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def softmax(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the softmax of logits (B, K) at the model's temperature."""
         scaled = logits / self.temperature
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
-    def recognize_preprocessed(self, glyphs: Sequence[Preprocessed]) -> list[Recognition]:
-        """Return what `glyphs`, which `ink` has placed, show: `recognize` after its first half."""
-        if not glyphs:
-            return []
-        logits = self.logits(np.stack([glyph.pixels for glyph in glyphs]))
-        ood_score = self.ood_scores(logits)
-        told = [None] * len(glyphs) if ood_score is None else ood_score.tolist()
-        answers = zip(glyphs, self.probabilities_of(logits), told, strict=True)
-        return [self._answer(*answer) for answer in answers]
-
-    def ood_scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-        """Return the ood_score (B,) by logits (B, K); None where the model does not tell it."""
-        if not self.ood_threshold:
-            return None
-        return max_logit_score(logits) / np.float32(self.ood_threshold)
-
-    def _answer(
-        self, glyph: Preprocessed, row: npt.NDArray[np.float32], ood_score: float | None
-    ) -> Recognition:
-        if glyph.is_blank:
-            return Recognition(None, 0.0, {}, glyph.pixels, "empty")
-        best = int(row.argmax())
-        label, probability = self.classes[best], float(row[best])
-        by_class = dict(zip(self.classes, map(float, row), strict=True))
-        is_strange = ood_score is not None and ood_score < 1
-        if probability < self.confidence_threshold or is_strange:
-            return Recognition(None, probability, by_class, glyph.pixels, "rejected", ood_score)
-        return Recognition(label, probability, by_class, glyph.pixels, "ok", ood_score)
-
 
 def max_logit_score(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return by how much the largest of each row of logits (B, K) stands above their mean: (B,).
 
-    It is low for images unlike those trained on, whatever the softmax makes of them (the maximum
+    It is low for images unlike the training data, whatever the softmax makes of them (the maximum
     logit of Hendrycks et al. 2022; less the mean, to which the softmax is blind).
     """
     return np.asarray(logits.max(axis=1) - logits.mean(axis=1), np.float32)
 
 
-def _open_session(content: bytes, path: str) -> Any:
-    try:
-        objection = onnx_file.objection(content)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is no ONNX model that can be read: {error}") from None
-    if objection:
-        raise ModelFileError(f"{path} is not opened: {objection}; Penstroke writes no such models")
-    import onnxruntime
+def model_metadata(
+    classes: Sequence[str], ink: InkSettings, temperature: float = 1.0,
+    ood_threshold: float | None = None, **facts: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what a model file must carry so that it can recognise; `facts` are for people."""
+    return {
+        "penstroke_format": MODEL_FORMAT_VERSION,
+        "classes": list(classes),
+        "ink": ink.to_dict(),
+        "temperature": temperature,
+        "confidence_threshold": CONFIDENCE_THRESHOLD,
+        "ood_threshold": ood_threshold,
+        **facts,
+    }
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors come as exceptions; nothing is printed beside them
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exceptions share no base but this
-        raise ModelFileError(f"{path} is no ONNX model that can be read, or is damaged") from error
 
-
-def _read_metadata(session: Any, path: str) -> dict[str, Any]:
+def _read_metadata(session: Any, name: str) -> dict[str, Any]:
+    """Return the metadata of the model called `name`, which fit its graph, or ModelFileError."""
     raw = session.get_modelmeta().custom_metadata_map
     if "penstroke_format" not in raw:
-        raise ModelFileError(f"{path} is an ONNX model, but not one that Penstroke wrote")
+        raise ModelFileError(f"{name} is an ONNX model, but not one that Penstroke wrote")
     try:
         metadata = {key: json.loads(value) for key, value in raw.items()}
         version = int(metadata["penstroke_format"])
         if version > MODEL_FORMAT_VERSION:
             raise ModelFileError(
-                f"{path} was written by a newer Penstroke (format {version}; this one reads up to "
+                f"{name} was written by a newer Penstroke (format {version}; this one reads up to "
                 f"{MODEL_FORMAT_VERSION}): upgrade with pip install -U penstroke"
             )
         InkSettings.parse(metadata["ink"])
         _check(metadata, session)
     except KeyError as error:
-        raise ModelFileError(f"{path}: the model does not say its {error.args[0]}") from None
+        raise ModelFileError(f"{name}: the metadata of the model lacks {error}") from None
     except (ValueError, TypeError, IndexError, ConfigError) as error:
-        raise ModelFileError(f"{path}: the metadata of the model is damaged: {error}") from error
+        raise ModelFileError(f"{name}: the metadata of the model is damaged: {error}") from error
     return metadata
 
 
 def _check(metadata: Mapping[str, Any], session: Any) -> None:
-    """Raise ValueError where metadata and graph do not fit together."""
+    """Raise ValueError where a value is out of range, or the metadata do not fit the graph."""
     if not float(metadata["temperature"]) > 0:
-        raise ValueError(f"a temperature of {metadata['temperature']}")
+        raise ValueError(f"'temperature' must be above 0, not {metadata['temperature']}")
     if not float(metadata.get("ood_threshold") or 1) > 0:
-        raise ValueError(f"familiar above {metadata['ood_threshold']}")
-    if not 0 <= float(metadata.get("confidence_threshold", CONFIDENCE_THRESHOLD)) <= 1:
-        raise ValueError(f"rejected below {metadata['confidence_threshold']}")
+        raise ValueError(f"'ood_threshold' must be above 0, not {metadata['ood_threshold']}")
+    threshold = metadata.get("confidence_threshold", CONFIDENCE_THRESHOLD)
+    if not 0 <= float(threshold) <= 1:
+        raise ValueError(f"'confidence_threshold' must be in 0..1, not {threshold}")
     classes = metadata["classes"]
     if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
-        raise ValueError("classes are no list of names")
+        raise ValueError("'classes' must be a list of names")
     (images,), (logits,) = session.get_inputs(), session.get_outputs()
     if (images.name, images.type, logits.name) != ("images", "tensor(uint8)", "logits"):
         raise ValueError("the graph does not turn images of uint8 into logits")
     if logits.shape[1] != len(classes):
-        raise ValueError(f"{len(classes)} classes for {logits.shape[1]} logits")
+        raise ValueError(f"it names {len(classes)} classes for {logits.shape[1]} logits")

@@ -33,7 +33,7 @@ __all__ = [
     "estimate_geometry",
     "find_ink",
     "inspect_ink",
-    "place",
+    "normalize",
     "preprocess",
     "read_grey",
 ]  # fmt: skip
@@ -101,9 +101,9 @@ def preprocess(image: ImageLike, settings: InkSettings = DEFAULT_INK) -> Preproc
         settings: how ink is found and placed.
 
     Raises:
-        ImageError: it is no image, or too large; a blank one is no error but a blank glyph.
+        ImageError: it is no image, or too large; a blank one is no error, but a blank result.
     """
-    return place(find_ink(read_grey(image, settings), settings), settings)
+    return normalize(find_ink(read_grey(image, settings), settings), settings)
 
 
 def read_grey(
@@ -191,7 +191,7 @@ def _is_outside(pieces: Components, main: int, shape: tuple[int, ...]) -> npt.ND
     return np.asarray(outside)
 
 
-def place(ink: Intensities, settings: InkSettings = DEFAULT_INK) -> Preprocessed:
+def normalize(ink: Intensities, settings: InkSettings = DEFAULT_INK) -> Preprocessed:
     """Crop `ink` (H, W) in 0..1, scale it to the box and centre it: the geometry of MNIST."""
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not len(rows):

@@ -26,8 +26,8 @@ def contact_sheet(dataset: Dataset, columns: int = 20, seed: int = 0) -> bytes:
         draw.text((_GAP, top + IMAGE_SIZE // 2), name, fill=0, anchor="lm", font_size=16)
         members = random.permutation(np.flatnonzero(dataset.labels == row))[:columns]
         for column, index in enumerate(members):
-            glyph = Image.fromarray(255 - dataset.images[index])
-            sheet.paste(glyph, (_NAME_WIDTH + column * cell, top))
+            image = Image.fromarray(255 - dataset.images[index])
+            sheet.paste(image, (_NAME_WIDTH + column * cell, top))
     stream = io.BytesIO()
     sheet.save(stream, "PNG", optimize=True)
     return stream.getvalue()

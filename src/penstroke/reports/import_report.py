@@ -133,7 +133,7 @@ def _images(made: Imported, wanted: Iterable[int]) -> dict[int, dict[str, Any]]:
                 came = None
             shown[row] = {
                 "came": came,
-                "glyph": png_uri(made.readings.glyphs[row]),
+                "preprocessed": png_uri(made.readings.images[row]),
                 "label": entry.label,
                 "name": entry.name,
                 "dropped": float(made.readings.dropped[row]),

@@ -172,7 +172,8 @@ def _refuses(recognizer: Recognizer) -> list[str]:
     return [
         f"- An answer of less than {recognizer.confidence_threshold:.0%} probability is "
         "`rejected`, without a label; `--confidence-threshold` sets it higher.",
-        "- So is one whose ood_score is below 1: of the images held out, 1 in 1,000 is.",
+        "- So is one whose `ood_score` is below the model's `ood_threshold`: of the images held "
+        "out, 1 in 1,000 is.",
         f"- An image whose ink differs from its paper by less than "
         f"{recognizer.ink.min_contrast:.0%} of the full range is `empty`.",
         f"- Files that are no image, damaged, or larger than "

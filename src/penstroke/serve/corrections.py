@@ -50,7 +50,7 @@ class Correction(Settings):
             ) from None
         return self
 
-    def glyph(self, max_pixels: int) -> Preprocessed:
+    def preprocessed(self, max_pixels: int) -> Preprocessed:
         """Return what a network reads: of the strokes where there are any, else of the image."""
         if self.strokes is not None:
             return read_drawing(self.strokes, DEFAULT_INK)
@@ -73,13 +73,13 @@ class Collection:
             StorageError: it cannot be written.
         """
         correction = Correction.parse(parse_json(content))
-        glyph = correction.glyph(max_pixels)
-        if glyph.is_blank:
+        preprocessed = correction.preprocessed(max_pixels)
+        if preprocessed.is_blank:
             raise ConfigError("image: there is no ink in it")
         strokes = correction.strokes.to_dict() if correction.strokes else None
         kept = Collected(
-            label=correction.label, created=now(), glyph=collected.encoded(png(glyph.pixels)),
-            image=correction.image, strokes=strokes, answer=correction.answer,
+            label=correction.label, created=now(), image=correction.image, strokes=strokes,
+            input_image=collected.encoded(png(preprocessed.pixels)), answer=correction.answer,
         )  # fmt: skip
         name = collected.add(kept)
         # Counted, not read: of another file that is damaged, this one is kept none the less.

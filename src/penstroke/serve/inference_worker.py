@@ -28,7 +28,7 @@ from penstroke.serve.messages import Question, packed, read_message
 from penstroke.serve.occlusion import attention
 from penstroke.serve.png import data_url
 from penstroke.serve.responses import of_exception
-from penstroke.serve.uploads import Body, read_body_as_glyph, read_body_as_image
+from penstroke.serve.uploads import Body, preprocess_body, read_body_as_image
 
 log = logging.getLogger("penstroke.serve")
 _WARM_BATCHES = (1, 8)
@@ -43,7 +43,7 @@ class _Job:
     body: Body
     question: Question
     max_pixels: int
-    glyph: Preprocessed | None = None
+    preprocessed: Preprocessed | None = None
     answer: dict[str, Any] | Exception | None = None
 
 
@@ -94,13 +94,7 @@ def single_threaded(content: bytes) -> Recognizer:
     The readers are what runs in parallel; ONNX Runtime's own threads spin while they wait, and take
     the processor from the others.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    recognizer = Recognizer(session, Recognizer.from_bytes(content).metadata)
+    recognizer = Recognizer.from_bytes(content, threads=1)
     for size in _WARM_BATCHES:
         recognizer.probabilities(np.zeros((size, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
     return recognizer
@@ -126,22 +120,24 @@ def _batches(jobs: list[_Job], size: int, seconds: float) -> Iterator[list[_Job]
 
 
 def _prepare(job: _Job) -> None:
-    """Find the glyph, or read the whole page: what needs no company."""
+    """Preprocess the image, or read the whole page: what needs no company."""
     try:
         if job.question.page:
             job.answer = _read_page(job)
         else:
-            job.glyph = read_body_as_glyph(job.body, job.recognizer.ink, job.max_pixels)
+            job.preprocessed = preprocess_body(job.body, job.recognizer.ink, job.max_pixels)
     except Exception as error:  # belongs to whoever sent the image, not to the batch
         job.answer = error
 
 
 def _read(batch: list[_Job]) -> list[_Job]:
-    """Run each network that is asked once, on all its glyphs."""
+    """Run each network that is asked once, on all its images."""
     for recognizer in {id(job.recognizer): job.recognizer for job in batch}.values():
-        asked = [job for job in batch if job.recognizer is recognizer and job.glyph is not None]
+        asked = [
+            job for job in batch if job.recognizer is recognizer and job.preprocessed is not None
+        ]
         found = recognizer.recognize_preprocessed(
-            [job.glyph for job in asked if job.glyph is not None]
+            [job.preprocessed for job in asked if job.preprocessed is not None]
         )
         for job, recognition in zip(asked, found, strict=True):
             job.answer = _character(job, recognition)
@@ -151,13 +147,13 @@ def _read(batch: list[_Job]) -> list[_Job]:
 def _character(job: _Job, found: Recognition) -> dict[str, Any]:
     top, looked = job.question.top, None
     if job.question.explain and found.status != "empty":
-        looked = data_url(attention(job.recognizer, found.seen))
+        looked = data_url(attention(job.recognizer, found.input_image))
     return {
         "status": found.status,
         "label": found.label,
         "probability": found.probability,
         "probabilities": dict(found.top(top)) if top else dict(found.probabilities),
-        "seen": data_url(found.seen),
+        "input_image": data_url(found.input_image),
         "attention": looked,
     }
 

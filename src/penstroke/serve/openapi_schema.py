@@ -41,7 +41,7 @@ class CharacterAnswer(_Answer):
     label: str | None = Field(description="null where there is no ink, or no certainty")
     probability: float
     probabilities: dict[str, float] = Field(description="by class")
-    seen: str = Field(description="the 28×28 that the network read: a data: URL of a PNG")
+    input_image: str = Field(description="the 28×28 that the network read: a data: URL of a PNG")
     attention: str | None = Field(description="where it looked: a data: URL of a PNG, 28×28")
     elapsed_milliseconds: float
 

@@ -11,13 +11,13 @@ from pydantic import Field, model_validator
 
 from penstroke.config.settings import Settings
 from penstroke.preprocessing.decoding import Intensities
-from penstroke.preprocessing.ink import InkSettings, Preprocessed, place
+from penstroke.preprocessing.ink import InkSettings, Preprocessed, normalize
 
 MAX_POINTS = 10_000
 _PEN = 0.07
 """Of the longer side of the canvas: the pen where none is named."""
 _SUPERSAMPLING = 4
-_GLYPH_SIDE = 100
+_CHARACTER_SIDE = 100
 """Pixels of a character's longer side when it is drawn to be scaled to 20."""
 _WIDEST_PEN = 10
 """Times the longer side of what is looked at: beyond, an enlarged point takes milliseconds."""
@@ -63,11 +63,11 @@ def read_drawing(drawing: Drawing, settings: InkSettings) -> Preprocessed:
     """
     box = _ink_box(drawing)
     if box is None:
-        return place(np.zeros((1, 1), np.float32), settings)
+        return normalize(np.zeros((1, 1), np.float32), settings)
     left, top, right, bottom = box
     # Of ink that lies beyond the edge but for a trace, a pixel of the canvas is looked at.
     longest = max(right - left, bottom - top, 1.0, drawing.pen / _WIDEST_PEN)
-    return place(_ink(drawing, box, _GLYPH_SIDE / longest), settings)
+    return normalize(_ink(drawing, box, _CHARACTER_SIDE / longest), settings)
 
 
 def image_of(drawing: Drawing) -> Image.Image:

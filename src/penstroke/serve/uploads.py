@@ -43,7 +43,7 @@ def media_type_of(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def read_body_as_glyph(body: Body, settings: InkSettings, max_pixels: int) -> Preprocessed:
+def preprocess_body(body: Body, settings: InkSettings, max_pixels: int) -> Preprocessed:
     """Return the character in an image, a form's image, or strokes.
 
     Raises:
@@ -55,7 +55,7 @@ def read_body_as_glyph(body: Body, settings: InkSettings, max_pixels: int) -> Pr
 
 
 def read_body_as_image(body: Body, max_pixels: int) -> Image.Image:
-    """Return the image in the body; of strokes, the canvas. Raises as `read_body_as_glyph`."""
+    """Return the image in the body; of strokes, the canvas. Raises as `preprocess_body`."""
     if body.media_type == JSON:
         drawing = parse_drawing(body.content)
         _refuse_too_large(round(drawing.width), round(drawing.height), max_pixels)

@@ -57,13 +57,13 @@ def list_npz(path: Path) -> Listing:
         state = path.stat()
         stamp = f"{state.st_size}-{state.st_mtime_ns}"
         parts = [_part(path, *pair, stamp) for pair in pairs]
-        are_glyphs = all(_are_glyphs(path, images) for _, images, _ in pairs)
+        are_preprocessed = all(_are_preprocessed(path, images) for _, images, _ in pairs)
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
     except _DAMAGE as error:
         raise DataError(f"{path} is no NPZ file that can be read: {error}") from error
     used = " and ".join(f"{images.name}, {labels.name}" for _, images, labels in pairs)
-    return Listing(f"NPZ, arrays {used}", tuple(parts), are_glyphs=are_glyphs)
+    return Listing(f"NPZ, arrays {used}", tuple(parts), are_preprocessed=are_preprocessed)
 
 
 class NpzReader:
@@ -137,7 +137,7 @@ def _part(path: Path, split: str, images: Array, labels: Array, stamp: str) -> P
     return Part(Source("npz", path, images.name), tuple(entries), stamp)
 
 
-def _are_glyphs(path: Path, array: Array) -> bool:
+def _are_preprocessed(path: Path, array: Array) -> bool:
     """Return whether images look like MNIST's: 28×28, bright on a black that reaches all round.
 
     Told from the first thousand: nine in ten have an outermost ring that is black but for a tenth.

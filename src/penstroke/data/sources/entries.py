@@ -91,14 +91,14 @@ class Listing:
         parts: the images.
         notes: what was passed over, and why, a line each.
         missing: images that are named but not there.
-        are_glyphs: they are arrays in MNIST's form already: bright on dark, placed in 28×28.
+        are_preprocessed: they are arrays in MNIST's form already: bright on dark, placed in 28×28.
     """
 
     how: str
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
-    are_glyphs: bool = False
+    are_preprocessed: bool = False
 
     def __len__(self) -> int:
         return sum(len(part.entries) for part in self.parts)

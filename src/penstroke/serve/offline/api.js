@@ -2,8 +2,8 @@
 
 import { attention, open } from "./recognizer.js";
 import { inkOf } from "./drawing.js";
-import { place, readGlyph } from "./ink.js";
-import { greyImage } from "./seen-image.js";
+import { normalize, preprocess } from "./ink.js";
+import { greyImage } from "./grey-image.js";
 
 export class ServiceError extends Error {
   status = 501;
@@ -23,22 +23,22 @@ export async function models() {
 
 export async function recognize({ explain, body }) {
   const model = await (opened ??= open());
-  const { pixels, isBlank } = await glyphOf(body, model.metadata.ink);
-  const seen = greyImage(pixels);
-  if (isBlank) return { status: "empty", label: null, probability: 0, probabilities: {}, seen, attention: null };
+  const { pixels, isBlank } = await preprocessed(body, model.metadata.ink);
+  const input_image = greyImage(pixels);
+  if (isBlank) return { status: "empty", label: null, probability: 0, probabilities: {}, input_image, attention: null };
   const answer = await model.answer(pixels);
-  return { ...answer, model: model.name, seen, attention: explain ? greyImage(await attention(model, pixels)) : null };
+  return { ...answer, model: model.name, input_image, attention: explain ? greyImage(await attention(model, pixels)) : null };
 }
 
-async function glyphOf(body, settings) {
+async function preprocessed(body, settings) {
   if (!(body instanceof Blob)) {
     const ink = inkOf(body);
-    return place(ink, settings);
+    return normalize(ink, settings);
   }
   const bitmap = await createImageBitmap(body);
   const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
   context.drawImage(bitmap, 0, 0);
-  return readGlyph(context.getImageData(0, 0, bitmap.width, bitmap.height), settings);
+  return preprocess(context.getImageData(0, 0, bitmap.width, bitmap.height), settings);
 }
 
 export const collection = async () => ({ images: 0, by_label: {} });

@@ -2,7 +2,7 @@
 
 import { reduced } from "./resample.js";
 
-const GLYPH_SIDE = 100;
+const CHARACTER_SIDE = 100;
 const SUPERSAMPLING = 4;
 
 /** @param {{strokes: number[][][], pen_width: number, width: number, height: number}} drawing */
@@ -14,7 +14,7 @@ export function inkOf({ strokes, pen_width: pen, width, height }) {
   const top = Math.max(Math.min(...ys) - pen, 0);
   const [across, down] = [Math.min(Math.max(...xs) + pen, width) - left, Math.min(Math.max(...ys) + pen, height) - top];
   if (across <= 0 || down <= 0) return { width: 1, height: 1, data: new Float32Array(1) };
-  const zoom = (SUPERSAMPLING * GLYPH_SIDE) / Math.max(across, down, 1);
+  const zoom = (SUPERSAMPLING * CHARACTER_SIDE) / Math.max(across, down, 1);
   const sides = [across, down].map((side) => SUPERSAMPLING * Math.max(1, Math.round((side * zoom) / SUPERSAMPLING)));
   const context = new OffscreenCanvas(...sides).getContext("2d");
   context.scale(zoom, zoom);

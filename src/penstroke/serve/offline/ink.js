@@ -1,6 +1,6 @@
 // ink.py once more, for the browser: any image to the 28×28 that a network reads.
 //
-// Step by step what Python does, with its names; tests hold the two together, glyph by glyph. A grid is
+// Step by step what Python does, with its names; tests hold the two together, image by image. A grid is
 // {width, height, data}: levels of 0 to 1, row by row.
 
 import { findComponents } from "./components.js";
@@ -22,8 +22,8 @@ const THIN = 0.12;
  * @param {object} settings as the model's metadata has them: box_pixels, center, …
  * @returns {{pixels: Uint8Array, isBlank: boolean}} 28×28
  */
-export function readGlyph(image, settings) {
-  return place(findInk(readGrey(image), settings), settings);
+export function preprocess(image, settings) {
+  return normalize(findInk(readGrey(image), settings), settings);
 }
 
 /** Grey levels, large images averaged down; transparent parts are paper. */
@@ -241,7 +241,7 @@ function highest(grid, side) {
   return { ...grid, data };
 }
 
-export function place(ink, settings) {
+export function normalize(ink, settings) {
   const pixels = new Uint8Array(SIZE * SIZE);
   const box = boxOf(ink);
   if (box === null) return { pixels, isBlank: true };

@@ -30,30 +30,30 @@ class Model {
 
   /** @param {Uint8Array} pixels 28×28 */
   async answer(pixels) {
-    const { classes, temperature, confidence_threshold: unsureBelow, ood_threshold: familiarAbove } = this.metadata;
+    const { classes, temperature, confidence_threshold, ood_threshold } = this.metadata;
     const [logits] = await this.logits([pixels]);
     const shares = softmax(logits.map((value) => value / temperature));
     const best = shares.indexOf(Math.max(...shares));
-    const ood_score = familiarAbove ? height(logits) / familiarAbove : null;
-    const isSure = shares[best] >= unsureBelow && !(ood_score !== null && ood_score < 1);
+    const ood_score = ood_threshold ? maxLogitScore(logits) : null;
+    const isRejected = shares[best] < confidence_threshold || (ood_threshold && ood_score < ood_threshold);
     return {
-      status: isSure ? "ok" : "rejected",
-      label: isSure ? classes[best] : null,
+      status: isRejected ? "rejected" : "ok",
+      label: isRejected ? null : classes[best],
       probability: shares[best],
       probabilities: Object.fromEntries(classes.map((name, i) => [name, shares[i]])),
       ood_score,
     };
   }
 
-  /** @param {Uint8Array[]} glyphs @returns {Promise<number[][]>} a row of logits each */
-  logits(glyphs) {
-    const images = new Uint8Array(glyphs.length * SIZE * SIZE);
-    glyphs.forEach((pixels, i) => images.set(pixels, i * SIZE * SIZE));
-    const tensor = new ort.Tensor("uint8", images, [glyphs.length, SIZE, SIZE]);
+  /** @param {Uint8Array[]} images 28×28 each @returns {Promise<number[][]>} a row of logits each */
+  logits(images) {
+    const pixels = new Uint8Array(images.length * SIZE * SIZE);
+    images.forEach((image, i) => pixels.set(image, i * SIZE * SIZE));
+    const tensor = new ort.Tensor("uint8", pixels, [images.length, SIZE, SIZE]);
     const run = this.#queue.then(() => this.session.run({ images: tensor }));
     this.#queue = run.catch(() => {});
     return run.then(({ logits: { data, dims } }) =>
-      glyphs.map((_, i) => Array.from(data.slice(i * dims[1], (i + 1) * dims[1]))),
+      images.map((_, i) => Array.from(data.slice(i * dims[1], (i + 1) * dims[1]))),
     );
   }
 }
@@ -90,4 +90,4 @@ function softmax(logits) {
   return powers.map((value) => value / total);
 }
 
-const height = (logits) => Math.max(...logits) - logits.reduce((sum, value) => sum + value, 0) / logits.length;
+const maxLogitScore = (logits) => Math.max(...logits) - logits.reduce((sum, value) => sum + value, 0) / logits.length;

@@ -31,7 +31,7 @@ addEventListener("hashchange", () => location.hash.includes("token=") && locatio
  * @property {string | null} label
  * @property {number} probability
  * @property {Record<string, number>} probabilities by class
- * @property {string} seen data URI, 28×28
+ * @property {string} input_image data URI, 28×28
  * @property {string | null} attention data URI, 28×28, where it was asked for
  */
 

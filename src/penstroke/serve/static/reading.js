@@ -82,9 +82,9 @@ export class Reading {
   }
 
   #showCharacter() {
-    const { probabilities, seen, attention } = this.#answer;
+    const { probabilities, input_image: inputImage, attention } = this.#answer;
     this.#view.showCharacter(this.#answer);
-    this.#seen.show(seen, attention);
+    this.#seen.show(inputImage, attention);
     this.#bars.show(probabilities);
     this.#boxes.clear();
   }

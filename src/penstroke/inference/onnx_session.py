@@ -1,0 +1,131 @@
+"""Opens an ONNX file as a session, after checking that it reaches nothing outside itself.
+
+A model may name other files as its weights, and operators that a plug-in provides. Neither is
+needed to recognise characters; both let an untrusted file reach further than it should. ONNX
+Runtime reports neither before it has loaded them, so the protocol buffer is read first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from penstroke.errors import ModelFileError
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# Messages and field numbers of onnx.proto, version 3 of the format.
+_GRAPH, _OPERATOR_SETS, _FUNCTIONS = ("model", 7), ("model", 8), ("model", 25)
+_OPERATOR_SET_DOMAIN = 1
+_NESTED = {
+    ("graph", 1): "node",
+    ("graph", 5): "tensor",
+    ("node", 5): "attribute",
+    ("attribute", 5): "tensor",
+    ("attribute", 6): "graph",
+    ("attribute", 10): "tensor",
+    ("attribute", 11): "graph",
+}
+"""Fields that hold a message in which a tensor may be found."""
+_SPARSE = {("graph", 15), ("attribute", 22), ("attribute", 23)}
+"""Sparse tensors may be external too; none of our models has any."""
+_EXTERNAL_DATA, _DATA_LOCATION = ("tensor", 13), ("tensor", 14)
+
+
+def open_session(content: bytes, name: str, threads: int | None = None) -> Any:
+    """Return an ONNX Runtime session (on the CPU) of the ONNX file `content`.
+
+    Args:
+        content: the bytes of the file.
+        name: what messages call it.
+        threads: of ONNX Runtime; as many as there are cores unless given.
+
+    Raises:
+        ModelFileError: it is damaged, is not an ONNX model, or reaches outside itself.
+    """
+    try:
+        objection = _objection(content)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{name} cannot be read as an ONNX model: {error}") from None
+    if objection:
+        raise ModelFileError(
+            f"{name} is not opened because {objection}; Penstroke writes no such models"
+        )
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors are raised as exceptions; print nothing beside them
+    if threads:
+        options.intra_op_num_threads = options.inter_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions have no other base in common
+        raise ModelFileError(f"{name} is damaged, or not an ONNX model that can be read") from error
+
+
+def _objection(content: bytes) -> str | None:
+    """Return why the ONNX file must not be opened, or None; ValueError where it is malformed."""
+    for number, value in _fields(content):
+        field = ("model", number)
+        if field == _FUNCTIONS:
+            return "it defines functions of its own"
+        if field == _OPERATOR_SETS:
+            domain = next((v for n, v in _fields(_bytes(value)) if n == _OPERATOR_SET_DOMAIN), b"")
+            if domain not in (b"", b"ai.onnx"):
+                return f"it needs the operators of {_bytes(domain).decode(errors='replace')!r}"
+        if field == _GRAPH and _reaches_outside("graph", _bytes(value)):
+            return "its weights may lie in other files (external data or sparse tensors)"
+    return None
+
+
+def _reaches_outside(kind: str, message: bytes) -> bool:
+    """Return whether any tensor in a message of this kind lies, or may lie, in another file."""
+    for number, value in _fields(message):
+        field = (kind, number)
+        if field in _SPARSE or field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value):
+            return True
+        if field in _NESTED and _reaches_outside(_NESTED[field], _bytes(value)):
+            return True
+    return False
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """Yield (field number, value) of a protocol buffer: varints as int, all else as bytes."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        number, kind = key >> 3, key & 7
+        if kind == _VARINT:
+            value, at = _varint(message, at)
+            yield number, value
+            continue
+        if kind == _BYTES:
+            length, at = _varint(message, at)
+        elif kind in (_FIXED64, _FIXED32):
+            length = 8 if kind == _FIXED64 else 4
+        else:
+            raise ValueError(f"it is not a protocol buffer (a field of kind {kind})")
+        if at + length > len(message):
+            raise ValueError("it is cut short")
+        yield number, message[at : at + length]
+        at += length
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """Return the number that begins at `at`, and the position after it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            raise ValueError("it is cut short")
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("it is not a protocol buffer (a number of more than 64 bits)")
+
+
+def _bytes(value: bytes | int) -> bytes:
+    if isinstance(value, int):
+        raise ValueError("it is not the protocol buffer of an ONNX model")  # noqa: TRY004
+    return value
