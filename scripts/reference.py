@@ -48,9 +48,7 @@ BESIDE_A_RUN: tuple[tuple[str, type[config.Settings]], ...] = (
 )
 # How the program itself fills a run directory: for readers of one, the rest.
 _WRITERS = {
-    "create", "drop_states", "extend_history", "forget_epochs", "keep_epoch", "keep_state",
-    "locked", "log_test_opening", "resume", "state", "write_model", "write_summary",
-    "write_weights",
+    "create", "locked", "log_test_opening", "write_model", "write_summary", "write_weights",
 }  # fmt: skip
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "at least", "pattern": "like"}
 

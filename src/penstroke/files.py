@@ -43,6 +43,27 @@ def write_text_atomically(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
+def append_lines(path: Path, text: str) -> None:
+    """Append `text`, whole lines, to `path`, durably; a last line that was cut short goes first.
+
+    Raises:
+        StorageError: the disk is full, read-only or not permitted.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        with path.open("ab+") as stream:
+            stream.seek(0)
+            stream.truncate(stream.read().rfind(b"\n") + 1)
+            stream.write(text.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        if is_new:
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {reason(error)}") from error
+
+
 def check_writable(path: Path) -> None:
     """Find out before hours of work whether a file can be written to `path` after them.
 

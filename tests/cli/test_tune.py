@@ -182,14 +182,14 @@ def test_a_full_disk_loses_nothing_that_was_written(recipe: Path, runs: Path) ->
     """Files may not grow beyond 40 kB after the third history: then the same command goes on."""
     script = """
 import resource, sys
-from penstroke.search import conduct
-keep, calls = conduct.keep_progress, []
-def keep_and_fill(*arguments):
+from penstroke.search import runner
+write, calls = runner.write_epochs, []
+def write_and_fill(*arguments, **options):
     calls.append(1)
     if len(calls) == 4:
         resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, resource.RLIM_INFINITY))
-    keep(*arguments)
-conduct.keep_progress = keep_and_fill
+    write(*arguments, **options)
+runner.write_epochs = write_and_fill
 from penstroke.cli.main import main
 sys.argv[1:] = sys.argv[2:]
 main()

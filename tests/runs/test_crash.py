@@ -107,13 +107,13 @@ def test_a_disk_that_is_full_in_the_middle(runs: Path) -> None:
     script = """
 import json, resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-from penstroke.runs import Run
-keep = Run.keep_epoch
-def keep_and_fill(run, metrics, state):
-    if metrics["epoch"] == 3:
+from penstroke.runs import epochs
+write = epochs.write_epochs
+def write_and_fill(run, metrics, checkpoint):
+    if metrics[-1]["epoch"] == 3:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-    keep(run, metrics, state)
-Run.keep_epoch = keep_and_fill
+    write(run, metrics, checkpoint)
+epochs.write_epochs = write_and_fill
 from penstroke.cli.main import main
 main()
 """

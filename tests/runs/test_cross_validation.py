@@ -11,15 +11,15 @@ import pytest
 
 from helpers import small_config
 from penstroke.config.settings import RunConfig
-from penstroke.runs.cross_validation import CrossValidation, cross_validation, finish_fold, pool
 from penstroke.data import store
 from penstroke.data.dataset import Dataset, sealed
 from penstroke.data.loading import imported_folder, load_dataset
 from penstroke.errors import ConfigError, DataError, RunError
 from penstroke.evaluation.evaluator import evaluate
+from penstroke.evaluation.intervals import wilson
 from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions
-from penstroke.evaluation.intervals import wilson
+from penstroke.runs.cross_validation import CrossValidation, cross_validation, finish_fold, pool
 from penstroke.runs.pipeline import prepare
 
 
@@ -134,7 +134,11 @@ def test_without_any_test_images() -> None:
 @pytest.mark.parametrize(
     ("changes", "folds", "said"),
     [
-        ({"checkpoint_metric": "val_loss"}, 3, "train.checkpoint_metric: by val_loss, the images of a fold would"),
+        (
+            {"checkpoint_metric": "val_loss"},
+            3,
+            "train.checkpoint_metric: by val_loss, the images of a fold would",
+        ),
         ({}, 1, "data.folds: input should be greater than or equal to 2, got 1"),
         ({}, -3, "data.folds: input should be greater than or equal to 2, got -3"),
         ({}, 1000, "data.folds: digits has .* too few to cut them into 1000 folds"),

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from helpers import small_config
-from penstroke.training.checkpoint import Checkpoint
 from penstroke.config.settings import RunConfig
 from penstroke.data import store
 from penstroke.data.dataset import Dataset
@@ -18,8 +17,9 @@ from penstroke.errors import RunError
 from penstroke.evaluation import forgetting
 from penstroke.evaluation.evaluator import evaluate
 from penstroke.runs.finetuning import Source, find_source, seen_by, source_again
-from penstroke.runs.run import Run
 from penstroke.runs.pipeline import finish, make_ensemble, prepare
+from penstroke.runs.run import Run
+from penstroke.training.checkpoint import Checkpoint
 
 FEW = "few"
 
@@ -54,9 +54,17 @@ def few(source_folder: Path) -> None:
 
 
 def few_config(**train: object) -> RunConfig:
-    settings = {"epochs": 8, "batch_size": 18, "checkpoint_metric": "last", "learning_rate": 1e-3, **train}
+    settings = {
+        "epochs": 8,
+        "batch_size": 18,
+        "checkpoint_metric": "last",
+        "learning_rate": 1e-3,
+        **train,
+    }
     config = small_config(**settings)
-    return config.replace(data={"dataset": FEW, "max_train_images": None, "validation_fraction": 0.1})
+    return config.replace(
+        data={"dataset": FEW, "max_train_images": None, "validation_fraction": 0.1}
+    )
 
 
 def train(config: RunConfig, source: Source | None = None, name: str | None = None) -> Run:

@@ -18,8 +18,8 @@ from penstroke.errors import RunError, SealedTestError
 from penstroke.evaluation.evaluator import evaluate
 from penstroke.evaluation.predictions import Predictions
 from penstroke.inference.recognizer import Recognizer
-from penstroke.runs.run import Run, find_run
 from penstroke.runs.pipeline import finish, history_csv, make_ensemble, prepare
+from penstroke.runs.run import Run, find_run
 
 
 def trained(config: RunConfig | None = None, stem: str = "small") -> Run:

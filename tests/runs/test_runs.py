@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from penstroke.training.checkpoint import Checkpoint
 from penstroke.config.settings import Resolved, RunConfig
 from penstroke.errors import CheckpointError, RunError
+from penstroke.runs.epochs import last_checkpoint, save_each, write_epochs
 from penstroke.runs.record import DataFacts, now
-from penstroke.runs.run import Run, RunRecord, find_run, list_runs, record, run_name
+from penstroke.runs.run import Run, RunRecord, find_run, list_runs, run_name
+from penstroke.training.checkpoint import Checkpoint
 
 
 def new_record(**config: Any) -> RunRecord:
@@ -59,8 +60,8 @@ def cut(run: Run, epoch: int) -> None:
     path.write_bytes(path.read_bytes()[:-2])
 
 
-def test_record_keeps_the_last_two_and_the_best(run: Run) -> None:
-    for epoch in record(run, epochs(1, 2, 2, 2, 2)):
+def test_the_checkpoints_kept_are_the_last_two_and_the_best(run: Run) -> None:
+    for epoch in save_each(run, epochs(1, 2, 2, 2, 2)):
         assert run.checkpoint(epoch.metrics["epoch"]).weights["w"][0] == epoch.metrics["epoch"]
     assert kept(run) == ["epoch-0002", "epoch-0004", "epoch-0005"]
     assert [line["epoch"] for line in run.history()] == [1, 2, 3, 4, 5]
@@ -68,9 +69,9 @@ def test_record_keeps_the_last_two_and_the_best(run: Run) -> None:
 
 
 def test_an_epoch_is_on_disk_before_it_is_passed_on(run: Run) -> None:
-    stream = record(run, epochs(1, 2))
+    stream = save_each(run, epochs(1, 2))
     next(stream)
-    assert Run.open(run.path).resume()[0] is not None
+    assert last_checkpoint(Run.open(run.path))[0] is not None
     assert len(run.history()) == 1
 
 
@@ -79,16 +80,16 @@ def test_record_round_trip(run: Run) -> None:
 
 
 def test_resume_from_the_last_epoch(run: Run) -> None:
-    list(record(run, epochs(1, 1, 3)))
-    state, notes = run.resume()
+    list(save_each(run, epochs(1, 1, 3)))
+    state, notes = last_checkpoint(run)
     assert state is not None
     assert (state.facts["epoch"], notes) == (3, [])
 
 
 def test_a_history_line_without_its_checkpoint_is_dropped(run: Run) -> None:
-    list(record(run, epochs(1, 2)))
+    list(save_each(run, epochs(1, 2)))
     (run.path / "checkpoints" / "epoch-0002.safetensors").unlink()
-    state, notes = run.resume()
+    state, notes = last_checkpoint(run)
     assert state is not None
     assert state.facts["epoch"] == 1
     assert "epoch-0002.safetensors cannot be read: No such file" in notes[0]
@@ -96,9 +97,9 @@ def test_a_history_line_without_its_checkpoint_is_dropped(run: Run) -> None:
 
 
 def test_a_cut_checkpoint_falls_back_to_the_one_before_and_says_so(run: Run) -> None:
-    list(record(run, epochs(1, 2, 2, 2)))
+    list(save_each(run, epochs(1, 2, 2, 2)))
     cut(run, 4)
-    state, notes = run.resume()
+    state, notes = last_checkpoint(run)
     assert state is not None
     assert state.facts["epoch"] == 3
     assert len(notes) == 1
@@ -107,16 +108,59 @@ def test_a_cut_checkpoint_falls_back_to_the_one_before_and_says_so(run: Run) -> 
 
 
 def test_a_cut_best_checkpoint_is_not_gone_on_with(run: Run) -> None:
-    list(record(run, epochs(1, 2, 2, 2, 2)))
+    list(save_each(run, epochs(1, 2, 2, 2, 2)))
     cut(run, 2)
-    state, notes = run.resume()
+    state, notes = last_checkpoint(run)
     assert state is None
     assert "starts again" in notes[-1]
     assert run.history() == []
 
 
+@pytest.mark.parametrize("tail", ['{"epoch": 3, "best', '{"epoch": 3, "best\n', "\0\0\0", "\0\n"])
+def test_a_damaged_last_line_of_history_costs_nothing_before_it(run: Run, tail: str) -> None:
+    list(save_each(run, epochs(1, 2)))
+    with run.history_path.open("a") as stream:
+        stream.write(tail)
+    assert [line["epoch"] for line in run.history()] == [1, 2]
+    state, notes = last_checkpoint(run)
+    assert state is not None
+    assert (state.facts["epoch"], notes) == (2, [])
+    list(save_each(run, epochs(2, start=3)))
+    assert [line["epoch"] for line in run.history()] == [1, 2, 3]
+
+
+def test_a_checkpoint_without_its_line_is_overwritten(run: Run) -> None:
+    """A kill between the two writes of an epoch."""
+    list(save_each(run, epochs(1, 2)))
+    run.checkpoint_path(3).write_bytes(Checkpoint({}, {"epoch": 3}).to_bytes())
+    state, _ = last_checkpoint(run)
+    assert state is not None
+    assert state.facts["epoch"] == 2
+    list(save_each(run, epochs(2, start=3)))
+    assert run.checkpoint(3).weights["w"][0] == 3
+
+
+def test_the_history_is_appended_to_not_rewritten(run: Run) -> None:
+    list(save_each(run, epochs(1)))
+    inode = run.history_path.stat().st_ino
+    list(save_each(run, epochs(1, start=2)))
+    last_checkpoint(run)
+    assert run.history_path.stat().st_ino == inode
+
+
+def test_of_a_trial_only_the_last_checkpoint_is_kept(run: Run) -> None:
+    one, two, three = epochs(1, 1, 1)
+    metrics = [one.metrics, two.metrics]
+    write_epochs(run, metrics, two.state.to_bytes(), keep_best=False)
+    write_epochs(run, [three.metrics], three.state.to_bytes(), keep_best=False)
+    assert kept(run) == ["epoch-0003"]
+    state, notes = last_checkpoint(run, needs_best=False)
+    assert state is not None
+    assert (state.facts["epoch"], notes) == (3, [])
+
+
 def test_write_model_takes_the_best_epoch(run: Run) -> None:
-    list(record(run, epochs(1, 2, 2)))
+    list(save_each(run, epochs(1, 2, 2)))
     run.write_model()
     model = run.model()
     assert model.weights["w"][0] == 2
@@ -177,6 +221,6 @@ def test_what_is_not_there_yet(run: Run) -> None:
         run.model()
     with pytest.raises(CheckpointError, match="cannot be read"):
         run.checkpoint(3)
-    (run.path / "history.jsonl").write_text('{"epoch": 1\n')
-    with pytest.raises(RunError, match=r"history\.jsonl is damaged"):
+    (run.path / "history.jsonl").write_text('{"epoch": 1\n{"epoch": 2}\n')
+    with pytest.raises(RunError, match=r"history\.jsonl is damaged in line 1"):
         run.history()

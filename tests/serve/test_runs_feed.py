@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from helpers import small_config
+from penstroke.runs.epochs import append_history
 from penstroke.runs.pipeline import finish, prepare
 from penstroke.runs.run import Run
 from penstroke.serve.responses import ApiError
@@ -65,16 +66,16 @@ def test_what_is_new(run: Run) -> None:
         {"name": run.name, "status": "finished", "history": run.history()}
     ]
     assert list(news(first, feed.refresh())) == []
-    run.extend_history([{"epoch": 4}])
+    append_history(run, [{"epoch": 4}])
     feed.all()  # somebody else asks, and takes no news away
     second = feed.refresh()
     assert list(news(first, second)) == [
         {"name": run.name, "status": "finished", "history": [{"epoch": 4}]}
     ]
-    (run.path / "history.jsonl").write_text("damaged")
+    (run.path / "history.jsonl").write_text("damaged\n{}\n")
     assert list(news(second, feed.refresh())) == []
     assert len(feed.all()) == 1, "as it was read last"
-    run.forget_epochs()
+    run.history_path.write_text("")
     third = feed.refresh()
     assert next(news(second, third))["history"] == []
     run.remove()
@@ -103,7 +104,7 @@ def test_listeners_share_a_poller_and_hear_the_end(run: Run) -> None:
         heard: list[list[str]] = [[], [], []]
         listeners = [asyncio.create_task(listen(feed, h)) for h in heard]
         await asyncio.sleep(0.8)
-        run.extend_history([{"epoch": 4}])
+        append_history(run, [{"epoch": 4}])
         await asyncio.sleep(0.8)
         feed.stop()
         await asyncio.wait_for(asyncio.gather(*listeners), 5)
@@ -131,7 +132,7 @@ def _first_event(running: Running, run: Run) -> dict[str, Any]:
         assert stream.headers["content-type"].startswith("text/event-stream")
         for number, line in enumerate(stream.iter_lines()):
             if number == 0:
-                run.extend_history([{"epoch": 4}])
+                append_history(run, [{"epoch": 4}])
             if line.startswith("data: "):
                 return dict(json.loads(line.removeprefix("data: ")))
     raise AssertionError

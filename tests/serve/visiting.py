@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from helpers import small_config
 from penstroke.config.settings import Resolved
+from penstroke.runs.epochs import append_history
 from penstroke.runs.record import DataFacts
 from penstroke.runs.run import Run, RunRecord
 from serve.strokes import Stroke, placed
@@ -149,14 +150,14 @@ def write_run(
                        validation_images=40, test_images=40, mean=0.1, std=0.3),
     )  # fmt: skip
     run = Run.create(folder / name, record)
-    run.extend_history(
+    append_history(run, (
         {
             "epoch": epoch, "train_loss": loss, "train_accuracy": 1 - loss / 4,
             "val_loss": 1.1 * loss, "val_accuracy": 1 - loss / 3, "learning_rate": 1e-3,
             "best_epoch": epoch, "elapsed_seconds": 0.5 * epoch,
         }
         for epoch, loss in enumerate(losses, start=1)
-    )  # fmt: skip
+    ))  # fmt: skip
     if test is not None:
         figures = {"val_accuracy": 1 - losses[-1] / 3, "test_accuracy": test}
         (run.path / "summary.json").write_text(json.dumps(figures))

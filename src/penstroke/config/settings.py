@@ -307,6 +307,11 @@ class TrainConfig(Settings):
         """Return the number of epochs of a run on `images` images: more of few, for `min_steps`."""
         return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch(images)))
 
+    def is_over(self, epoch: int, best_epoch: int) -> bool:
+        """Return whether training ends after `epoch`: it is the last, or patience has run out."""
+        out_of_patience = self.patience is not None and epoch - best_epoch >= self.patience
+        return epoch >= self.epochs or out_of_patience
+
     @field_validator("balance")
     @classmethod
     def _as_they_come(cls, balance: float | None) -> float | None:

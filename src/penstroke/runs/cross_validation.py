@@ -23,18 +23,18 @@ from penstroke.config.settings import RunConfig
 from penstroke.data.dataset import Dataset
 from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError, RunError
+from penstroke.evaluation.intervals import intervals
 from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict
-from penstroke.reports.folds_report import write_folds_report
-from penstroke.evaluation.intervals import intervals
-from penstroke.evaluation.seed_variation import spread
 from penstroke.evaluation.run_groups import Claim, claims
+from penstroke.evaluation.seed_variation import spread
 from penstroke.files import runs_root, write_text_atomically
+from penstroke.reports.folds_report import write_folds_report
 from penstroke.runs.finetuning import Source
+from penstroke.runs.pipeline import Prepared, prepare
 from penstroke.runs.record import read_summary, write_summary
 from penstroke.runs.run import FOLDS_FILE, FoldRuns, Run, name_of, run_name
 from penstroke.training.batches import settle
-from penstroke.runs.pipeline import Prepared, prepare
 
 _SAID = "predictions.safetensors"
 
@@ -64,7 +64,12 @@ class CrossValidation:
             (self.path / "summary.json").unlink(missing_ok=True)
         name = name_of(self.path / f"fold-{fold}")
         prepared = prepare(
-            self.folds[fold], stem="", name=name, overwrite=overwrite, source=self.source, needs_test=False
+            self.folds[fold],
+            stem="",
+            name=name,
+            overwrite=overwrite,
+            source=self.source,
+            needs_test=False,
         )
         write_text_atomically(self.path / FOLDS_FILE, _shared(self.folds[0]).to_toml())
         return prepared
@@ -88,8 +93,9 @@ def cross_validation(
         raise ConfigError("data.folds: --folds sets it: leave out one of them")
     if config.train.checkpoint_metric != "last":
         raise ConfigError(
-            f"train.checkpoint_metric: by {config.train.checkpoint_metric}, the images of a fold would choose the "
-            "epoch that they judge: set train.checkpoint_metric=last (and how many epochs)"
+            f"train.checkpoint_metric: by {config.train.checkpoint_metric}, the images of a fold "
+            "would choose the epoch that they judge: set train.checkpoint_metric=last (and how "
+            "many epochs)"
         )
     cut = tuple(_fold(config, folds, k) for k in range(max(folds, 1)))
     data = load_dataset(cut[0].data)

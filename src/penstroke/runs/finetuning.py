@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstroke.config.settings import RunConfig
-from penstroke.data.dataset import DataSplits, Dataset
+from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.errors import PenstrokeError, RunError
 from penstroke.files import sha256

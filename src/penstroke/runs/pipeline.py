@@ -11,26 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from penstroke.evaluation import evaluator as evaluation
-from penstroke.training.checkpoint import Array, Checkpoint
 from penstroke.config.settings import RunConfig
 from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.errors import DataError, RunError
+from penstroke.evaluation import evaluator as evaluation
 from penstroke.evaluation import forgetting
 from penstroke.files import runs_root, sha256, write_atomically
-from penstroke.runs.finetuning import Source, seen_by
-from penstroke.preprocessing.ink import estimate_geometry
-from penstroke.machine import machine_facts, package_version, package_versions
-from penstroke.models.trained import load_network
-from penstroke.models.onnx_export import export_onnx
-from penstroke.models.trained import ensemble_weights
 from penstroke.inference.recognizer import model_metadata
+from penstroke.machine import machine_facts, package_version, package_versions
+from penstroke.models.onnx_export import export_onnx
+from penstroke.models.trained import ensemble_weights, load_network
+from penstroke.preprocessing.ink import estimate_geometry
+from penstroke.runs.epochs import last_checkpoint, save_each
+from penstroke.runs.finetuning import Source, seen_by
 from penstroke.runs.record import DataFacts, now, read_summary
-from penstroke.runs.run import Run, RunRecord, StartFacts, record, run_name
+from penstroke.runs.run import Run, RunRecord, StartFacts, run_name
+from penstroke.training.batches import settle
+from penstroke.training.checkpoint import Array, Checkpoint
 from penstroke.training.device import apply, resolve
 from penstroke.training.loop import Epoch, fit
-from penstroke.training.batches import settle
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Prepared:
         config = apply(self.run.record.config, self.run.record.resolved)
         start = self.source.start if self.source else None
         with self.run.locked():
-            yield from record(self.run, fit(config, self.data, self.state, start=start))
+            yield from save_each(self.run, fit(config, self.data, self.state, start=start))
 
 
 def prepare(
@@ -103,10 +103,10 @@ def prepare(
     _refuse_another(run, config, data, start)
     if run.status == "finished":
         # Its figures are told: the source's images need not be read again.
-        state, damage = run.resume()
+        state, damage = last_checkpoint(run)
         return Prepared(run, data, state, tuple(damage), source)
     with run.locked():  # who resumes may cut the history
-        state, damage = run.resume()
+        state, damage = last_checkpoint(run)
     return Prepared(run, data, state, (*_known_before(source, data), *damage), source)
 
 

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 from pydantic import Field
 
 from penstroke.config.settings import Resolved, RunConfig, Settings
+from penstroke.config.toml import read_toml
 from penstroke.errors import ConfigError, PenstrokeError
 from penstroke.files import lock, write_text_atomically
 from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings
-from penstroke.config.toml import read_toml
 
 FORMAT_VERSION = 1
 

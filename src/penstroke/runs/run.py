@@ -17,39 +17,23 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from penstroke.training.checkpoint import Array, Checkpoint, MODEL_PREFIX
 from penstroke.config.settings import RunConfig, Settings
 from penstroke.errors import CheckpointError, RunError, near_match
-from penstroke.files import reason, runs_root, sha256, write_atomically, write_text_atomically
+from penstroke.files import append_lines, reason, runs_root, sha256, write_atomically
 from penstroke.runs.record import Folder, Record, RecordedFolder, now
+from penstroke.training.checkpoint import MODEL_PREFIX, Array, Checkpoint
 
 FOLDS_FILE = "folds.toml"
 """Marks the directory of a cross-validation, whose folds are runs."""
-_CHECKPOINTS_KEPT = 2
 
 Metrics = dict[str, Any]
 Status = Literal["finished", "unfinished"]
-
-
-class Epoch(Protocol):
-    """What `record` needs of an epoch: figures to write and a state to go on from."""
-
-    @property
-    def metrics(self) -> Metrics:
-        """One line of history: `epoch`, `best_epoch` and the rest."""
-
-    @property
-    def state(self) -> Checkpoint:
-        """Where training can go on."""
-
-
-EpochT = TypeVar("EpochT", bound=Epoch)
 
 
 class StartFacts(Settings):
@@ -105,15 +89,34 @@ class Run(RecordedFolder[RunRecord]):
         """Whether training came to its end."""
         return "finished" if (self.path / "summary.json").exists() else "unfinished"
 
+    @property
+    def history_path(self) -> Path:
+        """One line of JSON for each epoch."""
+        return self.path / "history.jsonl"
+
+    def checkpoint_path(self, epoch: int) -> Path:
+        """Return where the checkpoint of `epoch` is kept."""
+        return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
+
     def history(self) -> list[Metrics]:
-        """Return the metrics of each epoch so far."""
-        path = self.path / "history.jsonl"
-        if not path.exists():
+        """Return the metrics of each epoch so far; a last line that was cut short is left out.
+
+        Raises:
+            RunError: another line is damaged.
+        """
+        if not self.history_path.exists():
             return []
-        try:
-            return [json.loads(line) for line in path.read_text().splitlines()]
-        except ValueError as error:
-            raise RunError(f"{path} is damaged: {error}") from error
+        lines = self.history_path.read_bytes().split(b"\n")[:-1]  # what follows is unfinished
+        history = []
+        for number, line in enumerate(lines, 1):
+            try:
+                history.append(json.loads(line))
+            except ValueError as error:
+                if number < len(lines):
+                    raise RunError(
+                        f"{self.history_path} is damaged in line {number}: {error}"
+                    ) from error
+        return history
 
     def elapsed_seconds(self) -> float:
         """Return the seconds of training, in all; of an ensemble, those of its members."""
@@ -142,71 +145,11 @@ class Run(RecordedFolder[RunRecord]):
         Raises:
             CheckpointError: it is missing, cut short or changed.
         """
-        path = self._checkpoint_path(epoch)
-        return Checkpoint.from_bytes(self.state(epoch), str(path))
-
-    def state(self, epoch: int) -> bytes:
-        """Return the checkpoint of `epoch` as it lies on disk.
-
-        Raises:
-            CheckpointError: it is missing.
-        """
-        path = self._checkpoint_path(epoch)
+        path = self.checkpoint_path(epoch)
         try:
-            return path.read_bytes()
+            return Checkpoint.from_bytes(path.read_bytes(), str(path))
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
-
-    def keep_state(self, epoch: int, state: bytes) -> None:
-        """Write the checkpoint of `epoch`."""
-        write_atomically(self._checkpoint_path(epoch), state)
-
-    def drop_states(self, keep: Collection[int] = ()) -> None:
-        """Delete the checkpoints of all epochs but those to `keep`."""
-        for path in (self.path / "checkpoints").glob("epoch-*.safetensors"):
-            if _epoch_of(path) not in keep:
-                path.unlink()
-
-    def extend_history(self, metrics: Iterable[Metrics]) -> None:
-        """Write further epochs behind those that are there."""
-        self._write_history([*self.history(), *metrics])
-
-    def keep_epoch(self, metrics: Metrics, state: Checkpoint) -> None:
-        """Write one epoch, so that a kill at any moment leaves a run to go on from.
-
-        The history goes first: a line without its checkpoint is dropped on resuming, while a
-        checkpoint without its line would lose the figures.
-        """
-        self.extend_history([metrics])
-        self.keep_state(metrics["epoch"], state.to_bytes())
-        recent = range(metrics["epoch"] - _CHECKPOINTS_KEPT + 1, metrics["epoch"] + 1)
-        self.drop_states(keep={*recent, metrics["best_epoch"]})
-
-    def forget_epochs(self) -> None:
-        """Empty the history, so that training begins again."""
-        self._write_history([])
-
-    def resume(self) -> tuple[Checkpoint | None, list[str]]:
-        """Return the latest state to go on from, and what was found damaged on the way to it.
-
-        A state counts only if the best epoch up to it can be read too: it may be the one to deploy.
-        """
-        notes: list[str] = []
-        history = self.history()
-        while history:
-            try:
-                state = self.checkpoint(history[-1]["epoch"])
-                self.checkpoint(history[-1]["best_epoch"])
-            except CheckpointError as error:
-                notes.append(f"{error}; the previous one is used")
-                history.pop()
-            else:
-                self._write_history(history)
-                return state, notes
-        if self.history():
-            notes.append("no checkpoint can be read: training starts again from the first epoch")
-            self._write_history([])
-        return None, notes
 
     def write_model(self) -> None:
         """Write model.safetensors: the weights of the chosen epoch, with classes and settings."""
@@ -234,24 +177,8 @@ class Run(RecordedFolder[RunRecord]):
 
     def log_test_opening(self, purpose: str) -> None:
         """Write down that the test split is about to be opened."""
-        path = self.path / "test_openings.jsonl"
-        before = path.read_text() if path.exists() else ""
         line = json.dumps({"time": now(), "purpose": purpose})
-        write_text_atomically(path, f"{before}{line}\n")
-
-    def _write_history(self, history: Iterable[Metrics]) -> None:
-        lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
-        write_text_atomically(self.path / "history.jsonl", lines)
-
-    def _checkpoint_path(self, epoch: int) -> Path:
-        return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
-
-
-def record(run: Run, epochs: Iterable[EpochT]) -> Iterator[EpochT]:
-    """Write each epoch to `run`, then pass it on: the consumer sees only what is safe on disk."""
-    for epoch in epochs:
-        run.keep_epoch(epoch.metrics, epoch.state)
-        yield epoch
+        append_lines(self.path / "test_openings.jsonl", line + "\n")
 
 
 def run_name(
@@ -328,7 +255,3 @@ def name_of(path: Path) -> str:
 
 def _oldest_first(file: str) -> list[Path]:
     return sorted(folders_with(file), key=lambda path: (path / file).stat().st_mtime)
-
-
-def _epoch_of(path: Path) -> int:
-    return int(path.stem.removeprefix("epoch-"))

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 from penstroke.config.space import Values
 from penstroke.errors import StudyError
+from penstroke.runs.epochs import last_checkpoint, remove_checkpoints, write_epochs
 from penstroke.runs.run import Run
 from penstroke.search.engine import AnyEngine
 from penstroke.search.plan import Plan, Work
-from penstroke.search.study import Study, has_ended, keep_progress, state_to_go_on_from
+from penstroke.search.study import Study, has_ended
 from penstroke.search.trial_worker import Event, Failed, Job, Progress
 
 _ATTEMPTS = 3
@@ -144,7 +145,7 @@ class Conductor:
         if opened is None:
             return
         if isinstance(event, Progress):
-            keep_progress(self._runs[event.key], event.metrics, event.state)
+            write_epochs(self._runs[event.key], event.metrics, event.state, keep_best=False)
             self._epochs_trained += len(event.metrics)
         elif isinstance(event, Failed):
             self._mend(opened, event)
@@ -204,7 +205,7 @@ class Conductor:
         is_complete = all(has_ended(run, self._study.record.max_epochs) for run in runs)
         if not is_complete:  # before it is entered as ended: after that nobody looks at it again
             for run in runs:
-                run.drop_states()
+                remove_checkpoints(run)
         self._study.ledger.end(trial, metric, is_complete=is_complete)
         best = self._best
         if is_complete and (best is None or score > self._study.sign * best[2]):
@@ -232,12 +233,12 @@ def train_all(engine: AnyEngine, runs: Sequence[Run], watch: Callable[[], None])
             if event.key not in waiting:
                 continue
             if isinstance(event, Progress):
-                keep_progress(waiting[event.key], event.metrics, event.state)
+                write_epochs(waiting[event.key], event.metrics, event.state, keep_best=False)
             elif isinstance(event, Failed) and attempts.another_after(event):
                 queue.append(event.key)
             else:
                 run = waiting.pop(event.key)
-                run.drop_states()
+                remove_checkpoints(run)
                 done += [] if isinstance(event, Failed) else [run]
                 watch()
     return done
@@ -264,7 +265,9 @@ class _Attempts:
 
 
 def _job(key: str, run: Run, epochs: int) -> Job:
-    return Job(key, run.record.config, run.record.resolved, epochs, state_to_go_on_from(run))
+    checkpoint, _ = last_checkpoint(run, needs_best=False)
+    state = checkpoint.to_bytes() if checkpoint else None
+    return Job(key, run.record.config, run.record.resolved, epochs, state)
 
 
 def _trial_of(key: str) -> int:

@@ -21,12 +21,11 @@ from pydantic import Field
 
 from penstroke.config.settings import RunConfig
 from penstroke.config.space import SearchConfig, Space, Values
-from penstroke.errors import CheckpointError, StudyError
+from penstroke.errors import StudyError
 from penstroke.files import runs_root, write_text_atomically
 from penstroke.runs.record import Record, RecordedFolder, now
 from penstroke.runs.run import Run, RunRecord
 from penstroke.search.trial_store import Ledger, last_metric, settings_of
-from penstroke.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -184,39 +183,11 @@ class Study(RecordedFolder[StudyRecord]):
 
 def has_ended(run: Run, epochs: int) -> bool:
     """Whether `run` needs no training to have had `epochs`: it has, or its own rules ended it."""
-    train, history = run.record.config.train, run.history()
-    if len(history) >= min(epochs, train.epochs):
-        return True
-    waited = len(history) - history[-1]["best_epoch"] if history else 0
-    return train.patience is not None and waited >= train.patience
-
-
-def keep_progress(run: Run, metrics: Sequence[dict[str, Any]], state: bytes) -> None:
-    """Write epochs that a worker trained, so that a kill at any moment leaves a run to go on from.
-
-    The checkpoint goes first: one without its lines of history is passed over, while lines without
-    their checkpoint would promise a state that is not there.
-    """
-    run.keep_state(metrics[-1]["epoch"], state)
-    run.extend_history(metrics)
-    run.drop_states(keep=[metrics[-1]["epoch"]])
-
-
-def state_to_go_on_from(run: Run) -> bytes | None:
-    """Return the state after the last epoch in the history; None where training must begin.
-
-    Where it cannot be read, the epochs are forgotten: training begins again.
-    """
     history = run.history()
     if not history:
-        return None
-    try:
-        state = run.state(history[-1]["epoch"])
-        Checkpoint.from_bytes(state)  # a damaged one is found here, not in a worker
-    except CheckpointError:
-        run.forget_epochs()
-        return None
-    return state
+        return False
+    last = history[-1]["epoch"]
+    return last >= epochs or run.record.config.train.is_over(last, history[-1]["best_epoch"])
 
 
 def find_study(name: str | Path) -> Study | None:

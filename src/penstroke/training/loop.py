@@ -77,9 +77,8 @@ def fit(
         best = Best(**state.facts["best"])
     done = state.facts["epoch"] if state is not None else 0
     elapsed = state.facts["elapsed_seconds"] if state is not None else 0.0
-    for epoch in range(done + 1, train.epochs + 1):
-        if best.has_waited(train.patience, epoch - 1):
-            return
+    while not train.is_over(done, best.epoch):
+        epoch = done + 1
         began = time.perf_counter()
         with _explained_when_out_of_memory(train):
             metrics = {"epoch": epoch, **_train_epoch(train_state, batches, train, epoch)}
@@ -91,6 +90,7 @@ def fit(
         metrics |= {"best_epoch": best.epoch, "elapsed_seconds": elapsed}
         facts = {"epoch": epoch, "best": vars(best), "elapsed_seconds": elapsed}
         yield Epoch(metrics, train_state.capture(facts))
+        done = epoch
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,6 @@ class Best:
         if self.score is None or score > self.score:
             return Best(metrics["epoch"], score)
         return self
-
-    def has_waited(self, patience: int | None, epoch: int) -> bool:
-        """Return whether `patience` epochs have brought no better one."""
-        return patience is not None and epoch - self.epoch >= patience
 
 
 def _prepare(

@@ -1,0 +1,1 @@
+"""Run directories, checkpoints, and the way from settings to a finished run."""
