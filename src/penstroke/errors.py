@@ -76,6 +76,12 @@ class MissingToolError(PenstrokeError):
     """A program that this needs is not installed, or fails."""
 
 
+class WorkerError(PenstrokeError):
+    """A worker process died; `position` is that of the item it was working on, where it had one."""
+
+    position: int | None = None
+
+
 class StorageError(PenstrokeError):
     """A file could not be written: disk full, read-only or no permission."""
 

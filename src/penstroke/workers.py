@@ -1,108 +1,208 @@
-"""Processes that read shards; they end with the one that started them, however that ends."""
+"""One process pool: workers that answer messages and end with the process that started them.
+
+`concurrent.futures` does not serve here: one dead worker breaks its whole pool, it can neither stop
+a job nor report from within one, and its workers outlive a `kill -9` of their parent.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 import signal
-from collections.abc import Generator, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
-from typing import NamedTuple
+import threading
+import traceback
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import connection, resource_tracker
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
-from penstroke.data.shards import Job, ShardWriter
-from penstroke.errors import DataError, StorageError
+from penstroke.errors import PenstrokeError, WorkerError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_parent_ends: weakref.WeakSet[Connection] = weakref.WeakSet()
+"""Our ends of the pipes to all workers; a forked worker inherits them, and has to close them."""
 
 
-class _Worker(NamedTuple):
-    process: multiprocessing.process.BaseProcess
-    connection: Connection
+def map_unordered(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Generator[tuple[int, Result], None, None]:
+    """Yield (position, result) of each of `items`, as they are done, in any order.
 
+    Each worker holds one item at a time. With one worker the work is done in this process.
 
-def run_jobs(jobs: Sequence[Job], workers: int) -> Generator[int, None, None]:
-    """Do `jobs` in `workers` processes, or in this one, and yield the position of each done.
-
-    Processes are started anew, not forked, so that nothing of this one is shared or copied.
+    Args:
+        function: what to do, pickled once for each worker: an object keeps its state from item to
+            item.
+        items: arguments of `function`.
+        workers: number of processes.
 
     Raises:
-        StorageError: a shard cannot be written.
-        DataError: a worker was killed, or broke down.
+        WorkerError: a worker died; `position` is that of its item.
+        Exception: what `function` raised.
     """
-    if min(workers, len(jobs)) <= 1:
-        write = ShardWriter()
-        for position, job in enumerate(jobs):
-            write(job)
-            yield position
+    count = min(workers, len(items))
+    if count <= 1:
+        for position, item in enumerate(items):
+            yield position, function(item)
         return
-    pool = [_start(number) for number in range(min(workers, len(jobs)))]
+    waiting = iter(enumerate(items))
+    pool: list[Worker[Item, Result]] = []
+    positions: dict[Worker[Item, Result], int] = {}
+
+    def assign_next(worker: Worker[Item, Result]) -> None:
+        if (following := next(waiting, None)) is not None:
+            positions[worker], item = following
+            worker.send(item)
+
     try:
-        yield from _deal_out(jobs, pool)
+        for _ in range(count):
+            pool.append(Worker(partial(_single, function)))
+            assign_next(pool[-1])
+        while positions:
+            for worker in wait(list(positions)):
+                position = positions.pop(worker)
+                try:
+                    result = worker.receive()
+                except WorkerError as error:
+                    error.position = position
+                    raise
+                assign_next(worker)
+                yield position, result
     finally:
         for worker in pool:
-            worker.connection.close()
-            worker.process.kill()
-            worker.process.join()
+            worker.end()
 
 
-def _deal_out(jobs: Sequence[Job], pool: list[_Worker]) -> Iterator[int]:
-    waiting = iter(enumerate(jobs))
-    working: dict[Connection, tuple[_Worker, int]] = {}
+class Worker(Generic[Item, Result]):
+    """A process that answers each message with replies, in order; always `end` it.
 
-    def give(worker: _Worker) -> None:
-        if (following := next(waiting, None)) is not None:
-            position, job = following
-            worker.connection.send(job)
-            working[worker.connection] = worker, position
+    It ignores Ctrl-C, which is for its parent to answer, and ends as soon as its parent does.
 
-    for worker in pool:
-        give(worker)
-    while working:
-        for connection in wait(list(working)):
-            assert isinstance(connection, Connection)
-            worker, position = working.pop(connection)
-            _receive(worker, jobs[position])
-            give(worker)
-            yield position
+    Args:
+        work: yields the replies to a message; pickled once, or inherited by a fork.
+        fork: share the memory of this process, as it is now, instead of starting anew (Linux).
+    """
 
+    def __init__(self, work: Callable[[Item], Iterable[Result]], *, fork: bool = False) -> None:
+        context: Any = multiprocessing.get_context("fork" if fork else "spawn")
+        self.connection, theirs = context.Pipe()
+        _parent_ends.add(self.connection)
+        self._process = context.Process(
+            target=_serve, args=(theirs, work), daemon=True, name="penstroke-worker"
+        )
+        with theirs, _interrupts_blocked(fork):
+            self._process.start()
 
-def _receive(worker: _Worker, job: Job) -> None:
-    try:
-        trouble = worker.connection.recv()
-    except (EOFError, OSError):
-        worker.process.join()
-        raise DataError(
-            f"a worker ended by itself ({worker.process.exitcode}) between {job.places[0]} and "
-            f"{job.places[-1]} of {job.source.path}: killed for memory, or a damaged image; "
-            "the same command goes on, with --workers 1 in one process"
-        ) from None
-    if trouble:
-        raise StorageError(trouble)
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        pid: int = self._process.pid
+        return pid
 
+    def send(self, message: Item) -> None:
+        """Hand over `message`, behind earlier ones; that the worker is dead shows in `receive`."""
+        with contextlib.suppress(OSError):
+            self.connection.send(message)
 
-def _start(number: int) -> _Worker:
-    processes = multiprocessing.get_context("spawn")
-    ours, theirs = processes.Pipe()
-    process = processes.Process(
-        target=_serve, args=(theirs,), daemon=True, name=f"penstroke-import-{number}"
-    )
-    process.start()
-    theirs.close()
-    return _Worker(process, ours)
+    def receive(self) -> Result:
+        """Return the next reply, when it is there: see `wait`.
 
-
-def _serve(connection: Connection) -> None:
-    """Do jobs until the other end of the pipe is gone: with its process, even by kill -9."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the other end decides
-    write = ShardWriter()
-    while True:
+        Raises:
+            WorkerError: the worker died.
+            Exception: what `work` raised.
+        """
         try:
-            job = connection.recv()
+            reply: Result | _Raised = self.connection.recv()
         except (EOFError, OSError):
-            return
-        trouble = ""
-        try:
-            write(job)
-        except StorageError as error:
-            trouble = str(error)
-        try:
-            connection.send(trouble)
-        except OSError:
-            return
+            self._process.join(timeout=1)  # so that the cause is its own, and not that it is killed
+            raise WorkerError(self.end()) from None
+        if isinstance(reply, _Raised):
+            raise reply.error
+        return reply
+
+    def end(self) -> str:
+        """Kill the process, whatever it does, and return what it died of."""
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+        code: int = self._process.exitcode
+        if code >= 0:
+            return f"its worker ended with exit code {code}"
+        name = {one.value: one.name for one in signal.Signals}.get(-code, f"signal {-code}")
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"its worker was ended by {name}{hint}"
+
+
+def wait(
+    workers: Iterable[Worker[Item, Result]], timeout_seconds: float | None = None
+) -> list[Worker[Item, Result]]:
+    """Return the workers that replied or died, as soon as there is one; [] after the timeout."""
+    ends: dict[Any, Worker[Item, Result]] = {worker.connection: worker for worker in workers}
+    return [ends[end] for end in connection.wait(list(ends), timeout_seconds)]
+
+
+@dataclass(frozen=True)
+class _Raised:
+    error: Exception
+
+
+def _single(function: Callable[[Item], Result], item: Item) -> Iterator[Result]:
+    yield function(item)
+
+
+def _serve(pipe: Connection, work: Callable[[Any], Iterable[Any]]) -> None:
+    """Answer the messages that come through `pipe` until its other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for end in list(_parent_ends):
+        end.close()
+    messages: SimpleQueue[Any] = SimpleQueue()
+    # A thread listens, so that the end of the parent is noticed at once, also during work.
+    threading.Thread(target=_listen, args=(pipe, messages), daemon=True).start()
+    while True:
+        for reply in _replies(work, messages.get()):
+            try:
+                pipe.send(reply)
+            except OSError:
+                os._exit(0)
+
+
+def _listen(pipe: Connection, messages: SimpleQueue[Any]) -> None:
+    try:
+        while True:
+            messages.put(pipe.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _replies(work: Callable[[Any], Iterable[Any]], message: Any) -> Iterator[Any]:
+    try:
+        yield from work(message)
+    except PenstrokeError as error:
+        yield _Raised(error)
+    except Exception:  # of any type, which perhaps cannot be pickled
+        yield _Raised(RuntimeError(traceback.format_exc()))
+
+
+@contextlib.contextmanager
+def _interrupts_blocked(fork: bool) -> Iterator[None]:
+    """Let processes inherit a blocked SIGINT: Ctrl-C while they start would print a traceback."""
+    if os.name == "nt":
+        yield
+        return
+    if not fork:
+        resource_tracker.ensure_running()  # a spawn would start it, which unblocks SIGINT
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from penstroke.data.sources.listing import How, list_source
 from penstroke.data.splitting import Rows, draw_test, find_copies, say_what_lacks, say_what_leaks
 from penstroke.errors import ConfigError, DataError, StorageError
 from penstroke.files import lock, reason
-from penstroke.workers import run_jobs
 
 RECORD = "import.json"
 """Beside the arrays: where each image came from, and what was left out."""
@@ -152,7 +150,7 @@ def import_images(
     with _held(folder):
         watch = _watched(source, parts, missing, settings, folder, progress)
         jobs = reading.jobs_of(parts, folder, reading_settings)
-        readings = reading.read_all(jobs, partial(run_jobs, workers=workers), watch)
+        readings = reading.read_all(jobs, workers, watch)
         how = {"labels": listings[0].how, "placing": _placing(listings, as_they_are)}
         made = _made(name, source, settings, parts, readings, missing, how, notes)
         record = json.dumps(made.to_record(), ensure_ascii=False, indent=1)

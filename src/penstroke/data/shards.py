@@ -12,7 +12,7 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,9 +27,10 @@ from penstroke.config.settings import IMAGE_SIZE, Settings
 from penstroke.data.dataset import Images
 from penstroke.data.sources.entries import Content, Entry, Part, Reader, Source
 from penstroke.data.sources.listing import open_source
-from penstroke.errors import ImageError, PenstrokeError, StorageError
+from penstroke.errors import DataError, ImageError, PenstrokeError, StorageError, WorkerError
 from penstroke.files import cache_root, write_atomically
 from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings, inspect_ink, normalize, read_grey
+from penstroke.workers import map_unordered
 
 OK, EMPTY, UNREADABLE = range(3)
 _SHARDS, _LEAST, _MOST = 40, 50, 500
@@ -124,16 +125,12 @@ def jobs_of(parts: Sequence[Part], folder: Path, settings: ReadingSettings) -> l
     return jobs
 
 
-def read_all(
-    jobs: Sequence[Job],
-    run: Callable[[Sequence[Job]], Generator[int, None, None]],
-    watch: Callable[[int, Readings], None],
-) -> Readings:
+def read_all(jobs: Sequence[Job], workers: int, watch: Callable[[int, Readings], None]) -> Readings:
     """Return what the images of all `jobs` came to; shards that are there are not read again.
 
     Args:
         jobs: the shards.
-        run: does jobs in any order, and yields the position of each that is done.
+        workers: processes that read; 1 reads in this one.
         watch: told how many more images are done, and all that is known by then; may raise.
     """
     firsts = np.cumsum([0, *(len(job.places) for job in jobs)])
@@ -146,14 +143,21 @@ def read_all(
         else:
             found.put(int(firsts[position]), shard)
             watch(len(job.places), found)
-    with closing(run([jobs[position] for position in todo])) as finished:
-        for done in finished:
-            job = jobs[todo[done]]
-            shard = load_shard(job)
-            if shard is None:
-                raise StorageError(f"{job.path} was written, and cannot be read")
-            found.put(int(firsts[todo[done]]), shard)
-            watch(len(job.places), found)
+    try:
+        with closing(map_unordered(ShardWriter(), [jobs[p] for p in todo], workers)) as finished:
+            for done, _ in finished:
+                job = jobs[todo[done]]
+                shard = load_shard(job)
+                if shard is None:
+                    raise StorageError(f"{job.path} was written, and cannot be read")
+                found.put(int(firsts[todo[done]]), shard)
+                watch(len(job.places), found)
+    except WorkerError as error:
+        job = jobs[todo[error.position or 0]]
+        raise DataError(
+            f"{job.source.path}: reading stopped between {job.places[0]} and {job.places[-1]}: "
+            f"{error}; run the same command again to continue, with --workers 1 if it repeats"
+        ) from None
     return found
 
 
