@@ -9,8 +9,8 @@ import typer
 from penstroke.cli.console import Json, print_json, say
 
 if TYPE_CHECKING:
-    from penstroke.serve.app import Service
     from penstroke.serve.server import Listening
+    from penstroke.serve.service import Service
 
 
 def command(
@@ -19,31 +19,31 @@ def command(
         typer.Argument(metavar="MODEL…", help="A model.onnx, or a run; the first is the default."),
     ],
     host: Annotated[
-        str, typer.Option(help="Address to listen on; beyond this machine a token is needed.")
+        str, typer.Option(help="Address to listen on; beyond this machine a token is required.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 is any free one.")] = 8000,
     token: Annotated[
         str | None,
         typer.Option(
-            envvar="PENSTROKE_TOKEN", help="What callers must show; made up where it is needed."
+            envvar="PENSTROKE_TOKEN", help="Token required of callers; generated where needed."
         ),
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A further name it is reached by.")
+        list[str] | None, typer.Option(metavar="NAME", help="Further host name of the service.")
     ] = None,
-    queue: Annotated[int, typer.Option(min=1, help="Characters waiting, at most.")] = 256,
-    readers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read; one a core, at most 4.")
+    queue_size: Annotated[int, typer.Option(min=1, help="Waiting characters, at most.")] = 256,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; one per core, at most 4.")
     ] = None,
-    grace: Annotated[
-        float, typer.Option(min=0, help="Seconds from a signal to no more connections.")
+    shutdown_grace: Annotated[
+        float, typer.Option(min=0, help="Seconds from a signal until connections are refused.")
     ] = 1.0,
     as_json: Json = False,
 ) -> None:
     """Recognise over HTTP, with a page to draw on: http://127.0.0.1:8000.
 
-    SIGTERM and Ctrl-C answer what was asked, and end. SIGHUP loads the models again; so does a
-    change of their files.
+    SIGTERM and Ctrl-C stop it after all accepted requests are answered. SIGHUP loads the models
+    again; so does a change of their files.
     """
     from penstroke.errors import MissingExtraError
 
@@ -55,8 +55,8 @@ def command(
 
     settings = ServiceSettings.parse({
         "host": host, "port": port, "allow_hosts": [name.lower() for name in allow_host or ()],
-        "queue_size": queue, "grace_seconds": grace, **({"token": token} if token else {}),
-        **({"readers": readers} if readers else {}),
+        "queue_size": queue_size, "shutdown_grace": shutdown_grace,
+        **({"token": token} if token else {}), **({"workers": workers} if workers else {}),
     })  # fmt: skip
     serve(models, settings, _tell_json if as_json else _tell)
 
@@ -67,7 +67,7 @@ def _tell(listening: Listening, service: Service) -> None:
     say(f"page    {listening.page}")
     say(f"api     {listening.url}/docs")
     if listening.token and not service.settings.is_local:
-        say("\nwho has the token can use it; the connection is not encrypted")
+        say("\nanybody with the token can use it; the connection is not encrypted")
 
 
 def _tell_json(listening: Listening, service: Service) -> None:

@@ -1,11 +1,11 @@
-"""Corrections from the page: checked, brought through ink, and kept in the data set `collected`."""
+"""Corrections from the page: checked, preprocessed, and kept in the data set `collected`."""
 
 from __future__ import annotations
 
 import base64
 import threading
 from collections import Counter
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -15,23 +15,23 @@ from penstroke.data.collected import Answer, Collected, check_label
 from penstroke.errors import ConfigError
 from penstroke.preprocessing.ink import DEFAULT_INK, Preprocessed, preprocess
 from penstroke.runs.record import now
-from penstroke.serve.png import png
-from penstroke.serve.responses import ApiError
-from penstroke.serve.strokes import Drawing, read_drawing
-from penstroke.serve.uploads import open_image, parse_json
+from penstroke.serve.responses import ApiError, png
+from penstroke.serve.schemas import CorrectionAnswer, CorrectionsAnswer
+from penstroke.serve.strokes import Drawing, preprocess_drawing
+from penstroke.serve.uploads import open_image
 
 
 class Correction(Settings):
-    """An image and what a person says it shows."""
+    """An image with its right label."""
 
     label: str = Field(
         min_length=1,
         max_length=32,
-        description="1 to 32 printable characters; any class, old or new",
+        description="1 to 32 printable characters; any class, known or new",
     )
-    image: str | None = Field(None, description="the image: a PNG in base64")
-    strokes: Drawing | None = Field(None, description="or the strokes that it was drawn with")
-    answer: Answer | None = Field(None, description="what a model said of it")
+    image: str | None = Field(None, description="PNG in base64")
+    strokes: Drawing | None = Field(None, description="or the strokes it was drawn with")
+    answer: Answer | None = Field(None, description="the answer of a model to it")
 
     @model_validator(mode="after")
     def _be_printable(self) -> Self:
@@ -41,62 +41,57 @@ class Correction(Settings):
     @model_validator(mode="after")
     def _show_something(self) -> Self:
         if self.image is None and self.strokes is None:
-            raise ValueError("image: give it, or strokes")
+            raise ValueError("image: give an image, or strokes")
         try:
             base64.b64decode(self.image or "", validate=True)
         except ValueError:
             raise ValueError(
-                "image: no base64; of a data: URL, give what follows the comma"
+                "image: not base64; of a data: URL, give what follows the comma"
             ) from None
         return self
 
-    def preprocessed(self, max_pixels: int) -> Preprocessed:
-        """Return what a network reads: of the strokes where there are any, else of the image."""
+    def preprocess(self, max_pixels: int) -> Preprocessed:
+        """Return the input of a network, from the strokes if there are any."""
         if self.strokes is not None:
-            return read_drawing(self.strokes, DEFAULT_INK)
+            return preprocess_drawing(self.strokes, DEFAULT_INK)
         content = base64.b64decode(self.image or "")
         return preprocess(open_image(content, max_pixels), DEFAULT_INK)
 
 
-class Collection:
-    """The collection on disk, with the labels of its images kept in mind."""
+class Corrections:
+    """The corrections on disk, with their labels in memory."""
 
     def __init__(self) -> None:
         self._labels: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def add(self, content: bytes, max_pixels: int) -> dict[str, Any]:
-        """Keep the correction in the JSON `content`; return its id, label and how many there are.
+    def add(self, correction: Correction, max_pixels: int) -> CorrectionAnswer:
+        """Keep `correction`.
 
         Raises:
-            ApiError, ConfigError, ImageError: it is no correction, or shows no ink.
+            ApiError, ConfigError, ImageError: the image is damaged, too large, or without ink.
             StorageError: it cannot be written.
         """
-        correction = Correction.parse(parse_json(content))
-        preprocessed = correction.preprocessed(max_pixels)
-        if preprocessed.is_blank:
+        image = correction.preprocess(max_pixels)
+        if image.is_blank:
             raise ConfigError("image: there is no ink in it")
         strokes = correction.strokes.to_dict() if correction.strokes else None
-        kept = Collected(
+        name = collected.add(Collected(
             label=correction.label, created=now(), image=correction.image, strokes=strokes,
-            input_image=collected.encoded(png(preprocessed.pixels)), answer=correction.answer,
-        )  # fmt: skip
-        name = collected.add(kept)
-        # Counted, not read: of another file that is damaged, this one is kept none the less.
-        return {"id": name, "label": kept.label, "images": len(collected.names())}
+            input_image=collected.encoded(png(image.pixels)), answer=correction.answer,
+        ))  # fmt: skip
+        # Counted, not read: a damaged file of another correction must not keep this one out.
+        return CorrectionAnswer(id=name, label=correction.label, images=len(collected.names()))
 
     def remove(self, name: str) -> None:
-        """Delete the image `name`; ApiError 404 where there is none."""
+        """Delete the correction `name`; ApiError 404 where there is none."""
         if not collected.remove(name):
-            raise ApiError(404, "unknown_image", f'there is no collected image "{name[:100]}"')
+            raise ApiError(404, "unknown_correction", f'there is no correction "{name[:100]}"')
 
-    def facts(self) -> dict[str, Any]:
-        """Return how many images there are, of each label, and where."""
-        labels = self._refreshed()
-        by_label = dict(sorted(Counter(labels.values()).items()))
-        return {"images": len(labels), "by_label": by_label, "path": str(collected.folder())}
-
-    def _refreshed(self) -> dict[str, str]:
+    def facts(self) -> CorrectionsAnswer:
+        """Return the number of corrections, in all and by label, and where they are kept."""
         with self._lock:
-            self._labels = collected.labels(self._labels)
-            return self._labels
+            labels = self._labels = collected.labels(self._labels)
+        by_label = dict(sorted(Counter(labels.values()).items()))
+        path = str(collected.folder())
+        return CorrectionsAnswer(images=len(labels), by_label=by_label, path=path)

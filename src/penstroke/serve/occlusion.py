@@ -1,4 +1,4 @@
-"""Where the network looked: what is lost of its answer when a patch is covered."""
+"""Occlusion maps: how much probability the answer loses where a patch of the image is covered."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from penstroke.preprocessing.ink import Pixels
 _PATCH, _STRIDE = 5, 2
 
 
-def attention(recognizer: Recognizer, pixels: Pixels) -> Pixels:
+def occlusion_map(recognizer: Recognizer, pixels: Pixels) -> Pixels:
     """Return (28, 28) uint8: bright where covering `pixels` (28, 28) costs the answer most.
 
-    Occlusion (Zeiler, Fergus 2014, section 4.2): a patch of 5×5 around every second pixel is
-    blanked, and all 196 images are read in one batch. The greatest loss of probability is 255;
-    nothing is bright where the answer stands whatever is covered.
+    Zeiler, Fergus 2014, section 4.2: a patch of 5×5 around every second pixel is blanked, and all
+    196 images are recognized in one batch. The greatest loss of probability becomes 255; all is 0
+    where no patch changes the answer.
     """
     (whole,) = recognizer.probabilities(pixels[None])
     answer = int(whole.argmax())

@@ -1,4 +1,4 @@
-"""The pages and what they load, read once: no name from outside is ever looked for on disk."""
+"""The pages and the files they load, read once: no name from outside becomes a path."""
 
 from __future__ import annotations
 
@@ -7,31 +7,48 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from starlette.responses import Response
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
 
+router = APIRouter(include_in_schema=False)
+_PAGES = {"/": "index.html", "/runs": "runs.html", "/favicon.ico": "icon.svg"}
 _CHARSET = {"text/html", "text/css", "text/javascript", "image/svg+xml"}
 _DOCS = "docs.css"
 
 
-class Pages:
-    """Every static file of the package, by name."""
+def _read_files() -> dict[str, bytes]:
+    package = resources.files("penstroke.serve")
+    entries = [*(package / "static").iterdir(), package / _DOCS]
+    return {entry.name: entry.read_bytes() for entry in entries if entry.is_file()}
 
-    def __init__(self) -> None:
-        folder = resources.files("penstroke.serve") / "static"
-        self._files = {
-            entry.name: (entry.read_bytes(), _media_type(entry.name))
-            for entry in (folder.iterdir() if folder.is_dir() else ())
-            if entry.is_file()
-        }
-        style = resources.files("penstroke.serve") / _DOCS
-        self._files[_DOCS] = style.read_bytes(), _media_type(_DOCS)
 
-    def answer(self, name: str) -> Response | None:
-        """Return the file called `name`; None where there is no such."""
-        if name not in self._files:
-            return None
-        content, media_type = self._files[name]
-        return Response(content, media_type=media_type, headers={"cache-control": "no-cache"})
+_FILES = _read_files()
+
+
+@router.get("/static/{name}")
+async def static(name: str) -> Response:
+    """Answer with one of the files that were read at the start."""
+    if name not in _FILES:
+        raise HTTPException(404, "there is no such page")
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    media_type = f"{kind}; charset=utf-8" if kind in _CHARSET else kind
+    return Response(_FILES[name], media_type=media_type, headers={"cache-control": "no-cache"})
+
+
+async def page(request: Request) -> Response:
+    """Answer with the page of this path."""
+    return await static(_PAGES[request.url.path])
+
+
+for path in _PAGES:
+    router.add_api_route(path, page)
+
+
+@router.get("/docs")
+async def docs(request: Request) -> Response:
+    """Show the OpenAPI document as a page."""
+    return HTMLResponse(docs_page(request.app.openapi()))
 
 
 def docs_page(schema: dict[str, Any]) -> str:
@@ -74,8 +91,3 @@ def _parameter(parameter: dict[str, Any]) -> str:
         f"<tr><td><code>{escape(parameter['name'])}</code>"
         f"<td>{escape(parameter.get('description', ''))}"
     )
-
-
-def _media_type(name: str) -> str:
-    found = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return f"{found}; charset=utf-8" if found in _CHARSET else found

@@ -1,4 +1,4 @@
-"""What the service counts about itself, for Prometheus."""
+"""Counters of the service for Prometheus."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """The counters of one service, in a registry of their own.
-
-    Args:
-        models: what is served.
-    """
+    """The counters of one service, in a registry of their own."""
 
     def __init__(self, models: Models) -> None:
         self._registry = CollectorRegistry()
@@ -34,29 +30,29 @@ class Metrics:
             ["route"], buckets=_SECONDS, registry=self._registry,
         )  # fmt: skip
         self.batches = Histogram(
-            "penstroke_batch_images", "Images read at once.",
+            "penstroke_batch_images", "Images in one run of the network.",
             buckets=_BATCHES, registry=self._registry,
         )  # fmt: skip
         self._registry.register(_ModelFacts(models))
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
-        """Tell `name` from now on, as `read` finds it."""
+        """Add the gauge `name`, whose value `read` returns."""
         Gauge(f"penstroke_{name}", meaning, registry=self._registry).set_function(read)
 
     def text(self) -> bytes:
-        """Return everything in the format that Prometheus reads."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
 
 class _ModelFacts(Collector):
-    """Which models are served: read when asked, since they are exchanged."""
+    """The models that are served, read at each scrape since they may be exchanged."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
 
     def collect(self) -> list[InfoMetricFamily]:
         family = InfoMetricFamily(
-            "penstroke_model", "Served.", labels=("name", "sha256", "classes")
+            "penstroke_model", "A model that is served.", labels=("name", "sha256", "classes")
         )
         for model in self._models:
             classes = str(len(model.classes))
@@ -65,7 +61,7 @@ class _ModelFacts(Collector):
 
 
 class Observed:
-    """Counts and times every request, by the route that it met."""
+    """Middleware: counts and times every request by its route."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -88,7 +84,7 @@ class Observed:
         try:
             await self._app(scope, receive, watched)
         finally:
-            # By the route, not by the path: what callers invent makes no new series.
+            # By route, not by path: paths that callers invent must not become new series.
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.requests.labels(route, status).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)

@@ -1,110 +1,87 @@
-"""HTTP connections with little patience: uvicorn's, with a deadline for each phase of a request."""
+"""Bounds on a connection that uvicorn does not have: the length of headers, and time to be silent.
+
+Without them a caller could hold connections and memory for ever. uvicorn's parser in Python (h11)
+bounds the length of headers, at a fifth of the throughput (docs/lab.md).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from penstroke.serve.limits import ENDLESS
 from penstroke.serve.service_settings import ServiceSettings
 
-_BUSIEST = b"/v1/recognize"
 _LINGER_SECONDS = 1.0
 _SPARE_SECONDS = 5.0
 """The application answers 408 and 503 itself; only what is stuck beyond that is cut off here."""
 
 
-class Connection(HttpToolsProtocol):
-    """A connection that ends when a phase of its request takes too long.
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's connection with a deadline for each phase, kept by `close_expired`."""
 
-    uvicorn waits for headers without end, and for as many of them as are sent.
-    """
-
-    limits: ServiceSettings
-    is_full: Callable[[], bool]
-    refusal: ASGIApp
-    """These are set by `limited`."""
+    settings: ServiceSettings
+    """Set by `bounded`."""
     deadline: float | None = None
-    """When this phase must be over, by the monotonic clock; None where it may go on."""
+    """By the monotonic clock; None if this phase may last."""
     _in_head = True
     _head_bytes = 0
-    _is_ended = False
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Refuse a connection beyond the bound, else wait for its first request."""
+        """Wait for the first request, or refuse a connection beyond the bound."""
         super().connection_made(transport)  # type: ignore[arg-type]
-        self._give(self.limits.header_seconds)
-        if len(self.connections) > self.limits.max_connections:
-            self.end(503, "busy", "too many connections are open: ask again soon")
+        self._allow(self.settings.header_seconds)
+        if len(self.connections) > self.settings.max_connections:
+            self.refuse(503, "busy", "too many connections are open: try again soon")
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless the headers have become too long."""
-        if self._is_ended:
+        """Parse `data`, unless the headers have become too long."""
+        if self._is_refused:
             return
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
-            if self._head_bytes > self.limits.max_header_bytes:
-                self.end(431, "too_large", "the headers are too long")
+            if self._head_bytes > self.settings.max_header_bytes:
+                self.refuse(431, "too_large", "the headers are too long")
 
     def on_message_begin(self) -> None:
         """Begin the time for headers."""
         super().on_message_begin()
-        self._in_head = True
-        self._head_bytes = 0
-        self._give(self.limits.header_seconds)
+        self._in_head, self._head_bytes = True, 0
+        self._allow(self.settings.header_seconds)
 
     def on_headers_complete(self) -> None:
-        """Begin the time for the body."""
+        """Begin the time for body and answer."""
         self._in_head = False
-        self._give(self.limits.body_seconds + _SPARE_SECONDS)
-        path, _, query = self.url.partition(b"?")
-        is_refused = path == _BUSIEST and b"explain=1" not in query and self.is_full()
-        self.app: Any = self.refusal if is_refused else self.config.loaded_app
         super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """Begin the time for the answer."""
-        endless = self.scope.get("path") == ENDLESS
-        self._give(None if endless else self.limits.answer_seconds + _SPARE_SECONDS)
-        super().on_message_complete()
+        is_endless = self.scope.get("path") == ENDLESS
+        self._allow(None if is_endless else self.settings.answer_seconds + _SPARE_SECONDS)
 
     def on_response_complete(self) -> None:
-        """Begin the time until the next request; uvicorn closes an idle connection before."""
+        """Begin the time until the next request."""
         super().on_response_complete()
-        self._give(self.limits.idle_seconds + _SPARE_SECONDS)
+        self._allow(self.settings.idle_seconds + _SPARE_SECONDS)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
-        self.end(400, "bad_request", msg)
+        """Answer what is not HTTP."""
+        self.refuse(400, "bad_request", msg)
 
-    def expire(self, now: float) -> None:
-        """End the connection if its time is over."""
-        if self.deadline is None or now < self.deadline:
-            return
-        waits = self.cycle is None or self.cycle.response_complete
-        if self._in_head and waits and not self._is_ended:
-            self.end(408, "too_slow", "the headers did not come in time")
-        else:
-            self.transport.abort()
-
-    def end(self, status: int, code: str, message: str) -> None:
-        """Answer with an error and close: for what never becomes a request.
+    def refuse(self, status: int, code: str, message: str) -> None:
+        """Answer with an error and close, before there is a request.
 
         Closing with bytes unread would make the kernel take the answer back (RFC 1122, 4.2.2.13):
-        only our direction is closed, and the rest by the next sweep, or by the other side.
+        only this direction is closed, the other one by the deadline or by the caller.
         """
-        if self._is_ended or self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
-        self._is_ended = True
-        self._give(_LINGER_SECONDS)
+        self._is_refused = True
+        self._allow(_LINGER_SECONDS)
         body = json.dumps({"error": {"code": code, "message": message}}).encode()
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
@@ -114,26 +91,28 @@ class Connection(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         self.transport.write_eof()
 
-    def _give(self, seconds: float | None) -> None:
+    def expire(self) -> None:
+        """End the connection, with an answer if none is in progress."""
+        is_waiting = self.cycle is None or self.cycle.response_complete
+        if self._in_head and is_waiting and not self._is_refused:
+            self.refuse(408, "too_slow", "the headers did not arrive in time")
+        else:
+            self.transport.abort()
+
+    def _allow(self, seconds: float | None) -> None:
         self.deadline = None if seconds is None else time.monotonic() + seconds
 
 
-def limited(
-    settings: ServiceSettings, is_full: Callable[[], bool], refusal: ASGIApp
-) -> type[Connection]:
-    """Return the protocol that holds to `settings`, and refuses images while `is_full`."""
-    bounds = {
-        "limits": settings,
-        "is_full": staticmethod(is_full),
-        "refusal": staticmethod(refusal),
-    }
-    return type("LimitedConnection", (Connection,), bounds)
+def bounded(settings: ServiceSettings) -> type[BoundedProtocol]:
+    """Return the protocol with these settings."""
+    return type("Protocol", (BoundedProtocol,), {"settings": settings})
 
 
-async def sweep(connections: set[Any]) -> None:
-    """End every connection whose time is over, once a second, until cancelled."""
+async def close_expired(connections: set[Any]) -> None:
+    """End the connections whose deadline is over, once a second, until cancelled."""
     while True:
         await asyncio.sleep(1.0)
         now = time.monotonic()
         for connection in list(connections):
-            connection.expire(now)
+            if connection.deadline is not None and connection.deadline <= now:
+                connection.expire()

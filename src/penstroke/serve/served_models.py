@@ -1,4 +1,4 @@
-"""The models that are served: loaded whole, exchanged under load when their files change."""
+"""The models that are served, exchanged under load when their files change."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from penstroke.files import reason, sha256
 from penstroke.inference.recognizer import Recognizer
 from penstroke.runs.run import find_run
 from penstroke.serve.responses import ApiError
+from penstroke.serve.schemas import ModelFacts
 
 log = logging.getLogger("penstroke.serve")
 _CHECK_SECONDS = 1.0
 
 Stamp = tuple[int, int, int]
-Exchange = Callable[["Served", "Served"], Awaitable[None]]
+Exchange = Callable[["ServedModel", "ServedModel"], Awaitable[None]]
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
-    """A model as it is now: what a request takes hold of, and keeps until it is answered."""
+class ServedModel:
+    """A model as it is now; a request keeps to it until it is answered."""
 
     name: str
     path: Path
@@ -36,53 +37,45 @@ class Served:
     sha256: str
     stamp: Stamp
 
-    @property
-    def classes(self) -> list[str]:
-        """The names of its classes."""
-        return list(self.metadata["classes"])
-
-    def facts(self) -> dict[str, Any]:
-        """Return what is told about it; the metadata is what its file carries."""
+    def facts(self, *, is_default: bool) -> ModelFacts:
+        """Return what callers are told about it."""
         rest = {k: v for k, v in self.metadata.items() if k not in ("classes", "dataset")}
-        return {
-            "name": self.name,
-            "classes": self.classes,
-            "dataset": self.metadata.get("dataset"),
-            "sha256": self.sha256,
-            "metadata": rest,
-        }
+        return ModelFacts(
+            name=self.name, classes=self.metadata["classes"], dataset=self.metadata.get("dataset"),
+            is_default=is_default, sha256=self.sha256, metadata=rest,
+        )  # fmt: skip
 
 
 class Models:
     """The models that are served, by name; the first is the default."""
 
-    def __init__(self, asked: Sequence[str]) -> None:
-        """Load every model in `asked`: a model.onnx, a run's name or its path.
+    def __init__(self, models: Sequence[str]) -> None:
+        """Load `models`, each a model.onnx, a run's name or its path.
 
         Raises:
-            ConfigError: none is asked for, or two would have the same name.
+            ConfigError: there are none, or two would have the same name.
             ModelFileError, RunError: one cannot be found or read.
         """
-        if not asked:
+        if not models:
             raise ConfigError("name a model to serve: a model.onnx, or a run")
-        self._served: dict[str, Served] = {}
-        for word in asked:
-            name, path = locate(word)
+        self._served: dict[str, ServedModel] = {}
+        for model in models:
+            name, path = locate(model)
             if name in self._served:
                 raise ConfigError(f'two of the models are called "{name}": rename a file')
             self._served[name] = load(name, path)
         self._refused: dict[str, Stamp | None] = {}
         self._one_at_a_time = asyncio.Lock()
 
-    def __iter__(self) -> Iterator[Served]:
+    def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._served.values())
 
     @property
-    def default(self) -> Served:
-        """The model that answers where none is named."""
+    def default(self) -> ServedModel:
+        """The model that is used where a request names none."""
         return next(iter(self._served.values()))
 
-    def pick(self, name: str | None) -> Served:
+    def pick(self, name: str | None) -> ServedModel:
         """Return the model called `name`, or the default; ApiError 404 where there is none."""
         if name is None:
             return self.default
@@ -90,28 +83,28 @@ class Models:
             known = ", ".join(self._served)
             raise ApiError(
                 404, "unknown_model",
-                f'model: there is no "{name}"{near_match(name, self._served)}; served are {known}',
+                f'model: unknown model "{name}"{near_match(name, self._served)}; served: {known}',
             )  # fmt: skip
         return self._served[name]
 
     async def watch(self, exchange: Exchange) -> None:
-        """Look for changed files each second, until cancelled."""
+        """Look for changed files every second, until cancelled."""
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
             try:
                 await self.refresh(exchange)
             except Exception:
-                log.exception("changed models could not be exchanged: the old ones serve on")
+                log.exception("the changed models cannot be exchanged: the old ones stay in use")
 
     async def refresh(self, exchange: Exchange, *, force: bool = False) -> None:
-        """Load what has changed on disk; with `force`, all. What cannot be read stays as it was.
+        """Load what has changed on disk, or all; what cannot be read stays as it was.
 
         Args:
             exchange: called with the new model and the old one; returns when the new one can be
-                asked. Only then is the old one let go; requests that hold it are answered by it.
-            force: whether a file that has not changed is loaded too.
+                used. Requests that hold the old one are answered by it.
+            force: whether to load files that have not changed, too.
         """
-        # A signal may come while the watch is at it.
+        # A signal may arrive while the watch is loading.
         async with self._one_at_a_time:
             for old in list(self._served.values()):
                 stamp = _stamp(old.path)
@@ -119,34 +112,32 @@ class Models:
                 if force or stamp not in known:
                     await self._exchange(old, stamp, exchange)
 
-    async def _exchange(self, old: Served, stamp: Stamp | None, exchange: Exchange) -> None:
+    async def _exchange(self, old: ServedModel, stamp: Stamp | None, exchange: Exchange) -> None:
         self._refused.pop(old.name, None)
         try:
             new = await asyncio.to_thread(load, old.name, old.path)
         except PenstrokeError as error:
             self._refused[old.name] = stamp
-            log.error(  # noqa: TRY400 - the message says it all
-                "%s is not exchanged, the old one serves on: %s", old.name, error
-            )
+            log.error("%s is not exchanged, the old one stays in use: %s", old.name, error)  # noqa: TRY400
         else:
             await exchange(new, old)
             self._served[old.name] = new
             log.info("%s exchanged: SHA-256 %s → %s", old.name, old.sha256[:12], new.sha256[:12])
 
 
-def locate(word: str) -> tuple[str, Path]:
-    """Return (name, file) of the model that `word` names: a file, a run's path or its name."""
-    path = Path(word)
+def locate(model: str) -> tuple[str, Path]:
+    """Return (name, file) of `model`: a file, a run's path or its name."""
+    path = Path(model)
     if not path.exists() and path.suffix != ".onnx":
-        path = find_run(word).path
+        path = find_run(model).path
     path = path.resolve()
     if path.is_dir():
         return path.name, path / "model.onnx"
     return (path.parent.name if path.name == "model.onnx" else path.stem), path
 
 
-def load(name: str, path: Path) -> Served:
-    """Return the model at `path`; it has been asked once, and has answered.
+def load(name: str, path: Path) -> ServedModel:
+    """Return the model at `path`, after it has answered once.
 
     Raises:
         ModelFileError: it is missing, damaged, or not one that Penstroke wrote.
@@ -158,13 +149,13 @@ def load(name: str, path: Path) -> Served:
         raise ModelFileError(f"cannot read the model {path}: {reason(error)}") from error
     recognizer = Recognizer.from_bytes(content, str(path))
     recognizer.probabilities(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
-    return Served(name, path, content, recognizer.metadata, sha256(content), stamp or (0, 0, 0))
+    return ServedModel(name, path, content, recognizer.metadata, sha256(content), stamp or (0, 0, 0))
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """Return what changes when the file does; None where it is not there."""
+    """Return what changes when the file does; None where there is no file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import secrets
 import signal
 import socket
@@ -14,87 +15,112 @@ from typing import Any
 
 import uvicorn
 
-from penstroke.serve.app import Service
-from penstroke.serve.protocol import sweep
+from penstroke.errors import ConfigError
+from penstroke.files import reason
+from penstroke.serve.app import create_app
+from penstroke.serve.protocol import bounded, close_expired
 from penstroke.serve.served_models import Models
+from penstroke.serve.service import Service
 from penstroke.serve.service_settings import ServiceSettings
-from penstroke.serve.sockets import BACKLOG, allow_files, bind, take_rest
 
 log = logging.getLogger("penstroke.serve")
+_BACKLOG = 2048
 _DRAIN_SECONDS = 30
-_FILES_BESIDE = 100
+_OTHER_FILES = 100
+"""Open files besides connections."""
 
 
 @dataclass(frozen=True)
 class Listening:
-    """What somebody must know who wants to ask."""
+    """Where the service can be reached, and the token that callers need."""
 
     url: str
     token: str | None
 
     @property
     def page(self) -> str:
-        """The address to open in a browser; the token in it is not sent, it stays in the page."""
+        """The address to open in a browser, which does not send the token in it."""
         return f"{self.url}/#token={self.token}" if self.token else f"{self.url}/"
 
 
 def serve(
-    models: Sequence[str], settings: ServiceSettings, tell: Callable[[Listening, Service], None]
+    models: Sequence[str],
+    settings: ServiceSettings,
+    on_ready: Callable[[Listening, Service], None],
 ) -> None:
-    """Serve `models` until SIGTERM or SIGINT; what was accepted by then is answered.
+    """Serve `models` until SIGTERM or SIGINT, then answer the requests that were accepted.
 
     Args:
         models: each a model.onnx, a run's name or its path; the first is the default.
-        settings: where, for whom, and how much. Beyond this machine a token is made up where none
-            is given.
-        tell: called once, when it listens.
+        settings: where to listen, for whom, and with which bounds. Beyond this machine a token is
+            generated if there is none.
+        on_ready: called once it listens.
 
     Raises:
         ConfigError: the address cannot be bound, or two models have one name.
         ModelFileError, RunError: a model cannot be loaded.
-        MissingToolError: the processes that read cannot be started.
+        MissingToolError: the worker processes cannot be started.
     """
     if not settings.is_local and settings.token is None:
         settings = settings.model_copy(update={"token": secrets.token_urlsafe(24)})
     service = Service(Models(models), settings)
-    allow_files(settings.max_connections + _FILES_BESIDE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = min(max(soft, settings.max_connections + _OTHER_FILES), hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     with bind(settings.host, settings.port) as listener:
-        server = _Server(service, listener, tell)
+        server = _Server(service, listener, on_ready)
         try:
             server.run(sockets=[listener.dup()])
         except SystemExit as end:  # how uvicorn says that the application did not start
             raise service.failure or end from None
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, with signals and an end of our own.
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; ConfigError where the address is taken or not this machine's."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        listener = socket.create_server(
+            (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=is_dual
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {reason(error)}; choose another --port"
+        ) from error
+    listener.setblocking(False)
+    return listener
 
-    Told to stop, it says at once that it is not ready, goes on accepting for a grace, so that who
-    sends can go elsewhere, then takes what the kernel has let in, stops listening, lingers for what
-    is on its way in open connections, and answers everything before it ends.
+
+class _Server(uvicorn.Server):
+    """uvicorn's server with a graceful stop.
+
+    On a signal it reports that it is not ready, accepts connections for another `shutdown_grace`,
+    so that callers can go elsewhere, then stops listening, waits `shutdown_linger` for requests on
+    open connections, and ends when everything is answered. Its exit code is 0.
     """
 
     def __init__(
         self,
         service: Service,
         listener: socket.socket,
-        tell: Callable[[Listening, Service], None],
+        on_ready: Callable[[Listening, Service], None],
     ) -> None:
         settings = service.settings
         super().__init__(uvicorn.Config(
-            service.asgi, http=service.protocol(), ws="none", lifespan="on", access_log=False,
-            log_config=None, proxy_headers=False, server_header=False, backlog=BACKLOG,
-            timeout_keep_alive=settings.idle_seconds, timeout_graceful_shutdown=_DRAIN_SECONDS,
+            create_app(service), http=bounded(settings), ws="none", lifespan="on",
+            access_log=False, log_config=None, proxy_headers=False, server_header=False,
+            backlog=_BACKLOG, timeout_keep_alive=settings.idle_seconds,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
         ))  # fmt: skip
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what fails here is raised
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # failures are raised
         self._service = service
         self._listener = listener
-        self._tell = tell
+        self._on_ready = on_ready
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Let signals be handled by the loop, and not raised again in the end: it ends with 0."""
+        """Handle signals in the loop, and do not raise them again at the end."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -102,24 +128,22 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start everything, and tell where it listens."""
+        """Start everything, then report where it listens."""
         await super().startup(sockets)
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not each bad request
-        self._begin(sweep(self.server_state.connections))
+        self._run(close_expired(self.server_state.connections))
         host, port = self._listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        self._tell(Listening(f"http://{shown}:{port}", self._service.settings.token), self._service)
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._on_ready(Listening(url, self._service.settings.token), self._service)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take what was let in, stop listening, linger, answer everything."""
+        """Stop listening, wait for requests on open connections, answer everything."""
         for server in self.servers:
             server.close()
-        for handle in sockets or []:
-            handle.close()
-        for late in take_rest(self._listener):  # ours is the last handle: until here it listened
-            with contextlib.suppress(OSError):  # who came last may be gone already
-                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, late)
-        await asyncio.sleep(self._service.settings.linger_seconds)
+        for connection in take_waiting(self._listener):
+            with contextlib.suppress(OSError):  # the caller may be gone already
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        await asyncio.sleep(self._service.settings.shutdown_linger)
         await super().shutdown(sockets)
         for task in self._tasks:
             task.cancel()
@@ -131,18 +155,33 @@ class _Server(uvicorn.Server):
         return protocol
 
     def _stop(self) -> None:
-        if self._service.is_draining:  # asked twice: at once
+        if self._service.is_draining:  # the second signal: stop at once
             self.should_exit = self.force_exit = True
             return
-        log.info("told to stop: not ready any more, answering what was asked")
+        log.info("stopping: not ready any more, answering what was accepted")
         self._service.drain()
-        grace = self._service.settings.grace_seconds
+        grace = self._service.settings.shutdown_grace
         asyncio.get_running_loop().call_later(grace, setattr, self, "should_exit", True)
 
     def _reload(self) -> None:
-        self._begin(self._service.models.refresh(self._service.readers.learn, force=True))
+        self._run(self._service.models.refresh(self._service.pool.exchange, force=True))
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def take_waiting(listener: socket.socket) -> list[socket.socket]:
+    """Return the connections that wait to be accepted, and close `listener`.
+
+    Closing alone would reset connections that the kernel has established and nobody has accepted.
+    """
+    waiting: list[socket.socket] = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            waiting.append(listener.accept()[0])
+    listener.close()
+    for connection in waiting:
+        connection.setblocking(False)
+    return waiting

@@ -1,4 +1,4 @@
-"""How the service is bound, and how much it takes on."""
+"""Where the service listens, who may use it, and the bounds that it keeps to."""
 
 from __future__ import annotations
 
@@ -12,42 +12,41 @@ from penstroke.config.settings import Settings
 
 
 class ServiceSettings(Settings):
-    """Where the service listens, who may ask, and every bound it holds to."""
+    """Settings of `penstroke serve`."""
 
-    host: str = Field("127.0.0.1", min_length=1, description="address or name it is bound to")
-    port: int = Field(8000, ge=0, le=65535, description="0: any that is free")
+    host: str = Field("127.0.0.1", min_length=1, description="address or name to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="0: any free port")
     token: str | None = Field(
-        None,
-        min_length=8,
-        pattern=r"^[!-~]+$",
-        description="what every caller must show; none: no need to",
+        None, min_length=8, pattern=r"^[!-~]+$", description="required of every caller, if set"
     )
     allow_hosts: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description="further names that the service is reached by, as behind a proxy"
+        (), description="further host names of the service, as behind a proxy"
     )
     max_body_bytes: int = Field(1_000_000, ge=1, description="larger bodies are refused: 413")
     max_pixels: int = Field(4_000_000, ge=1, description="larger images are refused: 422")
-    max_header_bytes: int = Field(32_768, ge=1024, description="more headers than that: 431")
-    header_seconds: float = Field(10.0, gt=0, description="for a request's headers to come: 408")
-    body_seconds: float = Field(10.0, gt=0, description="for its body to come: 408")
-    answer_seconds: float = Field(60.0, gt=0, description="for the whole of a request: 503")
-    idle_seconds: int = Field(30, ge=1, description="a connection is kept open between requests")
-    max_connections: int = Field(1000, ge=1, description="open at once; beyond: 503")
-    max_requests: int = Field(600, ge=1, description="under way at once; beyond: 503")
-    queue_size: int = Field(256, ge=1, description="characters waiting to be read; beyond: 429")
-    page_queue_size: int = Field(8, ge=1, description="pages and explanations waiting; beyond: 429")
-    batch_size: int = Field(32, ge=1, description="characters read by the network at once, at most")
+    max_header_bytes: int = Field(32_768, ge=1024, description="longer headers are refused: 431")
+    header_seconds: float = Field(10.0, gt=0, description="time for the headers to arrive: 408")
+    body_seconds: float = Field(10.0, gt=0, description="time for the body to arrive: 408")
+    answer_seconds: float = Field(60.0, gt=0, description="time for a whole request: 503")
+    idle_seconds: int = Field(30, ge=1, description="time that an idle connection stays open")
+    max_connections: int = Field(1000, ge=1, description="open connections; more are refused: 503")
+    max_requests: int = Field(600, ge=1, description="requests in progress; more are refused: 503")
+    queue_size: int = Field(256, ge=1, description="waiting characters; more are refused: 429")
+    page_queue_size: int = Field(
+        8, ge=1, description="waiting pages and occlusion maps; more are refused: 429"
+    )
+    batch_size: int = Field(32, ge=1, description="characters in one run of the network, at most")
     batch_milliseconds: float = Field(
-        10.0, ge=0, description="images are gathered into a batch for so long, at most"
+        10.0, ge=0, description="time for the preprocessing of a batch, at most"
     )
-    readers: int = Field(
-        default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, description="processes that read"
+    workers: int = Field(
+        default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, description="worker processes"
     )
-    grace_seconds: float = Field(
-        1.0, ge=0, description="from not ready to no more connections, when told to stop"
+    shutdown_grace: float = Field(
+        1.0, ge=0, description="seconds from a signal until new connections are refused"
     )
-    linger_seconds: float = Field(
-        1.0, ge=0, description="after that, for what is on its way in open connections"
+    shutdown_linger: float = Field(
+        1.0, ge=0, description="seconds after that for requests on open connections to arrive"
     )
 
     @property
@@ -62,7 +61,7 @@ def is_loopback(name: str) -> bool:
 
 
 def is_address(name: str) -> bool:
-    """Return whether `name` is an IP address, as opposed to a name that somebody resolves."""
+    """Return whether `name` is an IP address, as opposed to a name that has to be resolved."""
     try:
         ip_address(name)
     except ValueError:

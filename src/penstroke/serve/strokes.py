@@ -1,4 +1,4 @@
-"""What was drawn, as points of a pen: from JSON to ink."""
+"""Strokes of a pen, from JSON to ink."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from penstroke.preprocessing.ink import InkSettings, Preprocessed, normalize
 
 MAX_POINTS = 10_000
 _PEN = 0.07
-"""Of the longer side of the canvas: the pen where none is named."""
+"""Default width of the pen, as a share of the longer side of the canvas."""
 _SUPERSAMPLING = 4
 _CHARACTER_SIDE = 100
 """Pixels of a character's longer side when it is drawn to be scaled to 20."""
 _WIDEST_PEN = 10
-"""Times the longer side of what is looked at: beyond, an enlarged point takes milliseconds."""
+"""In units of the longer side of the ink: beyond, drawing one point takes milliseconds."""
 _LARGEST_DRAWN = 4800
 """Pixels a side, supersampled: 23 MB."""
 
@@ -34,13 +34,13 @@ class Drawing(Settings):
 
     strokes: list[_Stroke] = Field(
         max_length=MAX_POINTS,
-        description="each a list of points [x, y] or [x, y, pressure]; pressure in 0..1, where a "
-        "half is the pen's own width; 10,000 points in all at most",
+        description="each a list of points [x, y] or [x, y, pressure]; pressure in 0..1, where 0.5 "
+        "is the width of the pen; 10,000 points in all at most",
     )
-    width: float = Field(ge=1, le=4096, description="of the canvas, pixels")
-    height: float = Field(ge=1, le=4096, description="of the canvas, pixels")
+    width: float = Field(ge=1, le=4096, description="width of the canvas, pixels")
+    height: float = Field(ge=1, le=4096, description="height of the canvas, pixels")
     pen_width: float | None = Field(
-        None, ge=0.1, le=1000, description="pixels; 0.07 of the longer side where it is left out"
+        None, ge=0.1, le=1000, description="pixels; 0.07 of the longer side if left out"
     )
 
     @model_validator(mode="after")
@@ -56,22 +56,19 @@ class Drawing(Settings):
         return self.pen_width or _PEN * max(self.width, self.height)
 
 
-def read_drawing(drawing: Drawing, settings: InkSettings) -> Preprocessed:
-    """Return the character that was drawn, as MNIST would have stored it.
-
-    Ink need not be found here: it is known.
-    """
+def preprocess_drawing(drawing: Drawing, settings: InkSettings) -> Preprocessed:
+    """Return the character that was drawn, as MNIST would have stored it."""
     box = _ink_box(drawing)
     if box is None:
         return normalize(np.zeros((1, 1), np.float32), settings)
     left, top, right, bottom = box
-    # Of ink that lies beyond the edge but for a trace, a pixel of the canvas is looked at.
+    # Of ink that lies almost wholly beyond the edge, at least a pixel of the canvas is used.
     longest = max(right - left, bottom - top, 1.0, drawing.pen / _WIDEST_PEN)
     return normalize(_ink(drawing, box, _CHARACTER_SIDE / longest), settings)
 
 
 def image_of(drawing: Drawing) -> Image.Image:
-    """Return the canvas as an image, dark on white, a pixel a pixel: for reading lines."""
+    """Return the canvas as an image, dark on white, in its own pixels."""
     canvas = (0.0, 0.0, drawing.width, drawing.height)
     ink = _ink(drawing, canvas, 1.0)
     return Image.fromarray(np.rint(255 * (1 - ink)).astype(np.uint8))
@@ -91,9 +88,9 @@ def _ink_box(drawing: Drawing) -> tuple[float, float, float, float] | None:
 
 
 def _ink(drawing: Drawing, box: tuple[float, float, float, float], scale: float) -> Intensities:
-    """Return how much ink each pixel of the canvas within `box` bears, enlarged by `scale`.
+    """Return the ink (H, W) in 0..1 of the canvas within `box`, enlarged by `scale`.
 
-    Drawn larger and averaged: edges come out as a camera would see them.
+    It is drawn larger and averaged, so that edges come out as a camera would see them.
     """
     left, top, right, bottom = box
     longest = max(right - left, bottom - top) * scale
@@ -111,7 +108,7 @@ def _ink(drawing: Drawing, box: tuple[float, float, float, float], scale: float)
 
 
 def _pressed(point: list[float]) -> float:
-    """Return how many times the pen's own width it is wide here."""
+    """Return the width of the stroke at `point`, in widths of the pen."""
     return 0.5 + min(max(point[2], 0.0), 1.0) if len(point) == 3 else 1.0
 
 

@@ -1,12 +1,12 @@
-"""What comes in a request's body: images, forms with an image, and strokes."""
+"""Request bodies that hold an image: PNG and JPEG files, forms with a file, and strokes."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
+from fastapi import Request
 from PIL import Image
 from pydantic_core import from_json
 from python_multipart import parse_form
@@ -16,75 +16,90 @@ from python_multipart.multipart import Field, File
 from penstroke.errors import ImageError
 from penstroke.preprocessing.ink import InkSettings, Preprocessed, preprocess
 from penstroke.serve.responses import ApiError
-from penstroke.serve.strokes import Drawing, image_of, read_drawing
+from penstroke.serve.strokes import Drawing, image_of, preprocess_drawing
 
 JSON = "application/json"
 FORM = "multipart/form-data"
 IMAGES = ("image/png", "image/jpeg")
 _EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
-RECOGNIZABLE = (*IMAGES, FORM, JSON)
 
 
-@dataclass(frozen=True)
-class Body:
-    """A whole body, as it came: `content` is of the kind that `content_type` says."""
+class Options(NamedTuple):
+    """What to recognize in an image.
+
+    Attributes:
+        top: the number of classes in the answer, most likely first; None is all.
+        occlusion: whether to compute an occlusion map.
+        page: whether to read lines instead of one character.
+    """
+
+    top: int | None = None
+    occlusion: bool = False
+    page: bool = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it takes as long as dozens of characters."""
+        return self.occlusion or self.page
+
+
+class Upload(NamedTuple):
+    """A whole request body and its Content-Type."""
 
     content_type: str
     content: bytes
 
     @property
     def media_type(self) -> str:
-        """The content type without its parameters."""
-        return media_type_of(self.content_type)
+        """The content type without its parameters, in lower case."""
+        return self.content_type.partition(";")[0].strip().lower()
 
 
-def media_type_of(content_type: str) -> str:
-    """Return the content type without its parameters, in lower case."""
-    return content_type.partition(";")[0].strip().lower()
+async def read_upload(request: Request, *accepted: str) -> Upload:
+    """Return the body of `request`; ApiError 415 where its type is none of the `accepted`."""
+    content_type = request.headers.get("content-type", "")
+    if Upload(content_type, b"").media_type not in accepted:
+        raise ApiError(
+            415, "wrong_type",
+            f"Content-Type {content_type[:80] or '(none)'} is not supported; use one of: "
+            f"{', '.join(accepted)}",
+        )  # fmt: skip
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ApiError(415, "wrong_type", "Content-Encoding is not supported: send it uncompressed")
+    return Upload(content_type, await request.body())
 
 
-def preprocess_body(body: Body, settings: InkSettings, max_pixels: int) -> Preprocessed:
+def preprocess_upload(upload: Upload, settings: InkSettings, max_pixels: int) -> Preprocessed:
     """Return the character in an image, a form's image, or strokes.
 
     Raises:
-        ApiError, ImageError, ConfigError: it is damaged, too large, or not what it claims.
+        ApiError, ImageError: it is damaged, too large, or not what it claims to be.
     """
-    if body.media_type == JSON:
-        return read_drawing(parse_drawing(body.content), settings)
-    return preprocess(open_image(_image_in(body), max_pixels), settings)
+    if upload.media_type == JSON:
+        return preprocess_drawing(parse_drawing(upload.content), settings)
+    return preprocess(open_image(_image_file(upload), max_pixels), settings)
 
 
-def read_body_as_image(body: Body, max_pixels: int) -> Image.Image:
-    """Return the image in the body; of strokes, the canvas. Raises as `preprocess_body`."""
-    if body.media_type == JSON:
-        drawing = parse_drawing(body.content)
+def upload_to_image(upload: Upload, max_pixels: int) -> Image.Image:
+    """Return the image in the body, or the canvas of its strokes. Raises as `preprocess_upload`."""
+    if upload.media_type == JSON:
+        drawing = parse_drawing(upload.content)
         _refuse_too_large(round(drawing.width), round(drawing.height), max_pixels)
         return image_of(drawing)
-    return open_image(_image_in(body), max_pixels)
+    return open_image(_image_file(upload), max_pixels)
 
 
 def parse_drawing(content: bytes) -> Drawing:
-    """Return the drawing in JSON; ApiError 400 where it is no JSON, ConfigError names the field."""
-    return Drawing.parse(parse_json(content))
-
-
-def parse_json(content: bytes) -> dict[str, Any]:
-    """Return the object that `content` holds.
-
-    Raises:
-        ApiError: 400, it is no JSON; 422, it is no object.
-    """
+    """Return the drawing in JSON; ApiError 400 where it is not JSON, ConfigError names the field."""
     try:
-        value = from_json(content, allow_inf_nan=False)
+        values = from_json(content, allow_inf_nan=False)
     except ValueError as error:
-        raise ApiError(400, "bad_json", f"the body is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ApiError(422, "invalid", f"the body is a JSON {type(value).__name__}, not an object")
-    return value
+        raise ApiError(400, "bad_json", f"the body is not JSON: {error}") from None
+    return Drawing.parse(values)
 
 
 def open_image(content: bytes, max_pixels: int) -> Image.Image:
-    """Return the PNG or JPEG, decoded; its size is looked at before that.
+    """Return the PNG or JPEG, decoded; its size is checked before that.
 
     Raises:
         ImageError: it is neither, is damaged, or has more than `max_pixels`.
@@ -93,7 +108,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
-    except Exception as error:  # Pillow's decoders raise of every kind on damaged files
+    except Exception as error:  # Pillow's decoders raise any kind on damaged files
         raise ImageError("the image is neither a PNG nor a JPEG that can be read") from error
     _refuse_too_large(image.width, image.height, max_pixels)
     try:
@@ -101,7 +116,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
             warnings.simplefilter("ignore")
             image.load()
             if not _EXIF.isdisjoint(image.info):
-                image.getexif()  # will be read again, to turn the image upright
+                image.getexif()  # read again later, to turn the image upright
     except Exception as error:
         raise ImageError(f"the image is damaged: {error}") from error
     return image
@@ -115,11 +130,10 @@ def _refuse_too_large(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _image_in(body: Body) -> bytes:
-    return body.content if body.media_type != FORM else _image_of_form(body)
-
-
-def _image_of_form(body: Body) -> bytes:
+def _image_file(upload: Upload) -> bytes:
+    """Return the body, or the file `image` of a form."""
+    if upload.media_type != FORM:
+        return upload.content
     images: list[bytes] = []
 
     def keep(file: File) -> None:
@@ -129,17 +143,13 @@ def _image_of_form(body: Body) -> bytes:
         file.close()
 
     def ignore(_: Field) -> None:
-        """Nothing but the image is read."""
+        pass
 
-    headers = {"Content-Type": body.content_type.encode("latin-1")}
+    headers = {"Content-Type": upload.content_type.encode("latin-1")}
     try:
-        parse_form(headers, io.BytesIO(body.content), ignore, keep)
+        parse_form(headers, io.BytesIO(upload.content), ignore, keep)
     except (FormParserError, ValueError, KeyError) as error:
         raise ApiError(400, "bad_form", f"the form cannot be read: {error}") from None
     if len(images) != 1:
-        raise ApiError(
-            422,
-            "invalid",
-            f"image: {len(images)} files of that name in the form, one is needed",
-        )
+        raise ApiError(422, "invalid", f"image: the form has {len(images)} such files, not one")
     return images[0]

@@ -1,0 +1,158 @@
+"""What requests may ask and what answers hold: the OpenAPI document is made from these types."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Box = tuple[int, int, int, int]
+
+
+class PageQuery(BaseModel):
+    """How to read lines."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str | None = Field(None, description="a name in /v1/models; the first if left out")
+
+
+class CharacterQuery(PageQuery):
+    """How to read a character, and what to answer about it."""
+
+    top: int | None = Field(
+        None, ge=1, le=1000, description="number of classes, most likely first; all if left out"
+    )
+    occlusion: int = Field(0, ge=0, le=1, description="1: compute an occlusion map")
+
+
+class CharacterAnswer(BaseModel):
+    """One character."""
+
+    model: str
+    status: Literal["ok", "rejected", "empty"]
+    label: str | None = Field(description="null where there is no ink, or not enough confidence")
+    probability: float
+    probabilities: dict[str, float] = Field(description="by class")
+    input_image: str = Field(description="the 28×28 input of the network: a data: URL of a PNG")
+    occlusion_map: str | None = Field(
+        description="28×28, bright where covering the image costs the answer most: a data: URL"
+    )
+    elapsed_milliseconds: float
+
+
+class LineCharacter(BaseModel):
+    """One character of a line."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float] = Field(description="by class")
+    box: Box = Field(description="left, top, right, bottom")
+    status: Literal["ok", "rejected"]
+    split: bool = Field(description="whether ink was cut to separate it from a neighbour")
+    space_before: bool
+
+
+class Line(BaseModel):
+    """One line of characters."""
+
+    text: str
+    box: Box = Field(description="left, top, right, bottom")
+    characters: list[LineCharacter]
+
+
+class PageAnswer(BaseModel):
+    """Lines of characters, from top to bottom."""
+
+    model: str
+    text: str
+    width: int = Field(description="of the upright image, in pixels, as all boxes")
+    height: int
+    lines: list[Line]
+    elapsed_milliseconds: float
+
+
+class ModelFacts(BaseModel):
+    """A model that is served."""
+
+    name: str
+    classes: list[str]
+    dataset: str | None
+    is_default: bool
+    sha256: str = Field(description="of its file")
+    metadata: dict[str, Any] = Field(description="what else its file says about it")
+
+
+class ModelsAnswer(BaseModel):
+    """The models that are served; the first is the default."""
+
+    models: list[ModelFacts]
+
+
+class CorrectionAnswer(BaseModel):
+    """A correction that was kept."""
+
+    id: str
+    label: str
+    images: int = Field(description="number of corrections, this one included")
+
+
+class CorrectionsAnswer(BaseModel):
+    """The corrections that have been kept."""
+
+    images: int
+    by_label: dict[str, int]
+    path: str
+
+
+class RunFacts(BaseModel):
+    """A run."""
+
+    name: str
+    dataset: str
+    status: Literal["finished", "unfinished"]
+    epochs: int
+    total_epochs: int
+    val_accuracy: float | None
+    test_accuracy: float | None
+    created: str
+
+
+class RunsAnswer(BaseModel):
+    """All runs, newest first."""
+
+    runs: list[RunFacts]
+
+
+class RunAnswer(RunFacts):
+    """A run with its history."""
+
+    history: list[dict[str, Any]] = Field(description="one entry per epoch")
+    verdict: str | None = Field(description="diagnosis of its learning curves")
+
+
+class RunEvent(BaseModel):
+    """What is new in a run: its status, and the epochs since the event before."""
+
+    name: str
+    status: Literal["finished", "unfinished", "gone"]
+    history: list[dict[str, Any]]
+
+
+class StateAnswer(BaseModel):
+    """The state of the service."""
+
+    status: str
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    code: str = Field(description="a word for programs")
+    message: str = Field(description="what is wrong, where, and what to do")
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer that reports an error."""
+
+    error: ErrorDetail

@@ -1,0 +1,132 @@
+"""Who may use the service: Host, Origin and token are checked, and answers make browsers strict.
+
+A web page from elsewhere must neither use this service nor read from it, even when its own name was
+made to resolve to this machine (DNS rebinding): so the Host header must be a name of this service,
+and the Origin header, which browsers send with every request that could change something, must be
+its own address.
+"""
+
+from __future__ import annotations
+
+import hmac
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from penstroke.serve.responses import ApiError
+from penstroke.serve.service_settings import ServiceSettings, is_address, is_loopback
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+STRICT_HEADERS = [
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
+_NEED_TOKEN = ("/v1/", "/metrics")
+_CHECKED = {b"host", b"origin", b"sec-fetch-site", b"authorization"}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+Address = tuple[str, int]
+
+
+class Security:
+    """Middleware: refuses other hosts (421), other pages (403) and callers without token (401)."""
+
+    def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_strict(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *STRICT_HEADERS]
+            await send(message)
+
+        try:
+            self.check(scope)
+        except ApiError as error:
+            await error.response()(scope, receive, send_strict)
+        else:
+            await self._app(scope, receive, send_strict)
+
+    def check(self, scope: Scope) -> None:
+        """Raise ApiError unless the request is for this service and from somebody who may use it.
+
+        The headers are looked at once, since this runs for every request.
+        """
+        values: dict[bytes, str] = {}
+        for name, value in scope["headers"]:
+            if name in _CHECKED:
+                if name in values:
+                    raise ApiError(400, "bad_request", f"several {name.decode()} headers: send one")
+                values[name] = value.decode("latin-1")
+        host = parse_address(values.get(b"host", ""), default_port=80)
+        if host is None or not self._is_ours(host[0]):
+            raise ApiError(
+                421, "wrong_host",
+                "the Host header is not a name of this service; to add a name, start it with "
+                "penstroke serve --allow-host NAME",
+            )  # fmt: skip
+        origin = values.get(b"origin")
+        is_foreign = origin is not None and not self._is_same_site(origin, host)
+        is_cross_site = values.get(b"sec-fetch-site") == "cross-site" and scope["method"] != "GET"
+        if is_foreign or is_cross_site:
+            raise ApiError(403, "wrong_origin", "other web pages may not use this service")
+        if self._settings.token is not None and scope["path"].startswith(_NEED_TOKEN):
+            self._check_token(self._settings.token, values.get(b"authorization", ""))
+
+    def _is_ours(self, name: str) -> bool:
+        if name in self._settings.allow_hosts or name == self._settings.host.lower():
+            return True
+        if self._settings.is_local:
+            return is_loopback(name)
+        # An address cannot be rebound: whoever sends it has reached this service by it.
+        return is_loopback(name) or is_address(name)
+
+    def _is_same_site(self, origin: str, host: Address) -> bool:
+        scheme, _, rest = origin.partition("://")
+        # TLS belongs to a proxy in front, whose name is among the allowed ones.
+        schemes = ("http", "https") if host[0] in self._settings.allow_hosts else ("http",)
+        if scheme not in schemes:
+            return False
+        if scheme == "https" and host[1] == _DEFAULT_PORTS["http"]:
+            host = host[0], _DEFAULT_PORTS["https"]
+        return parse_address(rest, default_port=_DEFAULT_PORTS[scheme]) == host
+
+    def _check_token(self, token: str, authorization: str) -> None:
+        scheme, _, given = authorization.partition(" ")
+        shown = given.strip().encode("utf-8", "surrogateescape")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(shown, token.encode()):
+            raise ApiError(
+                401, "no_token",
+                "send the token that penstroke serve printed: Authorization: Bearer TOKEN",
+                {"www-authenticate": "Bearer"},
+            )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def parse_address(text: str, *, default_port: int) -> Address | None:
+    """Return (name in lower case, port) of `name[:port]`; None if it is not an address."""
+    if not text or any(character in text for character in "/@?#\\ ,%") or not text.isascii():
+        return None
+    try:
+        parts = urlsplit(f"//{text}")
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname or text.endswith(":"):
+        return None
+    return parts.hostname, default_port if port is None else port
