@@ -1,4 +1,4 @@
-"""A service in a process of its own, and what tests ask it with."""
+"""A service in a process of its own, or in this one, and what tests send to it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from starlette.testclient import TestClient
 
 from helpers import SMALL_CNN
 from penstroke.inference.recognizer import model_metadata
 from penstroke.models.build import build_network
 from penstroke.models.onnx_export import export_onnx
 from penstroke.preprocessing.ink import DEFAULT_INK
+from penstroke.serve.app import create_app
+from penstroke.serve.served_models import Models
+from penstroke.serve.service import Service
+from penstroke.serve.service_settings import ServiceSettings
 
 DIGITS = "0123456789"
 _SCRIPT = """
@@ -32,10 +37,10 @@ import json, sys
 from penstroke.serve.server import serve
 from penstroke.serve.service_settings import ServiceSettings
 
-def tell(listening, service):
+def on_ready(listening, service):
     print(json.dumps({"url": listening.url, "token": listening.token}), flush=True)
 
-serve(sys.argv[2:], ServiceSettings.parse(json.loads(sys.argv[1])), tell)
+serve(sys.argv[2:], ServiceSettings.parse(json.loads(sys.argv[1])), on_ready)
 """
 
 
@@ -51,16 +56,25 @@ class Running:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
+    def get(self, path: str, **how: Any) -> httpx2.Response:
+        return httpx2.get(self.url + path, **how)
+
+    def post(self, path: str, **how: Any) -> httpx2.Response:
+        return httpx2.post(self.url + path, timeout=20, **how)
+
+    def delete(self, path: str, **how: Any) -> httpx2.Response:
+        return httpx2.delete(self.url + path, **how)
+
     def stop(self) -> int:
-        """Ask it to end, and return its exit code."""
+        """Stop it with SIGTERM, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=20)
 
 
 @contextmanager
 def service(*models: Path | str, **settings: Any) -> Iterator[Running]:
-    """Run a service on a free port with one reader and a short end, unless `settings` say else."""
-    chosen = {"port": 0, "readers": 1, "grace_seconds": 0.2, "linger_seconds": 0.2, **settings}
+    """Run a service on a free port with one worker and a short end, unless `settings` differ."""
+    chosen = {"port": 0, "workers": 1, "shutdown_grace": 0.2, "shutdown_linger": 0.2, **settings}
     process = subprocess.Popen(
         [sys.executable, "-c", _SCRIPT, json.dumps(chosen), *map(str, models)],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -92,11 +106,17 @@ def png(pixels: npt.NDArray[np.uint8], kind: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-def ask(running: Running, image: bytes, **query: Any) -> httpx.Response:
-    return httpx.post(
-        f"{running.url}/v1/recognize", content=image, params=query,
-        headers={"content-type": "image/png"}, timeout=20,
-    )  # fmt: skip
+@contextmanager
+def client(*models: Path | str, **settings: Any) -> Iterator[TestClient]:
+    """Run the application of a service in this process, with one worker."""
+    service = Service(Models(list(map(str, models))), ServiceSettings(workers=1, **settings))
+    with TestClient(create_app(service), base_url="http://localhost") as found:
+        yield found
+
+
+def ask(service: Running | TestClient, image: bytes, **query: Any) -> httpx2.Response:
+    headers = {"content-type": "image/png"}
+    return service.post("/v1/recognize", content=image, params=query, headers=headers)
 
 
 def exchange(running: Running, request: bytes, timeout: float = 5) -> bytes:

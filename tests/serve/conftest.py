@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
+import serving
 from helpers import drawn_digit
 from penstroke.data.dataset import DataSplits
 from penstroke.inference.recognizer import Recognizer
@@ -70,12 +72,20 @@ def recognizer(model: Path) -> Recognizer:
 
 @pytest.fixture(scope="session")
 def running(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One service for all tests that leave it as it was."""
+    """One service process for all tests that leave it as it was."""
     other = write_model(tmp_path_factory.mktemp("served") / "letters.onnx", 5, "abc")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PENSTROKE_RUNS", str(tmp_path_factory.mktemp("runs")))
         with service(model, other) as found:
             yield found
+
+
+@pytest.fixture(scope="session")
+def client(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The application of such a service in this process."""
+    other = write_model(tmp_path_factory.mktemp("served") / "letters.onnx", 5, "abc")
+    with serving.client(model, other) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

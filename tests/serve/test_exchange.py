@@ -10,12 +10,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from penstroke.inference.recognizer import Recognizer
 from penstroke.serve.served_models import Models
-from penstroke.serve.sockets import bind, take_rest
+from penstroke.serve.server import bind, take_waiting
 from serving import Running, ask, service, write_model
 
 KIND = {"content-type": "image/png"}
@@ -33,17 +33,17 @@ class Asking:
         self.is_over = False
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(base_url=self._running.url, timeout=20) as client:
+        async with httpx2.AsyncClient(base_url=self._running.url, timeout=20) as client:
             await asyncio.gather(*(self._ask(client, k) for k in range(self._clients)))
 
-    async def _ask(self, client: httpx.AsyncClient, number: int) -> None:
+    async def _ask(self, client: httpx2.AsyncClient, number: int) -> None:
         while not self.is_over:
             image = self._images[number % len(self._images)]
             try:
                 answer = await client.post("/v1/recognize", content=image, headers=KIND)
-            except httpx.ConnectError:  # the door is closed: nothing was accepted
+            except httpx2.ConnectError:  # the door is closed: nothing was accepted
                 return
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 self.found[repr(error)] += 1
                 return
             self.found[str(answer.status_code)] += 1
@@ -60,14 +60,14 @@ def test_told_to_stop_under_load(model: Path, images: list[bytes], stop: signal.
         await asyncio.sleep(0.7)
         running.process.send_signal(stop)
         await asyncio.sleep(0.1)
-        async with httpx.AsyncClient() as client:
+        async with httpx2.AsyncClient() as client:
             ready = await client.get(f"{running.url}/readyz")
             assert (ready.status_code, ready.json()["error"]["code"]) == (503, "not_ready")
             assert (await client.get(f"{running.url}/healthz")).status_code == 200
         await task
         return asking.found
 
-    with service(model, grace_seconds=0.5) as running:
+    with service(model, shutdown_grace=0.5) as running:
         found = asyncio.run(scene(running))
         assert set(found) == {"200"}
         assert found["200"] > 20
@@ -186,7 +186,7 @@ def test_what_is_refreshed(tmp_path: Path) -> None:
 
 
 def _sha256(running: Running) -> str:
-    return str(httpx.get(f"{running.url}/v1/models").json()["models"][0]["sha256"])
+    return str(httpx2.get(f"{running.url}/v1/models").json()["models"][0]["sha256"])
 
 
 def _wait_for(holds: Any) -> None:
@@ -203,7 +203,7 @@ def test_who_was_let_in_is_taken_before_nobody_listens() -> None:
     inside = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
     for number, client in enumerate(inside):
         client.sendall(bytes([number]))
-    taken = take_rest(listener)
+    taken = take_waiting(listener)
     assert sorted(connection.recv(1)[0] for connection in taken) == list(range(20))
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))

@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 import requests
@@ -37,10 +37,10 @@ SOUND = [
     sound(png(drawn_digit(60))),
     sound(png(drawn_digit(60), "JPEG"), kind="image/jpeg"),
     sound(b'{"strokes": [[[1, 2], [30, 40]]], "width": 50, "height": 50}', kind="application/json"),
-    sound(b'{"label": "7"}', "/v1/collection", "application/json"),
+    sound(b'{"label": "7"}', "/v1/corrections", "application/json"),
     sound(png(drawn_digit(60)), "/v1/recognize/line"),
     b"GET /v1/runs/some%20run?x=%ff HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-    b"DELETE /v1/collection/0 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+    b"DELETE /v1/corrections/0 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
 ]
 
 
@@ -82,7 +82,7 @@ def test_raw_bytes(running: Running) -> None:
 def test_spoilt_images(running: Running) -> None:
     dice = random.Random(3)
     images = [png(drawn_digit(60)), png(drawn_digit(60), "JPEG")]
-    with httpx.Client(base_url=running.url, timeout=20) as client:
+    with httpx2.Client(base_url=running.url, timeout=20) as client:
         for _ in range(150):
             body = spoilt(dice.choice(images), dice)
             headers = {"content-type": dice.choice(["image/png", "image/jpeg"])}
@@ -114,7 +114,7 @@ _PROMISED = [
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_the_openapi_document_holds(running: Running, mode: GenerationMode) -> None:
-    schema = httpx.get(f"{running.url}/openapi.json").json()
+    schema = httpx2.get(f"{running.url}/openapi.json").json()
     document = schemathesis.openapi.from_dict(schema)
     session = requests.Session()
     tried = []
@@ -138,8 +138,8 @@ def test_the_openapi_document_holds(running: Running, mode: GenerationMode) -> N
 
 
 def test_the_document_names_everything(running: Running) -> None:
-    document = httpx.get(f"{running.url}/openapi.json").json()
-    for path in ("/v1/recognize", "/v1/recognize/line", "/v1/collection"):
+    document = httpx2.get(f"{running.url}/openapi.json").json()
+    for path in ("/v1/recognize", "/v1/recognize/line", "/v1/corrections"):
         assert {"413", "415", "422"} <= set(document["paths"][path]["post"]["responses"])
     content = document["paths"]["/v1/recognize"]["post"]["requestBody"]["content"]
     assert set(content) == {"image/png", "image/jpeg", "multipart/form-data", "application/json"}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from helpers import drawn_digit
@@ -40,7 +40,7 @@ def test_a_body_that_turns_out_too_large(running: Running) -> None:
         for _ in range(40):
             yield b"x" * 50_000
 
-    found = httpx.post(
+    found = httpx2.post(
         f"{running.url}/v1/recognize", content=chunks(), headers={"content-type": "image/png"}
     )
     assert (found.status_code, found.json()["error"]["code"]) == (413, "too_large")
@@ -66,7 +66,7 @@ def test_headers_without_end(hasty: Running) -> None:
 
 
 def test_packed_bodies_are_not_unpacked(running: Running) -> None:
-    found = httpx.post(
+    found = httpx2.post(
         f"{running.url}/v1/recognize", content=b"x",
         headers={"content-type": "image/png", "content-encoding": "gzip"},
     )  # fmt: skip
@@ -90,7 +90,7 @@ def test_200_slow_clients_keep_nobody_waiting(running: Running) -> None:
             slow.append(stack.enter_context(contextlib.closing(connection)))
             connection.sendall(request if number % 2 else request[:40])
         waits = []
-        with httpx.Client(base_url=running.url) as client:
+        with httpx2.Client(base_url=running.url) as client:
             for connection in slow[:100]:
                 connection.sendall(b"x")  # a byte now and then
                 started = time.perf_counter()
@@ -130,12 +130,12 @@ def test_too_much_under_way_and_too_slow_an_answer() -> None:
         (start, _) = await told(limits, "/v1/models")
         assert start["status"] == 503
         assert (b"retry-after", b"1") in start["headers"]
-        assert limits.under_way == 1
+        assert limits.in_progress == 1
         (late, body) = await told(limits, "/healthz")  # let in, whatever else is under way
         assert late["status"] == 503
         assert b"no answer within 0.2 s" in body["body"]
         assert (await waiting)[0]["status"] == 503
-        assert limits.under_way == 0
+        assert limits.in_progress == 0
 
     asyncio.run(scene())
 

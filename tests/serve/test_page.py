@@ -87,15 +87,15 @@ def test_a_window_of_another_size_keeps_the_strokes(browser: Browser, page_url: 
         assert width == pytest.approx(2, abs=0.01)
 
 
-def test_where_it_looked_is_shown_when_asked_for(desk: Page) -> None:
+def test_an_occlusion_map_is_shown_when_asked_for(desk: Page) -> None:
     clear(desk)
     draw(desk, SEVEN)
     reads(desk, "7")
-    assert colours_of_seen(desk) == {"grey"}
-    desk.get_by_label("where it looked").check()
-    eventually(lambda: colours_of_seen(desk) == {"colour"})
-    desk.get_by_label("where it looked").uncheck()
-    eventually(lambda: colours_of_seen(desk) == {"grey"})
+    assert colours_of_input(desk) == {"grey"}
+    desk.get_by_label("occlusion map").check()
+    eventually(lambda: colours_of_input(desk) == {"colour"})
+    desk.get_by_label("occlusion map").uncheck()
+    eventually(lambda: colours_of_input(desk) == {"grey"})
 
 
 def test_an_answer_to_what_was_cleared_is_not_shown(desk: Page) -> None:
@@ -123,7 +123,7 @@ def test_unsure_and_empty_are_said(browser: Browser, page_url: str) -> None:
         "probabilities": {},
     }
     with visit(browser, page_url) as page:
-        rest = {"model": "mnist-fast", "input_image": BLANK, "attention": None}
+        rest = {"model": "mnist-fast", "input_image": BLANK, "occlusion_map": None}
         page.route("**/v1/recognize?*", lambda route: route.fulfill(json={**rejected, **rest}))
         draw(page, DIGITS["1"])
         reads(page, "?")
@@ -160,7 +160,8 @@ def test_answers_never_come_out_of_order(browser: Browser, page_url: str) -> Non
         label = str(asked[-1] % 10)
         route.fulfill(json={
             "model": "mnist-fast", "status": "ok", "label": label, "probability": 1.0,
-            "probabilities": probabilities | {label: 1.0}, "input_image": BLANK, "attention": None,
+            "probabilities": probabilities | {label: 1.0}, "input_image": BLANK,
+            "occlusion_map": None,
         })  # fmt: skip
 
     with visit(browser, page_url) as page:
@@ -179,7 +180,8 @@ BLANK = (
 
 
 COLOURED = """(() => {
-  const { data } = document.getElementById("seen").getContext("2d").getImageData(0, 0, 28, 28);
+  const context = document.getElementById("input-image").getContext("2d");
+  const { data } = context.getImageData(0, 0, 28, 28);
   return data.some((value, i) => i % 4 === 0 && value - data[i + 2] > 40);
 })()"""
 
@@ -200,5 +202,5 @@ def ink_by_thirds(page: Page) -> list[float]:
     return list(thirds)
 
 
-def colours_of_seen(page: Page) -> set[str]:
+def colours_of_input(page: Page) -> set[str]:
     return {"colour" if page.evaluate(COLOURED) else "grey"}

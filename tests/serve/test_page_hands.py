@@ -22,8 +22,8 @@ def test_everything_is_done_with_the_keyboard_alone(
     (tmp_path / "seven.png").write_bytes(image_of_seven)
     with visit(browser, page_url) as page:
         reached = tab_through(page, 40)
-        for name in ("Draw", "Runs", "One character", "Sheet to draw on", "ImageLike …", "Pen",
-                     "where it looked", "Keyboard shortcuts"):  # fmt: skip
+        for name in ("Draw", "Runs", "One character", "Sheet to draw on", "Image …", "Pen",
+                     "occlusion map", "Keyboard shortcuts"):  # fmt: skip
             assert any(name in text for text in reached), name
         # A 1, drawn with arrows.
         page.locator("#canvas").focus()
@@ -35,7 +35,7 @@ def test_everything_is_done_with_the_keyboard_alone(
         page.keyboard.press("Backspace")
         reads(page, "")
         page.on("filechooser", lambda _: None)  # Chromium must know beforehand that we answer it
-        page.get_by_role("button", name="ImageLike").focus()
+        page.get_by_role("button", name="Image").focus()
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("Enter")
         chooser.value.set_files(tmp_path / "seven.png")

@@ -86,7 +86,7 @@ def test_what_is_kept_holds_the_strokes_and_the_answer(browser: Browser, page_ur
         draw(page, SEVEN)
         reads(page, "7")
         page.wait_for_timeout(200)
-        with page.expect_request("**/v1/collection") as request:
+        with page.expect_request("**/v1/corrections") as request:
             page.keyboard.press("1")
         kept = body_of(request)
         assert (kept["label"], kept["answer"]["label"], kept["image"]) == ("1", "7", None)
@@ -163,7 +163,7 @@ def test_a_line_is_read_with_a_box_a_character(browser: Browser, page_url: str) 
         assert left == sorted(left)
         page.locator(".chip").nth(2).click()
         expect(page.locator(".bar.best .name")).to_have_text("7")
-        with page.expect_request("**/v1/collection") as request:
+        with page.expect_request("**/v1/corrections") as request:
             page.keyboard.press("1")
         kept = body_of(request)
         assert (kept["label"], kept["strokes"]) == ("1", None)

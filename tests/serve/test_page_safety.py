@@ -121,12 +121,12 @@ def test_class_names_model_names_and_data_sets_stay_text(browser: Browser, servi
         draw(page, DIGITS["7"])
         expect(page.locator(".bar.best")).to_be_enabled()
         # Every class is answered once, is shown in large and in its bar, and is kept as a label.
-        seen = page.evaluate("document.getElementById('seen').toDataURL()")
+        seen = page.evaluate("document.getElementById('input-image').toDataURL()")
         for attack in ATTACKS:
             answer = {
                 "model": "m", "status": "ok", "label": attack, "probability": 0.9,
                 "probabilities": {attack: 0.9, ATTACKS[0]: 0.05}, "input_image": seen,
-                "attention": None,
+                "occlusion_map": None,
             }  # fmt: skip
             answer_with(page, answer)
             page.keyboard.press("]")
@@ -140,7 +140,7 @@ def test_labels_of_the_collection_stay_text(browser: Browser, service: str) -> N
     collection = {"images": 50, "by_label": shares, "path": ATTACKS[1]}
 
     def answer(page: Page) -> None:
-        page.route("**/v1/collection", lambda route: route.fulfill(json=collection))
+        page.route("**/v1/corrections", lambda route: route.fulfill(json=collection))
 
     with visit(browser, service, before=answer) as page:
         expect(page.locator("#tally b")).to_have_count(50)

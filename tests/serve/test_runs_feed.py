@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from helpers import small_config
@@ -17,6 +17,7 @@ from penstroke.runs.pipeline import finish, prepare
 from penstroke.runs.run import Run
 from penstroke.serve.responses import ApiError
 from penstroke.serve.runs_feed import RunsFeed, news
+from penstroke.serve.schemas import RunEvent
 from serving import Running, service
 
 
@@ -37,17 +38,17 @@ def run(finished: Path, runs: Path) -> Run:
     return Run.open(runs / finished.name)
 
 
-def test_what_is_told_of_runs(run: Run) -> None:
+def test_facts_about_runs(run: Run) -> None:
     feed = RunsFeed()
     (facts,) = feed.all()
-    assert facts["name"] == run.name
-    assert (facts["status"], facts["dataset"]) == ("finished", "digits")
-    assert (facts["epochs"], facts["total_epochs"]) == (3, 3)
-    assert facts["val_accuracy"] == run.summary()["val_accuracy"]
-    assert facts["test_accuracy"] == run.summary()["test_accuracy"]
+    assert facts.name == run.name
+    assert (facts.status, facts.dataset) == ("finished", "digits")
+    assert (facts.epochs, facts.total_epochs) == (3, 3)
+    assert facts.val_accuracy == run.summary()["val_accuracy"]
+    assert facts.test_accuracy == run.summary()["test_accuracy"]
     one = feed.one(run.name)
-    assert one["history"] == run.history()
-    assert one["verdict"] == run.summary()["verdict"]
+    assert one.history == run.history()
+    assert one.verdict == run.summary()["verdict"]
     shutil.rmtree(run.path)
     assert feed.all() == []
 
@@ -56,34 +57,32 @@ def test_what_is_told_of_runs(run: Run) -> None:
 def test_names_are_only_compared(run: Run, name: str) -> None:
     with pytest.raises(ApiError) as error:
         RunsFeed().one(name)
-    assert error.value.status == 404
+    assert error.value.status_code == 404
 
 
 def test_what_is_new(run: Run) -> None:
     feed = RunsFeed()
     first = feed.refresh()
-    assert list(news({}, first)) == [
-        {"name": run.name, "status": "finished", "history": run.history()}
-    ]
+    finished = RunEvent(name=run.name, status="finished", history=run.history())
+    assert list(news({}, first)) == [finished]
     assert list(news(first, feed.refresh())) == []
     append_history(run, [{"epoch": 4}])
-    feed.all()  # somebody else asks, and takes no news away
+    feed.all()  # another caller takes no news away
     second = feed.refresh()
-    assert list(news(first, second)) == [
-        {"name": run.name, "status": "finished", "history": [{"epoch": 4}]}
-    ]
+    added = RunEvent(name=run.name, status="finished", history=[{"epoch": 4}])
+    assert list(news(first, second)) == [added]
     (run.path / "history.jsonl").write_text("damaged\n{}\n")
     assert list(news(second, feed.refresh())) == []
     assert len(feed.all()) == 1, "as it was read last"
     run.history_path.write_text("")
     third = feed.refresh()
-    assert next(news(second, third))["history"] == []
+    assert next(news(second, third)).history == []
     run.remove()
     (gone,) = news(third, feed.refresh())
-    assert gone == {"name": run.name, "status": "gone", "history": []}
+    assert gone == RunEvent(name=run.name, status="gone", history=[])
 
 
-def test_who_asks_again_while_it_stops_is_sent_away(run: Run) -> None:
+def test_a_listener_that_comes_while_it_stops_is_refused(run: Run) -> None:
     async def heard(feed: RunsFeed) -> list[str]:
         return [event async for event in feed.events()]
 
@@ -91,7 +90,7 @@ def test_who_asks_again_while_it_stops_is_sent_away(run: Run) -> None:
     feed.stop()
     with pytest.raises(ApiError) as refused:
         feed.refuse_if_full()
-    assert refused.value.status == 503
+    assert refused.value.status_code == 503
     assert asyncio.run(asyncio.wait_for(heard(feed), 5)) == []
 
 
@@ -118,9 +117,9 @@ def test_listeners_share_a_poller_and_hear_the_end(run: Run) -> None:
 
 def test_over_the_wire(run: Run, model: Path) -> None:
     with service(model) as running:
-        names = [r["name"] for r in httpx.get(f"{running.url}/v1/runs").json()["runs"]]
+        names = [r["name"] for r in httpx2.get(f"{running.url}/v1/runs").json()["runs"]]
         assert names == [run.name]
-        one = httpx.get(f"{running.url}/v1/runs/{run.name}").json()
+        one = httpx2.get(f"{running.url}/v1/runs/{run.name}").json()
         assert len(one["history"]) == 3
         event = _first_event(running, run)
         assert (event["name"], event["history"]) == (run.name, [{"epoch": 4}])
@@ -128,7 +127,7 @@ def test_over_the_wire(run: Run, model: Path) -> None:
 
 
 def _first_event(running: Running, run: Run) -> dict[str, Any]:
-    with httpx.stream("GET", f"{running.url}/v1/runs/events", timeout=10) as stream:
+    with httpx2.stream("GET", f"{running.url}/v1/runs/events", timeout=10) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         for number, line in enumerate(stream.iter_lines()):
             if number == 0:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from helpers import Outcome, drawn_digit
@@ -34,7 +34,7 @@ sys.meta_path.insert(0, Refuse())
 @pytest.mark.parametrize("blocked", [True, False])
 def test_serves_and_predicts_without_torch(model: Path, tmp_path: Path, blocked: bool) -> None:
     environment = dict(os.environ)
-    if blocked:  # in the readers too: it goes with the environment
+    if blocked:  # in the workers too: it goes with the environment
         (tmp_path / "sitecustomize.py").write_text(_NO_TORCH)
         environment["PYTHONPATH"] = str(tmp_path)
     command = [sys.executable, "-m", "penstroke", "serve", str(model), "--port", "0", "--json"]
@@ -48,35 +48,35 @@ def test_serves_and_predicts_without_torch(model: Path, tmp_path: Path, blocked:
         assert told["models"] == ["small"]
         assert told["token"] is None
         url, kind = f"{told['url']}/v1/recognize", {"content-type": "image/png"}
-        for query in ("", "/line", "?explain=1"):
-            answer = httpx.post(url + query, content=png(drawn_digit()), headers=kind, timeout=20)
+        for query in ("", "/line", "?occlusion=1"):
+            answer = httpx2.post(url + query, content=png(drawn_digit()), headers=kind, timeout=20)
             assert answer.status_code == 200, answer.text
-        assert httpx.get(f"{told['url']}/").status_code == 200
+        assert httpx2.get(f"{told['url']}/").status_code == 200
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
         process.stdout.close()  # type: ignore[union-attr]
 
 
-_NO_READERS = """
-from penstroke.serve import worker_pool as readers
+_NO_WORKERS = """
+from penstroke.serve import worker_pool
 
-async def start():
+def start_process():
     raise OSError("no memory")
 
-readers.Link.start, readers._START_SECONDS = start, 1
+worker_pool.start_process, worker_pool._START_SECONDS = start_process, 1
 from penstroke.cli.main import main
 main()
 """
 
 
-def test_a_service_without_readers_ends_with_a_line(model: Path) -> None:
+def test_a_service_without_workers_ends_with_a_line(model: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _NO_READERS, "serve", str(model), "--port", "0"],
+        [sys.executable, "-c", _NO_WORKERS, "serve", str(model), "--port", "0"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "the processes that read did not start in 1 s" in done.stderr
+    assert "the worker processes did not start within 1 s" in done.stderr
     assert "Traceback" not in done.stderr
     assert "http://" not in done.stdout
 
@@ -120,10 +120,10 @@ def test_beyond_this_machine_a_token_is_made_up(model: Path) -> None:
         url = told["url"].replace("0.0.0.0", "127.0.0.1")
         assert len(told["token"]) >= 32
         assert told["page"].endswith(f"/#token={told['token']}")
-        assert httpx.get(f"{url}/v1/models").status_code == 401
+        assert httpx2.get(f"{url}/v1/models").status_code == 401
         with_token = {"authorization": f"Bearer {told['token']}"}
-        assert httpx.get(f"{url}/v1/models", headers=with_token).status_code == 200
-        assert httpx.get(f"{url}/healthz").status_code == 200
+        assert httpx2.get(f"{url}/v1/models", headers=with_token).status_code == 200
+        assert httpx2.get(f"{url}/healthz").status_code == 200
     finally:
         process.terminate()
         assert process.wait(timeout=20) == 0

@@ -14,10 +14,10 @@ from PIL import Image
 
 from penstroke.errors import ConfigError, ImageError
 from penstroke.preprocessing.ink import DEFAULT_INK, preprocess
-from penstroke.serve.occlusion import attention
-from penstroke.serve.png import data_url, png
-from penstroke.serve.strokes import Drawing, image_of, read_drawing
-from penstroke.serve.uploads import JSON, Body, read_body_as_image
+from penstroke.serve.occlusion import occlusion_map
+from penstroke.serve.responses import data_url, png
+from penstroke.serve.strokes import Drawing, image_of, preprocess_drawing
+from penstroke.serve.uploads import JSON, Upload, upload_to_image
 
 _POINTS = st.tuples(*[st.floats(-10_000, 10_000)] * 2).map(list)
 SEVEN: list[list[list[float]]] = [[[60, 50], [140, 50], [90, 160]]]
@@ -33,7 +33,7 @@ def likeness(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
 
 def test_strokes_are_seen_as_their_image_is() -> None:
     seven = drawing(SEVEN)
-    result = read_drawing(seven, DEFAULT_INK)
+    result = preprocess_drawing(seven, DEFAULT_INK)
     assert not result.is_blank
     assert result.pixels.max() == 255
     assert likeness(result.pixels, preprocess(image_of(seven)).pixels) > 0.97
@@ -42,7 +42,7 @@ def test_strokes_are_seen_as_their_image_is() -> None:
 def test_place_and_size_on_the_canvas_do_not_matter() -> None:
     moved = [[[x / 2 + 90, y / 2 + 3] for x, y in stroke] for stroke in SEVEN]
     here, there = drawing(SEVEN, pen_width=14), drawing(moved, pen_width=7)
-    a, b = (read_drawing(d, DEFAULT_INK).pixels for d in (here, there))
+    a, b = (preprocess_drawing(d, DEFAULT_INK).pixels for d in (here, there))
     assert np.abs(a.astype(int) - b).max() < 60
     assert likeness(a, b) > 0.99
 
@@ -60,16 +60,16 @@ def test_a_pen_wider_than_what_is_looked_at_is_drawn_in_bounds(
     speck = Drawing.parse(
         {"width": 1, "height": 1, "pen_width": 1000, "strokes": [[[0, 0, 1.0], [1, 1, 1.0]]]}
     )
-    read_drawing(speck, DEFAULT_INK)
+    preprocess_drawing(speck, DEFAULT_INK)
     assert len(widths) == 2
     assert max(widths) <= 10_000
 
 
 def test_a_canvas_larger_than_images_may_be_is_refused() -> None:
-    body = Body(JSON, json.dumps({"strokes": SEVEN, "width": 4096, "height": 4096}).encode())
+    upload = Upload(JSON, json.dumps({"strokes": SEVEN, "width": 4096, "height": 4096}).encode())
     with pytest.raises(ImageError, match="16.8 megapixels, 4 are allowed"):
-        read_body_as_image(body, 4_000_000)
-    assert read_body_as_image(body, 20_000_000).size == (4096, 4096)
+        upload_to_image(upload, 4_000_000)
+    assert upload_to_image(upload, 20_000_000).size == (4096, 4096)
 
 
 def test_pressure_makes_it_wider() -> None:
@@ -82,10 +82,10 @@ def test_pressure_makes_it_wider() -> None:
 
 
 def test_a_dot_is_round_and_nothing_is_blank() -> None:
-    dot = read_drawing(drawing([[[100, 100]]]), DEFAULT_INK).pixels
+    dot = preprocess_drawing(drawing([[[100, 100]]]), DEFAULT_INK).pixels
     assert np.abs(dot.astype(int) - dot.T).max() < 30
-    assert read_drawing(drawing([]), DEFAULT_INK).is_blank
-    assert read_drawing(drawing([[[900, 900]]]), DEFAULT_INK).is_blank, "beyond the canvas"
+    assert preprocess_drawing(drawing([]), DEFAULT_INK).is_blank
+    assert preprocess_drawing(drawing([[[900, 900]]]), DEFAULT_INK).is_blank, "beyond the canvas"
 
 
 def test_a_image_has_the_size_of_the_canvas() -> None:
@@ -102,7 +102,7 @@ def test_any_drawing_can_be_read(
     strokes: list[list[list[float]]], pen: float, width: float, height: float
 ) -> None:
     found = Drawing.parse({"strokes": strokes, "pen_width": pen, "width": width, "height": height})
-    assert read_drawing(found, DEFAULT_INK).pixels.shape == (28, 28)
+    assert preprocess_drawing(found, DEFAULT_INK).pixels.shape == (28, 28)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ class _Corner:
         return np.stack([ink, 1 - ink], axis=1).astype(np.float32)
 
 
-def test_attention_lies_where_covering_costs_most() -> None:
+def test_an_occlusion_map_is_bright_where_covering_costs_most() -> None:
     pixels = np.full((28, 28), 255, np.uint8)
-    seen = attention(_Corner(), pixels)  # type: ignore[arg-type]
+    seen = occlusion_map(_Corner(), pixels)  # type: ignore[arg-type]
     assert seen.shape == (28, 28)
     row, column = divmod(int(seen.argmax()), 28)
     assert 3 <= row <= 5
     assert 3 <= column <= 5
     assert seen[15:, 15:].max() == 0
-    assert attention(_Corner(), pixels * 0).max() == 0  # type: ignore[arg-type]
+    assert occlusion_map(_Corner(), pixels * 0).max() == 0  # type: ignore[arg-type]

@@ -96,7 +96,7 @@ def test_ten_digits_drawn_are_read(page: Page) -> None:
 
 
 def test_what_needs_a_server_is_not_shown(page: Page) -> None:
-    for place in ("nav", ".modes", ".collection"):
+    for place in ("nav", ".modes", ".corrections"):
         assert not page.locator(place).first.is_visible()
     draw(page, DIGITS["7"])
     bar = page.locator("#bars button").first

@@ -127,7 +127,7 @@ def body_of(request: Any) -> dict[str, Any]:
 
 
 def collected(page: Page) -> dict[str, int]:
-    answer = page.evaluate("fetch('v1/collection').then((response) => response.json())")
+    answer = page.evaluate("fetch('v1/corrections').then((response) => response.json())")
     return dict(answer["by_label"])
 
 

@@ -49,5 +49,5 @@ def create_app(service: Service) -> ASGIApp:
     gauge("queue_characters", "Characters accepted and not answered.", lambda: pool.waiting_short)
     gauge("queue_pages", "Pages and occlusion maps, likewise.", lambda: pool.waiting_long)
     gauge("requests_in_progress", "Requests not yet answered.", lambda: limits.in_progress)
-    # Outside of the application, so that its answers to unexpected errors are strict and counted too.
+    # Around the whole application: its answers to unexpected errors are strict and counted, too.
     return Observed(Security(limits, service.settings), service.metrics)

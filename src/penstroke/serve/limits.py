@@ -37,8 +37,7 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self.in_progress >= self._settings.max_requests and scope["path"] not in ALWAYS_ANSWERED:
-            error = busy(503, f"{self.in_progress} requests are in progress: try again soon")
+        if error := self._refusal(scope):
             await error.response()(scope, receive, send)
             return
         self.in_progress += 1
@@ -46,6 +45,15 @@ class Limits:
             await self._answer(scope, receive, send)
         finally:
             self.in_progress -= 1
+
+    def _refusal(self, scope: Scope) -> ApiError | None:
+        """Return the error if there are too many requests, or a body is announced as too large."""
+        if self.in_progress >= self._settings.max_requests and scope["path"] not in ALWAYS_ANSWERED:
+            return busy(503, f"{self.in_progress} requests are in progress: try again soon")
+        for name, value in scope["headers"]:
+            if name == b"content-length" and int(value) > self._settings.max_body_bytes:
+                return _too_large(self._settings)
+        return None
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         settings, now = self._settings, asyncio.get_running_loop().time()
@@ -75,9 +83,6 @@ class Limits:
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
-        if _content_length(scope) > settings.max_body_bytes:
-            await _too_large(settings).response()(scope, receive, send_watched)
-            return
         try:
             async with asyncio.timeout_at(answer_deadline) as timeout:
                 await self._app(scope, receive_bounded, send_watched)
@@ -90,11 +95,6 @@ class Limits:
             else:
                 error = busy(503, f"no answer within {settings.answer_seconds:g} s: try again")
             await error.response()(scope, receive, send)
-
-
-def _content_length(scope: Scope) -> int:
-    """Return what the header says; 0 where there is none. The server has checked its form."""
-    return next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
 
 
 def _too_large(settings: ServiceSettings) -> ApiError:

@@ -55,7 +55,7 @@ class _ModelFacts(Collector):
             "penstroke_model", "A model that is served.", labels=("name", "sha256", "classes")
         )
         for model in self._models:
-            classes = str(len(model.classes))
+            classes = str(len(model.metadata["classes"]))
             family.add_metric((model.name, model.sha256, classes), {})
         return [family]
 

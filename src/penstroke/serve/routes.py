@@ -20,7 +20,6 @@ from penstroke.serve.schemas import (
     CorrectionAnswer,
     CorrectionsAnswer,
     ErrorAnswer,
-    ModelFacts,
     ModelsAnswer,
     PageAnswer,
     PageQuery,
@@ -69,9 +68,7 @@ def _bodies(*media_types: str) -> dict[str, Any]:
     responses=_errors(404, 408, 413, 415, 429),
     openapi_extra=_bodies(*IMAGES, FORM, JSON),
 )
-async def recognize(
-    request: Request, query: Annotated[CharacterQuery, Query()]
-) -> CharacterAnswer:
+async def recognize(request: Request, query: Annotated[CharacterQuery, Query()]) -> CharacterAnswer:
     """Recognize one character: a PNG or JPEG, a form with the file `image`, or strokes."""
     options = Options(query.top, occlusion=bool(query.occlusion))
     return CharacterAnswer(**await _recognize(request, query, options))
@@ -180,9 +177,7 @@ async def readyz(request: Request) -> StateAnswer:
     return StateAnswer(status="ready")
 
 
-@router.get(
-    "/metrics", response_class=PlainTextResponse, responses=_errors()
-)
+@router.get("/metrics", response_class=PlainTextResponse, responses=_errors())
 async def metrics(request: Request) -> Response:
     """Return counters and gauges in the text format of Prometheus."""
     return Response(_service(request).metrics.text(), media_type=CONTENT_TYPE)

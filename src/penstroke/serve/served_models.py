@@ -149,7 +149,9 @@ def load(name: str, path: Path) -> ServedModel:
         raise ModelFileError(f"cannot read the model {path}: {reason(error)}") from error
     recognizer = Recognizer.from_bytes(content, str(path))
     recognizer.probabilities(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
-    return ServedModel(name, path, content, recognizer.metadata, sha256(content), stamp or (0, 0, 0))
+    return ServedModel(
+        name, path, content, recognizer.metadata, sha256(content), stamp or (0, 0, 0)
+    )
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -90,7 +90,7 @@ def upload_to_image(upload: Upload, max_pixels: int) -> Image.Image:
 
 
 def parse_drawing(content: bytes) -> Drawing:
-    """Return the drawing in JSON; ApiError 400 where it is not JSON, ConfigError names the field."""
+    """Return the drawing in JSON; ApiError 400 if it is not JSON, ConfigError names a bad field."""
     try:
         values = from_json(content, allow_inf_nan=False)
     except ValueError as error:

@@ -242,9 +242,7 @@ class WorkerPool:
         await self._confirm(worker, writer, message)
         worker.loaded.add(model.sha256)
 
-    async def _confirm(
-        self, worker: _Worker, writer: asyncio.StreamWriter, message: bytes
-    ) -> None:
+    async def _confirm(self, worker: _Worker, writer: asyncio.StreamWriter, message: bytes) -> None:
         worker.confirmation = asyncio.get_running_loop().create_future()
         writer.write(message)
         await writer.drain()
@@ -274,9 +272,7 @@ class WorkerPool:
             _drop_abandoned(self._short)
         return batch
 
-    async def _send(
-        self, worker: _Worker, writer: asyncio.StreamWriter, jobs: list[_Job]
-    ) -> None:
+    async def _send(self, worker: _Worker, writer: asyncio.StreamWriter, jobs: list[_Job]) -> None:
         numbered = {next(self._numbers): job for job in jobs}
         worker.jobs |= numbered
         for model in {job.model for job in jobs}:

@@ -1,6 +1,6 @@
 // In the place of the service: the same functions, answered by this browser. Nothing leaves the page.
 
-import { attention, open } from "./recognizer.js";
+import { occlusionMap, open } from "./recognizer.js";
 import { inkOf } from "./drawing.js";
 import { normalize, preprocess } from "./ink.js";
 import { greyImage } from "./grey-image.js";
@@ -21,13 +21,14 @@ export async function models() {
   return [{ ...metadata, name, is_default: true }];
 }
 
-export async function recognize({ explain, body }) {
+export async function recognize({ occlusion, body }) {
   const model = await (opened ??= open());
   const { pixels, isBlank } = await preprocessed(body, model.metadata.ink);
   const input_image = greyImage(pixels);
-  if (isBlank) return { status: "empty", label: null, probability: 0, probabilities: {}, input_image, attention: null };
+  if (isBlank) return { status: "empty", label: null, probability: 0, probabilities: {}, input_image, occlusion_map: null };
   const answer = await model.answer(pixels);
-  return { ...answer, model: model.name, input_image, attention: explain ? greyImage(await attention(model, pixels)) : null };
+  const occlusion_map = occlusion ? greyImage(await occlusionMap(model, pixels)) : null;
+  return { ...answer, model: model.name, input_image, occlusion_map };
 }
 
 async function preprocessed(body, settings) {
@@ -41,9 +42,9 @@ async function preprocessed(body, settings) {
   return preprocess(context.getImageData(0, 0, bitmap.width, bitmap.height), settings);
 }
 
-export const collection = async () => ({ images: 0, by_label: {} });
-export const collect = async () => nothingIsKept();
-export const forget = async () => nothingIsKept();
+export const corrections = async () => ({ images: 0, by_label: {} });
+export const addCorrection = async () => nothingIsKept();
+export const removeCorrection = async () => nothingIsKept();
 export const runs = async () => [];
 
 function nothingIsKept() {

@@ -58,8 +58,8 @@ class Model {
   }
 }
 
-/** Where covering a patch costs the answer most, 28×28 of 0 to 255: attention.py. */
-export async function attention(model, pixels) {
+/** Where covering a patch costs the answer most, 28×28 of 0 to 255: occlusion.py. */
+export async function occlusionMap(model, pixels) {
   const { temperature } = model.metadata;
   const rows = await model.logits([pixels, ...covered(pixels)]);
   const [whole, ...others] = rows.map((row) => softmax(row.map((value) => value / temperature)));

@@ -32,7 +32,7 @@ addEventListener("hashchange", () => location.hash.includes("token=") && locatio
  * @property {number} probability
  * @property {Record<string, number>} probabilities by class
  * @property {string} input_image data URI, 28×28
- * @property {string | null} attention data URI, 28×28, where it was asked for
+ * @property {string | null} occlusion_map data URI, 28×28, where it was asked for
  */
 
 /** @typedef {{name: string, classes: string[], dataset?: string, is_default: boolean}} Model */
@@ -42,17 +42,18 @@ export const models = async () => (await ask("v1/models")).models;
 
 /**
  * What one character, or a line of them, says.
- * @param {{isLine: boolean, model: string, explain: boolean, body: Blob | object}} question
+ * @param {{isLine: boolean, model: string, occlusion: boolean, body: Blob | object}} question
  */
-export function recognize({ isLine, model, explain, body }) {
+export function recognize({ isLine, model, occlusion, body }) {
   const query = new URLSearchParams({ model });
-  if (explain && !isLine) query.set("explain", "1");
+  if (occlusion && !isLine) query.set("occlusion", "1");
   return ask(`v1/recognize${isLine ? "/line" : ""}?${query}`, { method: "POST", body });
 }
 
-export const collection = () => ask("v1/collection");
-export const collect = (example) => ask("v1/collection", { method: "POST", body: example });
-export const forget = (id) => ask(`v1/collection/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const corrections = () => ask("v1/corrections");
+export const addCorrection = (example) => ask("v1/corrections", { method: "POST", body: example });
+export const removeCorrection = (id) =>
+  ask(`v1/corrections/${encodeURIComponent(id)}`, { method: "DELETE" });
 
 export const runs = async () => (await ask("v1/runs")).runs;
 export const run = (name) => ask(`v1/runs/${encodeURIComponent(name)}`);

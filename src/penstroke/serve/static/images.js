@@ -1,7 +1,7 @@
 // Images that come from outside: opened, turned upright, made small enough for the service.
 
 /**
- * @typedef {object} ImageLike
+ * @typedef {object} OpenedImage
  * @property {ImageBitmap} bitmap what is shown
  * @property {Blob} blob what is sent
  * @property {string} name
@@ -13,7 +13,7 @@
 const MOST_BYTES = 900_000;
 const MOST_PIXELS = 4_000_000;
 const SENT_AS_THEY_ARE = new Set(["image/png", "image/jpeg"]);
-/** Of an image that is kept in the collection, which is sent as text. */
+/** Of an image that is kept as a correction, which is sent as text. */
 const KEPT_SIDE = 800;
 /** Of a character cut out of a line, in pixels; and the paper around it, of its longer side. */
 const [CUT_SIDE, CUT_MARGIN] = [200, 0.06];
@@ -21,7 +21,7 @@ const [CUT_SIDE, CUT_MARGIN] = [200, 0.06];
 /**
  * Opens an image that was pasted, dropped or chosen.
  * @param {File} file
- * @returns {Promise<ImageLike>}
+ * @returns {Promise<OpenedImage>}
  * @throws {Error} with words for a person, where it is no image
  */
 export async function openImage(file) {
@@ -36,7 +36,7 @@ export async function openImage(file) {
   return { bitmap, blob, name: file.name, width, height };
 }
 
-/** An image as base64 PNG for the collection. */
+/** An image as base64 PNG for a correction. */
 export async function keptImage(image) {
   const isSmall = image.blob.type === "image/png" && image.blob.size < MOST_BYTES / 2;
   return base64(isSmall ? image.blob : await redrawn(image.bitmap, KEPT_SIDE, "image/png"));

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { listenToArrivals } from "./arrivals.js";
-import { Collection } from "./collect.js";
+import { Corrections } from "./corrections.js";
 import { Surface } from "./draw.js";
 import { Models } from "./models.js";
 import { Notice } from "./notice.js";
@@ -18,10 +18,10 @@ const surface = new Surface(find("canvas"), drawn);
 const reading = new Reading(find, surface, correct);
 const notice = new Notice(find("notice"));
 const models = new Models(find("model"), find("about-model"), modelChosen);
-const collection = new Collection(
+const corrections = new Corrections(
   { saved: find("saved"), count: find("count"), tally: find("tally"), command: find("command") },
   kept,
-  (error, doing) => notice.show(collection, `Could not ${doing}. ${error.message}`),
+  (error, doing) => notice.show(corrections, `Could not ${doing}. ${error.message}`),
 );
 const opening = new Asker(api.models, opened, (error, wait) => failed(opening, error, wait));
 const asker = new Asker(recognize, answered, (error, wait) => failed(asker, error, wait));
@@ -33,7 +33,7 @@ opening.submit();
 function opened(all) {
   notice.clear(opening);
   models.show(all, new URLSearchParams(location.search).get("model"));
-  collection.refresh();
+  corrections.refresh();
 }
 
 /** The sheet has changed. */
@@ -56,8 +56,8 @@ async function recognize() {
   const answer = await api.recognize({
     model: models.current.name,
     isLine: isLine(),
-    // While a stroke goes on, where it looked would be of what is no more.
-    explain: find("attention").checked && !isOpen,
+    // During a stroke, the map would be of a drawing that is no more.
+    occlusion: find("occlusion").checked && !isOpen,
     body: content.image?.blob ?? surface.strokesOf(content),
   });
   return { content, answer };
@@ -84,7 +84,7 @@ function failed(asker, error, waitSeconds) {
 function correct(label) {
   surface.liftKeyPen();
   const example = reading.example(isLine());
-  if (example) collection.save(label, example);
+  if (example) corrections.save(label, example);
   return example !== null;
 }
 
@@ -94,7 +94,7 @@ function correctByKey(key) {
 }
 
 function kept({ of, isKept }) {
-  notice.clear(collection);
+  notice.clear(corrections);
   if (of === surface.sheet.content) surface.file(isKept);
 }
 
@@ -110,7 +110,7 @@ async function take(file) {
 
 function modelChosen({ classes, dataset }) {
   reading.setClasses(classes);
-  collection.setDataset(dataset);
+  corrections.setDataset(dataset);
   startAfresh();
 }
 
@@ -151,7 +151,7 @@ function wireControls() {
   for (const [id, action] of Object.entries({ undo, redo, clear }))
     find(id).addEventListener("click", action);
   find("pen").addEventListener("input", () => setPen(find("pen").valueAsNumber));
-  find("attention").addEventListener("change", drawn);
+  find("occlusion").addEventListener("change", drawn);
   find("copy").addEventListener("click", copyCommand);
   find("modes").addEventListener("change", (event) => setMode(event.target.value));
   listenToArrivals(

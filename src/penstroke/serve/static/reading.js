@@ -5,7 +5,7 @@ import { Bars } from "./bars.js";
 import { Boxes } from "./boxes.js";
 import { fitted } from "./paint.js";
 import { cutOut, keptImage } from "./images.js";
-import { Seen } from "./seen.js";
+import { InputImage } from "./input-image.js";
 
 const INVITATION = "The answer comes as you draw. An image can be pasted, dropped or chosen.";
 
@@ -14,7 +14,7 @@ export class Reading {
   #view;
   #boxes;
   #bars;
-  #seen;
+  #inputImage;
   /** The answer, and the content of the sheet that it is of. */
   #answer = null;
   #content = null;
@@ -40,7 +40,7 @@ export class Reading {
     );
     this.#boxes = new Boxes(find("boxes"), select);
     this.#bars = new Bars(find("bars"), find("other"), onCorrect);
-    this.#seen = new Seen(find("seen"));
+    this.#inputImage = new InputImage(find("input-image"));
   }
 
   setClasses(classes) {
@@ -51,7 +51,7 @@ export class Reading {
   clear(words = INVITATION, spoken = "The sheet is empty.") {
     this.#answer = this.#content = this.#selected = null;
     this.#view.showNothing(words, spoken);
-    this.#seen.clear();
+    this.#inputImage.clear();
     this.#bars.show(null);
     this.#boxes.clear();
   }
@@ -82,9 +82,9 @@ export class Reading {
   }
 
   #showCharacter() {
-    const { probabilities, input_image: inputImage, attention } = this.#answer;
+    const { probabilities, input_image: inputImage, occlusion_map: occlusionMap } = this.#answer;
     this.#view.showCharacter(this.#answer);
-    this.#seen.show(inputImage, attention);
+    this.#inputImage.show(inputImage, occlusionMap);
     this.#bars.show(probabilities);
     this.#boxes.clear();
   }

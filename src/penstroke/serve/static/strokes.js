@@ -7,8 +7,8 @@
  * @typedef {[number, number] | [number, number, number]} Point
  */
 /** @typedef {Point[]} Stroke */
-/** @typedef {import("./images.js").ImageLike} ImageLike */
-/** @typedef {{strokes: Stroke[], image: ImageLike | null}} Content */
+/** @typedef {import("./images.js").OpenedImage} OpenedImage */
+/** @typedef {{strokes: Stroke[], image: OpenedImage | null}} Content */
 
 /** Units of the sheet between two points. */
 const LEAST_STEP = 1;

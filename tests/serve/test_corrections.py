@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
+from starlette.testclient import TestClient
 
 from helpers import Outcome, drawn_digit
 from penstroke.data import collected
 from penstroke.preprocessing.ink import preprocess
-from serving import Running, png, service
+from serving import png
 
 IMAGE = base64.b64encode(png(drawn_digit())).decode()
 SEVEN = {"strokes": [[[60, 50], [140, 50, 0.5], [90, 160]]], "width": 200, "height": 200}
@@ -23,37 +24,31 @@ ANSWER = {"label": "1", "probability": 0.7, "model": "small"}
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache for the service and the commands of this file."""
+    """A cache for the application and the commands of this file."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("PENSTROKE_CACHE", str(folder))
         yield folder
 
 
-@pytest.fixture(scope="module")
-def collecting(model: Path, cache: Path) -> Iterator[Running]:
-    with service(model) as found:
-        yield found
+def collect(client: TestClient, **values: Any) -> httpx2.Response:
+    return client.post("/v1/corrections", json=values)
 
 
-def collect(running: Running, **values: Any) -> httpx.Response:
-    return httpx.post(f"{running.url}/v1/collection", json=values)
+def facts(client: TestClient) -> dict[str, Any]:
+    return dict(client.get("/v1/corrections").json())
 
 
-def facts(running: Running) -> dict[str, Any]:
-    return dict(httpx.get(f"{running.url}/v1/collection").json())
-
-
-def test_kept_counted_and_taken_back(collecting: Running, cache: Path) -> None:
-    assert facts(collecting) == {
+def test_kept_counted_and_taken_back(client: TestClient, cache: Path) -> None:
+    assert facts(client) == {
         "images": 0, "by_label": {}, "path": str(cache / "imported/collected"),
     }  # fmt: skip
-    kept = collect(collecting, label="7", image=IMAGE, strokes=None, answer=ANSWER)
+    kept = collect(client, label="7", image=IMAGE, strokes=None, answer=ANSWER)
     assert kept.status_code == 201
     name = kept.json()["id"]
     assert kept.json() == {"id": name, "label": "7", "images": 1}
-    drawn = collect(collecting, label="seven", strokes=SEVEN).json()
-    assert facts(collecting)["by_label"] == {"7": 1, "seven": 1}
+    drawn = collect(client, label="seven", strokes=SEVEN).json()
+    assert facts(client)["by_label"] == {"7": 1, "seven": 1}
     found = collected.read(name)
     assert found.image == IMAGE
     assert found.answer is not None
@@ -63,56 +58,54 @@ def test_kept_counted_and_taken_back(collecting: Running, cache: Path) -> None:
     assert strokes is not None
     assert strokes["strokes"] == SEVEN["strokes"]
     for status in (204, 404):
-        gone = httpx.delete(f"{collecting.url}/v1/collection/{drawn['id']}")
+        gone = client.delete(f"/v1/corrections/{drawn['id']}")
         assert gone.status_code == status
-    assert facts(collecting)["images"] == 1
-    assert httpx.delete(f"{collecting.url}/v1/collection/{name}").status_code == 204
+    assert facts(client)["images"] == 1
+    assert client.delete(f"/v1/corrections/{name}").status_code == 204
 
 
 def test_another_damaged_file_keeps_nothing_from_being_kept(
-    collecting: Running, cache: Path
+    client: TestClient, cache: Path
 ) -> None:
     damaged = cache / "imported/collected/20200101T000000-damaged.json"
     damaged.parent.mkdir(parents=True, exist_ok=True)
     damaged.write_text("{")
-    kept = collect(collecting, label="7", image=IMAGE)
+    kept = collect(client, label="7", image=IMAGE)
     assert kept.status_code == 201
     damaged.unlink()
-    httpx.delete(f"{collecting.url}/v1/collection/{kept.json()['id']}")
-    assert facts(collecting)["images"] == 0
+    client.delete(f"/v1/corrections/{kept.json()['id']}")
+    assert facts(client)["images"] == 0
 
 
 @pytest.mark.parametrize(
     ("values", "status", "said"),
     [
-        ({"label": "7"}, 422, "image: give it, or strokes"),
+        ({"label": "7"}, 422, "image: give an image, or strokes"),
         ({"image": IMAGE}, 422, "label"),
         ({"label": "", "image": IMAGE}, 422, "label"),
         ({"label": "x" * 33, "image": IMAGE}, 422, "label"),
         ({"label": "a\nb", "image": IMAGE}, 422, "label: 1 to 32 printable"),
-        ({"label": "7", "image": "data:image/png;base64," + IMAGE}, 422, "no base64"),
+        ({"label": "7", "image": "data:image/png;base64," + IMAGE}, 422, "not base64"),
         ({"label": "7", "image": "AAAA"}, 422, "neither a PNG nor a JPEG"),
         ({"label": "7", "strokes": {**SEVEN, "strokes": []}}, 422, "no ink"),
         ({"label": "7", "strokes": {**SEVEN, "width": -1}}, 422, "strokes.width"),
-        ({"label": "7", "image": IMAGE, "path": "/etc"}, 422, "path: unknown"),
+        ({"label": "7", "image": IMAGE, "path": "/etc"}, 422, "path: Extra inputs"),
         ({"label": "7", "image": IMAGE, "answer": {"label": "1"}}, 422, "answer.probability"),
     ],
 )
 def test_what_is_not_kept(
-    collecting: Running, values: dict[str, Any], status: int, said: str
+    client: TestClient, values: dict[str, Any], status: int, said: str
 ) -> None:
-    before = facts(collecting)["images"]
-    found = collect(collecting, **values)
+    before = facts(client)["images"]
+    found = collect(client, **values)
     assert (found.status_code, said in found.text) == (status, True), found.text
-    assert facts(collecting)["images"] == before
+    assert facts(client)["images"] == before
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "image/png", "multipart/form-data; boundary=x", ""])
-def test_only_json_changes_what_is_kept(collecting: Running, kind: str) -> None:
+def test_only_json_changes_what_is_kept(client: TestClient, kind: str) -> None:
     content = json.dumps({"label": "7", "image": IMAGE}).encode()
-    found = httpx.post(
-        f"{collecting.url}/v1/collection", content=content, headers={"content-type": kind}
-    )
+    found = client.post("/v1/corrections", content=content, headers={"content-type": kind})
     assert found.status_code == 415
 
 
@@ -124,21 +117,21 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("label", STRANGE)
-def test_strange_labels_are_words_like_any(collecting: Running, cache: Path, label: str) -> None:
-    kept = collect(collecting, label=label, strokes=SEVEN)
+def test_strange_labels_are_words_like_any(client: TestClient, cache: Path, label: str) -> None:
+    kept = collect(client, label=label, strokes=SEVEN)
     assert kept.json()["label"] == label
-    answer = httpx.get(f"{collecting.url}/v1/collection")
+    answer = client.get("/v1/corrections")
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.json()["by_label"][label] == 1
     assert {path.parent.name for path in cache.rglob("*.json")} == {"collected"}
-    httpx.delete(f"{collecting.url}/v1/collection/{kept.json()['id']}")
+    client.delete(f"/v1/corrections/{kept.json()['id']}")
 
 
-def test_trained_on(collecting: Running, penstroke: Callable[..., Outcome]) -> None:
+def test_trained_on(client: TestClient, penstroke: Callable[..., Outcome]) -> None:
     for number in range(40):
         shift = [[[x + number, y, 0.5] for x, y, *_ in stroke] for stroke in SEVEN["strokes"]]  # type: ignore[attr-defined]
-        collect(collecting, label="7" if number % 2 else "☺", strokes={**SEVEN, "strokes": shift})
+        collect(client, label="7" if number % 2 else "☺", strokes={**SEVEN, "strokes": shift})
     trained = penstroke(
         "train", "baseline-mlp", "--dataset", "digits+collected", "--epochs", 2,
         "--set", "train.precision=float32", "--no-report", "--json",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 
 from helpers import drawn_digit
-from penstroke.serve.guard import Guard
 from penstroke.serve.responses import ApiError
+from penstroke.serve.security import Security
 from penstroke.serve.service_settings import ServiceSettings
 from serving import Running, exchange, png
 
@@ -35,9 +35,9 @@ def verdict(
     given = [(k.replace("_", "-").encode(), v.encode()) for k, v in pairs if v is not None]
     scope = {"type": "http", "method": method, "path": path, "headers": given}
     try:
-        Guard(_nothing, settings).check(scope)
+        Security(_nothing, settings).check(scope)
     except ApiError as error:
-        return error.status
+        return error.status_code
     return 200
 
 
@@ -125,10 +125,10 @@ def test_what_browsers_say_of_the_site() -> None:
 
 
 def test_refusals_over_the_wire(running: Running) -> None:
-    rebound = httpx.get(f"{running.url}/v1/models", headers={"host": "evil.example"})
+    rebound = httpx2.get(f"{running.url}/v1/models", headers={"host": "evil.example"})
     assert (rebound.status_code, rebound.json()["error"]["code"]) == (421, "wrong_host")
     assert "content-security-policy" in rebound.headers
-    foreign = httpx.post(
+    foreign = httpx2.post(
         f"{running.url}/v1/recognize", content=png(drawn_digit()),
         headers={"origin": "null", "content-type": "image/png"},
     )  # fmt: skip
@@ -137,8 +137,8 @@ def test_refusals_over_the_wire(running: Running) -> None:
         b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     )
     assert exchange(running, twice).startswith(b"HTTP/1.1 400 ")
-    preflight = httpx.options(
-        f"{running.url}/v1/collection", headers={"access-control-request-method": "POST"}
+    preflight = httpx2.options(
+        f"{running.url}/v1/corrections", headers={"access-control-request-method": "POST"}
     )
     assert preflight.status_code == 405
     assert not [name for name in preflight.headers if name.startswith("access-control")]

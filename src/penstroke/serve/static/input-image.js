@@ -1,10 +1,10 @@
-// The 28×28 that the network reads, pixel by pixel, and over it where it looked.
+// The 28×28 input of the network, pixel by pixel, and over it the occlusion map.
 
 const SIDE = 28;
-/** The colour of full attention, as red, green and blue; --warm of style.css in the dark. */
+/** The colour of the largest loss, as red, green and blue; --warm of style.css in the dark. */
 const WARM = [245, 158, 66];
 
-export class Seen {
+export class InputImage {
   #context;
   #newest = 0;
 
@@ -20,13 +20,13 @@ export class Seen {
   }
 
   /**
-   * @param {string} seen data URI, bright ink on dark
-   * @param {string | null} attention data URI, bright where the answer hung on it
+   * @param {string} inputImage data URI, bright ink on dark
+   * @param {string | null} occlusionMap data URI, bright where the answer depends on the image
    */
-  async show(seen, attention) {
+  async show(inputImage, occlusionMap) {
     const turn = ++this.#newest;
-    const [ink, looked] = await Promise.all([seen, attention].map(greyOf));
-    if (turn === this.#newest) this.#context.putImageData(blended(ink, looked), 0, 0);
+    const [ink, map] = await Promise.all([inputImage, occlusionMap].map(greyOf));
+    if (turn === this.#newest) this.#context.putImageData(blended(ink, map), 0, 0);
   }
 }
 
@@ -41,12 +41,12 @@ async function greyOf(uri) {
   return context.getImageData(0, 0, SIDE, SIDE).data.filter((_, i) => i % 4 === 0);
 }
 
-/** Attention counts in shares of its highest: a sure answer loses little by any one patch. */
-function blended(ink, looked) {
-  const highest = Math.max(1, ...(looked ?? []));
+/** Losses count in shares of the highest: a sure answer loses little by any one patch. */
+function blended(ink, map) {
+  const highest = Math.max(1, ...(map ?? []));
   const pixels = new ImageData(SIDE, SIDE);
   for (let i = 0; i < ink.length; i++) {
-    const share = looked ? 0.9 * (looked[i] / highest) ** 0.7 : 0;
+    const share = map ? 0.9 * (map[i] / highest) ** 0.7 : 0;
     WARM.forEach((warm, c) => (pixels.data[4 * i + c] = ink[i] * (1 - share) + warm * share));
     pixels.data[4 * i + 3] = 255;
   }

@@ -10,7 +10,7 @@ import { counted, element, ranked } from "./words.js";
  * @property {Promise<{image: string | null, strokes: object | null}>} body
  */
 
-export class Collection {
+export class Corrections {
   /** @type {{id: string, label: string, of: object} | null} the last that was kept */
   #last = null;
   /** One after the other, in the order of the keys. */
@@ -29,7 +29,7 @@ export class Collection {
 
   /** Shows how many there are. */
   refresh() {
-    return this.#inTurn("read the collection", async () => this.#showCount(await api.collection()));
+    return this.#inTurn("read the corrections", async () => this.#showCount(await api.corrections()));
   }
 
   /** @param {string} label @param {Example} example */
@@ -41,7 +41,7 @@ export class Collection {
     return this.#inTurn("undo", async () => {
       if (!this.#last) return;
       const { id, label, of } = this.#last;
-      await api.forget(id);
+      await api.removeCorrection(id);
       this.#last = null;
       this.#say(`not kept as ${label} any more`, false);
       this.onChange({ of, isKept: false });
@@ -60,8 +60,8 @@ export class Collection {
   async #save(label, { of, answer, body }) {
     const before = this.#last?.of === of ? this.#last : null;
     if (before?.label === label) return;
-    const { id } = await api.collect({ label, answer, ...(await body) });
-    if (before) await api.forget(before.id);
+    const { id } = await api.addCorrection({ label, answer, ...(await body) });
+    if (before) await api.removeCorrection(before.id);
     this.#last = { id, label, of };
     this.#say(`saved as ${label}`, true);
     this.onChange({ of, isKept: true });
