@@ -16,7 +16,8 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from penstroke.preprocessing.ink import find_ink, read_grey
+from penstroke.preprocessing.decoding import read_grey
+from penstroke.preprocessing.ink import find_ink
 
 Ink = npt.NDArray[np.float32]
 Pool = Mapping[str, Sequence[Ink]]

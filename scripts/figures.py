@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from penstroke.evaluation.intervals import wilson
-from penstroke.preprocessing.ink import find_ink, preprocess, read_grey
+from penstroke.preprocessing.decoding import read_grey
+from penstroke.preprocessing.ink import find_ink, preprocess
 from penstroke.search.plan import hyperband
 
 ROOT = Path(__file__).parents[1]

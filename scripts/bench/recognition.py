@@ -17,7 +17,8 @@ from measure import PENSTROKE, ROOT, Figure, run_process, say, trained_model
 from PIL import Image
 
 from penstroke.inference.recognizer import Recognizer
-from penstroke.preprocessing.ink import find_ink, normalize, preprocess, read_grey
+from penstroke.preprocessing.decoding import read_grey
+from penstroke.preprocessing.ink import find_ink, normalize, preprocess
 
 Pixels = npt.NDArray[np.uint8]
 Images = Sequence[Any] | Pixels

@@ -9,28 +9,28 @@ from writing import Strokes, drawn, stems
 
 
 def box_of(line: TextLine) -> Box:
-    return around([piece.box for piece in line.pieces])
+    return around(line.segments)
 
 
 def test_no_ink_no_lines() -> None:
     assert find_lines(np.zeros((40, 50), np.float32)) == []
 
 
-def test_pieces_go_from_left_to_right() -> None:
+def test_segments_go_from_left_to_right() -> None:
     (line,) = find_lines(drawn(stems(300, 50, 180, 120)))
-    assert [piece.box.left + 2 for piece in line.pieces] == [50, 120, 180, 300]
+    assert [segment.box.left + 2 for segment in line.segments] == [50, 120, 180, 300]
     assert line.height == pytest.approx(61, abs=1)
     assert line.stroke == pytest.approx(6, abs=1)
-    assert all(piece.cut is None for piece in line.pieces)
+    assert all(segment.split is None for segment in line.segments)
 
 
-def test_pieces_hold_all_the_ink_and_each_its_own() -> None:
+def test_segments_hold_all_the_ink_and_each_its_own() -> None:
     ink = drawn([*stems(60, 120), [(200, 30), (260, 30), (260, 90), (200, 90), (200, 30)]])
     (line,) = find_lines(ink)
     again = np.zeros_like(ink)
-    for piece in line.pieces:
-        box = piece.box
-        again[box.top : box.bottom, box.left : box.right] += piece.ink
+    for segment in line.segments:
+        box = segment.box
+        again[box.top : box.bottom, box.left : box.right] += segment.ink
     assert np.array_equal(again, ink)
 
 
@@ -42,7 +42,7 @@ def test_lines_go_from_top_to_bottom_though_they_slope(slope: float) -> None:
         for x in range(40, 760, 60)
     ]
     lines = find_lines(drawn(strokes, (800, 340)))
-    assert [len(line.pieces) for line in lines] == [12, 12, 12]
+    assert [len(line.segments) for line in lines] == [12, 12, 12]
     assert [box_of(line).top for line in lines] == sorted(box_of(line).top for line in lines)
 
 
@@ -53,32 +53,32 @@ def test_lines_that_fan_out() -> None:
         for y, slope in ((60, -0.04), (140, 0.0), (220, 0.04))
         for x in range(40, 760, 60)
     ]
-    assert [len(line.pieces) for line in find_lines(drawn(strokes, (800, 340)))] == [12, 12, 12]
+    assert [len(line.segments) for line in find_lines(drawn(strokes, (800, 340)))] == [12, 12, 12]
 
 
 def test_the_dot_of_an_i_belongs_to_it() -> None:
     ink = drawn([[(100, 45), (100, 90)], [(100, 26), (100, 33)], *stems(180)])
     (line,) = find_lines(ink)
-    assert [piece.box.top < 35 for piece in line.pieces] == [True, True]
-    assert len(line.pieces) == 2
+    assert [segment.box.top < 35 for segment in line.segments] == [True, True]
+    assert len(line.segments) == 2
 
 
 def test_the_bar_of_a_5_belongs_to_it() -> None:
     body = [(100, 45), (100, 60), (130, 62), (130, 88), (100, 90)]
     (line,) = find_lines(drawn([body, [(102, 32), (132, 32)], *stems(200)]))
-    assert sum(piece.box.top < 35 and piece.box.right < 150 for piece in line.pieces) >= 1
-    first = [piece for piece in line.pieces if piece.box.right < 150]
-    assert around([piece.box for piece in first]).top < 35
+    assert sum(segment.box.top < 35 and segment.box.right < 150 for segment in line.segments) >= 1
+    first = [segment for segment in line.segments if segment.box.right < 150]
+    assert around(first).top < 35
 
 
-def test_specks_are_no_pieces() -> None:
+def test_specks_are_not_segments() -> None:
     ink = drawn(stems(60, 120, 180)).copy()
     random = np.random.default_rng(0)
-    clean = [piece.box for piece in find_lines(ink)[0].pieces]
+    clean = [segment.box for segment in find_lines(ink)[0].segments]
     for row, column in random.integers(5, 110, (30, 2)):
         if not ink[row - 4 : row + 5, column + 196 : column + 205].any():
             ink[row : row + 2, column + 200 : column + 202] = 1
-    assert [piece.box for piece in find_lines(ink)[0].pieces] == clean
+    assert [segment.box for segment in find_lines(ink)[0].segments] == clean
 
 
 @pytest.mark.parametrize("degrees", [-15, 0, 20])
@@ -89,7 +89,7 @@ def test_the_slant_is_found(degrees: float) -> None:
     assert np.degrees(np.arctan(line.slant)) == pytest.approx(degrees, abs=3)
 
 
-def test_what_touches_is_cut_where_the_ink_is_thin() -> None:
+def test_what_touches_is_split_where_the_ink_is_thin() -> None:
     """Two rings, one thin bridge."""
     image = Image.new("L", (200, 120))
     pen = ImageDraw.Draw(image)
@@ -97,11 +97,11 @@ def test_what_touches_is_cut_where_the_ink_is_thin() -> None:
     pen.ellipse((84, 30, 134, 90), outline=255, width=6)
     pen.line((78, 60, 86, 60), fill=255, width=4)
     (line,) = find_lines(np.asarray(image, np.float32) / np.float32(255))
-    cheapest = min((p for p in line.pieces if p.cut is not None), key=lambda p: p.cut.cost)  # type: ignore[union-attr]
+    cheapest = min((s for s in line.segments if s.split is not None), key=lambda s: s.split.cost)  # type: ignore[union-attr]
     assert 78 <= cheapest.box.left <= 86
-    assert cheapest.cut is not None
-    assert cheapest.cut.cost < 1.2
+    assert cheapest.split is not None
+    assert cheapest.split.cost < 1.2
 
 
-def test_a_stem_is_not_cut() -> None:
-    assert len(find_lines(drawn(stems(100), width=14))[0].pieces) == 1
+def test_a_stem_is_not_split() -> None:
+    assert len(find_lines(drawn(stems(100), width=14))[0].segments) == 1

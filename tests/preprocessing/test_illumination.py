@@ -5,7 +5,7 @@ import pytest
 
 from helpers import drawn_digit
 from penstroke.preprocessing.decoding import Intensities
-from penstroke.preprocessing.illumination import MARGIN, flattened
+from penstroke.preprocessing.illumination import MARGIN, correct_illumination
 from penstroke.preprocessing.ink import find_ink
 
 
@@ -26,7 +26,7 @@ def light(shape: tuple[int, ...], angle: float, fall: float) -> Intensities:
 def test_a_gradient_of_light_leaves_the_ink_as_it_is(angle: float, turned_round: bool) -> None:
     page = written()
     lit = np.float32(0.9) * page.clip(0.4) * light(page.shape, angle, 0.5)
-    seen = flattened(np.float32(1) - lit if turned_round else lit)
+    seen = correct_illumination(np.float32(1) - lit if turned_round else lit)
     inner = find_ink(seen, alone=False)[MARGIN:-MARGIN, MARGIN:-MARGIN]
     dark = page < 0.5
     assert (inner[dark] > 0.3).mean() > 0.97
@@ -37,13 +37,13 @@ def test_the_edge_of_a_shadow_is_no_ink() -> None:
     page = np.ones((400, 600), np.float32)
     across = np.linspace(-1, 1, 600, dtype=np.float32)
     page *= 0.9 - 0.3 / (1 + np.exp(-across / 0.05))
-    assert find_ink(flattened(page), alone=False).max() == 0
+    assert find_ink(correct_illumination(page), alone=False).max() == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20_000), (20_000, 1), (3, 7)])
 def test_any_shape(shape: tuple[int, int]) -> None:
     grey = np.random.default_rng(0).random(shape, np.float32)
-    flat = flattened(grey)
+    flat = correct_illumination(grey)
     assert flat.shape == (shape[0] + 2 * MARGIN, shape[1] + 2 * MARGIN)
     assert np.isfinite(flat).all()
     assert flat.max() <= 1

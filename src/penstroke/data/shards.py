@@ -29,7 +29,8 @@ from penstroke.data.sources.entries import Content, Entry, Part, Reader, Source
 from penstroke.data.sources.listing import open_source
 from penstroke.errors import DataError, ImageError, PenstrokeError, StorageError, WorkerError
 from penstroke.files import cache_root, write_atomically
-from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings, inspect_ink, normalize, read_grey
+from penstroke.preprocessing.decoding import read_grey
+from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings, inspect_ink, normalize
 from penstroke.workers import map_unordered
 
 OK, EMPTY, UNREADABLE = range(3)
@@ -222,7 +223,7 @@ def _read_into(shard: Readings, row: int, content: Content, settings: ReadingSet
         shard.sides[row] = _longer_side(content)
         is_blank = float(np.ptp(content)) / 255 < settings.ink.min_contrast
     else:
-        ink, dropped = inspect_ink(read_grey(content, settings.ink), settings.ink)
+        ink, dropped = inspect_ink(read_grey(content, settings.ink.max_pixels), settings.ink)
         pixels, is_blank = normalize(ink, settings.ink)
         shard.dropped[row] = dropped
         shard.sides[row] = _longer_side(ink)

@@ -1,7 +1,8 @@
-"""Writing of several characters: lines of pieces, read by a network as the likeliest characters.
+"""Reads lines of characters: the likeliest path through the segments of each line.
 
-Whatever may be one character is read, all of a page in one batch, and the way through each line
-that explains it best is the answer: segmentation by recognition (LeCun et al. 1998, section VII).
+Whatever may be one character is recognised, all of a page in one batch, and the path through each
+line that explains it best is the answer: segmentation by recognition (LeCun et al. 1998, section
+VII).
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ import numpy.typing as npt
 from PIL import Image
 
 from penstroke.config.class_names import as_text
-from penstroke.inference.character_scorer import log_odds, views
+from penstroke.inference.character_scorer import log_odds, scorer_inputs
 from penstroke.inference.recognizer import Recognizer, max_logit_score
-from penstroke.inference.segments import Box, Piece, TextLine, around, find_lines, overlaid
-from penstroke.inference.viterbi import Step, best_way, evidence, posteriors, scores, steps_through
-from penstroke.preprocessing.decoding import ImageLike, Intensities
-from penstroke.preprocessing.illumination import MARGIN, flattened
-from penstroke.preprocessing.ink import InkSettings, Pixels, find_ink, normalize, read_grey
+from penstroke.inference.segments import Box, TextLine, around, find_lines, united
+from penstroke.inference.viterbi import Step, possible_steps, posteriors, step_scores, viterbi_path
+from penstroke.preprocessing.decoding import ImageLike, Intensities, read_grey
+from penstroke.preprocessing.illumination import MARGIN, correct_illumination
+from penstroke.preprocessing.ink import InkSettings, find_ink, normalize
 
 _WORKING_SIDES = (1200, 2400, 4800)
-"""An image is looked at about this large first, and larger where its characters are small."""
+"""Pixels of the longer side: lines are sought at about this size first, and larger where characters
+are small."""
 _LEAST_HEIGHT = 24
-"""Pixels of a character, of which the network keeps 20: fewer, and a larger look is worth it."""
-_SURE = 0.8
-"""Below this a character is `rejected`."""
+"""Pixels of a character, of which the network keeps 20: with fewer, a larger side is worth it."""
+_CONFIDENCE_THRESHOLD = 0.8
+"""Below this probability a character is `rejected`."""
 _SPACE = 0.65
 """Of a character's height: a wider gap is a space."""
 
@@ -43,8 +45,8 @@ class CharacterReading:
         probabilities: by class, if it is one whole character.
         box: around its ink: left, top, right, bottom in pixels of the upright image.
         status: `ok`, or `rejected` where the probability is below 0.8.
-        split: whether ink was cut through to part it from a neighbour.
-        space_before: whether a wide gap parts it from the character before.
+        split: whether ink was split to separate it from a neighbour.
+        space_before: whether a wide gap separates it from the character before.
     """
 
     label: str
@@ -61,15 +63,8 @@ class CharacterReading:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        return {
-            "label": self.label,
-            "probability": self.probability,
-            "probabilities": dict(self.probabilities),
-            "box": list(self.box),
-            "status": self.status,
-            "split": self.split,
-            "space_before": self.space_before,
-        }
+        plain = {"probabilities": dict(self.probabilities), "box": list(self.box)}
+        return vars(self) | plain
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ class LineReading:
     @property
     def box(self) -> Box:
         """Around all its characters, in pixels of the upright image."""
-        return around([character.box for character in self.characters])
+        return around(self.characters)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -124,28 +119,24 @@ def read_page(recognizer: Recognizer, image: ImageLike) -> PageReading:
         image: anything that `penstroke.preprocessing.ink.preprocess` takes.
 
     Raises:
-        ImageError: it is no image, or too large; one without ink is no error.
+        ImageError: it is not an image, or too large; one without ink is not an error.
     """
-    whole = read_grey(image, recognizer.ink, working_side=recognizer.ink.max_pixels)
-    lines, view = look(whole, recognizer)
-    lattices = [steps_through(line) for line in lines]
-    pairs = [
-        (line, steps)
-        for line, steps in zip(lines, lattices, strict=True)
-        if not all(step.is_dirt for step in steps)
+    max_pixels = recognizer.ink.max_pixels
+    whole = read_grey(image, max_pixels, working_side=max_pixels)
+    lines, scale = find_page_lines(whole, recognizer.ink)
+    lattices = [(line, possible_steps(line)) for line in lines]
+    lattices = [pair for pair in lattices if not all(step.is_dirt for step in pair[1])]
+    readings = [
+        LineReading(tuple(_characters(recognizer.classes, line, steps, outputs, scale)))
+        for (line, steps), outputs in zip(lattices, run_networks(recognizer, lattices), strict=True)
     ]
-    asked = ask(recognizer, pairs)
-    found = [
-        LineReading(tuple(_characters(recognizer.classes, line, steps, answers, view)))
-        for (line, steps), answers in zip(pairs, asked, strict=True)
-    ]
-    written = tuple(line for line in found if line.characters)
+    written = tuple(line for line in readings if line.characters)
     return PageReading(written, whole.shape[1], whole.shape[0])
 
 
 @dataclass(frozen=True)
-class View:
-    """How large an image of `width`×`height` is looked at: one pixel is `across`×`down` of its."""
+class Scale:
+    """How an image of `width`×`height` was reduced: a pixel is `across`×`down` of the image's."""
 
     width: int
     height: int
@@ -153,7 +144,7 @@ class View:
     down: int
 
     def original(self, box: Box) -> Box:
-        """Return `box` in pixels of the image."""
+        """Return `box`, found in the reduced image with its margin, in pixels of the image."""
         return Box(
             max(0, box.left - MARGIN) * self.across,
             max(0, box.top - MARGIN) * self.down,
@@ -162,56 +153,54 @@ class View:
         )
 
 
-def look(whole: Intensities, recognizer: Recognizer) -> tuple[list[TextLine], View]:
-    """Return the lines, found where characters are large enough, and in which view."""
+def find_page_lines(whole: Intensities, settings: InkSettings) -> tuple[list[TextLine], Scale]:
+    """Return the lines of a grey image (H, W), found where characters are large enough."""
     height, width = whole.shape
     for side in _WORKING_SIDES:
-        grey = read_grey(whole, recognizer.ink, working_side=side)
-        lines = find_lines(find_ink(flattened(grey), recognizer.ink, alone=False))
+        grey = read_grey(whole, settings.max_pixels, side)
+        lines = find_lines(find_ink(correct_illumination(grey), settings, alone=False))
         enough = not lines or np.median([line.height for line in lines]) >= _LEAST_HEIGHT
         if enough or grey.shape == whole.shape:
             break
     factor = round(max(whole.shape) / max(grey.shape))
-    return lines, View(width, height, min(factor, width), min(factor, height))
+    return lines, Scale(width, height, min(factor, width), min(factor, height))
 
 
-class Answers(NamedTuple):
-    """What networks say of each character that there may be in a line.
+class NetworkOutputs(NamedTuple):
+    """What the networks make of each of the B characters that there may be in a line.
 
-    `probabilities` (B, K) of the classes; `ood_score` (B,) to their network, if it tells;
-    `judged` (B,) log odds that it is one whole character.
+    `probabilities` (B, K) of the classes; `familiarity` (B,) the ood_score in units of the
+    ood_threshold, None where the model has none; `log_odds` (B,) that it is one whole character.
     """
 
     probabilities: npt.NDArray[np.float32]
-    ood_score: npt.NDArray[np.float32] | None
-    judged: npt.NDArray[np.float64]
+    familiarity: npt.NDArray[np.float32] | None
+    log_odds: npt.NDArray[np.float64]
 
 
-def ask(
+def run_networks(
     recognizer: Recognizer, lattices: Sequence[tuple[TextLine, Sequence[Step]]]
-) -> list[Answers]:
-    """Return by line what the networks say of its characters; all lines go as one batch."""
+) -> list[NetworkOutputs]:
+    """Return the outputs for the possible characters of each line; all lines go as one batch."""
     if not lattices:
         return []
-    groups = [
-        (line, [step.pieces for step in steps if not step.is_dirt]) for line, steps in lattices
-    ]
-    glyphs = [_glyph(pieces, line.slant, recognizer.ink) for line, own in groups for pieces in own]
-    seen = [views(line, own) for line, own in groups]
-    ends = np.cumsum([len(own) for _, own in groups])[:-1]
-    logits = recognizer.logits(np.stack(glyphs))
-    told: Sequence[Any] = [None] * len(groups)
+    groups = [[step.segments for step in steps if not step.is_dirt] for _, steps in lattices]
+    lines = [line for line, _ in lattices]
+    images, inputs = [], []
+    for line, group in zip(lines, groups, strict=True):
+        inputs.append(scorer_inputs(line, group))
+        for segments in group:
+            ink = _half_upright(united(segments).ink, line.slant)
+            images.append(normalize(ink, recognizer.ink).pixels)
+    logits = recognizer.logits(np.stack(images))
+    ends = np.cumsum([len(group) for group in groups])[:-1]
+    familiarity: Sequence[Any] = [None] * len(groups)
     if recognizer.ood_threshold is not None:
-        told = np.split(max_logit_score(logits) / np.float32(recognizer.ood_threshold), ends)
+        ratios = max_logit_score(logits) / np.float32(recognizer.ood_threshold)
+        familiarity = np.split(ratios, ends)
     probabilities = np.split(recognizer.softmax(logits), ends)
-    judged = np.split(log_odds(np.concatenate(seen)), ends)
-    return [Answers(*own) for own in zip(probabilities, told, judged, strict=True)]
-
-
-def _glyph(pieces: Sequence[Piece], slant: float, settings: InkSettings) -> Pixels:
-    """Return what the network reads of `pieces`, (28, 28) uint8."""
-    _, ink = overlaid([(piece.box, piece.ink) for piece in pieces])
-    return normalize(_half_upright(ink, slant), settings).pixels
+    odds = np.split(log_odds(np.concatenate(inputs)), ends)
+    return [NetworkOutputs(*row) for row in zip(probabilities, familiarity, odds, strict=True)]
 
 
 def _half_upright(ink: Intensities, slant: float) -> Intensities:
@@ -232,34 +221,32 @@ def _half_upright(ink: Intensities, slant: float) -> Intensities:
 
 
 def _characters(
-    classes: Sequence[str],
-    line: TextLine,
-    steps: Sequence[Step],
-    answers: Answers,
-    view: View,
-) -> list[CharacterReading]:
-    values = scores(evidence(steps, *answers))
-    whole, _ = posteriors(steps, values)
-    found: list[CharacterReading] = []
+    classes: Sequence[str], line: TextLine, steps: Sequence[Step], outputs: NetworkOutputs,
+    scale: Scale,
+) -> list[CharacterReading]:  # fmt: skip
+    scores = step_scores(steps, *outputs)
+    whole, _ = posteriors(steps, scores)
+    characters: list[CharacterReading] = []
     end = np.inf
-    for number in best_way(steps, values):
+    for number in viterbi_path(steps, scores):
         step = steps[number]
         if step.is_dirt:
             continue
-        row = answers.probabilities[number]
+        row = outputs.probabilities[number]
         best = int(row.argmax())
         probability = float(row[best] * whole[number])
-        neighbours = (step.pieces[0], *line.pieces[step.after : step.after + 1])
-        found.append(
+        edges = (step.segments[0], *line.segments[step.after : step.after + 1])
+        start = min(segment.start for segment in step.segments)
+        characters.append(
             CharacterReading(
                 label=classes[best],
                 probability=probability,
-                probabilities=dict(zip(classes, map(float, row), strict=True)),
-                box=view.original(around([piece.box for piece in step.pieces])),
-                status="ok" if probability >= _SURE else "rejected",
-                split=any(piece.cut is not None for piece in neighbours),
-                space_before=min(p.start for p in step.pieces) - end > _SPACE * line.height,
+                probabilities=dict(zip(classes, row.tolist(), strict=True)),
+                box=scale.original(around(step.segments)),
+                status="ok" if probability >= _CONFIDENCE_THRESHOLD else "rejected",
+                split=any(segment.split is not None for segment in edges),
+                space_before=start - end > _SPACE * line.height,
             )
         )
-        end = max(piece.end for piece in step.pieces)
-    return found
+        end = max(segment.end for segment in step.segments)
+    return characters

@@ -1,4 +1,4 @@
-"""Where ink may be cut between two characters that touch."""
+"""Where ink may be split between two characters that touch."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ import numpy.typing as npt
 from penstroke.preprocessing.decoding import Intensities
 
 _REACH = 0.2
-"""How far a cut may stray from its straight line, in heights of a character."""
+"""How far a split may stray from its straight line, in heights of a character."""
 _STEP = 0.05
 """Distance between the lines that are tried, in heights."""
 _NARROWEST = 0.5
 """Of the height: no two characters are looked for in less."""
 _EDGE = 0.12
-"""A part that is cut off is at least so wide, in heights."""
+"""Least width of a part that is split off, in heights."""
 _DEEPEST = 3.2
-"""Cuts through more strokes than this are not offered."""
+"""Splits through more strokes than this are not offered."""
 _STRAYING = 0.1
 """What a step to the side costs, in pixels of full ink."""
 
 
-class Cut(NamedTuple):
-    """A way from top to bottom: in row y all before column `path[y]` is on the left of it.
+class SplitCandidate(NamedTuple):
+    """A path from top to bottom: in row y all before column `path[y]` is on the left of it.
 
-    `cost` is the ink on the way, in widths of the stroke.
+    `cost` is the ink on the path, in widths of the stroke.
     """
 
     path: npt.NDArray[np.int64]
     cost: float
 
 
-def find_cuts(ink: Intensities, height: float, stroke: float, slant: float) -> list[Cut]:
-    """Return the cheapest ways through `ink` (H, W), from left to right.
+def find_splits(
+    ink: Intensities, height: float, stroke: float, slant: float
+) -> list[SplitCandidate]:
+    """Return the cheapest paths through `ink` (H, W), from left to right.
 
     Args:
         ink: of one component.
@@ -53,26 +55,28 @@ def find_cuts(ink: Intensities, height: float, stroke: float, slant: float) -> l
     middles = np.arange(round(first + edge), round(last - edge) + 1, step)
     if not len(middles):
         return []
-    paths, costs = _cheapest_ways(ink, middles[:, None] + lean, max(1, round(_REACH * height)))
-    cuts = [Cut(path, float(cost) / stroke) for path, cost in zip(paths, costs, strict=True)]
-    return _apart(_valleys(cuts), ink, edge)
+    paths, costs = _cheapest_paths(ink, middles[:, None] + lean, max(1, round(_REACH * height)))
+    splits = [
+        SplitCandidate(path, float(cost) / stroke) for path, cost in zip(paths, costs, strict=True)
+    ]
+    return _apart(_valleys(splits), ink, edge)
 
 
-def part(ink: Intensities, cuts: Sequence[Cut]) -> list[Intensities]:
-    """Return the ink (H, W) of each part between `cuts`, from left to right; none is blank."""
+def split_ink(ink: Intensities, splits: Sequence[SplitCandidate]) -> list[Intensities]:
+    """Return the ink (H, W) of each part between `splits`, from left to right; none is blank."""
     columns = np.arange(ink.shape[1])
     number = np.zeros(ink.shape, np.int64)
-    for cut in cuts:
-        number += columns >= cut.path[:, None]
-    return [np.where(number == k, ink, 0) for k in range(len(cuts) + 1)]
+    for split in splits:
+        number += columns >= split.path[:, None]
+    return [np.where(number == k, ink, 0) for k in range(len(splits) + 1)]
 
 
-def _cheapest_ways(
+def _cheapest_paths(
     ink: Intensities, lines: npt.NDArray[np.int64], reach: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return for each of `lines` (N, H) the cheapest way within `reach` of it, and its ink.
+    """Return for each of `lines` (N, H) the cheapest path within `reach` of it, and its ink.
 
-    A way moves by one column a row at most beside its line: dynamic programming from the top down.
+    A path moves by one column a row at most beside its line: dynamic programming from the top down.
     """
     count, height = lines.shape
     offsets = np.arange(-reach, reach + 1)
@@ -88,32 +92,32 @@ def _cheapest_ways(
         total = choices.min(0) + taken[:, row] + 1e-3 * np.abs(offsets)
     places = np.empty((count, height), np.int64)
     places[:, -1] = total.argmin(1)
-    every = np.arange(count)
+    rows = np.arange(count)
     for row in range(height - 1, 0, -1):
-        places[:, row - 1] = places[:, row] + steps[every, row, places[:, row]]
+        places[:, row - 1] = places[:, row] + steps[rows, row, places[:, row]]
     crossed = np.take_along_axis(taken, places[:, :, None], 2)[:, :, 0].sum(axis=1)
     return np.take_along_axis(columns, places[:, :, None], 2)[:, :, 0], crossed.astype(np.float64)
 
 
-def _valleys(cuts: Sequence[Cut]) -> list[Cut]:
-    """Return the cuts that cost no more than those beside them, and not too much."""
-    costs = np.array([np.inf, *(cut.cost for cut in cuts), np.inf])
+def _valleys(splits: Sequence[SplitCandidate]) -> list[SplitCandidate]:
+    """Return the splits that cost no more than those beside them, and not too much."""
+    costs = np.array([np.inf, *(split.cost for split in splits), np.inf])
     lowest = (costs[1:-1] <= costs[:-2]) & (costs[1:-1] <= costs[2:]) & (costs[1:-1] <= _DEEPEST)
-    return [cut for cut, keep in zip(cuts, lowest, strict=True) if keep]
+    return [split for split, keep in zip(splits, lowest, strict=True) if keep]
 
 
-def _apart(cuts: Sequence[Cut], ink: Intensities, edge: float) -> list[Cut]:
-    """Return cuts of which none crosses another and none parts off next to nothing."""
-    kept: list[Cut] = []
-    for cut in cuts:
+def _apart(splits: Sequence[SplitCandidate], ink: Intensities, edge: float) -> list[SplitCandidate]:
+    """Return splits of which none crosses another and none splits off next to nothing."""
+    kept: list[SplitCandidate] = []
+    for split in splits:
         if kept:
-            cut = cut._replace(path=np.maximum(cut.path, kept[-1].path))
-        between = part(ink, [*kept[-1:], cut])[-2 if not kept else 1]
-        after = part(ink, [cut])[1]
-        if _width(between) >= edge and _width(after) >= edge:
-            kept.append(cut)
-        elif kept and cut.cost < kept[-1].cost and _width(after) >= edge:
-            kept[-1] = cut
+            split = split._replace(path=np.maximum(split.path, kept[-1].path))
+        if _width(split_ink(ink, [split])[1]) < edge:
+            continue
+        if _width(split_ink(ink, [*kept[-1:], split])[-2]) >= edge:
+            kept.append(split)
+        elif kept and split.cost < kept[-1].cost:
+            kept[-1] = split
     return kept
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
+_Integers = npt.NDArray[np.int64]
 
 
 class Components(NamedTuple):
@@ -18,7 +18,7 @@ class Components(NamedTuple):
     """
 
     labels: npt.NDArray[np.int32]
-    boxes: Integers
+    boxes: _Integers
 
 
 def find_components(mask: npt.NDArray[np.bool_]) -> Components:
@@ -27,7 +27,11 @@ def find_components(mask: npt.NDArray[np.bool_]) -> Components:
     Rows are taken as runs of pixels, and runs that touch are united by their roots, all at once
     (Shiloach and Vishkin 1982): some tens of passes over arrays, however large the image.
     """
-    rows, starts, ends = _runs(mask)
+    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
+    padded[:, 1:-1] = mask
+    steps = np.diff(padded, axis=1)
+    rows, starts = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
     roots = _roots(len(rows), *_touching_runs(rows, starts, ends, mask.shape[1]))
     first, of_run = np.unique(roots, return_inverse=True)
     labels = np.zeros(mask.shape, np.int32)
@@ -42,19 +46,10 @@ def find_components(mask: npt.NDArray[np.bool_]) -> Components:
     return Components(labels, boxes)
 
 
-def _runs(mask: npt.NDArray[np.bool_]) -> tuple[Integers, Integers, Integers]:
-    """Return row, first column, and the column after the last of each run, in reading order."""
-    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
-    padded[:, 1:-1] = mask
-    steps = np.diff(padded, axis=1)
-    rows, starts = np.nonzero(steps == 1)
-    return rows, starts, np.nonzero(steps == -1)[1]
-
-
 def _touching_runs(
-    rows: Integers, starts: Integers, ends: Integers, width: int
-) -> tuple[Integers, Integers]:
-    """Return the pairs of runs in neighbouring rows that touch."""
+    rows: _Integers, starts: _Integers, ends: _Integers, width: int
+) -> tuple[_Integers, _Integers]:
+    """Return the pairs (upper, lower) of runs in neighbouring rows that touch."""
     stride = width + 2
     below = (rows + 1) * stride
     first = np.searchsorted(rows * stride + ends, below + starts, side="left")
@@ -65,7 +60,7 @@ def _touching_runs(
     return upper, np.repeat(first, counts) + within
 
 
-def _roots(count: int, one: Integers, other: Integers) -> Integers:
+def _roots(count: int, one: _Integers, other: _Integers) -> _Integers:
     """Return for each of `count` runs the least run that pairs lead to."""
     root = np.arange(count)
     while True:

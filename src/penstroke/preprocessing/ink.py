@@ -1,9 +1,9 @@
 """The ONE mapping from any image to the 28×28 that a network reads.
 
-The way MNIST was made (LeCun et al. 1998, section III.A): the ink is cropped, its longer side
-brought to 20 pixels with the proportion kept, and its centre of mass put at the centre of a 28×28
-field. Before that the ink must be found: on paper under uneven light, dark on light or light on
-dark, among specks and ruled edges. Used to import images, and by every recogniser, with the
+It follows the way MNIST was made (LeCun et al. 1998, section III.A): the ink is cropped, its longer
+side scaled to 20 pixels with the proportion kept, and its centre of mass put at the centre of a
+28×28 field. Before that the ink must be found: on paper under uneven light, dark on light or light
+on dark, among specks and ruled edges. Used to import images, and by every recogniser, with the
 settings stored in its model.
 """
 
@@ -13,36 +13,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from pydantic import Field
 
 from penstroke.config.settings import IMAGE_SIZE, Settings
-from penstroke.preprocessing import decoding
 from penstroke.preprocessing.components import Components, find_components
-from penstroke.preprocessing.decoding import ImageLike, Intensities
-
-__all__ = [
-    "DEFAULT_INK",
-    "Found",
-    "ImageLike",
-    "InkSettings",
-    "Intensities",
-    "Pixels",
-    "Preprocessed",
-    "estimate_geometry",
-    "find_ink",
-    "inspect_ink",
-    "normalize",
-    "preprocess",
-    "read_grey",
-]  # fmt: skip
+from penstroke.preprocessing.decoding import MAX_PIXELS, ImageLike, Intensities, read_grey
+from penstroke.preprocessing.illumination import closing
 
 Pixels = npt.NDArray[np.uint8]
 
 
 class InkSettings(Settings):
-    """How ink is found and placed; stored with every model, so that it sees what it was taught."""
+    """How ink is found and normalised; stored with every model, to match its training images."""
 
     box_pixels: int = Field(20, ge=4, le=IMAGE_SIZE, description="longer side of the ink")
     center: str = Field("mass", pattern="^(mass|box)$", description="what is put at the centre")
@@ -52,14 +35,7 @@ class InkSettings(Settings):
     noise_floor: float = Field(
         0.2, ge=0, lt=1, description="share of that step below which a pixel counts as paper"
     )
-    max_pixels: int = Field(50_000_000, ge=1, description="larger images are refused")
-
-
-class Found(NamedTuple):
-    """Ink that was found: `ink` (H, W) in 0..1, and the share of all ink that was left out."""
-
-    ink: Intensities
-    dropped: float
+    max_pixels: int = Field(MAX_PIXELS, ge=1, description="larger images are refused")
 
 
 class Preprocessed(NamedTuple):
@@ -72,10 +48,8 @@ class Preprocessed(NamedTuple):
 DEFAULT_INK = InkSettings()
 _CENTER = 14.5
 """Where MNIST's centres of mass lie, from the image's edge: measured, 14.50 ± 0.3 both ways."""
-_WORKING_SIDE = 400
-"""Larger images are averaged down to about this first: 20 pixels are kept in the end."""
 _SURFACE_SIDE = 40
-"""The light on paper changes slowly: so many pixels a side tell it."""
+"""Pixels a side that suffice to describe the light on paper, which changes slowly."""
 _WIDEST_STROKE = 0.6
 """Of the image's longer side: darker parts as wide as this are shadow, not ink."""
 _THICKEST = 0.42
@@ -86,9 +60,9 @@ _EVEN = 0.06
 _FAINT = 40
 """Of 255: less ink does not tell where a character ends; the edges of EMNIST's are blurred."""
 _SPECK = 0.03
-"""Of the ink of the largest piece: a piece with less is dirt."""
+"""Of the ink of the largest component: a component with less is dirt."""
 _THIN = 0.12
-"""Of the image: a piece along the border that is no higher is an edge."""
+"""Of the image: a component along the border that is no higher is an edge."""
 
 
 def preprocess(image: ImageLike, settings: InkSettings = DEFAULT_INK) -> Preprocessed:
@@ -98,19 +72,12 @@ def preprocess(image: ImageLike, settings: InkSettings = DEFAULT_INK) -> Preproc
         image: a path, the bytes of an image file, a Pillow image, or an array: (H, W) grey or
             boolean, (H, W, 1 | 3 | 4); uint8, uint16, or float in 0..1. Dark on light or light on
             dark, upright.
-        settings: how ink is found and placed.
+        settings: how ink is found and normalised.
 
     Raises:
-        ImageError: it is no image, or too large; a blank one is no error, but a blank result.
+        ImageError: it is not an image, or too large; one without ink gives a blank result instead.
     """
-    return normalize(find_ink(read_grey(image, settings), settings), settings)
-
-
-def read_grey(
-    image: ImageLike, settings: InkSettings = DEFAULT_INK, working_side: int = _WORKING_SIDE
-) -> Intensities:
-    """Return the image as float32 grey levels (H, W) in 0..1: see `decoding.read_grey`."""
-    return decoding.read_grey(image, max_pixels=settings.max_pixels, working_side=working_side)
+    return normalize(find_ink(read_grey(image, settings.max_pixels), settings), settings)
 
 
 def find_ink(
@@ -118,98 +85,59 @@ def find_ink(
 ) -> Intensities:
     """Return how much ink each pixel of `grey` (H, W) bears, in 0..1; all zero if there is none.
 
-    Paper and ink are the two classes that Otsu's threshold (1979) tells apart, after the light on
+    Paper and ink are the two classes that Otsu's threshold (1979) separates, after the light on
     the paper has been taken away where it is uneven. Ink is measured in steps from paper to full
     ink; faint parts count where they hang on strong ones (hysteresis, Canny 1986). `alone`: the
-    image shows one character, so that specks and what lies along the border are no part of it.
+    image shows one character, so specks and what lies along the border do not belong to it.
     """
-    return _found(grey, settings, alone=alone)[1]
+    amount, strong = _measure_ink(grey, settings)
+    return _without_dirt(amount, strong, alone=alone)
 
 
-def inspect_ink(grey: Intensities, settings: InkSettings = DEFAULT_INK) -> Found:
-    """Return what `find_ink` does of a lone character, and how much of the ink it left out."""
-    everything, ink = _found(grey, settings, alone=True)
-    if ink is everything:
-        return Found(ink, 0.0)
-    return Found(ink, 1 - float(ink.sum()) / max(float(everything.sum()), 1e-6))
-
-
-def _found(
-    grey: Intensities, settings: InkSettings, *, alone: bool
-) -> tuple[Intensities, Intensities]:
-    """Return (all ink, without what is no part of the character), each (H, W) in 0..1."""
-    nothing = np.zeros_like(grey)
-    if np.ptp(grey) < settings.min_contrast:
-        return nothing, nothing
-    depth = _depth(grey)
-    levels = _Histogram(depth)
-    threshold = levels.otsu()
-    step = levels.quantile_above(threshold, 0.9)
-    if step < settings.min_contrast:
-        return nothing, nothing
-    amount = np.minimum(depth / np.float32(step), np.float32(1))
-    noise = min(3 * levels.deviation_below(threshold), 0.6 * threshold)
-    faint = max(settings.noise_floor, noise / step)
-    amount = np.where(amount < faint, np.float32(0), amount)
-    return amount, _without_dirt(amount, threshold / step, alone=alone)
-
-
-def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> Intensities:
-    """Return `amount` (H, W) without pieces that have no pixel above `strong`.
-
-    Around a lone character, without specks and what lies along the border too.
-    """
-    pieces = find_components(amount > 0)
-    count = len(pieces.boxes)
-    if count < 2:
-        return amount
-    numbers = pieces.labels.ravel()
-    keep = np.bincount(numbers, (amount > strong).ravel(), count + 1)[1:] > 0
-    if alone:
-        mass = np.bincount(numbers, amount.ravel(), count + 1)[1:]
-        keep &= mass > _SPECK * mass.max()
-        keep &= ~_is_outside(pieces, int(mass.argmax()), amount.shape)
-    if keep.all() or not keep.any():
-        return amount
-    return np.where(np.concatenate([[False], keep])[pieces.labels], amount, np.float32(0))
-
-
-def _is_outside(pieces: Components, main: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Return which pieces (N,) are edges of paper, shadows, ruled lines, parts of a neighbour.
-
-    They touch the border, where the character does not; where it does, they lie along it.
-    """
-    (height, width), (left, top, right, bottom) = shape, pieces.boxes.T
-    at_end = (left == 0) | (right == width)
-    at_top = (top == 0) | (bottom == height)
-    outside = at_end | at_top
-    if outside[main]:
-        is_flat = bottom - top <= max(2, _THIN * height)
-        is_upright = right - left <= max(2, _THIN * width)
-        outside = (is_flat & at_top) | (is_upright & at_end)
-        outside[main] = False
-    return np.asarray(outside)
+def inspect_ink(
+    grey: Intensities, settings: InkSettings = DEFAULT_INK
+) -> tuple[Intensities, float]:
+    """Return the `find_ink` of a lone character, and the share of all ink that was left out."""
+    amount, strong = _measure_ink(grey, settings)
+    ink = _without_dirt(amount, strong, alone=True)
+    if ink is amount:
+        return ink, 0.0
+    return ink, 1 - float(ink.sum()) / max(float(amount.sum()), 1e-6)
 
 
 def normalize(ink: Intensities, settings: InkSettings = DEFAULT_INK) -> Preprocessed:
     """Crop `ink` (H, W) in 0..1, scale it to the box and centre it: the geometry of MNIST."""
+    field = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.float32)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not len(rows):
-        return Preprocessed(np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), is_blank=True)
+        return Preprocessed(field.astype(np.uint8), is_blank=True)
     cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scaled = _scaled_to_box(cropped, settings.box_pixels)
-    field = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.float32)
-    top, left = _corner(scaled, settings)
+    height, width = cropped.shape
+    scale = settings.box_pixels / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = Image.fromarray(cropped).resize(size, Image.Resampling.BICUBIC)
+    scaled = np.asarray(image, np.float32).clip(0.0, 1.0)
+    # Shrinking greys a thin stroke; MNIST's strokes reach full white.
+    scaled = np.asarray(scaled / max(float(scaled.max()), 1e-6), np.float32)
+    corner = []
+    for axis, length in enumerate(scaled.shape):
+        offset = (IMAGE_SIZE - length) / 2
+        if settings.center == "mass":
+            profile = scaled.sum(axis=1 - axis)
+            mass = float((profile * (np.arange(length) + 0.5)).sum() / profile.sum())
+            offset = _CENTER - mass
+        corner.append(int(np.clip(round(offset), 0, IMAGE_SIZE - length)))  # never partly outside
+    top, left = corner
     field[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
     return Preprocessed(np.rint(field * 255).astype(np.uint8), is_blank=False)
 
 
 def estimate_geometry(images: Pixels) -> InkSettings:
-    """Return the settings by which the characters of `images` (N, 28, 28) seem to have been placed.
+    """Return the settings by which `images` (N, 28, 28) seem to have been normalised.
 
-    A network must be shown what it was taught: MNIST's characters fill 20 pixels and have their
+    A network must be shown what it was trained on: MNIST's characters fill 20 pixels and have their
     centre of mass in the middle, EMNIST's fill 24 and have the middle of their box there. Of mass
-    and box, that is taken which scatters less. Up to 2,000 images are looked at.
+    and box, the one that scatters less is taken. Up to 2,000 images are looked at.
     """
     ink = images[:: max(1, len(images) // 2000)]
     ink = ink[ink.any(axis=(1, 2))].astype(np.float64)
@@ -227,26 +155,63 @@ def estimate_geometry(images: Pixels) -> InkSettings:
     return InkSettings(box_pixels=max(4, int(np.median(np.max(sides, axis=0)))), center=center)
 
 
-def _scaled_to_box(ink: Intensities, side: int) -> Intensities:
-    height, width = ink.shape
-    scale = side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    image = Image.fromarray(ink).resize(size, Image.Resampling.BICUBIC)
-    scaled = np.asarray(image, np.float32).clip(0.0, 1.0)
-    # Shrinking greys a thin stroke; MNIST's strokes reach full white.
-    return np.asarray(scaled / max(float(scaled.max()), 1e-6), np.float32)
+def _measure_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities, float]:
+    """Return how much ink, dirt included, each pixel (H, W) bears, and above what it is strong."""
+    nothing = np.zeros_like(grey), 1.0
+    if np.ptp(grey) < settings.min_contrast:
+        return nothing
+    depth = _depth(grey)
+    counts = _histogram(depth)
+    split = _otsu(counts)
+    below = counts.cumsum()
+    paper, everything = below[split - 1], below[-1]
+    # The nine-tenths quantile of what lies above the threshold is full ink.
+    step = int(np.searchsorted(below, paper + 0.9 * (everything - paper))) / 255
+    if step < settings.min_contrast:
+        return nothing
+    threshold = split / 255
+    # Half of a bell stands above the paper's level: its 0.68 quantile is the standard deviation.
+    deviation = int(np.searchsorted(below, 0.84 * paper)) / 255
+    faint = max(settings.noise_floor, min(3 * deviation, 0.6 * threshold) / step)
+    amount = np.minimum(depth / np.float32(step), np.float32(1))
+    return np.where(amount < faint, np.float32(0), amount), threshold / step
 
 
-def _corner(ink: Intensities, settings: InkSettings) -> tuple[int, int]:
-    """Return (top, left) of the ink in the field; never so far that a part would fall outside."""
-    corner = []
-    for axis in (0, 1):
-        length = ink.shape[axis]
-        profile = ink.sum(axis=1 - axis)
-        mass = float((profile * (np.arange(length) + 0.5)).sum() / profile.sum())
-        offset = _CENTER - mass if settings.center == "mass" else (IMAGE_SIZE - length) / 2
-        corner.append(int(np.clip(round(offset), 0, IMAGE_SIZE - length)))
-    return corner[0], corner[1]
+def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> Intensities:
+    """Return `amount` (H, W) without components that have no pixel above `strong`.
+
+    Around a lone character, without specks and what lies along the border too.
+    """
+    components = find_components(amount > 0)
+    count = len(components.boxes)
+    if count < 2:
+        return amount
+    numbers = components.labels.ravel()
+    keep = np.bincount(numbers, (amount > strong).ravel(), count + 1)[1:] > 0
+    if alone:
+        mass = np.bincount(numbers, amount.ravel(), count + 1)[1:]
+        keep &= mass > _SPECK * mass.max()
+        keep &= ~_is_outside(components, int(mass.argmax()), amount.shape)
+    if keep.all() or not keep.any():
+        return amount
+    return np.where(np.concatenate([[False], keep])[components.labels], amount, np.float32(0))
+
+
+def _is_outside(components: Components, main: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Return which components (N,) are edges of paper, shadows, ruled lines, parts of a neighbour.
+
+    They touch the border, where the character (`main`) does not; where it does, they lie along it.
+    """
+    (height, width), (left, top, right, bottom) = shape, components.boxes.T
+    at_end = (left == 0) | (right == width)
+    at_top = (top == 0) | (bottom == height)
+    outside = at_end | at_top
+    if outside[main]:
+        is_flat = bottom - top <= max(2, _THIN * height)
+        is_upright = right - left <= max(2, _THIN * width)
+        outside = (is_flat & at_top) | (is_upright & at_end)
+        outside[main] = False
+    return np.asarray(outside)
 
 
 def _depth(grey: Intensities) -> Intensities:
@@ -255,9 +220,8 @@ def _depth(grey: Intensities) -> Intensities:
     paper, tenth = border[len(border) // 2], len(border) // 10
     if border[-1 - tenth] - border[tenth] < _EVEN:
         return _depth_from(paper, grey, is_dark=bool(grey.mean() < paper))
-    small = _small(grey)
-    levels = _Histogram(small)
-    is_bright = small > levels.otsu()
+    small = _reduced(grey)
+    is_bright = small > _otsu(_histogram(small)) / 255
     is_dark = float(_border(is_bright).mean()) > 0.5
     if _is_drawn(small, is_bright ^ is_dark):
         return _depth_from(np.median(small[is_bright == is_dark]), grey, is_dark=is_dark)
@@ -268,16 +232,21 @@ def _depth_from(paper: Any, grey: Intensities, *, is_dark: bool) -> Intensities:
     return np.asarray(np.maximum(paper - grey if is_dark else grey - paper, np.float32(0)))
 
 
-def _border(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+def _depth_below(grey: Intensities) -> Intensities:
+    """Return how far `grey` lies below the paper around it: a black top-hat (Serra 1982).
 
-
-def _small(grey: Intensities) -> Intensities:
-    """Return `grey` averaged down to `_SURFACE_SIDE` pixels, or less than twice as many."""
-    height, width = grey.shape
-    factor = max(1, max(height, width) // _SURFACE_SIDE)
-    image = Image.fromarray(grey).reduce((min(factor, width), min(factor, height)))
-    return np.asarray(image, np.float32)
+    The paper is the closing of a small copy: what is darker than its surroundings, and narrower
+    than the widest stroke, is filled up. The image is continued beyond its border as it ends there,
+    so that dark corners are shadow.
+    """
+    small = _reduced(grey)
+    reach = round(_WIDEST_STROKE * max(small.shape))
+    closed = closing(np.pad(small, reach, mode="edge"), reach)[reach:-reach, reach:-reach]
+    smooth = Image.fromarray(closed).resize(grey.shape[::-1], Image.Resampling.BILINEAR)
+    depth = np.asarray(smooth, np.float32) - grey
+    # Noise lets the closing lie a little above the paper.
+    paper = np.median(depth[depth < depth.mean()]) if np.ptp(depth) else 0
+    return (depth - np.float32(paper)).clip(0, 1)
 
 
 def _is_drawn(grey: Intensities, is_ink: npt.NDArray[np.bool_]) -> bool:
@@ -294,7 +263,7 @@ def _is_drawn(grey: Intensities, is_ink: npt.NDArray[np.bool_]) -> bool:
 
 
 def _is_dark_ink(grey: Intensities) -> bool:
-    """Return whether what departs most from the light, as the border tells it, is darker."""
+    """Return whether what departs most from the light, estimated from the border, is darker."""
     height, width = grey.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=2)
@@ -302,62 +271,30 @@ def _is_dark_ink(grey: Intensities) -> bool:
     return float(((grey - terms @ light) ** 3).sum()) < 0
 
 
-def _depth_below(grey: Intensities) -> Intensities:
-    """Return how far `grey` lies below the paper around it: a black top-hat (Serra 1982).
-
-    The paper is the closing of a small copy: what is darker than its surroundings, and narrower
-    than the widest stroke, is filled up. The image goes on beyond its border as it ends there, so
-    that dark corners are shadow.
-    """
-    small = _small(grey)
-    reach = round(_WIDEST_STROKE * max(small.shape))
-    closed = -_highest(-_highest(np.pad(small, reach, mode="edge"), reach), reach)
-    closed = closed[reach:-reach, reach:-reach]
-    smooth = Image.fromarray(closed).resize(grey.shape[::-1], Image.Resampling.BILINEAR)
-    depth = np.asarray(smooth, np.float32) - grey
-    # Noise lets the closing lie a little above the paper.
-    paper = np.median(depth[depth < depth.mean()]) if np.ptp(depth) else 0
-    return (depth - np.float32(paper)).clip(0, 1)
+def _border(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
-def _highest(values: Intensities, side: int) -> Intensities:
-    """Return the maximum of a square of `side` pixels around each pixel of `values` (H, W)."""
-    for axis in (0, 1):
-        around = [(0, 0), (0, 0)]
-        around[axis] = (side // 2, (side - 1) // 2)
-        padded = np.pad(values, around, constant_values=-np.inf)
-        values = sliding_window_view(padded, side, axis).max(axis=-1)
-    return values
+def _reduced(grey: Intensities) -> Intensities:
+    """Return `grey` averaged down to `_SURFACE_SIDE` pixels, or less than twice as many."""
+    height, width = grey.shape
+    factor = max(1, max(height, width) // _SURFACE_SIDE)
+    image = Image.fromarray(grey).reduce((min(factor, width), min(factor, height)))
+    return np.asarray(image, np.float32)
 
 
-class _Histogram:
-    """Values of 0..1 counted in 256 steps, and what follows from the counts."""
+def _histogram(values: Intensities) -> npt.NDArray[np.int64]:
+    """Return how many of `values` in 0..1 fall into each of 256 steps."""
+    return np.bincount((values.ravel() * np.float32(255)).astype(np.intp), minlength=256)
 
-    def __init__(self, values: Intensities) -> None:
-        steps = (values.ravel() * np.float32(255)).astype(np.intp)
-        self._counts = np.bincount(steps, minlength=256)
-        self._below = self._counts.cumsum()
 
-    def otsu(self) -> float:
-        """Return the value that parts two classes of least variance within (Otsu 1979)."""
-        below, above = self._below[:-1], self._below[-1] - self._below[:-1]
-        sums = (self._counts * _STEPS).cumsum()
-        gap = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
-        return (int((below * above * gap**2).argmax()) + 1) / 255
-
-    def quantile_above(self, threshold: float, share: float) -> float:
-        """Return the value that `share` of the values above `threshold` do not exceed."""
-        under = self._below[round(threshold * 255) - 1]
-        wanted = under + share * (self._below[-1] - under)
-        return int(np.searchsorted(self._below, wanted)) / 255
-
-    def deviation_below(self, threshold: float) -> float:
-        """Return the deviation of the values below `threshold` from their least, robustly.
-
-        Half of a bell stands above the paper's level: its 0.68 quantile is the deviation.
-        """
-        under = self._below[round(threshold * 255) - 1]
-        return int(np.searchsorted(self._below, 0.84 * under)) / 255
+def _otsu(counts: npt.NDArray[np.int64]) -> int:
+    """Return the step that separates `counts` (256,) into two classes of least variance."""
+    below = counts.cumsum()[:-1]
+    above = counts.sum() - below
+    sums = (counts * _STEPS).cumsum()
+    gap = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
+    return int((below * above * gap**2).argmax()) + 1
 
 
 _STEPS = np.arange(256, dtype=np.float64)

@@ -17,7 +17,7 @@ from penstroke.data.sources.entries import Content
 from penstroke.data.sources.listing import open_source
 from penstroke.errors import ImageError
 from penstroke.files import write_text_atomically
-from penstroke.preprocessing.ink import read_grey
+from penstroke.preprocessing.decoding import read_grey
 from penstroke.reports.html import render
 from penstroke.reports.plots import data_uri, png_uri
 

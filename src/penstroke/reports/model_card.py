@@ -176,7 +176,7 @@ def _refuses(recognizer: Recognizer) -> list[str]:
         "out, 1 in 1,000 is.",
         f"- An image whose ink differs from its paper by less than "
         f"{recognizer.ink.min_contrast:.0%} of the full range is `empty`.",
-        f"- Files that are no image, damaged, or larger than "
+        f"- Files that are not an image, damaged, or larger than "
         f"{recognizer.ink.max_pixels / 1e6:.0f} megapixels are errors.",
     ]
 

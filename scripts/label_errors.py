@@ -1,6 +1,6 @@
 """A dozen images of a data set whose labels are most in doubt, as one PNG for the docs.
 
-python scripts/disputed.py [DATA_SET] [PNG]
+python scripts/label_errors.py [DATA_SET] [PNG]
 """
 
 from __future__ import annotations
@@ -10,38 +10,38 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from penstroke.quality import data_audit
 from penstroke.quality.audit_findings import Audit
 from penstroke.quality.collection import collect
-from penstroke.quality.data_audit import audit
 
 _COLUMNS, _COUNT = 6, 12
 _SIDE, _WIDTH, _HEIGHT = 84, 116, 124
 
 
 def main(name: str = "mnist", path: str = "docs/images/mnist-disputed.png") -> None:
-    sheet = draw(audit(collect(name)))
+    sheet = draw(data_audit.audit(collect(name)))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, "PNG", optimize=True)
 
 
-def draw(found: Audit) -> Image.Image:
+def draw(audit: Audit) -> Image.Image:
     """Return the images enlarged, the worst first, with label, answer and position."""
-    own = found.collection
-    worst = found.label_errors[:_COUNT]
+    collection = audit.collection
+    worst = audit.label_errors[:_COUNT]
     rows = -(-len(worst) // _COLUMNS)
     sheet = Image.new("L", (_COLUMNS * _WIDTH, rows * _HEIGHT), color=255)
     pen = ImageDraw.Draw(sheet)
     for number, error in enumerate(worst):
         left, top = number % _COLUMNS * _WIDTH, number // _COLUMNS * _HEIGHT
-        image = Image.fromarray(255 - own.images.images[error.row])
+        image = Image.fromarray(255 - collection.images.images[error.row])
         middle = left + _WIDTH // 2
         sheet.paste(image.resize((_SIDE, _SIDE), Image.Resampling.NEAREST),
                     (middle - _SIDE // 2, top))  # fmt: skip
-        names = own.images.classes
-        said = f"{names[error.given]}, read as {names[error.read]}"
-        pen.text((middle, top + _SIDE + 12), said, fill=0, anchor="mm", font_size=14)
-        place = f"{own.split(error.row)} {found.place(error.row)}"
-        pen.text((middle, top + _SIDE + 28), place, fill=110, anchor="mm", font_size=11)
+        names = collection.images.classes
+        caption = f"{names[error.given]}, read as {names[error.read]}"
+        pen.text((middle, top + _SIDE + 12), caption, fill=0, anchor="mm", font_size=14)
+        position = f"{collection.split(error.row)} {audit.place(error.row)}"
+        pen.text((middle, top + _SIDE + 28), position, fill=110, anchor="mm", font_size=11)
     return sheet
 
 

@@ -1,6 +1,6 @@
 """Handwritten digits from elsewhere, as folders for `penstroke evaluate RUN --external FOLDER`.
 
-    python scripts/foreign_hands.py FOLDER
+    python scripts/external_digits.py FOLDER
 
 Writes FOLDER/dutch (2,000 digits of Dutch utility maps, 16×15 pixels, UCI "Multiple Features"),
 FOLDER/turkish (1,797, 8×8, UCI "Optical Recognition", Boğaziçi University) and FOLDER/tablet (3,000

@@ -1,6 +1,6 @@
 """How well lines are read: 200 composed lines and a page of ten, from photographed pen digits.
 
-python scripts/lines.py MODEL [--count 200] [--json FILE] [--keep FOLDER]
+python scripts/evaluate_lines.py MODEL [--count 200] [--json FILE] [--keep FOLDER]
 
 The digits are those of pen-photos.zip under PENSTROKE_DATA, of which no network has seen any. What
 a line is made of: 3 to 12 digits, each within 15 % of one height (26 to 44 pixels), leaning by one
@@ -45,7 +45,7 @@ class Score:
     spaces_right: int = 0
     boxes_right: int = 0
     touching: int = 0
-    touching_parted: int = 0
+    touching_separated: int = 0
     alone_right: int = 0
     wrong: int = 0
     wrong_flagged: int = 0
@@ -64,7 +64,7 @@ class Score:
             "lines with every character right": self.lines_right / self.lines,
             "lines with the right number of spaces": self.spaces_right / self.lines,
             "boxes right": self.boxes_right / self.characters,
-            "touching neighbours parted": self.touching_parted / max(self.touching, 1),
+            "touching neighbours separated": self.touching_separated / max(self.touching, 1),
             "wrong characters that were flagged": self.wrong_flagged / max(self.wrong, 1),
             "right characters that were flagged": self.right_flagged / self.characters,
             "the same characters read alone": self.alone_right / self.characters,
@@ -72,38 +72,38 @@ class Score:
 
 
 def main() -> None:
-    asked = _arguments()
-    recognizer = Recognizer.load(asked.model)
+    options = _arguments()
+    recognizer = Recognizer.load(options.model)
     pool = photo_pool(Path(os.environ["PENSTROKE_DATA"]) / "pen-photos.zip")
     lines, milliseconds = Score(), []
-    for seed in range(asked.first, asked.first + asked.count):
+    for seed in range(options.first, options.first + options.count):
         composed = compose_line(pool, seed)
         begun = time.perf_counter()
         page = read_page(recognizer, composed.image)
         milliseconds.append(1000 * (time.perf_counter() - begun))
-        own = judge(page, composed)
-        own.alone_right = read_alone(recognizer, composed)
-        lines += own
-        if asked.keep and not own.lines_right:
-            keep(asked.keep, f"line-{seed:03d}", composed, page, recognizer)
-    pages = read_pages(recognizer, pool, asked.pages, asked.keep)
+        score = compare(page, composed)
+        score.alone_right = read_alone(recognizer, composed)
+        lines += score
+        if options.keep and not score.lines_right:
+            keep(options.keep, f"line-{seed:03d}", composed, page, recognizer)
+    pages = read_pages(recognizer, pool, options.pages, options.keep)
     figures = {
         "lines": lines.shares(),
         "touching neighbours": lines.touching,
         "pages of ten lines": pages.shares(),
         "median milliseconds a line": float(np.median(milliseconds)),
     }
-    show(asked, lines, pages)
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=2) + "\n")
+    show(options, lines, pages)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def show(asked: argparse.Namespace, lines: Score, pages: Score) -> None:
+def show(options: argparse.Namespace, lines: Score, pages: Score) -> None:
     """Print both scores side by side, in per cent."""
-    print(f"{'':42}{asked.count:>6} lines{asked.pages:>6} pages of ten")
-    of_pages = pages.shares()
+    print(f"{'':42}{options.count:>6} lines{options.pages:>6} pages of ten")
+    page_shares = pages.shares()
     for name, share in lines.shares().items():
-        print(f"{name:42}{100 * share:10.1f} %{100 * of_pages[name]:15.1f} %")
+        print(f"{name:42}{100 * share:10.1f} %{100 * page_shares[name]:15.1f} %")
 
 
 def read_pages(recognizer: Recognizer, pool: Pool, count: int, folder: Path | None) -> Score:
@@ -111,7 +111,7 @@ def read_pages(recognizer: Recognizer, pool: Pool, count: int, folder: Path | No
     for seed in range(count):
         composed = compose_page(pool, seed)
         page = read_page(recognizer, composed.image)
-        score += judge(page, composed)
+        score += compare(page, composed)
         score.alone_right += read_alone(recognizer, composed)
         if folder:
             keep(folder, f"page-{seed}", composed, page, recognizer)
@@ -129,26 +129,26 @@ def read_alone(recognizer: Recognizer, composed: Composed) -> int:
     return sum(label == right for label, right in zip(labels, text, strict=True))
 
 
-def judge(page: PageReading, composed: Composed) -> Score:
+def compare(page: PageReading, composed: Composed) -> Score:
     """Return how what was read of an image compares with what it was composed of."""
     score = _flags(page, composed)
     read = [line.text for line in page.lines]
     for number, text in enumerate(composed.text):
-        got = read[number] if number < len(read) else ""
-        errors = distance(got.replace(" ", ""), text.replace(" ", ""))
-        found = [_is_found(box, page) for box in composed.boxes[number]]
+        answer = read[number] if number < len(read) else ""
+        errors = distance(answer.replace(" ", ""), text.replace(" ", ""))
+        is_found = [_is_found(box, page) for box in composed.boxes[number]]
         touching = composed.touching[number]
-        parted = (here and found[k] and found[k - 1] for k, here in enumerate(touching))
+        separated = (here and is_found[k] and is_found[k - 1] for k, here in enumerate(touching))
         score += Score(
             lines=1,
-            characters=len(found),
+            characters=len(is_found),
             errors=errors,
             lines_right=errors == 0,
-            count_right=len(got.replace(" ", "")) == len(found),
-            spaces_right=got.count(" ") == text.count(" "),
-            boxes_right=sum(found),
+            count_right=len(answer.replace(" ", "")) == len(is_found),
+            spaces_right=answer.count(" ") == text.count(" "),
+            boxes_right=sum(is_found),
             touching=sum(touching),
-            touching_parted=sum(parted),
+            touching_separated=sum(separated),
         )
     score.errors += sum(len(text.replace(" ", "")) for text in read[len(composed.text) :])
     return score
