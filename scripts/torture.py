@@ -1,7 +1,7 @@
 """Kill a search at random moments, go on, and compare: `make torture`.
 
-A search of about 40 trials is run once undisturbed. Then again, and its driver, or one of its
-workers, is ended with SIGKILL at a random moment; the same command goes on, until all kills
+A search of about 20 trials a round is run once undisturbed. Then again, and its driver, or one of
+its workers, is ended with SIGKILL at a random moment; the same command goes on, until all kills
 are dealt out. Each time a search comes to its end, what it found is compared with the undisturbed
 one: the same trials, states, scores and learning curves, none lost, none twice, none left running.
 """
@@ -41,7 +41,7 @@ precision = "float32"
 method = "hyperband"
 eta = 2
 max_epochs = 8
-rounds = 2
+rounds = {rounds}
 [search.space]
 "train.learning_rate" = { low = 1e-4, high = 3e-2, log = true }
 "train.batch_size" = { choices = [16, 32, 64] }
@@ -53,13 +53,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=2, help="of Hyperband in a search")
     parser.add_argument("--storage", default="", help="Optuna storage URL instead of SQLite")
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
     asked = parser.parse_args()
     victims: Victims = OnCluster() if asked.engine == "ray" else OnThisMachine()
     storage = ["--storage", asked.storage] if asked.storage else []
     with tempfile.TemporaryDirectory() as folder, victims:
-        found = torture(Path(folder), asked.kills, asked.seed, victims, storage)
+        found = torture(Path(folder), asked.kills, asked.seed, asked.rounds, victims, storage)
     print(json.dumps(found))
     return 0 if found["different"] == 0 else 1
 
@@ -122,12 +123,12 @@ class OnCluster:
 
 
 def torture(
-    folder: Path, kills: int, seed: int,
+    folder: Path, kills: int, seed: int, rounds: int,
     victims: Victims | None = None, storage: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Return how many kills there were, of whom, and how many searches came out different."""
     recipe = folder / "torture.toml"
-    recipe.write_text(RECIPE)
+    recipe.write_text(RECIPE.replace("{rounds}", str(rounds)))
     os.environ["PENSTROKE_RUNS"] = str(folder / "runs")
     victims = victims or OnThisMachine()
     command = [sys.executable, "-m", "penstroke", "tune", str(recipe), "--no-report", "--json",

@@ -7,13 +7,17 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# The workers of a test session share the machine: one thread for each, and for what they start.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from browsing import CHROMIUM, FLAGS
-from helpers import Outcome
+from helpers import MADE_ONCE, Outcome, copy_made_once
 from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
+from penstroke.files import sha256
 
 DATA = os.environ.get("PENSTROKE_DATA")
 HAS_MNIST = DATA is not None and (Path(DATA) / "mnist/train-images-idx3-ubyte.gz").exists()
@@ -29,10 +33,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One cache for the session, apart from the user's own."""
+def _folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache for each worker, apart from the user's own; what is made once, for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    session = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PENSTROKE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(MADE_ONCE, str(session / "made-once"))
         yield
 
 
@@ -80,5 +87,19 @@ def penstroke(
         code = stopped.value.code
         captured = capsys.readouterr()
         return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def penstroke_once(penstroke: Callable[..., Outcome]) -> Callable[..., Path]:
+    """Return this test's runs with what a command leaves there; it is run once in a session."""
+
+    def run(*arguments: object) -> Path:
+        def make() -> None:
+            done = penstroke(*arguments)
+            assert done.exit_code == 0, done.err
+
+        return copy_made_once(f"command-{sha256(repr(arguments).encode())[:16]}", make)
 
     return run

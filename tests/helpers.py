@@ -1,15 +1,22 @@
-"""Small things that tests build of."""
+"""Small things that tests share: configurations, images, waiting, runs that are trained once."""
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import shutil
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from penstroke.config.settings import (
     CNNConfig,
@@ -20,6 +27,12 @@ from penstroke.config.settings import (
     TrainConfig,
 )
 from penstroke.data.idx import encode_idx
+from penstroke.files import sha256
+from penstroke.runs.run import Run
+
+T = TypeVar("T")
+MADE_ONCE = "PENSTROKE_TESTS_MADE_ONCE"
+"""The environment variable with the folder that all workers of a test session share."""
 
 
 @dataclass(frozen=True)
@@ -100,3 +113,67 @@ def interrupt(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 130
     assert "the same command goes on" in err
     assert "Traceback" not in err
+
+
+def wait_until(condition: Callable[[], T], *, seconds: float = 120) -> T:
+    """Return the first true value of `condition`; fail if there is none for `seconds`.
+
+    The deadline only keeps a broken test from hanging: no test may depend on its length.
+    """
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"nothing for {seconds:g} s"
+        time.sleep(0.005)
+    return value
+
+
+def made_once(name: str, make: Callable[[], object]) -> Path:
+    """Return a folder of runs that `make` fills, called by the first worker that asks for it.
+
+    `make` sees the folder as PENSTROKE_RUNS. The folder belongs to all: copy what a test changes.
+    """
+    folder = Path(os.environ[MADE_ONCE]) / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    complete = folder.with_name(f"{folder.name}.complete")
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("PENSTROKE_RUNS", str(folder))
+                make()
+            complete.touch()
+    return folder
+
+
+def copy_made_once(name: str, make: Callable[[], object]) -> Path:
+    """Copy what `make` fills a folder of runs with into this test's runs; return those."""
+    source, runs = made_once(name, make), Path(os.environ["PENSTROKE_RUNS"])
+    shutil.copytree(source, runs, dirs_exist_ok=True)
+    for path in runs.rglob("summary.json"):  # holds absolute paths
+        path.write_text(path.read_text().replace(str(source), str(runs)))
+    return runs
+
+
+def trained_run(
+    config: RunConfig | None = None,
+    *,
+    stem: str = "small",
+    name: str | None = None,
+    report: bool = False,
+) -> Run:
+    """Return a finished run among this test's runs: trained once in a session, and copied."""
+    config = config or small_config()
+
+    def make() -> None:
+        from penstroke.runs.pipeline import finish, prepare
+
+        prepared = prepare(config, stem=stem, name=name)
+        for _ in prepared.train():
+            pass
+        finish(prepared, report=report)
+
+    key = sha256(repr((config.to_dict(), stem, name, report)).encode())[:16]
+    runs = copy_made_once(f"run-{key}", make)
+    (made,) = made_once(f"run-{key}", make).iterdir()
+    return Run.open(runs / made.name)

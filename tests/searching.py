@@ -1,14 +1,21 @@
-"""A small search that takes a second, and what remains of it in the study."""
+"""A small search, made once in a session, and what remains of it in the study."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
-from helpers import small_config
+import tomli_w
+
+from helpers import copy_made_once, made_once, small_config
 from penstroke.config.recipes import Recipe
 from penstroke.config.settings import RunConfig
+from penstroke.files import sha256
 from penstroke.search.local_engine import LocalEngine
-from penstroke.search.study import Study
+from penstroke.search.study import Study, find_study
 from penstroke.search.workflow import Asked, open_study, search
 
 SPACE = {
@@ -35,6 +42,43 @@ def small_search(name: str = "s", workers: int = 2, **changes: Any) -> Study:
         assert search(study, engine)
     finally:
         engine.close()
+    return study
+
+
+def finished_search(name: str = "s", **changes: Any) -> Study:
+    """Return what `small_search` comes to: searched once in a session, copied for each test."""
+    key = f"search-{sha256(repr((name, sorted(changes.items()))).encode())[:16]}"
+    return study_in(copy_made_once(key, lambda: small_search(name, **changes)), name)
+
+
+def tune_command(recipe: Path, *more: object) -> list[str]:
+    """Return the command that searches as `recipe` says, into the study "s"."""
+    options = ["--name", "s", "--no-report", "--confirm-seeds", 0, "--json", *more]
+    return [sys.executable, "-m", "penstroke", "tune", str(recipe), *map(str, options)]
+
+
+def _tune() -> None:
+    folder = Path(os.environ["PENSTROKE_RUNS"])
+    folder.mkdir()
+    recipe = folder / "small.toml"
+    recipe.write_text(tomli_w.dumps(small_recipe().to_dict()))
+    subprocess.run(tune_command(recipe), check=True, capture_output=True)
+    recipe.unlink()
+
+
+def tuned_study() -> Study:
+    """Return the study that `tune_command` finished, copied for this test."""
+    return study_in(copy_made_once("tuned", _tune))
+
+
+def undisturbed_study() -> Study:
+    """Return the same study for comparison; it belongs to all tests."""
+    return study_in(made_once("tuned", _tune))
+
+
+def study_in(runs: Path, name: str = "s") -> Study:
+    study = find_study(runs / name)
+    assert study is not None
     return study
 
 

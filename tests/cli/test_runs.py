@@ -14,11 +14,8 @@ Cli = Callable[..., Outcome]
 
 
 @pytest.fixture
-def run(penstroke: Cli) -> str:
-    done = penstroke(
-        "train", "--epochs", 2, "--set", "data.max_train_images=200", "--name", "one", "--json"
-    )
-    assert done.exit_code == 0, done.err
+def run(penstroke_once: Callable[..., Path]) -> str:
+    penstroke_once("train", "--epochs", 2, "--set", "data.max_train_images=200", "--name", "one")
     return "one"
 
 

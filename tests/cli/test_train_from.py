@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from helpers import Outcome
+from helpers import Outcome, trained_run
+from penstroke.config.recipes import load_recipe
 
 Cli = Callable[..., Outcome]
 SETTINGS = ("--set", "data.max_train_images=100", "--set", "train.threads=1", "--set",
@@ -19,27 +19,11 @@ CROSSED = ("train", "fast", "--epochs", 1, "--set", "train.threads=1", "--set",
            "train.precision=float32")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def trained_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fast network after one epoch, trained once for all tests here."""
-    from penstroke.config.recipes import load_recipe
-    from penstroke.runs.pipeline import finish, prepare
-
-    folder = tmp_path_factory.mktemp("runs")
-    changes = ["train.epochs=1", "train.min_steps=0", "train.threads=1", "train.precision=float32"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PENSTROKE_RUNS", str(folder))
-        prepared = prepare(load_recipe("fast", changes).run_config(), stem="x", name="source")
-        for _ in prepared.train():
-            pass
-        finish(prepared, report=False)
-    return folder / "source"
-
-
 @pytest.fixture
-def source(trained_source: Path, runs: Path) -> Path:
-    shutil.copytree(trained_source, runs / "source")
-    return runs / "source"
+def source() -> Path:
+    """The fast network after one epoch."""
+    changes = ["train.epochs=1", "train.min_steps=0", "train.threads=1", "train.precision=float32"]
+    return trained_run(load_recipe("fast", changes).run_config(), name="source").path
 
 
 def test_from_a_run_in_words(penstroke: Cli, source: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +14,19 @@ import psutil
 import pytest
 import tomli_w
 
-from helpers import Outcome
+from helpers import Outcome, wait_until
 from penstroke.config.recipes import load_recipe, shipped_recipes
 from penstroke.config.space import Space
 from penstroke.search.study import find_study
-from searching import remains, small_recipe, small_search
+from searching import (
+    remains,
+    small_recipe,
+    small_search,
+    study_in,
+    tune_command,
+    tuned_study,
+    undisturbed_study,
+)
 
 Cli = Callable[..., Outcome]
 
@@ -85,7 +91,7 @@ def test_the_plan_of_a_study_for_each_value(penstroke: Cli, recipe: Path, runs: 
 
 
 def test_a_page_about_a_study_at_any_time(penstroke: Cli, recipe: Path, runs: Path) -> None:
-    subprocess.run(command(recipe), check=True, capture_output=True)
+    tuned_study()
     (runs / "s" / "summary.json").unlink()
     page = Path(json.loads(penstroke("report", "s", "--json").out)["report"])
     assert "The search goes on; the test split has not been opened." in page.read_text()
@@ -137,39 +143,44 @@ def test_one_search_after_another(penstroke: Cli, tmp_path: Path, runs: Path) ->
     assert len((runs / "two-best" / "history.jsonl").read_text().splitlines()) == 3
 
 
-def command(recipe: Path, *more: object) -> list[str]:
-    options = ["--name", "s", "--no-report", "--confirm-seeds", 0, "--json", *more]
-    return [sys.executable, "-m", "penstroke", "tune", str(recipe), *map(str, options)]
+# The driver of a search that stops, and does not go on, once it has kept the third epochs.
+STOPPING = """
+import signal
+from penstroke.cli.main import main
+from penstroke.search import runner
+write, calls = runner.write_epochs, []
+def write_and_stop(*arguments, **options):
+    write(*arguments, **options)
+    calls.append(1)
+    if len(calls) == 3:
+        signal.pause()
+runner.write_epochs = write_and_stop
+main()
+"""
 
 
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(recipe: Path, runs: Path) -> None:
-    subprocess.run(command(recipe, "--name", "whole"), check=True, capture_output=True)
-    started = subprocess.Popen(command(recipe), stderr=subprocess.PIPE, text=True)
-    give_up = time.monotonic() + 60
-    while not list(runs.glob("s/trials/*/history.jsonl")):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    stopping = [sys.executable, "-c", STOPPING, *tune_command(recipe)[3:]]
+    started = subprocess.Popen(stopping, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(list(runs.glob("s/trials/*/history.jsonl"))) == 3)
     workers = psutil.Process(started.pid).children()
     started.send_signal(signal.SIGINT)
-    _, said = started.communicate(timeout=30)
+    _, said = started.communicate(timeout=120)
     assert started.returncode == 130
     assert "goes on" in said
     assert "Traceback" not in said
-    assert psutil.wait_procs(workers, timeout=10)[1] == []
-    stopped = find_study("s")
-    assert stopped is not None
+    assert psutil.wait_procs(workers, timeout=120)[1] == []
+    stopped = study_in(runs)
     assert "RUNNING" not in {state for _, state, *_ in remains(stopped).values()}
-    subprocess.run(command(recipe), check=True, capture_output=True)
-    whole = find_study("whole")
-    assert whole is not None
-    assert remains(stopped) == remains(whole)
+    subprocess.run(tune_command(recipe), check=True, capture_output=True)
+    assert remains(stopped) == remains(undisturbed_study())
 
 
 def test_kill_9_at_any_moment_changes_nothing(tmp_path: Path) -> None:
     """A few kills; `make torture` deals out two hundred."""
     script = Path(__file__).parents[2] / "scripts" / "torture.py"
     done = subprocess.run(
-        [sys.executable, str(script), "--kills", "4", "--seed", "1"],
+        [sys.executable, str(script), "--kills", "4", "--seed", "1", "--rounds", "1"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -181,7 +192,7 @@ def test_kill_9_at_any_moment_changes_nothing(tmp_path: Path) -> None:
 def test_a_full_disk_loses_nothing_that_was_written(recipe: Path, runs: Path) -> None:
     """Files may not grow beyond 40 kB after the third history: then the same command goes on."""
     script = """
-import resource, sys
+import resource
 from penstroke.search import runner
 write, calls = runner.write_epochs, []
 def write_and_fill(*arguments, **options):
@@ -191,26 +202,21 @@ def write_and_fill(*arguments, **options):
     write(*arguments, **options)
 runner.write_epochs = write_and_fill
 from penstroke.cli.main import main
-sys.argv[1:] = sys.argv[2:]
 main()
 """
-    arguments = command(recipe)[3:]
+    arguments = tune_command(recipe)[3:]
     done = subprocess.run(
-        [sys.executable, "-c", script, "", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "error: " in done.stderr
     assert "File too large" in done.stderr or "disk" in done.stderr
     assert "Traceback" not in done.stderr
-    study = find_study("s")
-    assert study is not None
+    study = study_in(runs)
     before = [len(histories[0]) for *_, histories in remains(study).values()]
     assert sum(before) >= 3
-    subprocess.run(command(recipe), check=True, capture_output=True)
-    subprocess.run(command(recipe, "--name", "whole"), check=True, capture_output=True)
-    whole = find_study("whole")
-    assert whole is not None
-    assert remains(study) == remains(whole)
+    subprocess.run(tune_command(recipe), check=True, capture_output=True)
+    assert remains(study) == remains(undisturbed_study())
 
 
 @pytest.mark.parametrize(
@@ -245,7 +251,7 @@ def test_bad_usage(
 
 
 def test_a_damaged_or_locked_storage_is_said(penstroke: Cli, recipe: Path, runs: Path) -> None:
-    subprocess.run(command(recipe), check=True, capture_output=True)
+    tuned_study()
     (runs / "s" / "summary.json").unlink()
     database = runs / "s" / "study.db"
     whole = database.read_bytes()
@@ -261,10 +267,8 @@ def test_a_damaged_or_locked_storage_is_said(penstroke: Cli, recipe: Path, runs:
 
 
 def test_two_searches_of_one_study_at_once(penstroke: Cli, recipe: Path, runs: Path) -> None:
-    subprocess.run(command(recipe), check=True, capture_output=True)
-    (runs / "s" / "summary.json").unlink()
-    study = find_study("s")
-    assert study is not None
+    study = tuned_study()
+    (study.path / "summary.json").unlink()
     with study.locked():
         done = penstroke("tune", recipe, "--name", "s")
     assert done.exit_code == 1
@@ -272,7 +276,7 @@ def test_two_searches_of_one_study_at_once(penstroke: Cli, recipe: Path, runs: P
 
 
 def test_a_study_is_listed_and_removed_like_a_run(penstroke: Cli, recipe: Path, runs: Path) -> None:
-    subprocess.run(command(recipe), check=True, capture_output=True)
+    tuned_study()
     listed = json.loads(penstroke("runs", "list", "--json").out)
     assert [Path(one["run"]).name for one in listed["runs"]] == ["s-best"]
     assert [one["summary"]["trials"] for one in listed["studies"]] == [10]
@@ -284,7 +288,7 @@ def test_a_study_is_listed_and_removed_like_a_run(penstroke: Cli, recipe: Path, 
 def test_optunas_own_tools_open_the_study(recipe: Path, runs: Path) -> None:
     import optuna
 
-    subprocess.run(command(recipe), check=True, capture_output=True, env=dict(os.environ))
+    tuned_study()
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{runs / 's' / 'study.db'}")
     assert len(study.trials) == 10
     assert study.best_trial.params["train.learning_rate"]

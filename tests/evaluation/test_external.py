@@ -129,9 +129,15 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
             read_samples(path)
 
 
-def test_evaluate_hands_and_the_card(penstroke: Cli, folder: Path, runs: Path) -> None:
-    penstroke("train", "fast", "--epochs", 1, "--name", "quick", "--no-report")
-    run = Run.open(runs / "quick")
+@pytest.fixture
+def quick(penstroke_once: Callable[..., Path]) -> Run:
+    """The fast network on `digits`, trained as briefly as may be."""
+    runs = penstroke_once("train", "fast", "--epochs", 1, "--name", "quick", "--no-report")
+    return Run.open(runs / "quick")
+
+
+def test_evaluate_hands_and_the_card(penstroke: Cli, folder: Path, quick: Run) -> None:
+    run = quick
     assert "Not measured" in write_card(run)
     openings = (run.path / "test_openings.jsonl").read_text()
     done = penstroke("evaluate", "quick", "--external", folder, "--except", "O")
@@ -149,20 +155,18 @@ def test_evaluate_hands_and_the_card(penstroke: Cli, folder: Path, runs: Path) -
 
 
 def test_names_from_outside_cannot_leave_the_run_or_the_table(
-    recognizer: Recognizer, folder: Path, penstroke: Cli, runs: Path
+    recognizer: Recognizer, quick: Run
 ) -> None:
-    penstroke("train", "fast", "--epochs", 1, "--name", "quick", "--no-report")
-    run = Run.open(runs / "quick")
+    run = quick
     keep_hands(run, judge_hands(recognizer, SAMPLES, "../../a | <b>.zip"))
     assert [path.name for path in (run.path / "hands").iterdir()] == ["a-b-.zip.json"]
     assert "../../a \\| \\<b\\>.zip" in write_card(run)
 
 
-def test_an_unfinished_run_has_no_card(penstroke: Cli, runs: Path) -> None:
-    penstroke("train", "fast", "--epochs", 1, "--name", "quick", "--no-report")
-    (runs / "quick" / "summary.json").unlink()
+def test_an_unfinished_run_has_no_card(quick: Run) -> None:
+    (quick.path / "summary.json").unlink()
     with pytest.raises(RunError, match="not finished"):
-        write_card(Run.open(runs / "quick"))
+        write_card(quick)
 
 
 def test_a_model_of_both_cases_is_asked_for_both() -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from browsing import opened
-from helpers import small_config, write_idx_set
+from helpers import small_config, trained_run, write_idx_set
 from penstroke.data.dataset import Dataset, DataSplits, Images
 from penstroke.data.idx_import import import_idx
 from penstroke.data.loading import load_dataset
@@ -22,17 +22,12 @@ from penstroke.evaluation.metrics import auroc
 from penstroke.evaluation.ood import foreign_characters, gather_strangers, made_strangers
 from penstroke.evaluation.predictions import predict
 from penstroke.evaluation.robustness import judge_robustness, write_page
-from penstroke.runs.pipeline import finish, prepare
 from penstroke.runs.run import Run
 
 
 @pytest.fixture
 def run() -> Run:
-    prepared = prepare(small_config(epochs=4), stem="small", name="run <i>&")
-    for _ in prepared.train():
-        pass
-    finish(prepared, report=False)
-    return prepared.run
+    return trained_run(small_config(epochs=4), name="run <i>&")
 
 
 @pytest.fixture(scope="module")

@@ -9,23 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import Outcome, small_config
+from helpers import Outcome, small_config, trained_run
 from penstroke.config.settings import MLPConfig, RunConfig
 from penstroke.errors import RunError
 from penstroke.evaluation.predictions import Predictions
 from penstroke.evaluation.run_groups import claims, compare_runs
-from penstroke.runs.pipeline import finish, prepare
+from penstroke.runs.pipeline import prepare
 from penstroke.runs.run import Run, find_run
 
 Cli = Callable[..., Outcome]
 
 
 def trained(config: RunConfig, name: str) -> Run:
-    prepared = prepare(config, stem=name, name=name)
-    for _ in prepared.train():
-        pass
-    finish(prepared, report=False)
-    return prepared.run
+    return trained_run(config, stem=name, name=name)
 
 
 def seeds(stem: str, config: RunConfig, count: int) -> list[Run]:

@@ -9,16 +9,13 @@ import pytest
 from playwright.sync_api import Browser
 
 from browsing import opened
-from helpers import small_config
-from penstroke.runs.pipeline import finish, prepare
+from helpers import small_config, trained_run
 
 
 @pytest.fixture
 def report() -> Path:
-    prepared = prepare(small_config(epochs=2), stem="<b>&amp;-run", name="run <i>&lt;one")
-    for _ in prepared.train():
-        pass
-    return Path(finish(prepared)["report"])
+    run = trained_run(small_config(epochs=2), name="run <i>&lt;one", report=True)
+    return Path(run.summary()["report"])
 
 
 def test_report_is_self_contained(report: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import interrupt
+from helpers import interrupt, wait_until
 
 COMMAND = [sys.executable, "-m", "penstroke", "train"]
 
@@ -41,9 +41,7 @@ def kill_when(
     process: subprocess.Popen[bytes], run: Path, epochs: int, then_seconds: float
 ) -> None:
     """Kill once `epochs` are done and `then_seconds` have passed, wherever it then is."""
-    deadline = time.monotonic() + 300
-    while epochs_done(run) < epochs and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_until(lambda: epochs_done(run) >= epochs or process.poll() is not None, seconds=300)
     time.sleep(then_seconds)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -78,10 +76,9 @@ def test_three_kills_in_the_published_cnn(runs: Path) -> None:
 
 
 def test_a_killed_process_lets_go_of_the_run(runs: Path) -> None:
-    settings = ("--epochs", "30", "--name", "held")
+    settings = ("--epochs", "500", "--name", "held")
     process = start(*settings)
-    while epochs_done(runs / "held") < 1:
-        time.sleep(0.01)
+    wait_until(lambda: epochs_done(runs / "held"))
     second = subprocess.run([*COMMAND, *settings], capture_output=True, text=True, check=False)
     assert second.returncode == 1
     assert "being trained by another process" in second.stderr
@@ -94,11 +91,10 @@ def test_a_killed_process_lets_go_of_the_run(runs: Path) -> None:
 
 def test_ctrl_c_says_that_it_goes_on(runs: Path) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "--epochs", "60", "--name", "halted"],
+        [*COMMAND, "--epochs", "500", "--name", "halted"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while epochs_done(runs / "halted") < 2:
-        time.sleep(0.01)
+    wait_until(lambda: epochs_done(runs / "halted") >= 2)
     interrupt(process)
 
 

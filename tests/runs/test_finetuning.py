@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import small_config
+from helpers import small_config, trained_run
 from penstroke.config.settings import RunConfig
 from penstroke.data import store
 from penstroke.data.dataset import Dataset
@@ -24,24 +24,14 @@ from penstroke.training.checkpoint import Checkpoint
 FEW = "few"
 
 
-@pytest.fixture(scope="session")
-def source_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on the digits 0 to 9, trained once."""
-    folder = tmp_path_factory.mktemp("source")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PENSTROKE_RUNS", str(folder))
-        train(small_config(epochs=12), name="source")
-    return folder / "source"
-
-
 @pytest.fixture
-def source(source_folder: Path, runs: Path) -> Source:
-    shutil.copytree(source_folder, runs / "source")
-    return find_source("source")
+def source() -> Source:
+    """A run on the digits 0 to 9."""
+    return find_source(trained_run(small_config(epochs=12), name="source").name)
 
 
-@pytest.fixture(autouse=True)
-def few(source_folder: Path) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def few() -> None:
     """Six images a class of what `digits` keeps for its test, under other names and in another
     order: 7 is `seven`, and so unknown."""
     test = load_dataset("digits").test.unseal()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import penstroke
-from helpers import small_config
+from helpers import small_config, trained_run
 from penstroke.config.settings import RunConfig
 from penstroke.data.dataset import sealed
 from penstroke.data.loading import load_dataset
@@ -22,16 +22,8 @@ from penstroke.runs.pipeline import finish, history_csv, make_ensemble, prepare
 from penstroke.runs.run import Run, find_run
 
 
-def trained(config: RunConfig | None = None, stem: str = "small") -> Run:
-    prepared = prepare(config or small_config(), stem=stem)
-    for _ in prepared.train():
-        pass
-    finish(prepared)
-    return prepared.run
-
-
 def test_a_finished_run_holds_what_the_design_promises(runs: Path) -> None:
-    run = trained()
+    run = trained_run(report=True)
     files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     best = run.best_epoch()
     assert files == {
@@ -50,7 +42,7 @@ def test_a_finished_run_holds_what_the_design_promises(runs: Path) -> None:
 
 
 def test_recogniser_and_evaluation_say_the_same() -> None:
-    run = trained()
+    run = trained_run(report=True)
     stored = Predictions.load(run.path / "predictions" / "test.safetensors")
     test = load_dataset(run.record.config.data).test.unseal()
     probabilities = Recognizer.load(run.path).probabilities(test.images)
@@ -59,7 +51,7 @@ def test_recogniser_and_evaluation_say_the_same() -> None:
 
 
 def test_evaluating_again_gives_the_same_figures_and_is_on_record() -> None:
-    run = trained()
+    run = trained_run(report=True)
     judged = evaluate(run.name)
     for name, value in judged.figures().items():
         assert run.summary()[name] == value
@@ -67,13 +59,13 @@ def test_evaluating_again_gives_the_same_figures_and_is_on_record() -> None:
 
 
 def test_a_sealed_test_split_stays_shut() -> None:
-    run = trained()
+    run = trained_run(report=True)
     with pytest.raises(SealedTestError), sealed():
         evaluate(run)
 
 
 def test_same_settings_are_the_same_run() -> None:
-    run = trained()
+    run = trained_run(report=True)
     again = prepare(small_config(), stem="small")
     assert again.run.path == run.path
     assert again.run.status == "finished"
@@ -84,14 +76,16 @@ def test_same_settings_are_the_same_run() -> None:
 
 
 def test_stopping_early_and_going_on_gives_the_same_model() -> None:
-    through = (trained(stem="through").path / "model.safetensors").read_bytes()
+    through = (trained_run(report=True).path / "model.safetensors").read_bytes()
     halted = prepare(small_config(), stem="halted")
     stream = halted.train()
     next(stream)
     stream.close()
     again = prepare(small_config(), stem="halted")
     assert again.epochs_done == 1
-    assert (trained(stem="halted").path / "model.safetensors").read_bytes() == through
+    assert list(again.train())
+    finish(again, report=False)
+    assert (again.run.path / "model.safetensors").read_bytes() == through
 
 
 def test_who_comes_second_leaves_the_history_alone(runs: Path) -> None:
@@ -107,7 +101,9 @@ def test_who_comes_second_leaves_the_history_alone(runs: Path) -> None:
 
 
 def test_an_ensemble_is_judged_once_and_outlives_its_members(runs: Path) -> None:
-    members = [trained(one, f"m-{k}") for k, one in enumerate(small_config(epochs=1).seeds(2))]
+    members = [
+        trained_run(one, stem=f"m-{k}") for k, one in enumerate(small_config(epochs=1).seeds(2))
+    ]
     data = load_dataset(small_config().data)
     figures = make_ensemble(members, data, report=False)
     ensemble = find_run(figures["run"])
@@ -137,7 +133,7 @@ def test_a_name_of_other_settings_is_refused() -> None:
 
 
 def test_changed_data_is_refused() -> None:
-    run = trained()
+    run = trained_run(report=True)
     path = run.path / "run.toml"
     path.write_text(re.sub(r'fingerprint = "\w{4}', 'fingerprint = "0000', path.read_text()))
     with pytest.raises(RunError, match="another version of digits"):
@@ -147,7 +143,7 @@ def test_changed_data_is_refused() -> None:
 
 
 def test_history_as_csv() -> None:
-    run = trained()
+    run = trained_run(report=True)
     rows = list(csv.DictReader(io.StringIO(history_csv(run).decode())))
     assert [json.loads(row["val_loss"]) for row in rows] == [
         line["val_loss"] for line in run.history()
@@ -159,13 +155,13 @@ def test_a_run_without_validation(tmp_path: Path) -> None:
         "data": {"validation_fraction": 0.0, "max_train_images": 300},
         "train": {"epochs": 1, "checkpoint_metric": "last"},
     })  # fmt: skip
-    figures = trained(config).summary()
+    figures = trained_run(config).summary()
     assert "val_accuracy" not in figures
     assert "test_accuracy" in figures
 
 
 def test_find_run_by_name() -> None:
-    run = trained()
+    run = trained_run(report=True)
     assert find_run(run.name).path == run.path
 
 

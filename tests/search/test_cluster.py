@@ -15,7 +15,7 @@ from penstroke.search.ray_engine import RayEngine
 from penstroke.search.runner import Standing
 from penstroke.search.study import Study
 from penstroke.search.workflow import Asked, open_study, search
-from searching import remains, small_recipe, small_search
+from searching import finished_search, remains, small_recipe
 
 # Ray opens files and sockets that only the garbage collector closes.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning",
@@ -66,7 +66,7 @@ def test_a_dead_node_costs_its_rung_and_nothing_else(cluster: Any) -> None:
 
     study = searched(engine, "cluster", kill_a_node)
     assert killed
-    assert remains(study) == remains(small_search("local"))
+    assert remains(study) == remains(finished_search())
 
 
 def test_an_address_where_no_cluster_is() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
 
-from helpers import small_config
+from helpers import small_config, wait_until
 from penstroke.config.settings import Resolved, RunConfig
 from penstroke.search.engine import AnyEngine
 from penstroke.search.local_engine import LocalEngine
@@ -33,10 +32,12 @@ def job(key: str = "0/0", epochs: int = 2, state: bytes | None = None, **train: 
 
 def events_of(engine: AnyEngine, until: Callable[[list[Event]], bool]) -> list[Event]:
     events: list[Event] = []
-    give_up = time.monotonic() + 60
-    while not until(events):
-        assert time.monotonic() < give_up, events
-        events += engine.wait(0.2)
+
+    def ended_so_far() -> bool:
+        events.extend(engine.wait(0.2))
+        return until(events)
+
+    wait_until(ended_so_far)
     return events
 
 
@@ -130,15 +131,12 @@ def test_no_worker_outlives_its_parent() -> None:
     pid = os.fork()
     if pid == 0:
         LocalEngine(2)
-        time.sleep(60)
+        signal.pause()
         os._exit(0)
     parent = psutil.Process(pid)
-    give_up = time.monotonic() + 20
-    while len(parent.children()) < 2:
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
+    wait_until(lambda: len(parent.children()) == 2)
     workers = parent.children()
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    _, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=120)
     assert alive == []

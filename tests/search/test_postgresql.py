@@ -15,7 +15,7 @@ import pytest
 
 from penstroke.search.local_engine import LocalEngine
 from penstroke.search.workflow import Asked, open_study, search
-from searching import remains, small_recipe, small_search
+from searching import finished_search, remains, small_recipe
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 AS_SERVER = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
@@ -62,4 +62,4 @@ def test_a_study_in_postgresql_is_that_of_sqlite(url: str) -> None:
         engine.close()
     assert not (study.path / "study.db").exists()
     again = open_study(asked, stem="there", name="there")
-    assert remains(again) == remains(study) == remains(small_search("here"))
+    assert remains(again) == remains(study) == remains(finished_search())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from penstroke.reports.search_report import write_report
 from penstroke.search.local_engine import LocalEngine
 from penstroke.search.study import Study, find_study
 from penstroke.search.workflow import Asked, conclude, confirm, open_study, plan_asked, search
-from searching import SPACE, remains, runs_of, small_recipe, small_search
+from searching import SPACE, finished_search, remains, runs_of, small_recipe, small_search
 
 
 def test_hyperband_trains_its_brackets_and_promotes_the_best() -> None:
-    study = small_search()
+    study = finished_search()
     trials = remains(study)
     assert len(trials) == 10
     epochs = [len(histories[0]) for *_, histories in trials.values()]
@@ -39,7 +38,7 @@ def test_hyperband_trains_its_brackets_and_promotes_the_best() -> None:
 
 
 def test_only_survivors_keep_checkpoints() -> None:
-    study = small_search()
+    study = finished_search()
     for number, (_, state, *_) in remains(study).items():
         (run,) = runs_of(study, number)
         kept = list((run.path / "checkpoints").glob("*"))
@@ -47,8 +46,9 @@ def test_only_survivors_keep_checkpoints() -> None:
 
 
 def test_the_result_is_that_of_the_seed_however_many_work() -> None:
-    alone, together = small_search("one", workers=1), small_search("three", workers=3)
-    assert remains(alone) == remains(together)
+    """Of two workers mostly; here of one and of three."""
+    for workers in (1, 3):
+        assert remains(small_search(str(workers), workers=workers)) == remains(finished_search())
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_trial_that_fails_is_recorded_and_the_rest_finish() -> None:
 
 
 def test_a_search_that_goes_on_trains_nothing_twice() -> None:
-    study = small_search()
+    study = finished_search()
     before = remains(study)
     stamps = {p: p.stat().st_mtime_ns for p in study.path.glob("trials/*/history.jsonl")}
     again = small_search()
@@ -114,7 +114,7 @@ def test_a_search_that_goes_on_trains_nothing_twice() -> None:
 
 
 def test_confirm_and_conclude(runs: Path) -> None:
-    study = small_search()
+    study = finished_search()
     engine = LocalEngine(2, [study.record.config.data])
     try:
         confirmed = confirm(study, engine, 3)
@@ -235,24 +235,21 @@ def test_no_number_of_workers_makes_a_trial_shorter() -> None:
 
 
 def test_when_the_time_is_up_nothing_is_left_running() -> None:
-    """Fifty trials of a minute in two seconds; then the best so far is confirmed all the same."""
-    config = small_config(epochs=40)
-    recipe = small_recipe(config, method="random", trials=50, max_epochs=40)
+    """Half an hour's trials in two seconds: the search ends before them, and leaves no work."""
+    recipe = small_recipe(method="random", trials=1000, max_epochs=40)
     assert recipe.search is not None
     study = open_study(Asked(recipe.run_config(), recipe.search), stem="t")
     hurried = study.record.model_copy(update={"time_budget_seconds": 2.0})
     study = Study(study.path, hurried)
     engine = LocalEngine(2, [recipe.data])
     try:
-        started = time.monotonic()
         assert not search(study, engine)
-        assert time.monotonic() - started < 10
         assert engine.free == 2
     finally:
         engine.close()
-    states = {state for _, state, *_ in remains(study).values()}
-    assert states <= {"COMPLETE", "WAITING"}
-    assert len(states) == 2 or states == {"WAITING"}
+    states = [state for _, state, *_ in remains(study).values()]
+    assert set(states) <= {"COMPLETE", "WAITING"}
+    assert len(states) < 1000
 
 
 def test_suggestions_come_from_scores() -> None:

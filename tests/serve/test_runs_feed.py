@@ -11,9 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from helpers import small_config
+from helpers import trained_run
 from penstroke.runs.epochs import append_history
-from penstroke.runs.pipeline import finish, prepare
 from penstroke.runs.run import Run
 from penstroke.serve.responses import ApiError
 from penstroke.serve.runs_feed import RunsFeed, news
@@ -21,21 +20,9 @@ from penstroke.serve.schemas import RunEvent
 from serving import Running, service
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PENSTROKE_RUNS", str(tmp_path_factory.mktemp("runs")))
-        prepared = prepare(small_config(epochs=3), stem="small")
-        list(prepared.train())
-        finish(prepared, report=False)
-        return prepared.run.path
-
-
 @pytest.fixture
-def run(finished: Path, runs: Path) -> Run:
-    """A copy of its own, in the folder of runs."""
-    shutil.copytree(finished, runs / finished.name)
-    return Run.open(runs / finished.name)
+def run() -> Run:
+    return trained_run()
 
 
 def test_facts_about_runs(run: Run) -> None:
