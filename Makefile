@@ -9,9 +9,11 @@ MEASURED ?= README.md docs/tutorial.md docs/evaluation.md docs/inference.md docs
 FULL_DISK := tests/cli/test_tune.py::test_a_full_disk_loses_nothing_that_was_written
 VENV   := .venv
 BIN    := $(VENV)/bin
+# One worker for each processor core: plain `pytest` runs in one process.
+PYTEST := $(BIN)/pytest --numprocesses logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-again coverage docs docs-test docs-measure reference lint format bench bench-peers results torture dist clean
+.PHONY: help demo test test-quick coverage docs docs-test docs-measure reference lint format bench bench-peers results torture dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,15 +23,15 @@ demo: $(VENV)/.train ## train a network on real handwriting, here and now (half 
 
 test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DATA
 	@scripts/system-packages.sh chromium postgresql
-	@$(BIN)/pytest
+	@$(PYTEST)
 
-test-again: $(VENV)/.dev ## run only those tests that failed last time
-	@$(BIN)/pytest --last-failed --last-failed-no-failures none
+test-quick: $(VENV)/.dev ## run the tests without those that kill, overload or open a browser
+	@$(PYTEST) -m "not slow and not browser"
 
 coverage: $(VENV)/.dev ## run all tests, and list which lines of src/ none of them runs
 	@scripts/system-packages.sh chromium postgresql
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --deselect $(FULL_DISK)
+	@$(BIN)/coverage run -m $(notdir $(PYTEST)) --deselect $(FULL_DISK)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,6 +105,30 @@ def drawn_digit(size: int = 200, *, ink: int = 20, paper: int = 235) -> npt.NDAr
     points = [(0.3 * size, 0.25 * size), (0.7 * size, 0.25 * size), (0.45 * size, 0.8 * size)]
     ImageDraw.Draw(image).line(points, fill=ink, width=size // 12, joint="curve")
     return np.asarray(image)
+
+
+STOPPING_IMPORT = """
+import signal, sys
+from penstroke.cli.main import main
+from penstroke.data import shards
+load, wanted, loaded = shards.load_shard, int(sys.argv.pop(1)), []
+def load_and_stop(job):
+    shard = load(job)
+    loaded.extend([job] if shard else [])
+    if len(loaded) == wanted:
+        signal.pause()
+    return shard
+shards.load_shard = load_and_stop
+main()
+"""
+
+
+def start_import(*arguments: object, stops_after: int) -> subprocess.Popen[str]:
+    """Start `penstroke data import`, which stops, and waits, when it has so many shards."""
+    command = [sys.executable, "-c", STOPPING_IMPORT, stops_after, "data", "import", *arguments]
+    return subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
 
 def interrupt(process: subprocess.Popen[str]) -> None:

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from helpers import Outcome, interrupt, write_idx_set, write_scrawls
+from helpers import Outcome, interrupt, start_import, wait_until, write_idx_set, write_scrawls
 
 Cli = Callable[..., Outcome]
 
@@ -115,11 +113,6 @@ def test_parquet_without_its_package_says_what_to_install(
 
 @pytest.mark.mnist
 def test_ctrl_c_says_that_it_goes_on(shared: Path, cache: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "penstroke", "data", "import", "mine", shared / "pen-photos.zip"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    while not list(cache.glob("importing/*/shard-*.npz")):
-        assert process.poll() is None
-        time.sleep(0.005)
+    process = start_import("mine", shared / "pen-photos.zip", stops_after=1)
+    wait_until(lambda: list(cache.glob("importing/*/shard-*.npz")))
     interrupt(process)

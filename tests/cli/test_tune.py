@@ -159,6 +159,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(recipe: Path, runs: Path) -> None:
     stopping = [sys.executable, "-c", STOPPING, *tune_command(recipe)[3:]]
     started = subprocess.Popen(stopping, stderr=subprocess.PIPE, text=True)
@@ -176,6 +177,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(recipe: Path, runs: Pa
     assert remains(stopped) == remains(undisturbed_study())
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_changes_nothing(tmp_path: Path) -> None:
     """A few kills; `make torture` deals out two hundred."""
     script = Path(__file__).parents[2] / "scripts" / "torture.py"
@@ -189,6 +191,7 @@ def test_kill_9_at_any_moment_changes_nothing(tmp_path: Path) -> None:
     assert found["driver"] + found["worker"] >= 4
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing_that_was_written(recipe: Path, runs: Path) -> None:
     """Files may not grow beyond 40 kB after the third history: then the same command goes on."""
     script = """

@@ -17,7 +17,7 @@ import pytest
 
 import penstroke.data.loading
 from emnist import LETTERS, TEST, TRAIN, emnist_files, manifest, write_files, zipped
-from helpers import random_images
+from helpers import random_images, wait_until
 from mirrors import Mirrors, serving
 from penstroke.data import download as downloading
 from penstroke.data.catalogue import Manifest
@@ -248,11 +248,12 @@ import sys
 from pathlib import Path
 from penstroke.data.catalogue import Manifest
 from penstroke.data.fetching import fetch
-from penstroke.toml import read_toml
+from penstroke.config.toml import read_toml
 fetch(Manifest.parse(read_toml(Path(sys.argv[1])), source="probe"), Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_killed_while_it_downloads_the_next_goes_on(server: Mirrors, tmp_path: Path) -> None:
     recipe = tmp_path / "manifest.toml"
     recipe.write_text(letters(server).to_toml())
@@ -277,6 +278,7 @@ def test_killed_while_it_downloads_the_next_goes_on(server: Mirrors, tmp_path: P
     assert starts[0] > 0
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_nothing_half_written_is_taken_for_whole(
     server: Mirrors, tmp_path: Path
 ) -> None:
@@ -285,7 +287,7 @@ def test_killed_at_random_moments_nothing_half_written_is_taken_for_whole(
     moments, finished, killed = random.Random(3), 0, 0
     server.pause_seconds = 0.01
     root = tmp_path / "data"
-    while killed < KILLS:
+    for _ in range(KILLS):
         asked = len(server.requests)
         process = start_fetching(recipe, root)
         wait_until(lambda n=asked, p=process: len(server.requests) > n or p.poll() is not None)
@@ -318,10 +320,3 @@ def assert_whole(root: Path) -> None:
 
 def start_fetching(recipe: Path, root: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", FETCHING, str(recipe), str(root)])
-
-
-def wait_until(condition: object) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
-from helpers import scrawl, write_scrawls
+from helpers import scrawl, start_import, wait_until, write_scrawls
 from penstroke.data import store
 from penstroke.data.class_map import ClassMap
 from penstroke.data.image_import import Imported, ImportSettings, import_images
@@ -79,6 +78,11 @@ def test_ten_digits_of_them(shared: Path) -> None:
     assert "5,200 images of classes that were not asked for were left out" in made.notes
 
 
+def shards_on_disk() -> list[Path]:
+    return list(cache_root().glob("importing/*/shard-*.npz"))
+
+
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_killed_again_and_again_it_ends_with_the_same_data_set(shared: Path) -> None:
     """Kill -9 of the process with its workers reading; what is done stays, nothing is left over."""
@@ -88,14 +92,12 @@ def test_killed_again_and_again_it_ends_with_the_same_data_set(shared: Path) -> 
     expected = {path.name: path.read_bytes() for path in imported_folder("mine").iterdir()}
     assert len(made.train.classes) == 26
     shutil.rmtree(imported_folder("mine"))
-    command = [sys.executable, "-m", "penstroke", "data", "import", "mine", str(source), "--json",
-               "--classes", "upper,lower", "--merge-case", "--workers", "2"]  # fmt: skip
+    arguments = ["mine", str(source), "--classes", "upper,lower", "--merge-case", "--workers", "2"]
     kept: dict[Path, int] = {}
     for _ in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        while len(shards := list(cache_root().glob("importing/*/shard-*.npz"))) < len(kept) + 2:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.005)
+        enough = len(kept) + 2
+        process = start_import(*arguments, stops_after=enough)
+        wait_until(lambda n=enough: len(shards_on_disk()) >= n)
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -103,7 +105,8 @@ def test_killed_again_and_again_it_ends_with_the_same_data_set(shared: Path) -> 
         assert not alive
         assert not imported_folder("mine").exists()
         assert {path: path.stat().st_mtime_ns for path in kept} == kept
-        kept = {path: path.stat().st_mtime_ns for path in shards}
+        kept = {path: path.stat().st_mtime_ns for path in shards_on_disk()}
+    command = [sys.executable, "-m", "penstroke", "data", "import", *arguments, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["train"] == len(made.train)
     found = {path.name: path.read_bytes() for path in imported_folder("mine").iterdir()}

@@ -15,6 +15,8 @@ import pytest
 
 from helpers import interrupt, wait_until
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "penstroke", "train"]
 
 

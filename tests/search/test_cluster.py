@@ -18,8 +18,12 @@ from penstroke.search.workflow import Asked, open_study, search
 from searching import finished_search, remains, small_recipe
 
 # Ray opens files and sockets that only the garbage collector closes.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning",
-                                        "ignore::DeprecationWarning")  # fmt: skip
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        "ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+    ),
+]
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def url() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_study_in_postgresql_is_that_of_sqlite(url: str) -> None:
     recipe = small_recipe()
