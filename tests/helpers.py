@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,6 @@ from penstroke.data.idx import encode_idx
 from penstroke.files import sha256
 from penstroke.runs.run import Run
 
-T = TypeVar("T")
 MADE_ONCE = "PENSTROKE_TESTS_MADE_ONCE"
 """The environment variable with the folder that all workers of a test session share."""
 
@@ -140,16 +138,15 @@ def interrupt(process: subprocess.Popen[str]) -> None:
     assert "Traceback" not in err
 
 
-def wait_until(condition: Callable[[], T], *, seconds: float = 120) -> T:
-    """Return the first true value of `condition`; fail if there is none for `seconds`.
+def wait_until(condition: Callable[[], object], *, seconds: float = 120) -> None:
+    """Return once `condition` is true; fail if it is not within `seconds`.
 
     The deadline only keeps a broken test from hanging: no test may depend on its length.
     """
     deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"nothing for {seconds:g} s"
+    while not condition():
+        assert time.monotonic() < deadline, f"still false after {seconds:g} s"
         time.sleep(0.005)
-    return value
 
 
 def made_once(name: str, make: Callable[[], object]) -> Path:

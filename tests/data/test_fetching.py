@@ -261,9 +261,8 @@ def test_killed_while_it_downloads_the_next_goes_on(server: Mirrors, tmp_path: P
     part = root / "archives" / ".small.zip.part"
     server.behaviour["nist"] = "drip"
     for _ in range(3):
-        had = part.stat().st_size if part.exists() else 0
         process = start_fetching(recipe, root)
-        wait_until(lambda had=had: part.exists() and part.stat().st_size > had)
+        wait_for_growth(part)
         kill(process)
         assert part.read_bytes() == ZIP[: part.stat().st_size]
         assert_whole(root)
@@ -288,9 +287,9 @@ def test_killed_at_random_moments_nothing_half_written_is_taken_for_whole(
     server.pause_seconds = 0.01
     root = tmp_path / "data"
     for _ in range(KILLS):
-        asked = len(server.requests)
+        server.requests.clear()
         process = start_fetching(recipe, root)
-        wait_until(lambda n=asked, p=process: len(server.requests) > n or p.poll() is not None)
+        wait_for_request(server, process)
         time.sleep(moments.uniform(0, 0.25))
         killed += kill(process)
         assert_whole(root)
@@ -303,6 +302,16 @@ def test_killed_at_random_moments_nothing_half_written_is_taken_for_whole(
     assert_placed(root)
     assert everything(root / "archives") == ["small.zip"]
     print(f"{killed} killed, {finished} finished before")
+
+
+def wait_for_request(server: Mirrors, process: subprocess.Popen[bytes]) -> None:
+    """Or for the end of a process that had everything already."""
+    wait_until(lambda: server.requests or process.poll() is not None)
+
+
+def wait_for_growth(path: Path) -> None:
+    before = path.stat().st_size if path.exists() else 0
+    wait_until(lambda: path.exists() and path.stat().st_size > before)
 
 
 def kill(process: subprocess.Popen[bytes]) -> bool:

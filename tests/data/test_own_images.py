@@ -82,6 +82,10 @@ def shards_on_disk() -> list[Path]:
     return list(cache_root().glob("importing/*/shard-*.npz"))
 
 
+def wait_for_shards(count: int) -> None:
+    wait_until(lambda: len(shards_on_disk()) >= count)
+
+
 @pytest.mark.slow
 @pytest.mark.mnist
 def test_killed_again_and_again_it_ends_with_the_same_data_set(shared: Path) -> None:
@@ -97,7 +101,7 @@ def test_killed_again_and_again_it_ends_with_the_same_data_set(shared: Path) -> 
     for _ in range(2):
         enough = len(kept) + 2
         process = start_import(*arguments, stops_after=enough)
-        wait_until(lambda n=enough: len(shards_on_disk()) >= n)
+        wait_for_shards(enough)
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.communicate()
