@@ -1,4 +1,4 @@
-// In the place of the service: the same functions, answered by this browser. Nothing leaves the page.
+// The functions of static/api.js without a service: this browser answers. Nothing leaves the page.
 
 import { occlusionMap, open } from "./recognizer.js";
 import { inkOf } from "./drawing.js";
@@ -32,10 +32,7 @@ export async function recognize({ occlusion, body }) {
 }
 
 async function preprocessed(body, settings) {
-  if (!(body instanceof Blob)) {
-    const ink = inkOf(body);
-    return normalize(ink, settings);
-  }
+  if (!(body instanceof Blob)) return normalize(inkOf(body), settings);
   const bitmap = await createImageBitmap(body);
   const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
   context.drawImage(bitmap, 0, 0);
@@ -43,10 +40,10 @@ async function preprocessed(body, settings) {
 }
 
 export const corrections = async () => ({ images: 0, by_label: {} });
-export const addCorrection = async () => nothingIsKept();
-export const removeCorrection = async () => nothingIsKept();
+export const addCorrection = async () => refuse();
+export const removeCorrection = async () => refuse();
 export const runs = async () => [];
 
-function nothingIsKept() {
-  throw new ServiceError("This page has no server behind it, and keeps nothing.");
+function refuse() {
+  throw new ServiceError("This page works without a server, so it cannot keep anything.");
 }

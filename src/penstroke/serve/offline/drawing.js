@@ -1,4 +1,4 @@
-// What was drawn, as points of a pen, to ink: strokes.py. Drawn larger and averaged.
+// Strokes, as points of a pen, to ink: strokes.py. Drawn larger and averaged.
 
 import { reduced } from "./resample.js";
 

@@ -1,4 +1,4 @@
-// 28×28 grey levels as an address that a page can show: an uncompressed image in the BMP format.
+// 28×28 grey levels as a data: URI that a page can show: an uncompressed image in the BMP format.
 
 const SIZE = 28;
 const HEADER = 54 + 256 * 4;

@@ -1,10 +1,10 @@
-// ink.py once more, for the browser: any image to the 28×28 that a network reads.
+// preprocessing/ in JavaScript, for the browser: any image to the 28×28 that a network reads.
 //
-// Step by step what Python does, with its names; tests hold the two together, image by image. A grid is
+// Step by step what Python does, with its names; tests compare the two, image by image. A grid is
 // {width, height, data}: levels of 0 to 1, row by row.
 
 import { findComponents } from "./components.js";
-import { Histogram } from "./histogram.js";
+import { cumulated, histogram, otsu } from "./histogram.js";
 import { reduced, resized } from "./resample.js";
 
 const SIZE = 28;
@@ -26,16 +26,16 @@ export function preprocess(image, settings) {
   return normalize(findInk(readGrey(image), settings), settings);
 }
 
-/** Grey levels, large images averaged down; transparent parts are paper. */
+/** Grey levels, large images averaged down; transparent parts become background. */
 export function readGrey({ width, height, data }) {
   const isOpaque = data.every((value, index) => index % 4 !== 3 || value === 255);
   const planes = isOpaque ? [luma(data)] : [...premultiplied(data)];
-  const small = planes.map((plane) => shrunk({ width, height, data: plane }));
-  const levels = isOpaque ? small[0] : overPaper(small);
+  const small = planes.map((plane) => reducedToWorkingSide({ width, height, data: plane }));
+  const levels = isOpaque ? small[0] : onBackground(small);
   return { ...levels, data: Float32Array.from(levels.data, (value) => value / 255) };
 }
 
-/** As Pillow weighs them, in its whole numbers (ITU-R BT.601). */
+/** As Pillow weights them, in its whole numbers (ITU-R BT.601). */
 function luma(data) {
   const grey = new Float32Array(data.length / 4);
   for (let i = 0; i < grey.length; i++) {
@@ -55,14 +55,14 @@ function* premultiplied(data) {
   }
 }
 
-function overPaper([red, green, blue, alpha]) {
+function onBackground([red, green, blue, alpha]) {
   const grey = red.data.map((r, i) => 0.299 * r + 0.587 * green.data[i] + 0.114 * blue.data[i]);
   const drawn = sum(grey) / Math.max(sum(alpha.data), 1e-6);
-  const paper = drawn <= 0.5 || minimum(alpha.data) > 0.99 * 255 ? 1 : 0;
-  return { ...red, data: grey.map((g, i) => g + paper * (255 - alpha.data[i])) };
+  const background = drawn <= 0.5 || minimum(alpha.data) > 0.99 * 255 ? 1 : 0;
+  return { ...red, data: grey.map((g, i) => g + background * (255 - alpha.data[i])) };
 }
 
-function shrunk(grid) {
+function reducedToWorkingSide(grid) {
   const factor = Math.floor(Math.max(grid.width, grid.height) / WORKING_SIDE);
   return factor < 2 ? grid : reduced(grid, factor, Math.round);
 }
@@ -71,11 +71,17 @@ export function findInk(grey, settings) {
   const nothing = { ...grey, data: new Float32Array(grey.data.length) };
   if (spread(grey.data) < settings.min_contrast) return nothing;
   const depth = depthOf(grey);
-  const levels = new Histogram(depth);
-  const threshold = levels.otsu();
-  const step = levels.quantileAbove(threshold, 0.9);
+  const counts = histogram(depth);
+  const split = otsu(counts);
+  const below = cumulated(counts);
+  const [paper, everything] = [below[split - 1], below[255]];
+  const level = (wanted) => below.findIndex((count) => count >= wanted) / 255;
+  // The nine-tenths quantile of what lies above the threshold is full ink.
+  const step = level(paper + 0.9 * (everything - paper));
   if (step < settings.min_contrast) return nothing;
-  const noise = Math.min(3 * levels.deviationBelow(threshold), 0.6 * threshold);
+  const threshold = split / 255;
+  // Half of a bell stands above the paper's level: its 0.68 quantile is the standard deviation.
+  const noise = Math.min(3 * level(0.84 * paper), 0.6 * threshold);
   const faint = Math.max(settings.noise_floor, noise / step);
   const amount = depth.map((value) => {
     const share = Math.min(value / step, 1);
@@ -85,32 +91,32 @@ export function findInk(grey, settings) {
 }
 
 function withoutDirt(ink, strong) {
-  const pieces = findComponents(ink);
-  const count = pieces.boxes.length;
+  const { labels, boxes } = findComponents(ink);
+  const count = boxes.length;
   if (count < 2) return ink;
   const mass = new Float64Array(count);
   const isStrong = new Uint8Array(count);
   ink.data.forEach((amount, i) => {
-    const piece = pieces.labels[i] - 1;
-    if (piece < 0) return;
-    mass[piece] += amount;
-    isStrong[piece] |= amount > strong;
+    const component = labels[i] - 1;
+    if (component < 0) return;
+    mass[component] += amount;
+    isStrong[component] |= amount > strong;
   });
   const main = mass.indexOf(maximum(mass));
-  const isOutside = outside(pieces.boxes, main, ink);
-  const keep = mass.map((m, piece) => isStrong[piece] && m > SPECK * mass[main] && !isOutside[piece]);
+  const isOutside = outside(boxes, main, ink);
+  const keep = mass.map((m, k) => isStrong[k] && m > SPECK * mass[main] && !isOutside[k]);
   if (!keep.includes(1)) return ink;
-  return { ...ink, data: ink.data.map((amount, i) => (keep[pieces.labels[i] - 1] ? amount : 0)) };
+  return { ...ink, data: ink.data.map((amount, i) => (keep[labels[i] - 1] ? amount : 0)) };
 }
 
 function outside(boxes, main, { width, height }) {
   const atEnd = ({ left, right }) => left === 0 || right === width;
   const atTop = ({ top, bottom }) => top === 0 || bottom === height;
   if (!atEnd(boxes[main]) && !atTop(boxes[main])) return boxes.map((box) => atEnd(box) || atTop(box));
-  return boxes.map((box, piece) => {
+  return boxes.map((box, k) => {
     const isFlat = box.bottom - box.top <= Math.max(2, THIN * height);
     const isUpright = box.right - box.left <= Math.max(2, THIN * width);
-    return piece !== main && ((isFlat && atTop(box)) || (isUpright && atEnd(box)));
+    return k !== main && ((isFlat && atTop(box)) || (isUpright && atEnd(box)));
   });
 }
 
@@ -122,8 +128,8 @@ function depthOf(grey) {
   if (ring[ring.length - 1 - tenth] - ring[tenth] < EVEN) {
     return depthFrom(paper, grey, mean(grey.data) < paper);
   }
-  const small = averaged(grey);
-  const threshold = new Histogram(small.data).otsu();
+  const small = reducedToSurface(grey);
+  const threshold = otsu(histogram(small.data)) / 255;
   const isBright = small.data.map((value) => value > threshold);
   const isDark = mean(border({ ...small, data: isBright })) > 0.5;
   const isInk = isBright.map((bright) => Number(bright) ^ Number(isDark));
@@ -144,7 +150,7 @@ function border({ width, height, data }) {
   return Float32Array.from([...row(0), ...row(height - 1), ...column(0), ...column(width - 1)]);
 }
 
-function averaged(grey) {
+function reducedToSurface(grey) {
   return reduced(grey, Math.max(1, Math.floor(Math.max(grey.width, grey.height) / SURFACE_SIDE)));
 }
 
@@ -167,7 +173,7 @@ function isDrawn({ width, height, data }, isInk) {
   return variation < EVEN / 2 && thickness < THICKEST * Math.max(width, height);
 }
 
-/** Whether what departs most from the light, as the border tells it, is darker. */
+/** Whether what departs most from the light, estimated from the border, is darker. */
 function isDarkInk(grid) {
   const { width, height, data } = grid;
   const terms = [];
@@ -184,10 +190,9 @@ function isDarkInk(grid) {
 }
 
 function depthBelow(grey) {
-  const small = averaged(grey);
+  const small = reducedToSurface(grey);
   const reach = Math.round(WIDEST_STROKE * Math.max(small.width, small.height));
-  const raised = negative(highest(padded(small, reach), reach));
-  const closed = cropped(negative(highest(raised, reach)), reach, small);
+  const closed = cropped(closing(padded(small, reach), reach), reach, small);
   const smooth = resized(closed, grey.width, grey.height, "bilinear");
   const depth = smooth.data.map((value, i) => value - grey.data[i]);
   const middle = mean(depth);
@@ -216,10 +221,13 @@ function cropped({ width, data }, by, size) {
   return { ...size, data: inside };
 }
 
+/** Dark parts narrower than `side` filled up (Serra 1982). */
+const closing = (grid, side) => negative(dilated(negative(dilated(grid, side)), side));
+
 const negative = (grid) => ({ ...grid, data: grid.data.map((value) => -value) });
 
 /** The maximum of a square of `side` around each pixel. */
-function highest(grid, side) {
+function dilated(grid, side) {
   const [before, after] = [side >> 1, (side - 1) >> 1];
   let { data } = grid;
   for (const [step, stride, length] of [
@@ -227,16 +235,16 @@ function highest(grid, side) {
     [1, grid.width, grid.width],
   ]) {
     const lines = grid.data.length / length;
-    const found = new Float32Array(data.length);
+    const maxima = new Float32Array(data.length);
     for (let line = 0; line < lines; line++) {
       for (let at = 0; at < length; at++) {
         let most = -Infinity;
         const last = Math.min(at + after, length - 1);
         for (let k = Math.max(at - before, 0); k <= last; k++) most = Math.max(most, data[line * stride + k * step]);
-        found[line * stride + at * step] = most;
+        maxima[line * stride + at * step] = most;
       }
     }
-    data = found;
+    data = maxima;
   }
   return { ...grid, data };
 }

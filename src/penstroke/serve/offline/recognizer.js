@@ -1,4 +1,4 @@
-// recognizer.py once more: a model file as a function from 28×28 to probabilities, by ONNX Runtime Web.
+// recognizer.py in JavaScript: a model file as a function from 28×28 to probabilities, by ONNX Runtime Web.
 
 import * as ort from "./ort.wasm.bundle.min.mjs";
 
@@ -16,12 +16,12 @@ export async function open() {
 
 async function fetched(name) {
   const response = await fetch(name);
-  if (!response.ok) throw new Error(`${name} is not there: ${response.status}`);
+  if (!response.ok) throw new Error(`cannot load ${name}: the server answers ${response.status}`);
   return response;
 }
 
 class Model {
-  /** Runs go one after the other: a session takes no two at once. */
+  /** A session takes one run at a time. */
   #queue = Promise.resolve();
 
   constructor(session, { name, metadata }) {
@@ -90,4 +90,5 @@ function softmax(logits) {
   return powers.map((value) => value / total);
 }
 
+/** max_logit_score of recognizer.py: the higher, the more the image is like the training data. */
 const maxLogitScore = (logits) => Math.max(...logits) - logits.reduce((sum, value) => sum + value, 0) / logits.length;

@@ -70,7 +70,7 @@ export class Reading {
 
   /**
    * What a key or a bar keeps now: the whole sheet, or of a line the character that is chosen.
-   * @returns {import("./collect.js").Example | null}
+   * @returns {import("./corrections.js").Example | null}
    */
   example(isLine) {
     const { sheet } = this.#surface;
