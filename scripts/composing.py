@@ -1,7 +1,7 @@
 """Images of written lines whose text is known, composed from images of single characters.
 
 The ink of each character is cut out and laid on paper of its own making, so that where every
-character lies is known too. What is drawn at random, and within which limits, `Hand` says.
+character lies is known too. What is drawn at random, and within which limits, `LineStyle` says.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NESTING = 0.1
 
 
 @dataclass(frozen=True)
-class Hand:
+class LineStyle:
     """Within which limits a line is written; lengths in pixels, or in heights of a character."""
 
     heights: tuple[int, int] = (26, 44)
@@ -102,22 +102,26 @@ def overlap(one: Box, other: Box) -> float:
     return both / (areas - both)
 
 
-def compose_line(pool: Pool, seed: int, hand: Hand = Hand(), length: int | None = None) -> Composed:
+def compose_line(
+    pool: Pool, seed: int, style: LineStyle = LineStyle(), length: int | None = None
+) -> Composed:
     """Return one line of 3 to 12 characters on paper with a gradient of light, noise and specks."""
     random = np.random.default_rng(seed)
-    line = _write(pool, hand, random, length or int(random.integers(3, 13)))
+    line = _write(pool, style, random, length or int(random.integers(3, 13)))
     light = _gradient(line.ink.shape, float(random.uniform(0.0, 0.3)), random)
     image = _photographed(line.ink, light, random, blur=float(random.uniform(0, 0.6)))
     return Composed(image, (line.text,), (line.boxes,), (line.touching,), (line.inks,))
 
 
-def compose_page(pool: Pool, seed: int, hand: Hand = Hand(), lines: int = 10) -> Composed:
+def compose_page(
+    pool: Pool, seed: int, style: LineStyle = LineStyle(), lines: int = 10
+) -> Composed:
     """Return a page as photographed by hand: falling light, a shadow, perspective, blur, noise."""
     random = np.random.default_rng(seed)
-    size = int(random.integers(*hand.heights))
-    slant = float(random.uniform(*hand.shear_degrees))
-    one = Hand(heights=(size, size + 1), shear_degrees=(slant - 3, slant + 3),
-               slope_degrees=0.5, specks=hand.specks)  # fmt: skip
+    size = int(random.integers(*style.heights))
+    slant = float(random.uniform(*style.shear_degrees))
+    one = LineStyle(heights=(size, size + 1), shear_degrees=(slant - 3, slant + 3),
+               slope_degrees=0.5, specks=style.specks)  # fmt: skip
     written = [_write(pool, one, random, int(random.integers(6, 13))) for _ in range(lines)]
     ink, tops = _stacked([line.ink for line in written], size)
     corners = _corners_of_a_photo(ink.shape, random)
@@ -135,11 +139,11 @@ def compose_page(pool: Pool, seed: int, hand: Hand = Hand(), lines: int = 10) ->
     )  # fmt: skip
 
 
-def _write(pool: Pool, hand: Hand, random: np.random.Generator, length: int) -> _Line:
+def _write(pool: Pool, style: LineStyle, random: np.random.Generator, length: int) -> _Line:
     """Set characters one after another, each as near to the last as its gap says."""
-    size = int(random.integers(*hand.heights))
-    shear = float(np.tan(np.radians(random.uniform(*hand.shear_degrees))))
-    slope = float(np.tan(np.radians(random.uniform(-hand.slope_degrees, hand.slope_degrees))))
+    size = int(random.integers(*style.heights))
+    shear = float(np.tan(np.radians(random.uniform(*style.shear_degrees))))
+    slope = float(np.tan(np.radians(random.uniform(-style.slope_degrees, style.slope_degrees))))
     margin = round(_MARGIN * size)
     canvas = np.zeros((3 * size + 2 * margin, (length + 2) * 4 * size), np.float32)
     text = ""
@@ -149,10 +153,10 @@ def _write(pool: Pool, hand: Hand, random: np.random.Generator, length: int) -> 
     right, base = margin, margin + 2 * size
     for _ in range(length):
         label = str(random.choice(sorted(pool)))
-        height = size * random.uniform(1 - hand.height_spread, 1 + hand.height_spread)
+        height = size * random.uniform(1 - style.height_spread, 1 + style.height_spread)
         ink = _scaled(pool[label][int(random.integers(len(pool[label])))], height, shear)
-        is_wide, gap = _gap(hand, size, random)
-        top = round(base + slope * right + random.uniform(-1, 1) * hand.baseline_spread * size)
+        is_wide, gap = _gap(style, size, random)
+        top = round(base + slope * right + random.uniform(-1, 1) * style.baseline_spread * size)
         top -= ink.shape[0]
         last = boxes[-1] if boxes else None
         left = _set_beside(canvas, ink, top, gap, last, shear) if last else margin
@@ -164,18 +168,18 @@ def _write(pool: Pool, hand: Hand, random: np.random.Generator, length: int) -> 
         inks.append(ink)
         right = left + ink.shape[1]
         text += (" " if is_wide and last else "") + label
-    _sprinkle(canvas, int(random.integers(hand.specks[0], hand.specks[1] + 1)), right, random)
+    _sprinkle(canvas, int(random.integers(style.specks[0], style.specks[1] + 1)), right, random)
     return _trimmed(_Line(canvas, text, tuple(boxes), tuple(touching), tuple(inks)), margin)
 
 
-def _gap(hand: Hand, size: int, random: np.random.Generator) -> tuple[bool, int]:
+def _gap(style: LineStyle, size: int, random: np.random.Generator) -> tuple[bool, int]:
     """Return whether a space follows, and the gap in pixels."""
     draw = random.random()
-    if draw < hand.touching:
+    if draw < style.touching:
         return False, -int(random.integers(1, 4))
-    if draw < hand.touching + hand.narrow:
+    if draw < style.touching + style.narrow:
         return False, max(2, round(size * random.uniform(0.06, 0.15)))
-    if draw < hand.touching + hand.narrow + hand.wide:
+    if draw < style.touching + style.narrow + style.wide:
         return True, round(size * random.uniform(0.9, 1.6))
     return False, round(size * random.uniform(0.15, 0.45))
 

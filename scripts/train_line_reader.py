@@ -7,7 +7,7 @@ Lines are composed of the data sets' training images, their strokes made thinner
 softer, with a quarter of the gaps touching; whatever `inference.segments` may take for a character
 is shown to a network with whether it is one. Then the weights of `inference.viterbi` are those that
 make the right path through lines of another data set the likeliest, as MODEL reads them (maximum
-likelihood of a semi-Markov random field): they are printed, to be copied there by hand. The
+likelihood of a semi-Markov random field): they are printed, to be copied there by style. The
 pen-photos that evaluate_lines.py uses have no part in any of it. Ten minutes on two cores.
 """
 
@@ -25,7 +25,7 @@ from scipy import ndimage
 from scipy.optimize import minimize
 from torch import nn
 
-from composing import Composed, Hand, Ink, Pool, compose_line, cropped, drawn_pool, overlap
+from composing import Composed, Ink, LineStyle, Pool, compose_line, cropped, drawn_pool, overlap
 from penstroke import load_dataset
 from penstroke.inference.character_scorer import scorer_inputs
 from penstroke.inference.line_reader import Scale, find_page_lines, run_networks
@@ -34,8 +34,8 @@ from penstroke.inference.segments import TextLine, around
 from penstroke.inference.viterbi import WEIGHTS, Step, all_features, possible_steps, posteriors
 from penstroke.preprocessing.decoding import read_grey
 
-_HARD = Hand(touching=0.25, narrow=0.3)
-_ORDINARY = Hand(touching=0.1)
+_HARD = LineStyle(touching=0.25, narrow=0.3)
+_ORDINARY = LineStyle(touching=0.1)
 _BATCH = 256
 
 Floats = npt.NDArray[np.float64]

@@ -6,7 +6,6 @@ RUN=… uvicorn --app-dir scripts/peers --workers 2 recognizer_service:app
 """
 
 import os
-from dataclasses import asdict
 
 from fastapi import FastAPI, Request, Response
 
@@ -20,9 +19,7 @@ app = FastAPI()
 
 @app.post("/v1/recognize")
 async def recognize(request: Request) -> dict:
-    answer = asdict(recognizer.recognize(await request.body()))
-    del answer["input_image"]
-    return answer
+    return recognizer.recognize(await request.body()).to_dict()
 
 
 @app.get("/healthz")

@@ -12,7 +12,7 @@ from PIL import Image
 from composing import (
     Box,
     Composed,
-    Hand,
+    LineStyle,
     Pool,
     compose_line,
     compose_page,
@@ -29,7 +29,7 @@ from penstroke.inference.recognizer import Recognizer
 from penstroke.preprocessing.decoding import ImageLike
 from penstroke.runs.pipeline import finish, prepare
 
-APART = Hand(touching=0)
+APART = LineStyle(touching=0)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_a_page_is_read_from_top_to_bottom(recognizer: Recognizer, pool: Pool) -
 
 
 def test_touching_neighbours_are_parted(recognizer: Recognizer, pool: Pool) -> None:
-    always = Hand(touching=1, specks=(0, 0), shear_degrees=(0, 0))
+    always = LineStyle(touching=1, specks=(0, 0), shear_degrees=(0, 0))
     touching = parted = 0
     for seed in range(30):
         composed = compose_line(pool, seed, always, length=2)
@@ -135,7 +135,7 @@ def test_touching_neighbours_are_parted(recognizer: Recognizer, pool: Pool) -> N
 def test_a_split_character_is_less_certain_than_its_class(
     recognizer: Recognizer, pool: Pool
 ) -> None:
-    composed = compose_line(pool, 1, Hand(touching=1), length=6)
+    composed = compose_line(pool, 1, LineStyle(touching=1), length=6)
     for line in read_page(recognizer, composed.image).lines:
         for character in line.characters:
             assert character.probability <= max(character.probabilities.values()) + 1e-6

@@ -42,6 +42,7 @@ def test_an_answer(model: bytes) -> None:
     assert answer.probability == max(answer.probabilities.values())
     assert answer.top(1) == [(answer.label, answer.probability)]
     assert np.array_equal(answer.input_image, preprocess(drawn_digit()).pixels)
+    assert json.loads(json.dumps(answer.to_dict()))["probabilities"] == answer.probabilities
 
 
 def test_no_label_without_certainty(model: bytes, tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def test_no_image_is_a_clear_error(tmp_path: Path, content: bytes, said: str) ->
         (np.zeros((0, 5), np.uint8), "shape"),
         (np.zeros(5, np.uint8), "shape"),
         (np.zeros((5, 5, 2), np.uint8), "has 2"),
-        (np.array([["a"]]), "not <U1"),
+        (np.array([["a"]]), "is <U1"),
         (np.full((5, 5), np.nan), "not finite"),
         (np.full((5, 5), -1.0), "negative"),
         (np.zeros((9000, 9000), np.bool_), "megapixels"),
@@ -240,6 +240,12 @@ def test_no_image_is_a_clear_error(tmp_path: Path, content: bytes, said: str) ->
 def test_arrays_that_are_no_image(array: npt.NDArray[np.generic], said: str) -> None:
     with pytest.raises(ImageError, match=said):
         preprocess(array)
+
+
+def test_a_file_of_impossible_levels_is_named(tmp_path: Path) -> None:
+    Image.fromarray(np.full((5, 5), np.nan, np.float32)).save(tmp_path / "odd.tiff")
+    with pytest.raises(ImageError, match=r"odd\.tiff holds values that are not finite"):
+        preprocess(tmp_path / "odd.tiff")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

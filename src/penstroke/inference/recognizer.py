@@ -60,6 +60,12 @@ class Recognition:
         """Return the `count` likeliest classes with their probabilities, likeliest first."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the input image as plain values."""
+        plain = vars(self) | {"probabilities": dict(self.probabilities)}
+        del plain["input_image"]
+        return plain
+
 
 class Recognizer:
     """Recognises characters with a model.onnx that Penstroke wrote. Needs no torch.

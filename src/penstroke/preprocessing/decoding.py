@@ -78,7 +78,7 @@ def _grey_of_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata are no reason to refuse an image
-            return _levels(ImageOps.exif_transpose(image), working_side)
+            return _levels(ImageOps.exif_transpose(image), working_side, name)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} is damaged: {error}") from error
 
@@ -87,16 +87,16 @@ def _grey_of_array(
     array: npt.NDArray[np.generic], max_pixels: int, working_side: int
 ) -> Intensities:
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise ImageError(f"an image must have the shape (H, W) or (H, W, C), not {array.shape}")
+        raise ImageError(f"array of shape {array.shape}: an image must be (H, W) or (H, W, C)")
     channels = array.shape[2] if array.ndim == 3 else 1
     if channels not in (1, 3, 4):
-        raise ImageError(f"an image must have 1, 3 or 4 channels; this array has {channels}")
+        raise ImageError(f"array has {channels} channels: an image must have 1, 3 or 4")
     _refuse_huge(array.shape[1], array.shape[0], max_pixels, "array")
     if array.ndim == 3 and channels == 1:
         array = array[..., 0]
     if array.dtype == np.uint8:  # takes the way of a decoded file, for the same bits
-        return _levels(Image.fromarray(np.ascontiguousarray(array)), working_side)
-    levels = _scaled_to_one(array)
+        return _levels(Image.fromarray(np.ascontiguousarray(array)), working_side, "array")
+    levels = _scaled_to_one(array, "array")
     if channels == 3:
         levels = levels @ _LUMA
     elif channels == 4:
@@ -105,10 +105,10 @@ def _grey_of_array(
     return _averaged(levels, working_side)
 
 
-def _levels(image: Image.Image, working_side: int) -> Intensities:
+def _levels(image: Image.Image, working_side: int, name: str) -> Intensities:
     """Return grey levels in 0..1, whatever the mode; transparent parts become background."""
     if image.mode.startswith("I") or image.mode == "F":
-        return _averaged(_scaled_to_one(np.asarray(image)), working_side)
+        return _averaged(_scaled_to_one(np.asarray(image), name), working_side)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         # Only colours weighted by their alpha may be averaged.
         weighted = _reduced(image.convert("RGBA").convert("RGBa"), working_side)
@@ -124,17 +124,17 @@ def _on_background(rgba: Intensities) -> Intensities:
     return np.asarray(grey + background * (1 - alpha), np.float32)
 
 
-def _scaled_to_one(array: npt.NDArray[np.generic]) -> Intensities:
+def _scaled_to_one(array: npt.NDArray[np.generic], name: str) -> Intensities:
     if array.dtype == np.bool_:
         return array.astype(np.float32)
     if array.dtype.kind not in "uif":
-        raise ImageError(f"an image must be uint8, uint16, bool or float, not {array.dtype}")
+        raise ImageError(f"{name} is {array.dtype}: an image must be uint8, uint16, bool or float")
     levels = array.astype(np.float32)
     if not np.isfinite(levels).all():
-        raise ImageError("the image holds values that are not finite (nan or infinity)")
+        raise ImageError(f"{name} holds values that are not finite (nan or infinity)")
     low, high = float(levels.min()), float(levels.max())
     if low < 0:
-        raise ImageError(f"the image holds negative values (the least is {low:g})")
+        raise ImageError(f"{name} holds negative values (the least is {low:g})")
     if array.dtype.kind == "f":
         full = 1.0 if high <= 1 else 255.0 if high <= 255 else high
     else:
