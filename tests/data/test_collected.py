@@ -14,7 +14,7 @@ from penstroke.data.dataset import Dataset
 from penstroke.data.loading import load_dataset
 from penstroke.data.union import united, united_classes
 from penstroke.errors import ConfigError, DataError
-from penstroke.serve.png import png
+from penstroke.serve.responses import png
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from penstroke.data.dataset import Dataset
 from penstroke.data.idx import decode_idx, encode_idx
 from penstroke.data.loading import load_dataset
 from penstroke.errors import DataError
-from penstroke.serve.png import png
+from penstroke.serve.responses import png
 
 FLIPS = 250  # of each kind; by hand 1,000
 HEADERS = 3000  # by hand 100,000

@@ -9,6 +9,7 @@ from penstroke.inference.segments import find_lines
 from penstroke.inference.viterbi import (
     WEIGHTS,
     Step,
+    all_features,
     possible_steps,
     posteriors,
     step_scores,
@@ -64,9 +65,15 @@ def test_steps_of_a_line() -> None:
 def test_a_sure_network_and_a_sure_scorer_speak_for_a_character() -> None:
     (line,) = find_lines(drawn(stems(60)))
     steps = possible_steps(line)
-    sure = step_scores(steps, np.array([[0.98, 0.02]], np.float32), None, np.array([5.0]))
-    doubtful = step_scores(steps, np.array([[0.55, 0.45]], np.float32), None, np.array([5.0]))
-    scrap = step_scores(steps, np.array([[0.98, 0.02]], np.float32), None, np.array([-5.0]))
+    sure = step_scores(
+        all_features(steps, np.array([[0.98, 0.02]], np.float32), None, np.array([5.0]))
+    )
+    doubtful = step_scores(
+        all_features(steps, np.array([[0.55, 0.45]], np.float32), None, np.array([5.0]))
+    )
+    scrap = step_scores(
+        all_features(steps, np.array([[0.98, 0.02]], np.float32), None, np.array([-5.0]))
+    )
     assert sure[0] > doubtful[0]
     assert sure[0] > scrap[0]
     assert sure[1] == doubtful[1] == scrap[1]
@@ -76,7 +83,9 @@ def test_familiarity_speaks_for_a_character() -> None:
     (line,) = find_lines(drawn(stems(60)))
     steps, sure = possible_steps(line), np.array([[0.98, 0.02]], np.float32)
     values = [
-        step_scores(steps, sure, np.array([familiarity], np.float32), np.array([5.0]))[0]
+        step_scores(
+            all_features(steps, sure, np.array([familiarity], np.float32), np.array([5.0]))
+        )[0]
         for familiarity in (0.5, 1.5, 2.0, 9.0)
     ]
     assert values[0] < values[1] < values[2] == values[3]

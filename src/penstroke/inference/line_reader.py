@@ -19,7 +19,14 @@ from penstroke.config.class_names import as_text
 from penstroke.inference.character_scorer import log_odds, scorer_inputs
 from penstroke.inference.recognizer import Recognizer, max_logit_score
 from penstroke.inference.segments import Box, TextLine, around, find_lines, united
-from penstroke.inference.viterbi import Step, possible_steps, posteriors, step_scores, viterbi_path
+from penstroke.inference.viterbi import (
+    Step,
+    all_features,
+    possible_steps,
+    posteriors,
+    step_scores,
+    viterbi_path,
+)
 from penstroke.preprocessing.decoding import ImageLike, Intensities, read_grey
 from penstroke.preprocessing.illumination import MARGIN, correct_illumination
 from penstroke.preprocessing.ink import InkSettings, find_ink, normalize
@@ -224,7 +231,7 @@ def _characters(
     classes: Sequence[str], line: TextLine, steps: Sequence[Step], outputs: NetworkOutputs,
     scale: Scale,
 ) -> list[CharacterReading]:  # fmt: skip
-    scores = step_scores(steps, *outputs)
+    scores = step_scores(all_features(steps, *outputs))
     whole, _ = posteriors(steps, scores)
     characters: list[CharacterReading] = []
     end = np.inf

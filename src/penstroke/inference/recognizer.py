@@ -10,7 +10,9 @@ from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, Field
 
+from penstroke.config.settings import Settings
 from penstroke.errors import ConfigError, ModelFileError
 from penstroke.files import reason
 from penstroke.inference.onnx_session import open_session
@@ -92,13 +94,12 @@ class Recognizer:
     def __init__(self, session: Any, metadata: Mapping[str, Any]) -> None:
         self._session = session
         self.metadata = metadata
-        self.classes: tuple[str, ...] = tuple(metadata["classes"])
-        self.ink = InkSettings.parse(metadata["ink"], source="model")
-        self.temperature = float(metadata["temperature"])
-        self.confidence_threshold = float(
-            metadata.get("confidence_threshold", CONFIDENCE_THRESHOLD)
-        )
-        self.ood_threshold: float | None = metadata.get("ood_threshold") or None
+        facts = _Metadata.parse(metadata, source="model")
+        self.classes = tuple(facts.classes)
+        self.ink = facts.ink
+        self.temperature = facts.temperature
+        self.confidence_threshold = facts.confidence_threshold
+        self.ood_threshold = facts.ood_threshold or None
 
     @classmethod
     def load(cls, path: str | Path, *, confidence_threshold: float | None = None) -> Recognizer:
@@ -222,40 +223,38 @@ def model_metadata(
     }
 
 
+class _Metadata(Settings):
+    """The part of a model file's metadata that recognition needs."""
+
+    model_config = ConfigDict(extra="ignore")
+    classes: list[str]
+    ink: InkSettings
+    temperature: float = Field(gt=0)
+    confidence_threshold: float = Field(CONFIDENCE_THRESHOLD, ge=0, le=1)
+    ood_threshold: float | None = Field(None, ge=0)
+
+
 def _read_metadata(session: Any, name: str) -> dict[str, Any]:
-    """Return the metadata of the model called `name`, which fit its graph, or ModelFileError."""
+    """Return the metadata of the model called `name`; ModelFileError where they cannot be used."""
     raw = session.get_modelmeta().custom_metadata_map
     if "penstroke_format" not in raw:
         raise ModelFileError(f"{name} is an ONNX model, but not one that Penstroke wrote")
     try:
         metadata = {key: json.loads(value) for key, value in raw.items()}
         version = int(metadata["penstroke_format"])
-        if version > MODEL_FORMAT_VERSION:
-            raise ModelFileError(
-                f"{name} was written by a newer Penstroke (format {version}; this one reads up to "
-                f"{MODEL_FORMAT_VERSION}): upgrade with pip install -U penstroke"
-            )
-        InkSettings.parse(metadata["ink"])
-        _check(metadata, session)
-    except KeyError as error:
-        raise ModelFileError(f"{name}: the metadata of the model lacks {error}") from None
+        if version <= MODEL_FORMAT_VERSION:
+            _check_graph(session, _Metadata.parse(metadata).classes)
     except (ValueError, TypeError, IndexError, ConfigError) as error:
         raise ModelFileError(f"{name}: the metadata of the model is damaged: {error}") from error
+    if version > MODEL_FORMAT_VERSION:
+        raise ModelFileError(
+            f"{name} was written by a newer Penstroke (format {version}; this one reads up to "
+            f"{MODEL_FORMAT_VERSION}): upgrade with pip install -U penstroke"
+        )
     return metadata
 
 
-def _check(metadata: Mapping[str, Any], session: Any) -> None:
-    """Raise ValueError where a value is out of range, or the metadata do not fit the graph."""
-    if not float(metadata["temperature"]) > 0:
-        raise ValueError(f"'temperature' must be above 0, not {metadata['temperature']}")
-    if not float(metadata.get("ood_threshold") or 1) > 0:
-        raise ValueError(f"'ood_threshold' must be above 0, not {metadata['ood_threshold']}")
-    threshold = metadata.get("confidence_threshold", CONFIDENCE_THRESHOLD)
-    if not 0 <= float(threshold) <= 1:
-        raise ValueError(f"'confidence_threshold' must be in 0..1, not {threshold}")
-    classes = metadata["classes"]
-    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
-        raise ValueError("'classes' must be a list of names")
+def _check_graph(session: Any, classes: Sequence[str]) -> None:
     (images,), (logits,) = session.get_inputs(), session.get_outputs()
     if (images.name, images.type, logits.name) != ("images", "tensor(uint8)", "logits"):
         raise ValueError("the graph does not turn images of uint8 into logits")

@@ -93,15 +93,6 @@ def _shape_features(line: TextLine, first: int, after: int, width: float) -> Flo
     )
 
 
-def step_scores(
-    steps: Sequence[Step], probabilities: npt.NDArray[np.float32],
-    familiarity: npt.NDArray[np.float32] | None, log_odds: Floats,
-) -> Floats:  # fmt: skip
-    """Return the score of each of `steps` (N,), of `all_features`."""
-    features = all_features(steps, probabilities, familiarity, log_odds)
-    return np.asarray(features @ np.array(list(WEIGHTS.values())), np.float64)
-
-
 def all_features(
     steps: Sequence[Step], probabilities: npt.NDArray[np.float32],
     familiarity: npt.NDArray[np.float32] | None, log_odds: Floats,
@@ -125,6 +116,11 @@ def all_features(
         features[:count, 0] = np.minimum(familiarity - _FAMILIAR, 0.0)
     features[:count, 1] = -np.logaddexp(0.0, -log_odds)
     return features
+
+
+def step_scores(features: Floats) -> Floats:
+    """Return the score (N,) of each step, from its features (N, 10)."""
+    return np.asarray(features @ np.array(list(WEIGHTS.values())), np.float64)
 
 
 def viterbi_path(steps: Sequence[Step], scores: Floats) -> list[int]:
