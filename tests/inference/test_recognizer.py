@@ -145,7 +145,7 @@ def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
         (lambda props: props.update(classes='["a", "b"]'), "2 classes for 3 logits"),
         (lambda props: props.update(classes="abc"), "metadata of the model is damaged"),
         (lambda props: props.update(classes="[1, 2, 3]"), "damaged: .*classes"),
-        (lambda props: props.pop("classes"), "damaged: .*classes"),
+        (lambda props: props.pop("classes"), "damaged: classes: is missing"),
         (lambda props: props.update(ood_threshold='"high"'), "metadata of the model is damaged"),
         (
             lambda props: props.update(confidence_threshold='"high"'),
@@ -160,7 +160,7 @@ def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
             "metadata of the model is damaged",
         ),
         (lambda props: props.update(ood_threshold="-1"), "damaged: .*ood_threshold"),
-        (lambda props: props.pop("ink"), "damaged: .*ink"),
+        (lambda props: props.pop("ink"), "damaged: ink: is missing"),
         (lambda props: props.update(ink='{"box_pixels": 99}'), "box_pixels"),
         (lambda props: props.update(temperature="0"), "metadata of the model is damaged"),
     ],

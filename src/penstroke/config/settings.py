@@ -397,6 +397,8 @@ def _explain_one(detail: dict[str, Any], settings: type[BaseModel]) -> str:
     prefix = f"{name}: " if name else ""
     message = str(detail["msg"]).removeprefix("Value error, ")
     match detail["type"]:
+        case "missing":
+            return f"{prefix}is missing"
         case "extra_forbidden":
             known = _fields_at(settings, list(detail["loc"][:-1]))
             return f"{prefix}unknown setting{near_match(path[-1], known) or _one_of(known)}"

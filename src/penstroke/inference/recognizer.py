@@ -227,11 +227,13 @@ class _Metadata(Settings):
     """The part of a model file's metadata that recognition needs."""
 
     model_config = ConfigDict(extra="ignore")
-    classes: list[str]
-    ink: InkSettings
-    temperature: float = Field(gt=0)
-    confidence_threshold: float = Field(CONFIDENCE_THRESHOLD, ge=0, le=1)
-    ood_threshold: float | None = Field(None, ge=0)
+    classes: list[str] = Field(description="name of each class")
+    ink: InkSettings = Field(description="how it finds and normalises ink")
+    temperature: float = Field(gt=0, description="what logits are divided by")
+    confidence_threshold: float = Field(
+        CONFIDENCE_THRESHOLD, ge=0, le=1, description="least probability of a label"
+    )
+    ood_threshold: float | None = Field(None, ge=0, description="least ood_score of a label")
 
 
 def _read_metadata(session: Any, name: str) -> dict[str, Any]:
