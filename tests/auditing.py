@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from penstroke.data.dataset import Dataset, DataSplits, Images, Labels, SealedTest
-from penstroke.quality.collection import Collection, collection_of
+from penstroke.quality.audit_images import AuditImages
 
 
 def drawn_strokes(count: int, seed: int = 0) -> Images:
@@ -21,10 +21,10 @@ def drawn_strokes(count: int, seed: int = 0) -> Images:
     return np.stack(images)
 
 
-def made_collection(
+def audit_images(
     train: Images, test: Images | None = None, labels: Labels | None = None, name: str = "made"
-) -> Collection:
-    """Return a collection of three classes; all images are of the first where no label is given.
+) -> AuditImages:
+    """Return images of three classes; all images are of the first where no label is given.
 
     Without test images there is a single one, of a stroke of its own.
     """
@@ -33,4 +33,6 @@ def made_collection(
     classes = ("a", "b", "c")
     split = Dataset(train, both[: len(train)], classes)
     sealed = SealedTest(Dataset(test, both[len(train) :], classes))
-    return collection_of(DataSplits(name, split, split.take(np.arange(0)), sealed, "0" * 64))
+    return AuditImages.from_splits(
+        DataSplits(name, split, split.take(np.arange(0)), sealed, "0" * 64)
+    )

@@ -16,7 +16,7 @@ SMALL = ("--set", "train.batch_size=32", "--set", "train.threads=1")
 def test_a_recipe_is_checked(penstroke: Cli, runs: Path) -> None:
     done = penstroke("check", "baseline-mlp", "--dataset", "digits", *SMALL)
     assert done.exit_code == 0, done.err
-    assert done.out.count(" ok  ") == 11
+    assert done.out.count(" pass  ") == 11
     assert "next: penstroke train baseline-mlp" in done.out
     page = (runs / "checks" / "baseline-mlp" / "index.html").read_text()
     assert "<script" not in page
@@ -28,7 +28,7 @@ def test_what_is_wrong_fails_the_command(penstroke: Cli) -> None:
                      "--set", "train.learning_rate=3", "--json")  # fmt: skip
     assert done.exit_code == 1
     found = {one["name"]: one for one in json.loads(done.out)["findings"]}
-    assert found["learning rate"]["outcome"] == "wrong"
+    assert found["learning rate"]["outcome"] == "fail"
     assert "it is too high" in found["learning rate"]["advice"]
 
 

@@ -151,13 +151,13 @@ def test_fetch_that_fails_says_what_each_address_answered(
 def test_audit_and_train_without_what_it_found(
     penstroke: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstroke.quality.out_of_fold._MIN_STEPS", 20)
+    monkeypatch.setattr("penstroke.quality.label_errors._MIN_STEPS", 20)
     options = ("data", "audit", "digits", "--folds", 2, "--limit", 200, "--output", tmp_path)
     done = penstroke(*options, "--against", "digits", "--json")
     assert done.exit_code == 0, done.err
     facts = json.loads(done.out)
     assert facts["images"] == {"train": 200, "test": 50}
-    assert facts["found"]["in digits's test"]["train"] >= 0
+    assert facts["findings"]["in the test split of digits"]["train"] >= 0
     assert Path(facts["page"]).read_text().startswith("<!doctype html>")
     exclude = Path(facts["exclude"])
     exclude.write_text("# mine\n3\n1400  # a 7\n")
@@ -174,7 +174,7 @@ def test_audit_and_train_without_what_it_found(
 
 
 def test_audit_for_people(penstroke: Cli, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstroke.quality.out_of_fold._MIN_STEPS", 20)
+    monkeypatch.setattr("penstroke.quality.label_errors._MIN_STEPS", 20)
     done = penstroke("data", "audit", "digits", "--folds", 2, "--limit", 100)
     assert done.exit_code == 0, done.err
     assert re.search(r"label errors +\d+ +\d+ +\d+", done.out)
@@ -200,8 +200,8 @@ def test_an_audit_that_cannot_be(penstroke: Cli, arguments: tuple[object, ...], 
 def test_a_bad_list_to_exclude(penstroke: Cli, command: str, tmp_path: Path, runs: Path) -> None:
     path = tmp_path / "exclude.txt"
     for content, said in (
-        ("5\nfive\n", f"{path}, line 2: 'five' is no position"),
-        ("5\n5\n", f"{path}, line 2: 5 stands on line 1 too"),
+        ("5\nfive\n", f"{path}, line 2: 'five' is not the position"),
+        ("5\n5\n", f"{path}, line 2: 5 is already on line 1"),
         ("5\n1437\n", "data.exclude: there is no training image 1437 in digits"),
     ):
         path.write_text(content)

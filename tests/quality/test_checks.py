@@ -18,26 +18,26 @@ from penstroke.data.loading import load_dataset
 from penstroke.models.blocks import Dropout, Normalize
 from penstroke.quality.checks import check
 from penstroke.quality.learning_rate_range import range_test
-from penstroke.quality.subject import Subject
+from penstroke.quality.training_setup import TrainingSetup
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
+def setup() -> TrainingSetup:
     config = small_config().replace(
         data={"max_train_images": None},
         train={"learning_rate": 3e-3, "threads": 1, "batch_size": 64},
     )
-    return Subject.of(config, load_dataset(config.data))
+    return TrainingSetup.from_config(config, load_dataset(config.data))
 
 
-def changed(subject: Subject, change: Callable[[nn.Module], None]) -> Subject:
-    network = subject.copy()
+def changed(setup: TrainingSetup, change: Callable[[nn.Module], None]) -> TrainingSetup:
+    network = setup.copy_network()
     change(network)
-    return replace(subject, network=network)
+    return replace(setup, network=network)
 
 
-def found_wrong(subject: Subject) -> set[str]:
-    return {one.name for one in check(subject) if one.outcome == "wrong"}
+def found_wrong(setup: TrainingSetup) -> set[str]:
+    return {one.name for one in check(setup) if one.outcome == "fail"}
 
 
 class Wrapped(nn.Module):
@@ -69,66 +69,66 @@ class Cut(nn.Module):
         return features.detach()
 
 
-def shuffled_labels(subject: Subject) -> Subject:
-    train = subject.train
+def shuffled_labels(setup: TrainingSetup) -> TrainingSetup:
+    train = setup.train
     labels = np.random.default_rng(0).permutation(train.labels)
-    return replace(subject, train=Dataset(train.images, labels, train.classes))
+    return replace(setup, train=Dataset(train.images, labels, train.classes))
 
 
-def softmax_twice(subject: Subject) -> Subject:
-    return replace(subject, network=Wrapped(subject.copy(), lambda z: z.softmax(1)))
+def softmax_twice(setup: TrainingSetup) -> TrainingSetup:
+    return replace(setup, network=Wrapped(setup.copy_network(), lambda z: z.softmax(1)))
 
 
-def frozen_layer(subject: Subject) -> Subject:
+def frozen_layer(setup: TrainingSetup) -> TrainingSetup:
     def freeze(network: nn.Module) -> None:
         for parameter in network.convolutions.parameters():  # type: ignore[union-attr]
             parameter.requires_grad = False
 
-    return changed(subject, freeze)
+    return changed(setup, freeze)
 
 
-def dead_relus(subject: Subject) -> Subject:
+def dead_relus(setup: TrainingSetup) -> TrainingSetup:
     def kill(network: nn.Module) -> None:
         with torch.no_grad():
             network.dense[1].linear.bias -= 100  # type: ignore[index,union-attr]
 
-    return changed(subject, kill)
+    return changed(setup, kill)
 
 
-def wrong_normalisation(subject: Subject) -> Subject:
+def wrong_normalisation(setup: TrainingSetup) -> TrainingSetup:
     def spoil(network: nn.Module) -> None:
         network.normalize = Normalize(mean=0.0, std=1 / 255)
 
-    return changed(subject, spoil)
+    return changed(setup, spoil)
 
 
-def transposed_images(subject: Subject) -> Subject:
-    train = subject.train
+def transposed_images(setup: TrainingSetup) -> TrainingSetup:
+    train = setup.train
     images = np.ascontiguousarray(train.images.transpose(0, 2, 1))
-    return replace(subject, train=Dataset(images, train.labels, train.classes))
+    return replace(setup, train=Dataset(images, train.labels, train.classes))
 
 
-def high_rate(subject: Subject) -> Subject:
-    rate = 100 * subject.config.train.learning_rate
-    return replace(subject, config=subject.config.replace(train={"learning_rate": rate}))
+def high_rate(setup: TrainingSetup) -> TrainingSetup:
+    rate = 100 * setup.config.train.learning_rate
+    return replace(setup, config=setup.config.replace(train={"learning_rate": rate}))
 
 
-def summed_loss(subject: Subject) -> Subject:
-    return replace(subject, loss=lambda z, labels: cross_entropy(z, labels, reduction="sum"))
+def summed_loss(setup: TrainingSetup) -> TrainingSetup:
+    return replace(setup, loss=lambda z, labels: cross_entropy(z, labels, reduction="sum"))
 
 
-def dropout_in_evaluation(subject: Subject) -> Subject:
+def dropout_in_evaluation(setup: TrainingSetup) -> TrainingSetup:
     def drop(network: nn.Module) -> None:
         network.dense.append(AlwaysDropping(0.3))  # type: ignore[union-attr,operator]
 
-    return changed(subject, drop)
+    return changed(setup, drop)
 
 
-def cut_gradient(subject: Subject) -> Subject:
+def cut_gradient(setup: TrainingSetup) -> TrainingSetup:
     def cut(network: nn.Module) -> None:
         network.dense.insert(0, Cut())  # type: ignore[union-attr,operator]
 
-    return changed(subject, cut)
+    return changed(setup, cut)
 
 
 @pytest.mark.parametrize(
@@ -147,47 +147,47 @@ def cut_gradient(subject: Subject) -> Subject:
     ],
 )
 def test_a_planted_fault_is_found(
-    subject: Subject, plant: Callable[[Subject], Subject], name: str
+    setup: TrainingSetup, plant: Callable[[TrainingSetup], TrainingSetup], name: str
 ) -> None:
-    assert name in found_wrong(plant(subject))
+    assert name in found_wrong(plant(setup))
 
 
-def test_nothing_is_wrong_without_a_fault(subject: Subject) -> None:
-    assert found_wrong(subject) == set()
+def test_nothing_is_wrong_without_a_fault(setup: TrainingSetup) -> None:
+    assert found_wrong(setup) == set()
 
 
-def test_frozen_and_cut_are_told_apart(subject: Subject) -> None:
-    said = {one.name: one.text for one in check(frozen_layer(subject))}["gradients"]
+def test_frozen_and_cut_are_told_apart(setup: TrainingSetup) -> None:
+    said = {one.name: one.text for one in check(frozen_layer(setup))}["gradients"]
     assert said.startswith("frozen: convolutions.0.convolution.weight")
-    said = {one.name: one.text for one in check(cut_gradient(subject))}["gradients"]
+    said = {one.name: one.text for one in check(cut_gradient(setup))}["gradients"]
     assert said.startswith("no gradient reaches convolutions.0.")
 
 
-def test_checks_leave_no_trace(subject: Subject) -> None:
-    before = {name: tensor.clone() for name, tensor in subject.network.state_dict().items()}
+def test_checks_leave_no_trace(setup: TrainingSetup) -> None:
+    before = {name: tensor.clone() for name, tensor in setup.network.state_dict().items()}
     torch.manual_seed(7)
     state = torch.random.get_rng_state()
-    check(subject)
-    range_test(subject)
+    check(setup)
+    range_test(setup)
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert subject.network.training
-    assert all(p.grad is None for p in subject.network.parameters())
-    for name, tensor in subject.network.state_dict().items():
+    assert setup.network.training
+    assert all(p.grad is None for p in setup.network.parameters())
+    for name, tensor in setup.network.state_dict().items():
         assert torch.equal(tensor, before[name])
 
 
-def test_the_same_check_twice_finds_the_same(subject: Subject) -> None:
-    assert check(subject) == check(subject)
-    assert range_test(subject) == range_test(subject)
+def test_the_same_check_twice_finds_the_same(setup: TrainingSetup) -> None:
+    assert check(setup) == check(setup)
+    assert range_test(setup) == range_test(setup)
 
 
-def test_the_range_test_suggests_a_rate_that_learns(subject: Subject) -> None:
-    found = range_test(subject)
+def test_the_range_test_suggests_a_rate_that_learns(setup: TrainingSetup) -> None:
+    found = range_test(setup)
     assert 1e-4 <= found.suggestion <= 3e-2
     assert found.rates[0] == pytest.approx(1e-6)
     assert min(found.losses) < 0.8 * found.losses[0]
-    at_it = subject.config.replace(train={"learning_rate": found.suggestion})
-    assert found_wrong(replace(subject, config=at_it)) == set()
+    at_it = setup.config.replace(train={"learning_rate": found.suggestion})
+    assert found_wrong(replace(setup, config=at_it)) == set()
 
 
 @pytest.mark.parametrize("images", [30, 120])
@@ -195,6 +195,8 @@ def test_few_images_are_too_few_to_tell(images: int) -> None:
     config: RunConfig = small_config().replace(
         data={"max_train_images": images}, train={"batch_size": 16, "threads": 1}
     )
-    found = {one.name: one for one in check(Subject.of(config, load_dataset(config.data)))}
+    found = {
+        one.name: one for one in check(TrainingSetup.from_config(config, load_dataset(config.data)))
+    }
     assert "too few to tell" in found["labels"].text
-    assert found["labels"].outcome == "ok"
+    assert found["labels"].outcome == "pass"

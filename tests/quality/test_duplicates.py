@@ -7,18 +7,18 @@ import torch
 from auditing import drawn_strokes
 from penstroke.data.dataset import Images
 from penstroke.quality.duplicates import NEAR, Pair, groups_of, near, pairs_across, pairs_within
-from penstroke.quality.neighbours import COUNT, Neighbours, forms, nearest
-from penstroke.quality.stroke_defects import blank
+from penstroke.quality.neighbours import COUNT, Neighbours, descriptors, nearest
+from penstroke.quality.outliers import blank
 
 
 def found_within(images: Images) -> list[Pair]:
-    placed = forms(images)
+    placed = descriptors(images)
     neighbours = nearest(placed, placed, lambda what, share: None, is_same=True)
     return pairs_within(images, neighbours, blank(images))
 
 
 def found_across(query: Images, gallery: Images) -> list[Pair]:
-    return pairs_across(query, gallery, nearest(forms(query), forms(gallery), lambda *_: None))
+    return pairs_across(query, gallery, lambda *_: None)
 
 
 def rows(pairs: list[Pair]) -> set[tuple[int, int]]:
@@ -116,7 +116,7 @@ def test_crowded_images_are_no_copies() -> None:
 
 
 def test_neighbours_are_the_true_ones() -> None:
-    placed = forms(drawn_strokes(700))
+    placed = descriptors(drawn_strokes(700))
     found = nearest(placed, placed, lambda what, share: None, is_same=True)
     apart = torch.cdist(placed.double(), placed.double()).fill_diagonal_(9.0)
     expected = apart.topk(COUNT, largest=False)
@@ -126,9 +126,9 @@ def test_neighbours_are_the_true_ones() -> None:
 
 def test_forms_forget_place_and_strength_alone() -> None:
     images = drawn_strokes(20)
-    placed = forms(images)
+    placed = descriptors(images)
     for how in ("moved", "fainter"):
-        again = forms(np.stack([altered(image, how) for image in images]))
+        again = descriptors(np.stack([altered(image, how) for image in images]))
         assert float((placed - again).norm(dim=1).max()) < 0.02
-    turned = forms(np.ascontiguousarray(np.rot90(images, axes=(1, 2))))
+    turned = descriptors(np.ascontiguousarray(np.rot90(images, axes=(1, 2))))
     assert float((placed - turned).norm(dim=1).median()) > 0.4

@@ -5,9 +5,8 @@ import pytest
 
 from auditing import drawn_strokes
 from penstroke.data.dataset import Images
-from penstroke.quality.image_outliers import find_outliers
-from penstroke.quality.neighbours import forms, nearest
-from penstroke.quality.stroke_defects import blank, clipped
+from penstroke.quality.neighbours import descriptors, nearest
+from penstroke.quality.outliers import blank, clipped, find_outliers
 
 
 def test_blank_images() -> None:
@@ -43,7 +42,7 @@ def test_an_outlier_of_its_class() -> None:
     random = np.random.default_rng(0)
     images = np.stack([bar(random) for _ in range(200)])
     images[17] = drawn_strokes(1)[0]
-    placed = forms(images)
+    placed = descriptors(images)
     neighbours = nearest(placed, placed, lambda *_: None, is_same=True)
     found = find_outliers(np.zeros(200, np.int64), neighbours, np.arange(0))
     assert found[0][0] == 17

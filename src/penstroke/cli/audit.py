@@ -10,7 +10,7 @@ import typer
 from penstroke.cli.console import Json, percent, print_json, print_table, program, progress_bar, say
 
 if TYPE_CHECKING:
-    from penstroke.quality.audit_findings import Audit
+    from penstroke.quality.data_audit import Audit
 
 Exclude = Annotated[
     Path | None,
@@ -62,33 +62,34 @@ def command(
         print_json({**found.to_dict(), "page": str(page), "exclude": str(exclude)})
         return
     _show(found)
-    say(f"\npage     {page}\nto omit  {exclude} ({len(found.exclude()):,} training images)")
+    excluded = len(found.excluded_positions())
+    say(f"\npage     {page}\nexclude  {exclude} ({excluded:,} training images)")
     say(f"\nnext: {program()} train --dataset {name} --exclude {exclude}")
 
 
 def _audit(name: str, against: str | None, folds: int, seed: int, limit: int | None) -> Audit:
-    from penstroke.quality.collection import collect
+    from penstroke.quality.audit_images import AuditImages
     from penstroke.quality.data_audit import audit
 
-    collection = collect(name, limit, seed)
-    other = collect(against) if against else None
+    images = AuditImages.load(name, limit, seed)
+    other = AuditImages.load(against) if against else None
     with progress_bar() as bar:
         task = bar.add_task("", total=1.0)
 
         def watch(what: str, share: float) -> None:
             bar.update(task, description=what, completed=share)
 
-        return audit(collection, other, folds=folds, seed=seed, watch=watch)
+        return audit(images, other, folds=folds, seed=seed, on_progress=watch)
 
 
 def _show(found: Audit) -> None:
     rows = [
-        (kind.name, f"{kind.train:,}", f"{kind.test:,}", f"{kind.left_out:,}", kind.why)
-        for kind in found.summary()
+        (count.kind, f"{count.train:,}", f"{count.test:,}", f"{count.excluded:,}", count.reason)
+        for count in found.counts()
     ]
-    print_table(("found", "training", "test", "left out", ""), rows, "123")
-    train, test = found.accuracy
+    print_table(("finding", "training", "test", "excluded", ""), rows, "123")
+    train, test = found.train_accuracy, found.test_accuracy
     say(f"\nread right by networks that never saw them: {percent(train)} of training, "
         f"{percent(test)} of test")  # fmt: skip
-    if conflicts := len(found.conflicts(found.pairs)):
+    if conflicts := len(found.conflicts()):
         say(f"copies with two labels: {conflicts:,} pairs")

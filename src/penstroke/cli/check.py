@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +13,9 @@ from penstroke.cli.console import Json, print_json, print_table, progress_bar, s
 from penstroke.config.toml import assignment
 
 if TYPE_CHECKING:
-    from penstroke.quality.finding import Finding
+    from penstroke.quality.checks import Finding
     from penstroke.quality.learning_rate_range import RangeTest
-    from penstroke.quality.subject import Subject
+    from penstroke.quality.training_setup import TrainingSetup
 
 
 def command(
@@ -30,7 +29,7 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a recipe before training it; exit code 1 where something is wrong.
+    """Check a recipe before training it; exit code 1 where a check fails.
 
     Nothing is kept but the page: every check trains a copy.
     """
@@ -38,37 +37,37 @@ def command(
     from penstroke.data.loading import load_dataset
     from penstroke.quality.checks import check
     from penstroke.quality.learning_rate_range import range_test
-    from penstroke.quality.subject import Subject
+    from penstroke.quality.training_setup import TrainingSetup
 
     given = [assignment("data.dataset", dataset)] if dataset else []
     config = load_recipe(recipe, [*given, *(changes or [])]).run_config()
-    subject = Subject.of(config, load_dataset(config.data))
+    setup = TrainingSetup.from_config(config, load_dataset(config.data))
     with progress_bar() as bar:
         task = bar.add_task("checking", total=None)
-        found = [] if rates else check(subject, lambda: bar.advance(task))
-        tested = range_test(subject, lambda: bar.advance(task)) if rates else None
-    page = _write_page(recipe, subject, found, tested)
+        found = [] if rates else check(setup, lambda: bar.advance(task))
+        tested = range_test(setup, lambda: bar.advance(task)) if rates else None
+    page = _write_page(recipe, setup, found, tested)
     changed = [*(["--dataset", dataset] if dataset else []),
                *(word for one in changes or [] for word in ("--set", one))]  # fmt: skip
     if as_json:
-        told = {"range_test": asdict(tested)} if tested else {}
-        print_json({"recipe": recipe, "findings": [asdict(one) for one in found], **told,
+        told = {"range_test": tested.to_dict()} if tested else {}
+        print_json({"recipe": recipe, "findings": [one.to_dict() for one in found], **told,
                     "report": str(page)})  # fmt: skip
     else:
         _show([recipe, *changed], found, tested, page)
-    if any(one.outcome == "wrong" for one in found):
+    if any(one.outcome == "fail" for one in found):
         raise typer.Exit(1)
 
 
 def _write_page(
-    recipe: str, subject: Subject, found: Sequence[Finding], rates: RangeTest | None
+    recipe: str, setup: TrainingSetup, found: Sequence[Finding], rates: RangeTest | None
 ) -> Path:
     from penstroke.files import runs_root
     from penstroke.reports.check_report import write_page
 
     name = Path(recipe).name.removesuffix(".toml") + ("-lr" if rates else "")
     path = runs_root() / "checks" / name / "index.html"
-    write_page(path, name, subject, found, rates)
+    write_page(path, name, setup, found, rates)
     return path
 
 
@@ -85,5 +84,5 @@ def _show(
         say(f"suggested train.learning_rate: {rates.suggestion:g}")
         say(f"{rates.reason}")
     say(f"\nreport  {page}")
-    if all(one.outcome == "ok" for one in found) and not rates:
+    if all(one.outcome == "pass" for one in found) and not rates:
         say(f"next: penstroke train {shlex.join(checked)}")

@@ -1,29 +1,32 @@
-"""The list of training images to leave out: one position a line, `#` before a comment."""
+"""The list of training images to exclude: one position per line, `#` before a comment."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstroke.errors import ConfigError
 from penstroke.files import reason, write_text_atomically
-from penstroke.quality.audit_findings import Audit
+
+if TYPE_CHECKING:  # reading a list needs no torch
+    from penstroke.quality.data_audit import Audit
 
 
 def write_list(audit: Audit, path: Path) -> None:
-    """Write the list of `audit`, with the reason of each.
+    """Write the exclusions of `audit`, each with its reason.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
     """
-    collection = audit.collection
+    images = audit.images
     lines = [
-        f"# {collection.name}: positions in the training split as it comes, from 0",
-        f"# found by `penstroke data audit {collection.name}`, {audit.folds} folds, "
-        f"seed {audit.seed}; data {collection.fingerprint[:12]}",
+        f"# {images.name}: positions in the training split as published, from 0",
+        f"# found by `penstroke data audit {images.name}`, {audit.folds} folds, "
+        f"seed {audit.seed}; data {images.fingerprint[:12]}",
     ]
-    for why, positions in audit.left_out().items():
-        lines += ["", f"# {why}: {len(positions)}"]
-        lines += [f"{position}  # {said}" for position, said in positions.items()]
+    for title, positions in audit.exclusions().items():
+        lines += ["", f"# {title}: {len(positions)}"]
+        lines += [f"{position}  # {detail}" for position, detail in positions.items()]
     write_text_atomically(path, "\n".join(lines) + "\n")
 
 
@@ -31,28 +34,26 @@ def read_list(path: Path) -> list[int]:
     """Return the positions in the list at `path`, in its order.
 
     Raises:
-        ConfigError: it cannot be read, or a line is no position or one seen before; names file
-            and line.
+        ConfigError: it cannot be read, or a line is not a position, or repeats one; names file and
+            line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no list of positions: {error}") from error
+        raise ConfigError(f"{path} is not a list of positions: {error}") from error
     first_seen: dict[int, int] = {}
     for number, line in enumerate(lines, start=1):
-        if word := line.partition("#")[0].strip():
-            position = _position(word, f"{path}, line {number}")
-            if position in first_seen:
-                raise ConfigError(
-                    f"{path}, line {number}: {position} stands on line {first_seen[position]} too"
-                )
-            first_seen[position] = number
+        word = line.partition("#")[0].strip()
+        if not word:
+            continue
+        where = f"{path}, line {number}"
+        if not (word.isascii() and word.isdecimal()):
+            raise ConfigError(
+                f"{where}: {word!r} is not the position of a training image, such as 12"
+            )
+        if int(word) in first_seen:
+            raise ConfigError(f"{where}: {word} is already on line {first_seen[int(word)]}")
+        first_seen[int(word)] = number
     return list(first_seen)
-
-
-def _position(word: str, where: str) -> int:
-    if not (word.isascii() and word.isdecimal()):
-        raise ConfigError(f"{where}: {word!r} is no position of a training image, as 12 would be")
-    return int(word)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from penstroke.config.class_names import is_same_character
 from penstroke.files import write_text_atomically
-from penstroke.quality.audit_findings import Audit
-from penstroke.quality.collection import Collection
-from penstroke.quality.duplicates import NEAR, Pair
-from penstroke.quality.label_errors import LabelError
 from penstroke.reports.html import render
 from penstroke.reports.plots import png_uri
+
+if TYPE_CHECKING:
+    from penstroke.quality.audit_images import AuditImages
+    from penstroke.quality.data_audit import Audit
+    from penstroke.quality.duplicates import Pair
+    from penstroke.quality.label_errors import LabelError
 
 _ERRORS_SHOWN = 60
 _PAIRS_SHOWN = 30
@@ -29,14 +31,14 @@ def write_page(audit: Audit, path: Path) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    own = audit.collection
+    own = audit.images
     page = render(
         "audit.html.j2",
         name=f"Audit of {own.name}",
         audit=audit,
         cards=_cards(audit),
-        summary=audit.summary(),
-        near=NEAR,
+        counts=audit.counts(),
+        near=audit.near_distance,
         errors=[_error(own, error) for error in audit.label_errors[:_ERRORS_SHOWN]],
         more_errors=_places(own, [error.row for error in audit.label_errors[_ERRORS_SHOWN:]]),
         pairs=_pair_groups(audit),
@@ -50,7 +52,7 @@ def write_page(audit: Audit, path: Path) -> None:
 
 
 def _cards(audit: Audit) -> list[tuple[str, str]]:
-    own = audit.collection
+    own = audit.images
     leaks = len(audit.pairs_of("train", "test")) + len(audit.into_test) + len(audit.out_of_train)
     counts = {
         "images": len(own),
@@ -60,24 +62,24 @@ def _cards(audit: Audit) -> list[tuple[str, str]]:
         "blank": len(audit.blank),
         "clipped": len(audit.clipped),
         "outliers": len(audit.outliers),
-        "to leave out": len(audit.exclude()),
+        "to exclude": len(audit.excluded_positions()),
     }
     return [(name, f"{count:,}") for name, count in counts.items()]
 
 
-def _error(own: Collection, error: LabelError) -> dict[str, Any]:
+def _error(own: AuditImages, error: LabelError) -> dict[str, Any]:
     names = own.images.classes
     return {
         **_flawed(own, error.row),
-        "read": names[error.read],
+        "read": names[error.prediction],
         "bars": [
-            (names[error.read], error.of_read, False),
-            (names[error.given], error.of_given, True),
+            (names[error.prediction], error.prediction_probability, False),
+            (names[error.label], error.label_probability, True),
         ],
     }
 
 
-def _flawed(own: Collection, row: int) -> dict[str, Any]:
+def _flawed(own: AuditImages, row: int) -> dict[str, Any]:
     """Return an image, what it is said to show, and where it stands."""
     return {
         "uri": png_uri(own.images.images[row]),
@@ -88,7 +90,7 @@ def _flawed(own: Collection, row: int) -> dict[str, Any]:
 
 def _pair_groups(audit: Audit) -> list[dict[str, Any]]:
     """Return the groups of pairs, those that matter most first."""
-    own, other = audit.collection, audit.other
+    own, other = audit.images, audit.other
     groups = [
         _group("In both splits", own, own, audit.pairs_of("train", "test")),
         _group("Within the training split", own, own, audit.pairs_of("train", "train")),
@@ -102,7 +104,7 @@ def _pair_groups(audit: Audit) -> list[dict[str, Any]]:
     return groups
 
 
-def _group(title: str, own: Collection, other: Collection, pairs: list[Pair]) -> dict[str, Any]:
+def _group(title: str, own: AuditImages, other: AuditImages, pairs: list[Pair]) -> dict[str, Any]:
     """Return a group of pairs to show, those whose labels differ first."""
     agree = {p: is_same_character(own.label(p.first), other.label(p.second)) for p in pairs}
     in_order = sorted(pairs, key=agree.__getitem__)
@@ -127,7 +129,7 @@ def _group(title: str, own: Collection, other: Collection, pairs: list[Pair]) ->
 
 def _outliers(audit: Audit) -> list[tuple[str, int, list[dict[str, Any]]]]:
     """Return (class, count, the farthest) for each class that has outliers."""
-    own = audit.collection
+    own = audit.images
     labels = own.images.labels
     found = []
     for label in np.unique(labels):
@@ -138,7 +140,7 @@ def _outliers(audit: Audit) -> list[tuple[str, int, list[dict[str, Any]]]]:
     return found
 
 
-def _places(own: Collection, rows: list[int]) -> dict[str, list[int]]:
+def _places(own: AuditImages, rows: list[int]) -> dict[str, list[int]]:
     """Return the positions of the rows that are not shown, by split."""
     return {
         split: sorted(int(own.positions[row]) for row in rows if own.split(row) == split)

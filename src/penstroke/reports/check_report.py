@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstroke.files import write_text_atomically
-from penstroke.quality.finding import Finding
-from penstroke.quality.learning_rate_range import RangeTest
-from penstroke.quality.subject import Subject
 from penstroke.reports import plots
 from penstroke.reports.contact_sheet import contact_sheet
 from penstroke.reports.html import render
 
+if TYPE_CHECKING:
+    from penstroke.quality.checks import Finding
+    from penstroke.quality.learning_rate_range import RangeTest
+    from penstroke.quality.training_setup import TrainingSetup
+
 
 def write_page(
-    path: Path, name: str, subject: Subject, found: Sequence[Finding], rates: RangeTest | None
+    path: Path, name: str, setup: TrainingSetup, found: Sequence[Finding], rates: RangeTest | None
 ) -> None:
     """Write the page to `path`; `rates` where the range test was made."""
-    cards = [("training images", f"{len(subject.train):,}")]
+    cards = [("training images", f"{len(setup.train):,}")]
     if found:
-        wrong = sum(one.outcome == "wrong" for one in found)
-        cards += [("checks", str(len(found))), ("wrong", str(wrong))]
+        failed = sum(one.outcome == "fail" for one in found)
+        cards += [("checks", str(len(found))), ("failed", str(failed))]
     if rates:
         cards.append(("suggested learning rate", f"{rates.suggestion:g}"))
     write_text_atomically(path, render(
         "check.html.j2",
-        name=f"Check of {name}", dataset=subject.config.data.dataset, cards=cards, found=found,
-        sheet=plots.data_uri(contact_sheet(subject.train)), rates=rates,
-        curve=_curve(rates, subject.config.train.learning_rate) if rates else "",
-        record=subject.config.to_toml(),
+        name=f"Check of {name}", dataset=setup.config.data.dataset, cards=cards, found=found,
+        sheet=plots.data_uri(contact_sheet(setup.train)), rates=rates,
+        curve=_curve(rates, setup.config.train.learning_rate) if rates else "",
+        record=setup.config.to_toml(),
     ))  # fmt: skip
 
 

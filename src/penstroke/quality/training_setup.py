@@ -1,4 +1,4 @@
-"""What is checked, and how a check trains it: always a copy, with no trace in any random state."""
+"""What a check works on, and how it trains: always a copy of the network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A way of training before its first step.
+class TrainingSetup:
+    """Settings, data, network and loss before the first training step.
 
     Attributes:
-        config: its settings, with device, precision and threads resolved.
+        config: the settings, with device, precision and threads resolved.
         train, validation: images; validation may be empty.
         network: new, in training mode; images (B, 1, 28, 28) in 0..1 to logits (B, K).
         loss: logits (B, K) and labels (B,) to a scalar.
@@ -40,29 +40,23 @@ class Subject:
     loss: Loss = cross_entropy
 
     @classmethod
-    def of(cls, config: RunConfig, data: DataSplits) -> Subject:
+    def from_config(cls, config: RunConfig, data: DataSplits) -> TrainingSetup:
         """Return what `config` would train on `data`."""
         config = apply(config, resolve(config))
         network = network_for(config.model, data.train, config.train.seed)
         return cls(config, data.train, data.validation, network.to(config.train.device))
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The name of each class."""
-        return self.train.classes
-
-    def copy(self) -> nn.Module:
-        """Return a copy of the network, to do with as a check likes."""
+    def copy_network(self) -> nn.Module:
+        """Return a copy of the network, in training mode, which a check may change."""
         return copy.deepcopy(self.network).train()
 
-    def images(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """Return (images, labels) of `count` training images, drawn with `seed`."""
-        indices = np.random.default_rng(seed).permutation(len(self.train))[:count]
-        batch = Batches(self.train.take(indices), self.config.train.device)
-        return next(iter(batch.in_order(count)))
+    def sample(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return (images, labels) of up to `count` random training images, always the same ones."""
+        indices = np.random.default_rng(0).permutation(len(self.train))[:count]
+        return next(Batches(self.train.take(indices), self.config.train.device).in_order(count))
 
     def batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield `steps` shuffled batches of the size that the settings name."""
+        """Yield `steps` shuffled batches of the configured size."""
         batches = Batches(self.train, self.config.train.device)
         size, taken = min(self.config.train.batch_size, len(self.train)), 0
         while True:
@@ -74,36 +68,41 @@ class Subject:
 
 
 class Trainer:
-    """Steps on one copy of the network, at any rate; parameters without a gradient stay put."""
+    """Takes steps on a copy of the network; parameters without a gradient stay as they are.
 
-    def __init__(self, subject: Subject, config: TrainConfig | None = None) -> None:
-        self.network = subject.copy()
-        self._loss = subject.loss
-        self._optimizer = Optimizer(self.network, config or subject.config.train)
+    Args:
+        setup: what is trained.
+        config: optimiser settings; those of `setup` unless given.
+        dropout: False turns dropout off; everything else stays in training mode.
+    """
 
-    def gradients(self, images: Tensor, labels: Tensor) -> float:
-        """Take the gradients of one batch; return its loss."""
+    def __init__(
+        self, setup: TrainingSetup, config: TrainConfig | None = None, *, dropout: bool = True
+    ) -> None:
+        self.network = setup.copy_network()
+        if not dropout:
+            for module in self.network.modules():
+                if isinstance(module, Dropout | nn.Dropout | nn.Dropout2d):
+                    module.eval()
+        self._loss = setup.loss
+        self._optimizer = Optimizer(self.network, config or setup.config.train)
+
+    def backward(self, images: Tensor, labels: Tensor) -> float:
+        """Compute the gradients of one batch; return its loss."""
         loss = self._loss(self.network(images), labels)
         if loss.requires_grad:
             torch.autograd.backward(loss)
         return float(loss.detach())
 
-    def step(self, learning_rate: float, images: Tensor, labels: Tensor) -> float:
-        """Take one step; return the loss before it."""
-        loss = self.gradients(images, labels)
-        self.apply(learning_rate)
-        return loss
-
     def apply(self, learning_rate: float) -> None:
-        """Move the parameters along the gradients that were taken, and let go of these."""
+        """Update the parameters with the computed gradients, and clear these."""
         for parameter in self.network.parameters():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         self._optimizer.step(learning_rate)
 
-    def without_dropout(self) -> Trainer:
-        """Return itself, its dropout off and all else as in training."""
-        for module in self.network.modules():
-            if isinstance(module, Dropout | nn.Dropout | nn.Dropout2d):
-                module.eval()
-        return self
+    def step(self, learning_rate: float, images: Tensor, labels: Tensor) -> float:
+        """Take one step; return the loss before it."""
+        loss = self.backward(images, labels)
+        self.apply(learning_rate)
+        return loss
