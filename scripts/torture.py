@@ -1,8 +1,8 @@
-"""Kill a search at random moments, go on, and compare: `make torture`.
+"""Kill a search at random moments, resume it, and compare: `make torture`.
 
-A search of about 20 trials a round is run once undisturbed. Then again, and its driver, or one of
-its workers, is ended with SIGKILL at a random moment; the same command goes on, until all kills
-are dealt out. Each time a search comes to its end, what it found is compared with the undisturbed
+A search of about 20 trials per round is run once undisturbed. Then it is run again and again, its
+driver or one of its workers ended with SIGKILL at a random moment, and resumed by the same command,
+until the given number of kills is reached. Each completed search is compared with the undisturbed
 one: the same trials, states, scores and learning curves, none lost, none twice, none left running.
 """
 
@@ -53,20 +53,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rounds", type=int, default=2, help="of Hyperband in a search")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of Hyperband in a search")
     parser.add_argument("--storage", default="", help="Optuna storage URL instead of SQLite")
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
-    asked = parser.parse_args()
-    victims: Victims = OnCluster() if asked.engine == "ray" else OnThisMachine()
-    storage = ["--storage", asked.storage] if asked.storage else []
+    options = parser.parse_args()
+    victims: Victims = OnCluster() if options.engine == "ray" else OnThisMachine()
+    storage = ["--storage", options.storage] if options.storage else []
     with tempfile.TemporaryDirectory() as folder, victims:
-        found = torture(Path(folder), asked.kills, asked.seed, asked.rounds, victims, storage)
-    print(json.dumps(found))
-    return 0 if found["different"] == 0 else 1
+        counts = torture(Path(folder), options.kills, options.seed, options.rounds, victims, storage)
+    print(json.dumps(counts))
+    return 0 if counts["different"] == 0 else 1
 
 
 class Victims(Protocol):
-    """Who can be killed beside the driver."""
+    """What can be killed besides the driver."""
 
     options: list[str]
     """Of `penstroke tune`."""
@@ -75,7 +75,7 @@ class Victims(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
     def kill_one(self, driver: int, draw: random.Random) -> int:
-        """Kill somebody who works for the process `driver`; return how many died."""
+        """Kill a worker of the process `driver`; return how many died."""
 
 
 class OnThisMachine(contextlib.nullcontext[None]):
@@ -114,7 +114,7 @@ class OnCluster:
         self._cluster.shutdown()  # type: ignore[no-untyped-call]
 
     def kill_one(self, driver: int, draw: random.Random) -> int:
-        """Take a node away, with all that it does, and add a new one."""
+        """Remove a node with everything on it, and add a new one."""
         del driver
         node = self._nodes.pop(draw.randrange(len(self._nodes)))
         self._cluster.remove_node(node, allow_graceful=False)
@@ -126,7 +126,7 @@ def torture(
     folder: Path, kills: int, seed: int, rounds: int,
     victims: Victims | None = None, storage: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
-    """Return how many kills there were, of whom, and how many searches came out different."""
+    """Return the number of kills of each kind, and of searches with a different result."""
     recipe = folder / "torture.toml"
     recipe.write_text(RECIPE.replace("{rounds}", str(rounds)))
     os.environ["PENSTROKE_RUNS"] = str(folder / "runs")
@@ -138,36 +138,36 @@ def torture(
     _search(command, "undisturbed").wait()
     usual_seconds = time.monotonic() - start
     expected = remains("undisturbed")
-    found: dict[str, Any] = {"trials": len(expected), "driver": 0, "worker": 0, "searches": 0,
-                             "different": 0}  # fmt: skip
-    while found["driver"] + found["worker"] < kills:
-        name = f"tortured-{found['searches']}"
-        while _killed(command, name, victims, draw, usual_seconds, found, kills):
-            print(json.dumps(found), file=sys.stderr, flush=True)
-        found["searches"] += 1
+    counts: dict[str, Any] = {"trials": len(expected), "driver": 0, "worker": 0, "searches": 0,
+                              "different": 0}  # fmt: skip
+    while counts["driver"] + counts["worker"] < kills:
+        name = f"tortured-{counts['searches']}"
+        while _killed(command, name, victims, draw, usual_seconds, counts, kills):
+            print(json.dumps(counts), file=sys.stderr, flush=True)
+        counts["searches"] += 1
         if remains(name) != expected:
-            found["different"] += 1
+            counts["different"] += 1
             shutil.copytree(folder / "runs" / name, Path(tempfile.gettempdir()) / name)
-    return found
+    return counts
 
 
 def _killed(
     command: list[str], name: str, victims: Victims, draw: random.Random, usual_seconds: float,
-    found: dict[str, Any], kills: int,
+    counts: dict[str, Any], kills: int,
 ) -> bool:  # fmt: skip
     """Run the search; return whether its driver was killed before the end."""
     driver = _search(command, name)
     moment = time.monotonic() + draw.uniform(0.2, 0.8 * usual_seconds)
-    is_enough = found["driver"] + found["worker"] >= kills
+    is_enough = counts["driver"] + counts["worker"] >= kills
     victim = draw.choice(["driver", "driver", "worker"])
     while driver.poll() is None:
         if not is_enough and time.monotonic() > moment:
             if victim == "driver":
                 driver.kill()
                 driver.wait()
-                found["driver"] += 1
+                counts["driver"] += 1
                 return True
-            found["worker"] += victims.kill_one(driver.pid, draw)
+            counts["worker"] += victims.kill_one(driver.pid, draw)
             moment += draw.uniform(0.2, 0.8 * usual_seconds)
         time.sleep(0.01)
     if driver.returncode != 0:
@@ -182,21 +182,26 @@ def _search(command: list[str], name: str) -> subprocess.Popen[bytes]:
 
 
 def remains(name: str) -> dict[int, Any]:
-    """Return all that a study found, without times."""
+    """Return the trials of a study, without times."""
+    import optuna
+
     from penstroke.search.study import find_study
 
     study = find_study(name)
     assert study is not None
     trials = study.trials()
-    numbers = [t.user_attrs["trial"] for t in study.ledger.study.get_trials(deepcopy=False)]
+    url = study.record.storage or f"sqlite:///{study.path.absolute() / 'study.db'}"
+    stored = optuna.load_study(study_name=study.name, storage=url).get_trials(deepcopy=False)
+    numbers = [trial.user_attrs["trial"] for trial in stored]
     assert len(numbers) == len(set(numbers)), "a trial is there twice"
-    assert all(trial.state.is_finished() for trial in trials.values()), "a trial is not finished"
-    found = {}
+    ended = ("complete", "pruned", "failed")
+    assert all(trial.state in ended for trial in trials.values()), "a trial is not finished"
+    results = {}
     for number, trial in sorted(trials.items()):
         history = (study.path / "trials" / f"{number:04d}" / "history.jsonl").read_text()
         losses = [json.loads(line)["val_loss"] for line in history.splitlines()]
-        found[number] = (trial.user_attrs["settings"], trial.state.name, trial.value, losses)
-    return found
+        results[number] = (trial.settings, trial.state, trial.metric, losses)
+    return results
 
 
 if __name__ == "__main__":

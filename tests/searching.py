@@ -16,7 +16,7 @@ from penstroke.config.settings import RunConfig
 from penstroke.files import sha256
 from penstroke.search.local_engine import LocalEngine
 from penstroke.search.study import Study, find_study
-from penstroke.search.workflow import Asked, open_study, search
+from penstroke.search.workflow import SearchRequest, open_study, search
 
 SPACE = {
     "train.learning_rate": {"low": 1e-4, "high": 3e-2, "log": True},
@@ -36,7 +36,7 @@ def small_search(name: str = "s", workers: int = 2, **changes: Any) -> Study:
     """Search from beginning to end, in this process."""
     recipe = small_recipe(**changes)
     assert recipe.search is not None
-    study = open_study(Asked(recipe.run_config(), recipe.search), stem=name, name=name)
+    study = open_study(SearchRequest(recipe.run_config(), recipe.search), stem=name, name=name)
     engine = LocalEngine(workers, [recipe.data])
     try:
         assert search(study, engine)
@@ -83,11 +83,10 @@ def study_in(runs: Path, name: str = "s") -> Study:
 
 
 def remains(study: Study) -> dict[int, tuple[Any, ...]]:
-    """Return all that was found, without times: settings, states and scores of each trial."""
+    """Return the settings, state, metrics and losses of each trial: everything except times."""
     return {
         number: (
-            dict(trial.user_attrs["settings"]), trial.state.name, trial.value,
-            dict(trial.intermediate_values),
+            trial.settings, trial.state, trial.metric, dict(trial.metric_by_epoch),
             [[line["val_loss"] for line in run.history()] for run in runs_of(study, number)],
         )
         for number, trial in sorted(study.trials().items())
@@ -96,4 +95,4 @@ def remains(study: Study) -> dict[int, tuple[Any, ...]]:
 
 def runs_of(study: Study, number: int) -> list[Any]:
     """Return the run directories of a trial."""
-    return study.runs_of(number, study.trials()[number].user_attrs["settings"])
+    return study.runs_of(number, study.trials()[number].settings)

@@ -1,9 +1,10 @@
-"""Whether this machine has what Penstroke needs, and computes what it should."""
+"""Self-test: whether this machine has what Penstroke needs, and computes correctly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from penstroke.config.settings import Convolution
 from penstroke.data.catalogue import catalogue
@@ -12,39 +13,40 @@ from penstroke.files import cache_root, check_writable, data_root
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
-    is_fine: bool
-    found: str
+    passed: bool
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
 
 
 def diagnose() -> list[Check]:
-    """Return what was found, machine first, self-tests last."""
-    return [
-        _attempt(name, look)
-        for name, look in (
-            ("machine", _machine),
-            ("versions", _versions),
-            ("devices", _devices),
-            ("data", _data),
-            ("cache", _cache),
-            ("training arithmetic", _self_test_gradient),
-            ("bfloat16 arithmetic", _self_test_bfloat16),
-            ("export arithmetic", _self_test_export),
-        )
-    ]
+    """Run all checks: facts about the machine first, self-tests last."""
+    checks = {
+        "machine": _machine,
+        "versions": _versions,
+        "devices": _devices,
+        "data": _data,
+        "cache": _cache,
+        "training arithmetic": _gradient,
+        "bfloat16 arithmetic": _bfloat16,
+        "export arithmetic": _export,
+    }
+    return [_run(name, check) for name, check in checks.items()]
 
 
-def _attempt(name: str, look: Callable[[], str]) -> Check:
+def _run(name: str, check: Callable[[], str]) -> Check:
     try:
-        return Check(name, is_fine=True, found=look())
-    except ModuleNotFoundError as error:
-        # No illness: recognising needs none of it.
+        return Check(name, passed=True, text=check())
+    except ModuleNotFoundError as error:  # not a failure: recognition needs none of it
         absent = f'{error.name} is not installed; training needs pip install "penstroke[train]"'
-        return Check(name, is_fine=True, found=absent)
-    except Exception as error:  # a doctor reports every illness, also those it does not know
-        return Check(name, is_fine=False, found=f"{type(error).__name__}: {error}")
+        return Check(name, passed=True, text=absent)
+    except Exception as error:  # a self-test reports all failures, also unknown ones
+        return Check(name, passed=False, text=f"{type(error).__name__}: {error}")
 
 
 def _machine() -> str:
@@ -71,16 +73,16 @@ def _data() -> str:
         for name, manifest in catalogue().items()
         if not all((data_root() / name / file.name).exists() for file in manifest.files)
     ]
-    absent = f"; not fetched: {', '.join(missing)}" if missing else ""
+    absent = f"; not downloaded: {', '.join(missing)}" if missing else ""
     return f"{data_root()}{absent}"
 
 
 def _cache() -> str:
     check_writable(cache_root() / "probe")
-    return f"{cache_root()}, can be written"
+    return f"{cache_root()}, writable"
 
 
-def _self_test_gradient() -> str:
+def _gradient() -> str:
     """Compare a gradient with a finite difference, in double precision."""
     import torch
 
@@ -93,7 +95,7 @@ def _self_test_gradient() -> str:
     return "gradient equals finite difference"
 
 
-def _self_test_bfloat16() -> str:
+def _bfloat16() -> str:
     import torch
 
     torch.manual_seed(0)
@@ -101,11 +103,11 @@ def _self_test_bfloat16() -> str:
     rough = (left.bfloat16() @ right.bfloat16()).float()
     error = float((rough - left @ right).norm() / (left @ right).norm())
     if error > 0.01:  # 8 bits of mantissa: 2^-8 = 0.4 %
-        raise ArithmeticError(f"product in bfloat16 is {error:.1%} off")
-    return f"product {error:.2%} off, as 8 bits allow"
+        raise ArithmeticError(f"a product in bfloat16 is {error:.1%} off")
+    return f"a product is {error:.2%} off, within the precision of 8 bits"
 
 
-def _self_test_export() -> str:
+def _export() -> str:
     import numpy as np
     import torch
 

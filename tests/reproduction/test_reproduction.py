@@ -15,13 +15,13 @@ from penstroke.cli.main import app
 from penstroke.config.recipes import load_recipe, shipped_recipes
 from penstroke.errors import ConfigError, RunError
 from penstroke.reports.reproduction_page import write_page
-from penstroke.reproduction.commands import reproduce
+from penstroke.reproduction.commands import ProjectResult, reproduce
 from penstroke.reproduction.projects import (
-    EXTRAS,
     PROJECTS,
+    Project,
     Reproduction,
     Step,
-    parts_named,
+    find_projects,
     steps_of,
 )
 
@@ -35,15 +35,16 @@ def training(recipe: str = "fast", *more: str, seeds: int = 1) -> Step:
 
 
 def test_all_are_the_five_projects_each_once() -> None:
-    assert parts_named(["all", "r1"]) == list(PROJECTS)
-    assert parts_named(["R4", "presets"]) == ["R4", "presets"]
+    published = find_projects(["all", "r1"])
+    assert [project.name for project in published] == ["R0", "R1", "R2", "R3", "R4"]
+    assert find_projects(["R4", "presets"]) == [PROJECTS["R4"], PROJECTS["presets"]]
     with pytest.raises(ConfigError, match='no project "R5" .* one of R0'):
-        parts_named(["R5"])
+        find_projects(["R5"])
 
 
 def test_every_recipe_that_repeats_a_project_is_part_of_it() -> None:
     """A search that another begins with is run by that one."""
-    plan = {part: steps_of(part, Reproduction()) for part in PROJECTS}
+    plan = {name: steps_of(project, Reproduction()) for name, project in PROJECTS.items()}
     recipes = {name: load_recipe(name) for name in shipped_recipes()}
     before = {r.search.after for r in recipes.values() if r.search}
     for name, recipe in recipes.items():
@@ -52,12 +53,12 @@ def test_every_recipe_that_repeats_a_project_is_part_of_it() -> None:
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("part", [*PROJECTS, *EXTRAS])
-def test_its_commands_are_understood(part: str, quick: bool) -> None:
+@pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
+def test_its_commands_are_understood(project: Project, quick: bool) -> None:
     """Every option is one that the command has, and every setting one that the recipe has."""
     import typer
 
-    for step in steps_of(part, Reproduction(quick=quick)):
+    for step in steps_of(project, Reproduction(quick=quick)):
         command = typer.main.get_command(app).commands[step.command[0]]  # type: ignore[attr-defined]
         parsed = command.make_context("penstroke", list(step.command[1:]))
         recipe = load_recipe(parsed.params["recipe"], parsed.params["changes"] or [])
@@ -78,23 +79,24 @@ def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_
     )
     steps = [step, Step("rate-sweep", search, "digits"), Step("fast", ("train", "fast"), "gone")]
     outcomes = reproduce(steps)
-    figures = write_page(tmp_path / "page.md", {"R4": outcomes}, Reproduction())["figures"]
+    result = ProjectResult(PROJECTS["R4"], outcomes)
+    figures = write_page(tmp_path / "page.md", [result], Reproduction())["figures"]
     page = (tmp_path / "page.md").read_text()
     accuracies = [
         json.loads((Path(run) / "summary.json").read_text())["test_accuracy"]
-        for run in outcomes[0].told["runs"]
+        for run in outcomes[0].output["runs"]
     ]
     assert figures[0]["values"] == accuracies
     assert figures[0]["published"] == 0.9627
     assert figures[0]["reached"] == sum(one >= 0.9627 for one in accuracies)
     mean = 100 * sum(accuracies) / 2
     assert f"| `one-conv-trial-1` | digits | test accuracy | 96.27 % | {mean:.2f} ± " in page
-    assert f"{100 * outcomes[1].told['best_val_accuracy']:.2f} %" in page
+    assert f"{100 * outcomes[1].search.best_metric:.2f} %" in page
     verdicts = {run.summary()["verdict"] for run in outcomes[0].runs}
     assert f"| {', '.join(sorted(verdicts))} |" in page
     # Nobody published a search on these images, so none can reach what was published.
-    assert f"| {100 * outcomes[1].told['test_accuracy']:.2f} % | – | – |" in page
-    assert 'Left out: `penstroke train fast`: data.dataset: there is no data set "gone"' in page
+    assert f"| {100 * outcomes[1].search.test['test_accuracy']:.2f} % | – | – |" in page
+    assert 'Skipped: `penstroke train fast`: data.dataset: there is no data set "gone"' in page
     assert step.line in page
     for line in page.splitlines():
         if line.startswith("!["):
@@ -120,7 +122,7 @@ def test_a_command_that_fails_is_named_and_what_was_done_is_kept(runs: Path) -> 
 
 def test_the_command_lists_what_it_would_run(penstroke: Penstroke) -> None:
     told = json.loads(penstroke("reproduce", "R1", "--dry-run", "--json").out)["commands"]
-    assert told["R1"] == [step.line for step in steps_of("R1", Reproduction())]
+    assert told["R1"] == [step.line for step in steps_of(PROJECTS["R1"], Reproduction())]
     assert penstroke("reproduce", "R9").exit_code == 2
 
 

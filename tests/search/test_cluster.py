@@ -12,9 +12,9 @@ import pytest
 from penstroke.config.settings import DataConfig
 from penstroke.errors import StudyError
 from penstroke.search.ray_engine import RayEngine
-from penstroke.search.runner import Standing
+from penstroke.search.runner import SearchStatus
 from penstroke.search.study import Study
-from penstroke.search.workflow import Asked, open_study, search
+from penstroke.search.workflow import SearchRequest, open_study, search
 from searching import finished_search, remains, small_recipe
 
 # Ray opens files and sockets that only the garbage collector closes.
@@ -50,7 +50,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def searched(engine: RayEngine, name: str, watch: Any = lambda _: None) -> Study:
     recipe = small_recipe()
     assert recipe.search is not None
-    study = open_study(Asked(recipe.run_config(), recipe.search), stem=name, name=name)
+    study = open_study(SearchRequest(recipe.run_config(), recipe.search), stem=name, name=name)
     try:
         assert search(study, engine, watch)
     finally:
@@ -63,8 +63,8 @@ def test_a_dead_node_costs_its_rung_and_nothing_else(cluster: Any) -> None:
     engine = RayEngine(3, cluster.address)
     killed: list[str] = []
 
-    def kill_a_node(standing: Standing) -> None:
-        if not killed and standing.epochs_trained >= 5 and len(standing.running) > 1:
+    def kill_a_node(status: SearchStatus) -> None:
+        if not killed and status.epochs_trained >= 5 and len(status.running) > 1:
             killed.append("node")
             cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
 

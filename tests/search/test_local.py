@@ -13,7 +13,7 @@ from helpers import small_config, wait_until
 from penstroke.config.settings import Resolved, RunConfig
 from penstroke.search.engine import AnyEngine
 from penstroke.search.local_engine import LocalEngine
-from penstroke.search.trial_worker import Event, Failed, Finished, Job, Progress, work_on
+from penstroke.search.trial_worker import Event, Failed, Finished, Job, Progress, run_job
 from penstroke.training.checkpoint import Checkpoint
 
 RESOLVED = Resolved(device="cpu", precision="float32", threads=1)
@@ -51,7 +51,7 @@ def workers_of(engine: LocalEngine) -> list[psutil.Process]:
 
 def test_a_worker_trains_what_this_process_would(engine: LocalEngine) -> None:
     """To the same bits; and on from its checkpoint, as if it had never stopped."""
-    (here,) = [e for e in work_on(job(epochs=4)) if isinstance(e, Progress)]
+    (here,) = [e for e in run_job(job(epochs=4)) if isinstance(e, Progress)]
     engine.submit(job(epochs=2))
     first, done = events_of(engine, ended)
     assert isinstance(first, Progress)
@@ -66,7 +66,7 @@ def test_a_worker_trains_what_this_process_would(engine: LocalEngine) -> None:
 
 
 def test_a_job_that_is_done_already_only_ends(engine: LocalEngine) -> None:
-    (state,) = [e.state for e in work_on(job(epochs=2)) if isinstance(e, Progress)]
+    (state,) = [e.state for e in run_job(job(epochs=2)) if isinstance(e, Progress)]
     engine.submit(job(epochs=2, state=state))
     assert events_of(engine, ended) == [Finished("0/0")]
 

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from penstroke.search.plan import (
     AsynchronousHalving,
     Bracket,
-    Brackets,
     Plan,
     Rung,
+    SuccessiveHalving,
     Work,
     asha_bracket,
-    cut_to,
     hyperband,
 )
 
@@ -55,7 +54,7 @@ def test_brackets_follow_algorithm_1(max_epochs: int, eta: int) -> None:
 def test_a_plan_trains_what_its_brackets_say(max_epochs: int, eta: int, seed: int) -> None:
     """Whatever the scores: budgets, counts and survivors; a promoted trial goes on, once."""
     brackets = hyperband(max_epochs, eta)
-    plan = Brackets(brackets)
+    plan = SuccessiveHalving(brackets)
     trained, order = run(plan, seed)
     assert sum(trained.values()) == sum(bracket.epochs for bracket in brackets)
     assert len(trained) == sum(bracket.rungs[0].trials for bracket in brackets)
@@ -73,7 +72,7 @@ def test_asha_ends_and_goes_rung_by_rung(trials: int, max_epochs: int, eta: int,
     assert len(set(order)) == len(order)
     for trial, epochs in trained.items():
         rungs = [work.epochs for work in order if work.trial == trial]
-        assert tuple(rungs) == plan.budgets[: len(rungs)]
+        assert rungs == plan.rung_epochs[: len(rungs)]
         assert rungs[-1] == epochs
     assert sorted(plan.stopped()) == list(range(trials))
 
@@ -93,51 +92,51 @@ def run(plan: Plan, seed: int, workers: int = 3) -> tuple[dict[int, int], list[W
     order: list[Work] = []
     running: list[Work] = []
     while not plan.is_done:
-        while len(running) < workers and (work := plan.next()) is not None:
+        while len(running) < workers and (work := plan.ask()) is not None:
             running.append(work)
             order.append(work)
         work = running.pop(draw.randrange(len(running)))
         assert work.epochs > trained.get(work.trial, 0)
         trained[work.trial] = work.epochs
-        plan.told(work, draw.random())
-    assert plan.next() is None
+        plan.tell(work, draw.random())
+    assert plan.ask() is None
     return trained, order
 
 
 def test_promotions_go_by_score_and_equal_ones_by_number() -> None:
-    plan = Brackets([Bracket((Rung(4, 1), Rung(2, 3)))])
-    first = [plan.next() for _ in range(4)]
-    assert plan.next() is None
+    plan = SuccessiveHalving([Bracket((Rung(4, 1), Rung(2, 3)))])
+    first = [plan.ask() for _ in range(4)]
+    assert plan.ask() is None
     for work, score in zip(reversed(first), (0.5, 0.9, 0.9, 0.9), strict=True):
         assert work is not None
-        plan.told(work, score)
+        plan.tell(work, score)
     assert sorted(plan.stopped()) == [2, 3]
-    assert [plan.next(), plan.next()] == [Work(0, 3), Work(1, 3)]
+    assert [plan.ask(), plan.ask()] == [Work(0, 3), Work(1, 3)]
 
 
 def test_failed_trials_are_never_promoted() -> None:
-    plan = Brackets([Bracket((Rung(3, 1), Rung(2, 3), Rung(1, 9)))])
+    plan = SuccessiveHalving([Bracket((Rung(3, 1), Rung(2, 3), Rung(1, 9)))])
     for score in (None, 0.1, None):
-        work = plan.next()
+        work = plan.ask()
         assert work is not None
-        plan.told(work, score)
-    assert plan.next() == Work(1, 3)
-    assert plan.next() is None
-    plan.told(Work(1, 3), None)
+        plan.tell(work, score)
+    assert plan.ask() == Work(1, 3)
+    assert plan.ask() is None
+    plan.tell(Work(1, 3), None)
     assert plan.is_done
 
 
 def test_all_failed_is_done() -> None:
     plan = AsynchronousHalving(3, 9, 3)
     for _ in range(3):
-        work = plan.next()
+        work = plan.ask()
         assert work is not None
-        plan.told(work, None)
+        plan.tell(work, None)
     assert plan.is_done
 
 
 @pytest.mark.parametrize(("trials", "rungs"), [(0, 0), (1, 5), (4, 5), (100, 5)])
 def test_a_small_space_cuts_the_bracket(trials: int, rungs: int) -> None:
-    bracket = cut_to(hyperband(81, 3)[0], trials)
+    bracket = hyperband(81, 3)[0].cut_to(trials)
     assert len(bracket.rungs) == rungs
     assert all(rung.trials <= trials for rung in bracket.rungs)

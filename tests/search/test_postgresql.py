@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from penstroke.search.local_engine import LocalEngine
-from penstroke.search.workflow import Asked, open_study, search
+from penstroke.search.workflow import SearchRequest, open_study, search
 from searching import finished_search, remains, small_recipe
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -54,13 +54,13 @@ def url() -> Iterator[str]:
 def test_a_study_in_postgresql_is_that_of_sqlite(url: str) -> None:
     recipe = small_recipe()
     assert recipe.search is not None
-    asked = Asked(recipe.run_config(), recipe.search, storage=url)
-    study = open_study(asked, stem="there", name="there")
+    request = SearchRequest(recipe.run_config(), recipe.search, storage=url)
+    study = open_study(request, stem="there", name="there")
     engine = LocalEngine(2, [recipe.data])
     try:
         assert search(study, engine)
     finally:
         engine.close()
     assert not (study.path / "study.db").exists()
-    again = open_study(asked, stem="there", name="there")
+    again = open_study(request, stem="there", name="there")
     assert remains(again) == remains(study) == remains(finished_search())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,15 @@ from penstroke.errors import ConfigError, SealedTestError, StudyError
 from penstroke.reports.search_report import write_report
 from penstroke.search.local_engine import LocalEngine
 from penstroke.search.study import Study, find_study
-from penstroke.search.workflow import Asked, conclude, confirm, open_study, plan_asked, search
+from penstroke.search.workflow import (
+    SearchRequest,
+    conclude,
+    confirm,
+    open_study,
+    plan_search,
+    result_so_far,
+    search,
+)
 from searching import SPACE, finished_search, remains, runs_of, small_recipe, small_search
 
 
@@ -34,7 +43,7 @@ def test_hyperband_trains_its_brackets_and_promotes_the_best() -> None:
         went_on, key=lambda n: -first_rung[n]
     )
     states = [state for _, state, *_ in trials.values()]
-    assert (states.count("COMPLETE"), states.count("PRUNED")) == (5, 5)
+    assert (states.count("complete"), states.count("pruned")) == (5, 5)
 
 
 def test_only_survivors_keep_checkpoints() -> None:
@@ -42,7 +51,7 @@ def test_only_survivors_keep_checkpoints() -> None:
     for number, (_, state, *_) in remains(study).items():
         (run,) = runs_of(study, number)
         kept = list((run.path / "checkpoints").glob("*"))
-        assert len(kept) == (1 if state == "COMPLETE" else 0)
+        assert len(kept) == (1 if state == "complete" else 0)
 
 
 def test_the_result_is_that_of_the_seed_however_many_work() -> None:
@@ -70,12 +79,12 @@ def test_every_method_comes_to_its_end(changes: dict[str, Any], trials: int) -> 
     study = small_search(**changes)
     found = remains(study)
     assert len(found) == trials
-    assert {state for _, state, *_ in found.values()} <= {"COMPLETE", "PRUNED"}
+    assert {state for _, state, *_ in found.values()} <= {"complete", "pruned"}
     assert len({str(values) for values, *_ in found.values()}) == trials
     best = study.best()
     assert best is not None
-    complete = [value for _, state, value, *_ in found.values() if state == "COMPLETE"]
-    assert best[2] == max(complete)
+    complete = [value for _, state, value, *_ in found.values() if state == "complete"]
+    assert best.metric == max(complete)
 
 
 def test_a_score_is_the_mean_over_seeds_or_folds() -> None:
@@ -87,7 +96,7 @@ def test_a_score_is_the_mean_over_seeds_or_folds() -> None:
             assert len(runs) == 3
             assert len({run.record.config.fingerprint() for run in runs}) == 3
             kept = [run.history()[run.best_epoch() - 1]["val_accuracy"] for run in runs]
-            assert trial.value == pytest.approx(statistics.mean(kept))
+            assert trial.metric == pytest.approx(statistics.mean(kept))
 
 
 def test_a_trial_that_fails_is_recorded_and_the_rest_finish() -> None:
@@ -98,8 +107,8 @@ def test_a_trial_that_fails_is_recorded_and_the_rest_finish() -> None:
         "train.optimizer": {"choices": ["sgd"]},
     })  # fmt: skip
     trials = study.trials()
-    reasons = {n: trial.user_attrs.get("reason", "") for n, trial in trials.items()}
-    assert [trials[n].state.name for n in range(4)] == ["COMPLETE", "FAIL", "FAIL", "FAIL"]
+    reasons = {n: trial.failure for n, trial in trials.items()}
+    assert [trials[n].state for n in range(4)] == ["complete", "failed", "failed", "failed"]
     assert "train.batch_size: 5000 is more than the 400" in reasons[1]
     assert "the loss became" in reasons[2]
 
@@ -122,29 +131,29 @@ def test_confirm_and_conclude(runs: Path) -> None:
     finally:
         engine.close()
     assert len(confirmed) == 3
-    figures = conclude(study, confirmed, report=False)
-    assert figures["confirmed_val_accuracy"] == pytest.approx(statistics.mean(confirmed))
+    result = conclude(study, confirmed, report=False)
+    assert result.confirmed_mean == pytest.approx(statistics.mean(confirmed))
     best = study.best()
     assert best is not None
-    assert figures["best_val_accuracy"] == best[2]
-    assert figures["trials"] == 10
+    assert result.best_metric == best.metric
+    assert result.trials == 10
     final = find_study(study.path)
     assert final is not None
-    assert final.summary() == figures
+    assert final.summary() == json.loads(json.dumps(result.to_dict()))
+    assert result_so_far(final) == result
     opened = (runs / "s-best" / "test_openings.jsonl").read_text().splitlines()
     assert len(opened) == 1
     assert list(study.path.rglob("test_openings.jsonl")) == []
-    page = write_report(study, figures).read_text()
+    page = write_report(study, result).read_text()
     assert "<script" not in page
-    assert f"a validation accuracy of {100 * figures['best_val_accuracy']:.2f} %" in page
+    assert f"a validation accuracy of {100 * result.best_metric:.2f} %" in page
     assert "val_accuracy<" not in page
 
 
 def test_trained_on_everything_holds_nothing_out() -> None:
     study = small_search(method="random", trials=1, max_epochs=1)
-    figures = conclude(study, [], everything=True, report=False)
-    assert "val_accuracy" not in figures
-    config = RunConfig.parse(find_run_config(Path(figures["run"])))
+    result = conclude(study, [], refit_all=True, report=False)
+    config = RunConfig.parse(find_run_config(Path(result.run)))
     assert config.data.validation_fraction == 0
 
 
@@ -169,7 +178,7 @@ def test_the_test_labels_change_no_decision() -> None:
         data = config.data.model_copy(update={"dataset": name})
         recipe = small_recipe(config.model_copy(update={"data": data}))
         assert recipe.search is not None
-        study = open_study(Asked(recipe.run_config(), recipe.search), stem=name)
+        study = open_study(SearchRequest(recipe.run_config(), recipe.search), stem=name)
         engine = LocalEngine(2, [recipe.data])
         assert search(study, engine)
         engine.close()
@@ -193,7 +202,7 @@ def test_nothing_held_out_nothing_to_choose_by() -> None:
     config = RunConfig(data=data, model=recipe.model, train=train)
     assert recipe.search is not None
     with pytest.raises(ConfigError, match=r"data\.validation_fraction: a search needs"):
-        open_study(Asked(config, recipe.search), stem="x")
+        open_study(SearchRequest(config, recipe.search), stem="x")
 
 
 @pytest.mark.parametrize("method", ["hyperband", "random", "tpe", "grid"])
@@ -203,23 +212,23 @@ def test_a_plan_is_fitted_to_its_time(method: str) -> None:
         space["train.seed"] = {"low": 0, "high": 1000}
     recipe = small_recipe(method=method, max_epochs=9, eta=3, space=space)
     assert recipe.search is not None
-    asked = Asked(recipe.run_config(), recipe.search)
-    *_, whole = plan_asked(asked, workers=1)
-    shorter = Asked(asked.config, asked.search, time_budget_seconds=whole.seconds / 3)
-    *_, fitted = plan_asked(shorter, workers=1)
+    request = SearchRequest(recipe.run_config(), recipe.search)
+    *_, whole = plan_search(request, workers=1)
+    shorter = SearchRequest(request.config, request.search, time_budget_seconds=whole.worker_seconds / 3)
+    *_, fitted = plan_search(shorter, workers=1)
     assert fitted.epochs < whole.epochs
     if method != "grid":
-        longer = Asked(asked.config, asked.search, time_budget_seconds=whole.seconds * 5)
-        assert plan_asked(longer, workers=1)[2].epochs > 2 * whole.epochs
+        longer = SearchRequest(request.config, request.search, time_budget_seconds=whole.worker_seconds * 5)
+        assert plan_search(longer, workers=1)[2].epochs > 2 * whole.epochs
 
 
 @pytest.mark.parametrize("method", ["hyperband", "random"])
 def test_a_time_too_short_for_one_trial_is_refused(method: str) -> None:
     recipe = small_recipe(method=method, max_epochs=4, space={"train.seed": {"low": 0, "high": 99}})
     assert recipe.search is not None
-    hurried = Asked(recipe.run_config(), recipe.search, time_budget_seconds=1e-3)
+    hurried = SearchRequest(recipe.run_config(), recipe.search, time_budget_seconds=1e-3)
     with pytest.raises(ConfigError, match=r"too short: one trial \(epochs: [14]\) takes about"):
-        plan_asked(hurried, workers=1000)
+        plan_search(hurried, workers=1000)
 
 
 def test_no_number_of_workers_makes_a_trial_shorter() -> None:
@@ -227,10 +236,10 @@ def test_no_number_of_workers_makes_a_trial_shorter() -> None:
         method="hyperband", max_epochs=9, space={"train.seed": {"low": 0, "high": 99}}
     )
     assert recipe.search is not None
-    asked = Asked(recipe.run_config(), recipe.search)
-    longest = plan_asked(asked, workers=1)[2].longest_seconds
-    half = Asked(asked.config, asked.search, time_budget_seconds=longest / 2)
-    config, *_ = plan_asked(half, workers=1000)
+    request = SearchRequest(recipe.run_config(), recipe.search)
+    longest = plan_search(request, workers=1)[2].longest_seconds
+    half = SearchRequest(request.config, request.search, time_budget_seconds=longest / 2)
+    config, *_ = plan_search(half, workers=1000)
     assert config.train.epochs < 9
 
 
@@ -238,7 +247,7 @@ def test_when_the_time_is_up_nothing_is_left_running() -> None:
     """Half an hour's trials in two seconds: the search ends before them, and leaves no work."""
     recipe = small_recipe(method="random", trials=1000, max_epochs=40)
     assert recipe.search is not None
-    study = open_study(Asked(recipe.run_config(), recipe.search), stem="t")
+    study = open_study(SearchRequest(recipe.run_config(), recipe.search), stem="t")
     hurried = study.record.model_copy(update={"time_budget_seconds": 2.0})
     study = Study(study.path, hurried)
     engine = LocalEngine(2, [recipe.data])
@@ -248,7 +257,7 @@ def test_when_the_time_is_up_nothing_is_left_running() -> None:
     finally:
         engine.close()
     states = [state for _, state, *_ in remains(study).values()]
-    assert set(states) <= {"COMPLETE", "WAITING"}
+    assert set(states) <= {"complete", "waiting"}
     assert len(states) < 1000
 
 
@@ -271,8 +280,8 @@ def test_a_search_with_failures_and_patience_goes_on_to_the_same_end(method: str
     }}  # fmt: skip
     study = small_search(**changes)
     states = [state for _, state, *_ in remains(study).values()]
-    assert "FAIL" in states
-    assert "COMPLETE" in states
+    assert "failed" in states
+    assert "complete" in states
     before = remains(study)
     assert remains(small_search(**changes)) == before
 
@@ -291,8 +300,8 @@ def test_members_that_fail_leave_no_work_behind() -> None:
 
 def test_the_best_run_stands_beside_its_study_wherever_that_is(runs: Path) -> None:
     study = small_search("exp/a", method="random", trials=1, max_epochs=1)
-    figures = conclude(study, [], report=False)
-    assert Path(figures["run"]).resolve() == (runs / "exp" / "a-best").resolve()
+    result = conclude(study, [], report=False)
+    assert Path(result.run).resolve() == (runs / "exp" / "a-best").resolve()
 
 
 def test_a_last_run_that_was_begun_otherwise_makes_way(runs: Path) -> None:
@@ -302,9 +311,8 @@ def test_a_last_run_that_was_begun_otherwise_makes_way(runs: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        conclude(study, [], report=False, watch=stop)
-    figures = conclude(study, [], everything=True, report=False)
-    assert "val_accuracy" not in figures
+        conclude(study, [], report=False, on_epoch=stop)
+    conclude(study, [], refit_all=True, report=False)
     assert RunConfig.parse(find_run_config(runs / "e-best")).data.validation_fraction == 0
 
 
@@ -314,19 +322,19 @@ def test_the_best_of_a_study_that_is_no_more_is_not_mixed_with_another(runs: Pat
     study.remove()
     recipe = small_recipe(method="random", trials=2, max_epochs=1)
     assert recipe.search is not None
-    asked = Asked(recipe.run_config(), recipe.search)
+    request = SearchRequest(recipe.run_config(), recipe.search)
     with pytest.raises(StudyError, match="penstroke runs rm g-best"):
-        open_study(asked, stem="g", name="g")
+        open_study(request, stem="g", name="g")
     assert not (runs / "g").exists()
 
 
 def test_fresh_waits_for_nobody_and_destroys_nothing_that_is_in_use(runs: Path) -> None:
     study = small_search("h", method="random", trials=1, max_epochs=1)
-    figures = conclude(study, [], report=False)
-    asked = Asked(study.record.config, study.record.search)
+    result = conclude(study, [], report=False)
+    request = SearchRequest(study.record.config, study.record.search)
     with study.locked(), pytest.raises(StudyError):
-        open_study(asked, stem="h", name="h", overwrite=True)
-    assert Path(figures["model"]).exists()
+        open_study(request, stem="h", name="h", overwrite=True)
+    assert Path(result.model).exists()
 
 
 def test_fresh_forgets_the_study_and_its_last_run(runs: Path) -> None:
@@ -334,7 +342,7 @@ def test_fresh_forgets_the_study_and_its_last_run(runs: Path) -> None:
     conclude(study, [], report=False)
     recipe = small_recipe(method="random", trials=1, max_epochs=1)
     assert recipe.search is not None
-    asked = Asked(recipe.run_config(), recipe.search)
-    again = open_study(asked, stem="f", name="f", overwrite=True)
+    request = SearchRequest(recipe.run_config(), recipe.search)
+    again = open_study(request, stem="f", name="f", overwrite=True)
     assert again.trials() == {}
     assert not (runs / "f-best").exists()

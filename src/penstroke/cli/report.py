@@ -26,14 +26,14 @@ def command(
 
 def _of_study(name: str) -> tuple[Path, Path] | None:
     from penstroke.search.study import find_study
-    from penstroke.search.workflow import figures_so_far
+    from penstroke.search.workflow import result_so_far
 
     study = find_study(name)
     if study is None:
         return None
     from penstroke.reports.search_report import write_report
 
-    return study.path, write_report(study, figures_so_far(study))
+    return study.path, write_report(study, result_so_far(study))
 
 
 def _of_run(name: str) -> tuple[Path, Path]:

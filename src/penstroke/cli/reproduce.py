@@ -12,8 +12,8 @@ import typer
 from penstroke.cli.console import Json, print_json, say, seconds_of
 
 if TYPE_CHECKING:
-    from penstroke.reproduction.commands import Outcome
-    from penstroke.reproduction.projects import Step
+    from penstroke.reproduction.commands import ProjectResult
+    from penstroke.reproduction.projects import Project, Step
 
 
 def command(
@@ -36,13 +36,13 @@ def command(
     Every step is a command that can be typed by itself. The same call goes on where it was
     stopped, and what is done already is not done again.
     """
-    from penstroke.reproduction.projects import Reproduction, parts_named, steps_of
+    from penstroke.reproduction.projects import Reproduction, find_projects, steps_of
 
     seconds_of(budget)  # refused here, rather than by a search an hour later
-    how = Reproduction(seeds=seeds, quick=quick, budget=budget, digits=digits, letters=letters)
-    plan = {part: steps_of(part, how) for part in parts_named(projects)}
+    options = Reproduction(seeds=seeds, quick=quick, budget=budget, digits=digits, letters=letters)
+    plan = {project: steps_of(project, options) for project in find_projects(projects)}
     if dry_run:
-        lines = {part: [step.line for step in steps] for part, steps in plan.items()}
+        lines = {p.name: [step.line for step in steps] for p, steps in plan.items()}
         if as_json:
             print_json({"commands": lines})
         else:
@@ -53,19 +53,18 @@ def command(
     from penstroke.reports.reproduction_page import write_page
 
     check_writable(page)  # also refused here
-    for name in how.stand_ins:
+    for name in options.stand_ins:
         load_dataset(name)
-    found = _run(plan)
-    figures = write_page(page, found, how)
+    figures = write_page(page, _run(plan), options)
     if as_json:
         print_json({"page": str(page), **figures})
     else:
         say(f"\n{page.read_text()}\nwritten to {page}")
 
 
-def _run(plan: Mapping[str, list[Step]]) -> dict[str, list[Outcome]]:
+def _run(plan: Mapping[Project, list[Step]]) -> list[ProjectResult]:
     """Run all steps of all parts, saying where it is."""
-    from penstroke.reproduction.commands import reproduce
+    from penstroke.reproduction.commands import ProjectResult, reproduce
 
     numbers = itertools.count(1)
     total = sum(map(len, plan.values()))
@@ -74,7 +73,7 @@ def _run(plan: Mapping[str, list[Step]]) -> dict[str, list[Outcome]]:
         say(f"\n[{next(numbers)} of {total}] {step.line}", as_json=True)
 
     try:
-        return {part: reproduce(steps, watch) for part, steps in plan.items()}
+        return [ProjectResult(project, reproduce(s, watch)) for project, s in plan.items()]
     except KeyboardInterrupt:
         say("interrupted: the same command goes on", as_json=True)
         raise typer.Exit(130) from None

@@ -13,9 +13,11 @@ def command(as_json: Json = False) -> None:
 
     checks = diagnose()
     if as_json:
-        print_json({"healthy": all(c.is_fine for c in checks), "checks": [vars(c) for c in checks]})
+        print_json(
+            {"healthy": all(c.passed for c in checks), "checks": [c.to_dict() for c in checks]}
+        )
     else:
-        rows = [("ok" if check.is_fine else "FAILED", check.name, check.found) for check in checks]
-        print_table(("", "what", "found"), rows)
-    if not all(check.is_fine for check in checks):
+        rows = [("pass" if check.passed else "fail", check.name, check.text) for check in checks]
+        print_table(("", "check", "result"), rows)
+    if not all(check.passed for check in checks):
         raise typer.Exit(1)

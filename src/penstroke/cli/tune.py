@@ -17,10 +17,10 @@ from penstroke.cli.tune_view import (
     describe,
     live_table,
     show_each,
-    show_figures,
     show_interrupted,
     show_plan,
     show_plans,
+    show_result,
     training_bar,
 )
 from penstroke.config.toml import assignment
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from penstroke.config.recipes import Recipe
     from penstroke.config.settings import DataConfig
     from penstroke.search.engine import AnyEngine
-    from penstroke.search.runner import Standing
+    from penstroke.search.runner import SearchStatus
     from penstroke.search.study import Study
-    from penstroke.search.workflow import Asked
+    from penstroke.search.workflow import SearchRequest, SearchResult
 
 _Recipe = Annotated[
     str, typer.Argument(help="A recipe with a [search] table, or a study to go on with.")
@@ -109,7 +109,7 @@ def command(
         "search.max_epochs": max_epochs, "search.eta": eta, "search.repeats": repeats,
         "search.folds": folds, "search.seed": seed,
     })  # fmt: skip
-    _begin(_asked(loaded, recipe, seconds_of(time_budget), storage, job), recipe, job,
+    _begin(_request(loaded, recipe, seconds_of(time_budget), storage, job), recipe, job,
            each, name)  # fmt: skip
 
 
@@ -123,7 +123,7 @@ class _Crew:
     gpus: float
 
     def assemble(self, data: DataConfig, device: str) -> AnyEngine:
-        """Return the workers, with the data that they will be asked for first."""
+        """Return the workers, with the data that they will need first."""
         from penstroke.search.engine import patience_seconds
         from penstroke.search.trial_worker import shared_data
 
@@ -150,14 +150,16 @@ class _Job:
     as_json: bool
 
 
-def _begin(asked: Asked, source: str, job: _Job, each: str | None, name: str | None) -> None:
+def _begin(
+    request: SearchRequest, source: str, job: _Job, each: str | None, name: str | None
+) -> None:
     stem = source.rstrip("/").rpartition("/")[2].removesuffix(".toml")
     if each is not None:
-        _search_each(asked, each, name or stem, job, named=name is not None)
+        _search_each(request, each, name or stem, job, named=name is not None)
     elif job.dry_run:
-        show_plan(asked, job.crew.workers, job.as_json)
+        show_plan(request, job.crew.workers, job.as_json)
     else:
-        _finish(_open(asked, stem, job, name), job)
+        _finish(_open(request, stem, job, name), job)
 
 
 def _load(name: str, changes: list[str], options: dict[str, Any]) -> Recipe:
@@ -167,20 +169,20 @@ def _load(name: str, changes: list[str], options: dict[str, Any]) -> Recipe:
     return load_recipe(name, [*given, *changes])
 
 
-def _open(asked: Asked, stem: str, job: _Job, name: str | None = None) -> Study:
+def _open(request: SearchRequest, stem: str, job: _Job, name: str | None = None) -> Study:
     from penstroke.search.workflow import open_study
 
     return open_study(
-        asked, stem=stem, name=name, workers=job.crew.workers, overwrite=job.overwrite
+        request, stem=stem, name=name, workers=job.crew.workers, overwrite=job.overwrite
     )
 
 
-def _asked(
+def _request(
     recipe: Recipe, source: str, time_budget: float | None, storage: str, job: _Job
-) -> Asked:
+) -> SearchRequest:
     from penstroke.config.space import Space
     from penstroke.errors import ConfigError
-    from penstroke.search.workflow import Asked
+    from penstroke.search.workflow import SearchRequest
 
     if recipe.search is None:
         raise ConfigError(
@@ -195,7 +197,7 @@ def _asked(
         best = _best_of(search.after, recipe, job)
         config = Space(config, {}).config(best)
     search = search.model_copy(update={"after": None})
-    return Asked(config, search, recipe.title, time_budget, storage)
+    return SearchRequest(config, search, recipe.title, time_budget, storage)
 
 
 def _best_of(source: str, then: Recipe, job: _Job) -> dict[str, Any]:
@@ -208,37 +210,38 @@ def _best_of(source: str, then: Recipe, job: _Job) -> dict[str, Any]:
         raise ConfigError(
             f"search.after: {source} begins with another search itself; only one can go before"
         )
-    asked = _asked(before, source, None, "", job)
-    study = _open(asked, source.rpartition("/")[2].removesuffix(".toml"), job)
+    request = _request(before, source, None, "", job)
+    study = _open(request, source.rpartition("/")[2].removesuffix(".toml"), job)
     with study.locked():
         _search(study, replace(job, confirm=0))
     best = study.best()
     if best is None:
         raise StudyError(f"{study.path}: no trial has a score, so {then.title!r} cannot begin")
-    study.write_best(study.space.config(best[1]), f"The best of {study.name}")
-    say(f"{study.path}: best {best[1]}, {best[2]:.4f}", as_json=job.as_json)
-    return best[1]
+    study.write_best(study.space.config(best.settings), f"The best of {study.name}")
+    say(f"{study.path}: best {best.settings}, {best.metric:.4f}", as_json=job.as_json)
+    return best.settings
 
 
-def _search_each(asked: Asked, name: str, stem: str, job: _Job, named: bool) -> None:
+def _search_each(request: SearchRequest, name: str, stem: str, job: _Job, named: bool) -> None:
     """Search once for each value of one parameter, that value fixed."""
-    ones = _one_for_each(asked, name)
+    ones = _one_for_each(request, name)
     if job.dry_run:
         show_plans(name, ones, job.crew.workers, job.as_json)
         return
-    found = []
+    results = []
     for value, one in ones:
         study = _open(one, stem, job, f"{stem}-{value}" if named else None)
         say(f"{name} = {value}", as_json=job.as_json)
-        found.append({name: value, **_run(study, job)})
-    show_each(name, found, job.as_json)
+        results.append((value, _run(study, job)))
+    show_each(name, results, job.as_json)
 
 
-def _one_for_each(asked: Asked, name: str) -> list[tuple[Any, Asked]]:
+def _one_for_each(request: SearchRequest, name: str) -> list[tuple[Any, SearchRequest]]:
     from penstroke.config.space import Space
     from penstroke.errors import ConfigError, near_match
 
-    space = Space(asked.config, asked.search.space)
+    search = request.search
+    space = Space(request.config, search.space)
     if name not in space.parameters:
         raise ConfigError(
             f"--for-each {name}: not in the search space{near_match(name, space.parameters)}"
@@ -251,38 +254,38 @@ def _one_for_each(asked: Asked, name: str) -> list[tuple[Any, Asked]]:
             f"--for-each {name}: nothing else is left to search; leave --for-each out"
         )
     return [
-        (value, replace(asked, config=space.config({name: value}),
-                        search=asked.search.model_copy(update={"space": space.fixed(name, value)})))
+        (value, replace(request, config=space.config({name: value}), search=search.model_copy(
+            update={"space": space.fixed(name, value)})))
         for value in values
     ]  # fmt: skip
 
 
 def _finish(study: Study, job: _Job) -> None:
-    show_figures(_run(study, job), job.as_json)
+    show_result(_run(study, job), job.as_json)
 
 
-def _run(study: Study, job: _Job) -> dict[str, Any]:
+def _run(study: Study, job: _Job) -> SearchResult:
     """Search, confirm, train and judge the best; what is done already is not done again."""
+    from penstroke.search.workflow import conclude, result_so_far
+
     if study.summary():
         say(
             f"{study.path} is finished already; its recipe with --overwrite begins again",
             as_json=True,
         )
-        return study.summary()
+        return result_so_far(study)
     with study.locked():
         confirmed = _search(study, job)
-        from penstroke.search.workflow import conclude
-
         with training_bar("training the best") as watch:
-            figures = conclude(
-                study, confirmed, everything=job.everything, report=job.report, watch=watch
+            result = conclude(
+                study, confirmed, refit_all=job.everything, report=job.report, on_epoch=watch
             )
         if job.report:
             from penstroke.reports.search_report import write_report
 
-            figures["report"] = str(write_report(study, figures))
-            study.write_summary(figures)
-    return figures
+            result = replace(result, report=str(write_report(study, result)))
+            study.write_summary(result.to_dict())
+    return result
 
 
 def _search(study: Study, job: _Job) -> list[float]:
@@ -294,9 +297,9 @@ def _search(study: Study, job: _Job) -> list[float]:
     try:
         with live_table(study, job.crew.workers) as watch, _interrupted_between_steps() as check:
 
-            def look(standing: Standing) -> None:
+            def look(status: SearchStatus) -> None:
                 check()
-                watch(standing)
+                watch(status)
 
             is_through = search(study, engine, look)
             if not is_through:

@@ -13,9 +13,9 @@ from penstroke.cli.console import percent, print_json, print_table, program, pro
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from penstroke.search.runner import Standing
+    from penstroke.search.runner import SearchStatus
     from penstroke.search.study import Study
-    from penstroke.search.workflow import Asked
+    from penstroke.search.workflow import SearchRequest, SearchResult
     from penstroke.training.loop import Epoch
 
 _REDRAWN_EVERY_SECONDS = 0.5
@@ -35,23 +35,15 @@ def describe(study: Study, workers: int) -> str:
     )
 
 
-def show_plan(asked: Asked, workers: int, as_json: bool) -> None:
+def show_plan(request: SearchRequest, workers: int, as_json: bool) -> None:
     """Show brackets, rungs and cost of a search that is not begun."""
-    from penstroke.search.workflow import plan_asked
+    from penstroke.search.workflow import plan_search
 
-    config, search, estimate = plan_asked(asked, workers)
-    seconds = estimate.seconds / workers
+    config, search, estimate = plan_search(request, workers)
+    seconds = estimate.worker_seconds / workers
     if as_json:
-        brackets = [
-            [{"trials": rung.trials, "epochs": rung.epochs} for rung in bracket.rungs]
-            for bracket in estimate.brackets
-        ]
-        print_json({
-            "method": search.method, "brackets": brackets, "trials": estimate.trials,
-            "max_epochs": config.train.epochs, "epochs": estimate.epochs,
-            "multiply_adds": estimate.multiply_adds, "worker_seconds": estimate.seconds,
-            "workers": workers, "seconds": seconds,
-        })  # fmt: skip
+        facts = {"method": search.method, "max_epochs": config.train.epochs, "workers": workers}
+        print_json({**facts, **estimate.to_dict(), "seconds": seconds})
         return
     rows = []
     for number, bracket in enumerate(estimate.brackets, 1):
@@ -62,28 +54,38 @@ def show_plan(asked: Asked, workers: int, as_json: bool) -> None:
     print_table(headings, rows, "01234")
     say(
         f"\n{search.method}: {estimate.trials} trials, {estimate.epochs:,} epochs, "
-        f"{estimate.multiply_adds:.2g} multiply-adds; about {duration(estimate.seconds)} of one "
-        f"worker, {duration(seconds)} with {workers}"
+        f"{estimate.multiply_adds:.2g} multiply-adds; about {duration(estimate.worker_seconds)} of "
+        f"one worker, {duration(seconds)} with {workers}"
     )
     if search.method == "asha":
         say("asha promotes as scores come in: about so many trials reach each rung")
 
 
-def show_plans(name: str, ones: Sequence[tuple[Any, Asked]], workers: int, as_json: bool) -> None:
+def show_plans(
+    name: str, ones: Sequence[tuple[Any, SearchRequest]], workers: int, as_json: bool
+) -> None:
     """Show the cost of a study for each value, and of all together."""
-    from penstroke.search.workflow import plan_asked
+    from penstroke.search.workflow import plan_search
 
-    plans = [(value, plan_asked(asked, workers)[2]) for value, asked in ones]
-    seconds = sum(estimate.seconds for _, estimate in plans)
+    plans = [(value, plan_search(request, workers)[2]) for value, request in ones]
+    seconds = sum(estimate.worker_seconds for _, estimate in plans)
     if as_json:
         studies = [
-            {name: value, "trials": e.trials, "epochs": e.epochs, "worker_seconds": e.seconds}
+            {
+                name: value,
+                "trials": e.trials,
+                "epochs": e.epochs,
+                "worker_seconds": e.worker_seconds,
+            }
             for value, e in plans
         ]
         print_json({"each": name, "studies": studies, "worker_seconds": seconds,
                     "workers": workers, "seconds": seconds / workers})  # fmt: skip
         return
-    rows = [(value, e.trials, f"{e.epochs:,}", duration(e.seconds / workers)) for value, e in plans]
+    rows = [
+        (value, e.trials, f"{e.epochs:,}", duration(e.worker_seconds / workers))
+        for value, e in plans
+    ]
     print_table((name, "trials", "epochs", f"time with {workers}"), rows, "0123")
     say(f"\n{len(rows)} studies; about {duration(seconds)} of one worker, "
         f"{duration(seconds / workers)} with {workers}")  # fmt: skip
@@ -99,8 +101,8 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def live_table(study: Study, workers: int) -> Iterator[Callable[[Standing], None]]:
-    """Yield a function that shows the standing, drawn anew in place; nothing without a terminal.
+def live_table(study: Study, workers: int) -> Iterator[Callable[[SearchStatus], None]]:
+    """Yield a function that shows the status, drawn anew in place; nothing without a terminal.
 
     It is drawn when called, not by a thread: workers are forked from this process.
     """
@@ -118,12 +120,12 @@ def live_table(study: Study, workers: int) -> Iterator[Callable[[Standing], None
     planned = planned_epochs(study) - before
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
 
-        def watch(standing: Standing) -> None:
+        def watch(status: SearchStatus) -> None:
             nonlocal drawn
             now = time.monotonic()
             if now - drawn > _REDRAWN_EVERY_SECONDS:
                 drawn = now
-                live.update(_table(study, standing, planned, now - start, workers), refresh=True)
+                live.update(_table(study, status, planned, now - start, workers), refresh=True)
 
         yield watch
 
@@ -144,23 +146,24 @@ def training_bar(text: str) -> Iterator[Callable[[Epoch, int], None]]:
         yield lambda epoch, total: bar.update(task, completed=epoch.metrics["epoch"], total=total)
 
 
-def _table(study: Study, standing: Standing, planned: int, elapsed: float, workers: int) -> Table:
+def _table(study: Study, status: SearchStatus, planned: int, elapsed: float, workers: int) -> Table:
     from rich.table import Table
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    done = standing.epochs_trained
+    done = status.epochs_trained
     table.add_row("running", ", ".join(
-        f"trial {work.trial} to epoch {work.epochs}" for work in standing.running[:workers]
+        f"trial {work.trial} to epoch {work.epochs}" for work in status.running[:workers]
     ))  # fmt: skip
     table.add_row("epochs", f"{done:,} of {planned:,} that were left")
     left = max(planned - done, 0) * elapsed / done if done else None
     table.add_row("left", "about " + duration(left) if left is not None else "…")
-    if standing.best is not None:
-        trial, values, metric = standing.best
-        table.add_row("best so far", f"trial {trial}: {study.record.search.metric} {metric:.4f}")
-        table.add_row("", settings_line(values))
-    if standing.failed:
-        table.add_row("failed", f"{standing.failed} trials; reasons are kept")
+    if status.best is not None:
+        best = status.best
+        metric = f"{study.record.search.metric} {best.metric:.4f}"
+        table.add_row("best so far", f"trial {best.number}: {metric}")
+        table.add_row("", settings_line(best.settings))
+    if status.failed:
+        table.add_row("failed", f"{status.failed} trials; reasons are kept")
     return table
 
 
@@ -169,48 +172,43 @@ def settings_line(values: Mapping[str, Any]) -> str:
     return "  ".join(f"{name}={value}" for name, value in values.items())
 
 
-def show_figures(figures: dict[str, Any], as_json: bool) -> None:
+def show_result(result: SearchResult, as_json: bool) -> None:
     """Show how a search ended, and the next command to try."""
     if as_json:
-        print_json(figures)
+        print_json(result.to_dict())
         return
-    metric = "val_accuracy" if "best_val_accuracy" in figures else "val_loss"
-    say(f"\ntrials            {figures['trials']}: {figures['complete']} to the last epoch, "
-        f"{figures['pruned']} given up, {figures['failed']} failed")  # fmt: skip
-    say(f"best              trial {figures['best_trial']}, "
-        f"{metric} {figures[f'best_{metric}']:.4f}")  # fmt: skip
-    for name, value in figures["best_settings"].items():
+    say(f"\ntrials            {result.trials}: {result.complete} to the last epoch, "
+        f"{result.pruned} pruned, {result.failed} failed")  # fmt: skip
+    say(f"best              trial {result.best_trial}, {result.metric} {result.best_metric:.4f}")
+    for name, value in result.best_settings.items():
         say(f"                  {name} = {value}")
-    if f"confirmed_{metric}" in figures:
-        sd = figures["confirmed_sd"]
-        spread = f" ± {sd:.4f}" if sd == sd and sd is not None else ""
-        seeds = (
-            "1 seed" if figures["confirmed_seeds"] == 1 else f"{figures['confirmed_seeds']} seeds"
-        )
-        say(f"with new seeds    {metric} {figures[f'confirmed_{metric}']:.4f}{spread} "
+    if count := len(result.confirmed):
+        sd = f" ± {result.confirmed_sd:.4f}" if count > 1 else ""
+        seeds = "1 seed" if count == 1 else f"{count} seeds"
+        say(f"with new seeds    {result.metric} {result.confirmed_mean:.4f}{sd} "
             f"({seeds}): the best of many is partly luck")  # fmt: skip
-    say(f"test accuracy     {percent(figures['test_accuracy'])}, opened once")
-    say(f"best recipe       {figures['best_recipe']}")
-    say(f"model             {figures['model']}")
-    if "report" in figures:
-        say(f"report            {figures['report']}")
-    say(f"\nnext: {program()} train {figures['best_recipe']} --seeds 5")
+    say(f"test accuracy     {percent(result.test['test_accuracy'])}, opened once")
+    say(f"best recipe       {result.best_recipe}")
+    say(f"model             {result.model}")
+    if result.report:
+        say(f"report            {result.report}")
+    say(f"\nnext: {program()} train {result.best_recipe} --seeds 5")
 
 
-def show_each(name: str, found: Sequence[dict[str, Any]], as_json: bool) -> None:
+def show_each(name: str, results: Sequence[tuple[Any, SearchResult]], as_json: bool) -> None:
     """Show a row for each study."""
     if as_json:
-        print_json({"each": name, "studies": list(found)})
+        studies = [{name: value, **result.to_dict()} for value, result in results]
+        print_json({"each": name, "studies": studies})
         return
-    metric = "val_accuracy" if "best_val_accuracy" in found[0] else "val_loss"
-    keys = sorted({key for one in found for key in one["best_settings"]})
+    keys = sorted({key for _, result in results for key in result.best_settings})
     rows = [
-        (one[name], *(one["best_settings"].get(key, "–") for key in keys),
-         f"{one[f'best_{metric}']:.4f}", f"{one.get(f'confirmed_{metric}', float('nan')):.4f}",
-         percent(one["test_accuracy"]))
-        for one in found
+        (value, *(result.best_settings.get(key, "–") for key in keys),
+         f"{result.best_metric:.4f}", f"{result.confirmed_mean:.4f}",
+         percent(result.test["test_accuracy"]))
+        for value, result in results
     ]  # fmt: skip
-    headings = (name, *keys, metric, "new seeds", "test accuracy")
+    headings = (name, *keys, results[0][1].metric, "new seeds", "test accuracy")
     print_table(headings, rows, "".join(map(str, range(len(headings)))))
 
 
@@ -218,7 +216,6 @@ def show_interrupted(study: Study) -> None:
     """Show the best so far, and how to go on."""
     best = study.best()
     if best is not None:
-        trial, values, metric = best
-        say(f"stopped; best so far: trial {trial}, {study.record.search.metric} {metric:.4f}, "
-            f"{settings_line(values)}", as_json=True)  # fmt: skip
+        say(f"stopped; best so far: trial {best.number}, {study.record.search.metric} "
+            f"{best.metric:.4f}, {settings_line(best.settings)}", as_json=True)  # fmt: skip
     say(f"`{program()} tune {study.path}` goes on", as_json=True)

@@ -22,8 +22,8 @@ COUNT = 5
 """Neighbours of each image."""
 _SIDE = 16
 _REACH = 1.9
-"""Half the side of a descriptor, in standard deviations of the ink. It finds as many of MNIST's test
-digits in EMNIST as 20 pixels and a reach of 2.2, in two thirds of the time."""
+"""Half the side of a descriptor, in standard deviations of the ink. As many of MNIST's test digits
+are found in EMNIST as with 20 pixels and a reach of 2.2, in two thirds of the time."""
 _BLOCK = 500
 _CONVERTED = 5000
 

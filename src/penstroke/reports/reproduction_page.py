@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from penstroke.config.recipes import Published, load_recipe
 from penstroke.errors import RunError
@@ -15,8 +15,10 @@ from penstroke.evaluation.seed_variation import spread
 from penstroke.files import write_text_atomically
 from penstroke.machine import allowed_cores, processor_name
 from penstroke.reports.reproduction_plots import plots_of
-from penstroke.reproduction.commands import Outcome
-from penstroke.reproduction.projects import EXTRAS, PROJECTS, WITH_EMNIST, Reproduction
+
+if TYPE_CHECKING:
+    from penstroke.reproduction.commands import ProjectResult, StepResult
+    from penstroke.reproduction.projects import Reproduction
 
 
 class Shown(NamedTuple):
@@ -71,66 +73,66 @@ ones are to be expected; without `--quick` they are not.
 
 
 def write_page(
-    path: Path, found: Mapping[str, Sequence[Outcome]], how: Reproduction
+    path: Path, results: Sequence[ProjectResult], options: Reproduction
 ) -> dict[str, Any]:
     """Write the page, its plots in a folder beside it, and return all figures as plain values.
 
     Raises:
         StorageError: it cannot be written.
     """
-    minutes = sum(one.wall_seconds for outcomes in found.values() for one in outcomes) / 60
+    minutes = sum(step.wall_seconds for result in results for step in result.steps) / 60
     head = _HEAD.format(
-        title=_title(found), machine=processor_name(), cores=allowed_cores(), minutes=minutes
+        title=_title(results), machine=processor_name(), cores=allowed_cores(), minutes=minutes
     )
-    lines = [head + (_TASTE if how.quick else "")]
+    lines = [head + (_TASTE if options.quick else "")]
     folder = path.with_name(f"{path.stem}-plots")
     rows: list[dict[str, Any]] = []
-    for part, outcomes in found.items():
-        lines += ["", f"## {part}: {(PROJECTS | EXTRAS)[part]}", ""]
-        lines += [*_not_official(part, how), *_part(part, outcomes, rows)]
-        for name, what, svg in plots_of(part, outcomes):
+    for result in results:
+        lines += ["", f"## {result.project.name}: {result.project.title}", ""]
+        lines += [*_not_official(result, options), *_project(result, rows)]
+        for name, what, svg in plots_of(result):
             write_text_atomically(folder / f"{name}.svg", svg)
             lines += ["", f"*{what}*", "", f"![{what}]({folder.name}/{name}.svg)"]
-        lines += ["", "Its commands:", "", "```sh", *(one.step.line for one in outcomes), "```"]
+        lines += ["", "Its commands:", "", "```sh", *(one.step.line for one in result.steps), "```"]
     write_text_atomically(path, "\n".join(lines) + "\n")
     return {"figures": rows, "minutes": minutes}
 
 
-def _title(parts: Iterable[str]) -> str:
-    if any(part in PROJECTS for part in parts):
+def _title(results: Sequence[ProjectResult]) -> str:
+    if any(result.project.is_published for result in results):
         return "The published projects, repeated"
-    return "Results: " + ", ".join(parts)
+    return "Results: " + ", ".join(result.project.name for result in results)
 
 
-def _not_official(part: str, how: Reproduction) -> list[str]:
+def _not_official(result: ProjectResult, options: Reproduction) -> list[str]:
     """Say where other images stand in for EMNIST's official splits."""
-    if not how.stand_ins or part not in WITH_EMNIST:
+    if not options.stand_ins or not result.project.uses_emnist:
         return []
     return [
-        f"These are **not figures of EMNIST**: {' and '.join(how.stand_ins)} stand in for its "
+        f"These are **not figures of EMNIST**: {' and '.join(options.stand_ins)} stand in for its "
         f"official splits. On those, `penstroke data download` brings them and `penstroke "
-        f"reproduce {part}` repeats this.",
+        f"reproduce {result.project.name}` repeats this.",
         "",
     ]
 
 
-def _part(part: str, outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) -> list[str]:
+def _project(result: ProjectResult, rows: list[dict[str, Any]]) -> list[str]:
     lines: list[str] = []
-    done = [one for one in outcomes if not one.left_out]
+    done = [one for one in result.steps if not one.skipped]
     trainings = [one for one in done if not one.step.is_search]
     if trainings:
         lines += _trainings(trainings, rows)
-    if part == "R1":
+    if result.project.name == "R1":
         lines += ["", *_compared(trainings)]
     if searches := [one for one in done if one.step.is_search]:
         lines += ["", *_searches(searches, rows)] if lines else _searches(searches, rows)
-    lines += [f"\nLeft out: `{one.step.line}`: {one.left_out}" for one in outcomes if one.left_out]
-    if chosen := _chosen(outcomes):
+    lines += [f"\nSkipped: `{one.step.line}`: {one.skipped}" for one in result.steps if one.skipped]
+    if chosen := _chosen(result.steps):
         lines += ["", "What was left open, and what was chosen:", "", *chosen]
     return lines
 
 
-def _trainings(outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) -> list[str]:
+def _trainings(outcomes: Sequence[StepResult], rows: list[dict[str, Any]]) -> list[str]:
     """Return a table with a line for each published figure of each recipe."""
     lines = _headings("recipe", "data", "figure", "published", "measured", "least", "reached",
                       "curves", "training")  # fmt: skip
@@ -165,7 +167,7 @@ def _curves(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _row(
-    outcome: Outcome, figure: str, values: Sequence[float], goal: float | None
+    outcome: StepResult, figure: str, values: Sequence[float], goal: float | None
 ) -> dict[str, Any]:
     """Return a figure as plain values; `reached` says how many seeds are not worse than `goal`."""
     sign = -1 if figure in _IS_LOSS else 1
@@ -185,7 +187,7 @@ def _reached(row: Mapping[str, Any]) -> str:
     return f"{word} ({row['reached']} of {len(row['values'])})"
 
 
-def _compared(outcomes: Sequence[Outcome]) -> list[str]:
+def _compared(outcomes: Sequence[StepResult]) -> list[str]:
     """Return what may be said of the second way against the first, the baseline."""
     by_name = {one.step.name: one.runs for one in outcomes}
     runs = [*by_name.get("baseline-mlp", []), *by_name.get("baseline-cnn", [])]
@@ -195,31 +197,34 @@ def _compared(outcomes: Sequence[Outcome]) -> list[str]:
         return [f"They could not be compared: {error}"]
 
 
-def _searches(outcomes: Sequence[Outcome], rows: list[dict[str, Any]]) -> list[str]:
+def _searches(outcomes: Sequence[StepResult], rows: list[dict[str, Any]]) -> list[str]:
     accuracy = FIGURES["val_accuracy"]
     lines = _headings("search", "data", "trials", "best on validation", "with new seeds",
                       "test accuracy", "published", "reached", "wall time")  # fmt: skip
     settings = []
     for outcome in outcomes:
-        told = outcome.told
-        key = "best_val_accuracy" if "best_val_accuracy" in told else "best_val_loss"
-        shown = accuracy if key == "best_val_accuracy" else Shown("loss", 1, 4, "")
+        found, step = outcome.search, outcome.step
+        shown = accuracy if found.metric == "val_accuracy" else Shown("loss", 1, 4, "")
         figure, goal = _goal_of(outcome)
-        measured = told[key] if figure == "val_accuracy" else told["test_accuracy"]
+        test_accuracy = found.test["test_accuracy"]
+        measured = found.best_metric if figure == "val_accuracy" else test_accuracy
         rows.append(_row(outcome, figure, [measured], goal))
+        confirmed = "–"
+        if found.confirmed:
+            confirmed = shown.with_sd(found.confirmed_mean, found.confirmed_sd)
         lines.append("| " + " | ".join((
-            f"`{outcome.step.recipe}`", outcome.step.dataset, str(told["trials"]),
-            shown.of(told[key]), _confirmed(told, key, shown), accuracy.of(told["test_accuracy"]),
+            f"`{step.recipe}`", step.dataset, str(found.trials), shown.of(found.best_metric),
+            confirmed, accuracy.of(test_accuracy),
             "–" if goal is None else f"{FIGURES[figure].of(goal)} ({FIGURES[figure].label})",
             _reached(rows[-1]), f"{outcome.wall_seconds / 60:.1f} min",
         )) + " |")  # fmt: skip
         values = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-                           for name, value in told["best_settings"].items())  # fmt: skip
-        settings.append(f"- `{outcome.step.recipe}` on {outcome.step.dataset}: {values}")
+                           for name, value in found.best_settings.items())  # fmt: skip
+        settings.append(f"- `{step.recipe}` on {step.dataset}: {values}")
     return [*lines, "", "The best settings:", "", *settings]
 
 
-def _goal_of(outcome: Outcome) -> tuple[str, float | None]:
+def _goal_of(outcome: StepResult) -> tuple[str, float | None]:
     """Return the figure that was published of a search on this data set, and its value."""
     recipe = load_recipe(outcome.step.name)
     published = recipe.published if outcome.step.dataset == recipe.data.dataset else Published()
@@ -228,12 +233,7 @@ def _goal_of(outcome: Outcome) -> tuple[str, float | None]:
     return "test_accuracy", published.test_accuracy
 
 
-def _confirmed(told: Mapping[str, Any], key: str, shown: Shown) -> str:
-    name = key.replace("best_", "confirmed_")
-    return shown.with_sd(told[name], told.get("confirmed_sd")) if name in told else "–"
-
-
-def _chosen(outcomes: Sequence[Outcome]) -> list[str]:
+def _chosen(outcomes: Sequence[StepResult]) -> list[str]:
     """Return what each recipe says was left open, those that say the same together."""
     by_text: dict[str, list[str]] = {}
     for outcome in outcomes:

@@ -35,12 +35,12 @@ def history(trials: Sequence[TrialLine], metric: str, sign: int) -> str:
     """
     figure, (axis,) = new_figure(8.0, 3.2)
     for state, colour, label in (
-        ("PRUNED", _GIVEN_UP, "given up"), ("COMPLETE", _COMPLETE, "to the last epoch"),
+        ("pruned", _GIVEN_UP, "pruned"), ("complete", _COMPLETE, "to the last epoch"),
     ):  # fmt: skip
         points = [(t.number, t.metric) for t in trials if t.state == state and t.metric is not None]
         if points:
             axis.plot(*zip(*points, strict=True), "o", color=colour, markersize=4, label=label)
-    complete = [(t.number, t.metric) for t in trials if t.state == "COMPLETE"]
+    complete = [(t.number, t.metric) for t in trials if t.state == "complete"]
     if complete:
         numbers, metrics = np.array(complete, float).T
         axis.step(
@@ -65,7 +65,7 @@ def learning_curves(trials: Sequence[TrialLine], best: int, metric: str, sign: i
         is_best = trial.number == best
         axis.plot(
             epochs, values, ".-" if len(epochs) == 1 else "-",
-            color=_BEST if is_best else _COMPLETE if trial.state == "COMPLETE" else _GIVEN_UP,
+            color=_BEST if is_best else _COMPLETE if trial.state == "complete" else _GIVEN_UP,
             linewidth=2.2 if is_best else 0.9, alpha=1 if is_best else 0.6,
             zorder=3 if is_best else 2,
             label=f"trial {trial.number}, the best" if is_best else None,

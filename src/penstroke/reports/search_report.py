@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from penstroke.files import write_text_atomically
 from penstroke.reports import search_plots as plots
 from penstroke.reports.html import render
 from penstroke.reports.search_plots import TrialLine
-from penstroke.search.study import Study
-from penstroke.search.trial_store import last_metric, reason_of, settings_of
+
+if TYPE_CHECKING:
+    from penstroke.search.study import Study
+    from penstroke.search.workflow import SearchResult
 
 _FEWEST_FOR_IMPORTANCE = 8
 
 
-def write_report(study: Study, figures: Mapping[str, Any]) -> Path:
+def write_report(study: Study, result: SearchResult) -> Path:
     """Write report/index.html of `study` and return its path.
 
     Args:
         study: searched to its end, or not.
-        figures: as `conclude` or `figures_so_far` returned them.
+        result: of `conclude` or `result_so_far`.
     """
     record, metric, sign = study.record, study.record.search.metric, study.sign
     lines = trial_lines(study)
-    best = int(figures["best_trial"])
     names = list(study.space.parameters)
     shares = _importances(study)
     page = render(
@@ -39,15 +39,12 @@ def write_report(study: Study, figures: Mapping[str, Any]) -> Path:
         max_epochs=record.max_epochs,
         metric=plots.in_words(metric),
         in_figures=functools.partial(_in_figures, metric),
-        cards=_cards(figures, metric),
-        figures=figures,
-        best=figures[f"best_{metric}"],
-        confirmed=figures.get(f"confirmed_{metric}"),
+        cards=_cards(result),
+        result=result,
         names=names,
         trials=sorted(lines, key=lambda t: _rank(t, sign)),
-        best_trial=best,
         history=plots.history(lines, metric, sign),
-        curves=plots.learning_curves(lines, best, metric, sign),
+        curves=plots.learning_curves(lines, result.best_trial, metric, sign),
         parallel=plots.parallel_coordinates(lines, names, metric, sign),
         importances=plots.importances(shares) if shares else "",
         survival=plots.survival(lines) if len({t.epochs for t in lines}) > 1 else "",
@@ -62,35 +59,34 @@ def trial_lines(study: Study) -> list[TrialLine]:
     """Return every trial of `study` with its figures, by number."""
     lines = []
     for number, trial in sorted(study.trials().items()):
-        values = settings_of(trial)
-        runs = study.runs_of(number, values)
+        runs = study.runs_of(number, trial.settings)
         lines.append(TrialLine(
-            number=number, state=trial.state.name, values=values, metric=last_metric(trial),
+            number=number, state=trial.state, values=trial.settings, metric=trial.metric,
             epochs=max(len(run.history()) for run in runs),
             seconds=sum(run.elapsed_seconds() for run in runs),
-            by_epoch=trial.intermediate_values, reason=reason_of(trial),
+            by_epoch=trial.metric_by_epoch, reason=trial.failure,
         ))  # fmt: skip
     return lines
 
 
 def _rank(trial: TrialLine, sign: int) -> tuple[int, float, int]:
-    """The whole way first, then by score; what failed comes last."""
-    order = {"COMPLETE": 0, "PRUNED": 1, "WAITING": 2, "RUNNING": 2, "FAIL": 3}
+    """Complete ones first, then by score; failed ones last."""
+    order = {"complete": 0, "pruned": 1, "waiting": 2, "running": 2, "failed": 3}
     return order[trial.state], -sign * (trial.metric or 0.0), trial.number
 
 
-def _cards(figures: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
-    figure = functools.partial(_in_figures, metric)
-    cards = [(f"best {plots.in_words(metric)}", figure(figures[f"best_{metric}"]))]
-    if f"confirmed_{metric}" in figures:
-        cards.append(("the same with new seeds", figure(figures[f"confirmed_{metric}"])))
-    if "test_accuracy" in figures:
-        cards.append(("test accuracy", f"{100 * figures['test_accuracy']:.2f} %"))
+def _cards(result: SearchResult) -> list[tuple[str, str]]:
+    figure = functools.partial(_in_figures, result.metric)
+    cards = [(f"best {plots.in_words(result.metric)}", figure(result.best_metric))]
+    if result.confirmed:
+        cards.append(("the same with new seeds", figure(result.confirmed_mean)))
+    if "test_accuracy" in result.test:
+        cards.append(("test accuracy", f"{100 * result.test['test_accuracy']:.2f} %"))
     return [
         *cards,
-        ("trials", f"{figures['trials']:,}"),
-        ("epochs trained", f"{figures['epochs_trained']:,}"),
-        ("of one worker", f"{figures['worker_seconds'] / 60:.1f} min"),
+        ("trials", f"{result.trials:,}"),
+        ("epochs trained", f"{result.epochs_trained:,}"),
+        ("of one worker", f"{result.worker_seconds / 60:.1f} min"),
     ]
 
 
@@ -99,12 +95,8 @@ def _in_figures(metric: str, value: float) -> str:
 
 
 def _importances(study: Study) -> dict[str, float]:
-    """Return what share of the scores' variance each parameter explains (fANOVA, Optuna's)."""
-    complete = [t for t in study.trials().values() if t.state.name == "COMPLETE"]
-    if len(complete) < _FEWEST_FOR_IMPORTANCE or len({t.value for t in complete}) < 2:
+    """Return the share of the scores' variance that each parameter explains."""
+    complete = [t for t in study.trials().values() if t.state == "complete"]
+    if len(complete) < _FEWEST_FOR_IMPORTANCE or len({t.metric for t in complete}) < 2:
         return {}
-    import optuna.importance
-
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    found = optuna.importance.get_param_importances(study.ledger.study, evaluator=evaluator)
-    return {name: float(share) for name, share in found.items()}
+    return study.store.importances()

@@ -1,7 +1,7 @@
 """Which trials train for how long: brackets, rungs and promotions, in integers only.
 
-A plan knows no training. It hands out work, (trial, epochs to have been trained in all), and is
-told scores; a trial is a number, its settings stand elsewhere.
+A plan knows nothing about training. `ask` hands out work, (trial, total epochs), and `tell` takes
+scores; a trial is a number, its settings are kept elsewhere.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from penstroke.config.space import SearchConfig
+
 
 @dataclass(frozen=True)
 class Rung:
-    """So many trials, trained for so many epochs in all."""
+    """A number of trials, each trained to a total of `epochs`."""
 
     trials: int
     epochs: int
@@ -21,51 +23,81 @@ class Rung:
 
 @dataclass(frozen=True)
 class Bracket:
-    """Rungs one after another; the best of each go on to the next, from their checkpoint."""
+    """Rungs in order; the best trials of each are promoted to the next, from their checkpoint."""
 
     rungs: tuple[Rung, ...]
 
     @property
     def epochs(self) -> int:
-        """Epochs trained in all: a promoted trial goes on, it does not begin again."""
-        before = 0
-        total = 0
-        for rung in self.rungs:
-            total += rung.trials * (rung.epochs - before)
-            before = rung.epochs
-        return total
+        """Epochs trained in all: a promoted trial resumes, it does not start again."""
+        starts = (0, *(rung.epochs for rung in self.rungs))
+        return sum(
+            r.trials * (r.epochs - start) for r, start in zip(self.rungs, starts, strict=False)
+        )
+
+    def cut_to(self, trials: int) -> Bracket:
+        """Return the bracket with at most `trials` trials: a small space has no more."""
+        rungs = [Rung(min(rung.trials, trials), rung.epochs) for rung in self.rungs]
+        return Bracket(tuple(rung for rung in rungs if rung.trials))
 
 
 def hyperband(max_epochs: int, eta: int) -> list[Bracket]:
     """Return the brackets of Hyperband, the most aggressive first (Li et al. 2018, algorithm 1).
 
-    Bracket s = s_max … 0 begins with n = ⌈(s_max + 1) ηˢ / (s + 1)⌉ trials of R η⁻ˢ epochs. For
+    Bracket s = s_max … 0 starts with n = ⌈(s_max + 1) ηˢ / (s + 1)⌉ trials of R η⁻ˢ epochs. For
     R = 81, η = 3 that is n = 81, 34, 15, 8, 5; the paper's own table prints 81, 27, 9, 6, 5, since
     its code floors (s_max + 1) / (s + 1) before multiplying. Epochs are whole: R η⁻ˢ is rounded
     down. No logarithm of floats decides s_max.
     """
-    rungs = budgets(max_epochs, eta)
-    return [_bracket(rungs[-1 - s :], eta, len(rungs)) for s in range(len(rungs) - 1, -1, -1)]
+    epochs = rung_epochs(max_epochs, eta)
+    brackets = []
+    for s in reversed(range(len(epochs))):
+        trials = -(-len(epochs) * eta**s // (s + 1))
+        rungs = (Rung(trials // eta**i, e) for i, e in enumerate(epochs[-1 - s :]))
+        brackets.append(Bracket(tuple(rungs)))
+    return brackets
 
 
-def budgets(max_epochs: int, eta: int) -> list[int]:
-    """Return the epochs of each rung, least first: R, R η⁻¹, …, each rounded down, while ≥ 1."""
-    found = [max_epochs]
-    while found[0] // eta >= 1:
-        found.insert(0, found[0] // eta)
-    return found
+def asha_bracket(trials: int, max_epochs: int, eta: int) -> Bracket:
+    """Return the rungs of asynchronous halving; the trials that reach each are an expectation."""
+    rungs = enumerate(rung_epochs(max_epochs, eta))
+    return Bracket(tuple(Rung(trials // eta**i, epochs) for i, epochs in rungs if trials // eta**i))
 
 
-def _bracket(rungs: list[int], eta: int, brackets: int) -> Bracket:
-    s = len(rungs) - 1
-    trials = -(-brackets * eta**s // (s + 1))
-    return Bracket(tuple(Rung(trials // eta**i, epochs) for i, epochs in enumerate(rungs)))
+def rung_epochs(max_epochs: int, eta: int) -> list[int]:
+    """Return the epochs of each rung, lowest first: R, R η⁻¹, …, each rounded down, while ≥ 1."""
+    epochs = [max_epochs]
+    while epochs[0] // eta >= 1:
+        epochs.insert(0, epochs[0] // eta)
+    return epochs
 
 
-def cut_to(bracket: Bracket, trials: int) -> Bracket:
-    """Return `bracket` begun with no more than `trials`: of a small space there are no more."""
-    rungs = [Rung(min(rung.trials, trials), rung.epochs) for rung in bracket.rungs]
-    return Bracket(tuple(rung for rung in rungs if rung.trials))
+def trial_count(search: SearchConfig, max_epochs: int) -> int:
+    """Return the number of different settings that `search` asks for, unless it is a grid."""
+    if search.method == "hyperband":
+        return search.rounds * sum(b.rungs[0].trials for b in hyperband(max_epochs, search.eta))
+    return search.trials
+
+
+def brackets_of(search: SearchConfig, max_epochs: int, settings: int) -> list[Bracket]:
+    """Return the brackets of `search` in a space with this number of different `settings`.
+
+    In a small space, brackets that would find no new settings are shortened or left out.
+    """
+    if search.method == "hyperband":
+        wanted = hyperband(max_epochs, search.eta) * search.rounds
+    elif search.method == "asha":
+        wanted = [asha_bracket(min(search.trials, settings), max_epochs, search.eta)]
+    else:
+        trials = search.trials if search.method in ("random", "tpe") else settings
+        wanted = [Bracket((Rung(trials, max_epochs),))]
+    brackets = []
+    for bracket in wanted:
+        cut = bracket.cut_to(settings)
+        if cut.rungs:
+            settings -= cut.rungs[0].trials
+            brackets.append(cut)
+    return brackets
 
 
 @dataclass(frozen=True, order=True)
@@ -77,152 +109,126 @@ class Work:
 
 
 class Plan(Protocol):
-    """What the conductor of a search asks: what next, and what has become of whom."""
+    """What to train next, and what becomes of each trial."""
 
-    def next(self) -> Work | None:
-        """Return work that can begin now, each once; None while all waits for scores."""
+    def ask(self) -> Work | None:
+        """Return work that can start now, each once; None while everything waits for scores."""
 
-    def told(self, work: Work, score: float | None) -> None:
-        """Take the score of finished work, higher is better; None where it failed."""
+    def tell(self, work: Work, score: float | None) -> None:
+        """Take the score of finished work, higher is better; None if it failed."""
 
     @property
     def is_done(self) -> bool:
         """Whether no work is left, handed out or not."""
 
     def stopped(self) -> Iterator[int]:
-        """Yield the trials that will not be trained on, each once."""
+        """Yield the trials that will not be trained further, each once."""
 
 
-class Brackets:
-    """Successive halving in each of several brackets; work of a later one fills waiting workers.
+def plan_of(search: SearchConfig, max_epochs: int, settings: int) -> Plan:
+    """Return the plan of `search` in a space with this number of different `settings`."""
+    if search.method == "asha":
+        return AsynchronousHalving(settings, max_epochs, search.eta)
+    return SuccessiveHalving(brackets_of(search, max_epochs, settings))
 
-    Promotions depend on scores alone, never on who finished first: equal scores go by number.
+
+class SuccessiveHalving:
+    """Successive halving in several brackets; work of a later bracket fills idle workers.
+
+    Promotions depend on scores alone, never on which trial finished first: ties go by number.
     """
 
     def __init__(self, brackets: Sequence[Bracket]) -> None:
+        self._brackets: list[_OpenBracket] = []
         first = 0
-        self._halvings = []
         for bracket in brackets:
-            self._halvings.append(_Halving(bracket, first))
+            self._brackets.append(_OpenBracket(bracket, first))
             first += bracket.rungs[0].trials
-        self.trials = first
         self._stopped: list[int] = []
 
-    def next(self) -> Work | None:
-        """Return work that can begin now, of the earliest bracket that has any."""
-        for halving in self._halvings:
-            if halving.ready:
-                return halving.ready.pop(0)
-        return None
+    def ask(self) -> Work | None:
+        """Return work that can start now, from the earliest bracket that has any."""
+        ready = next((bracket.ready for bracket in self._brackets if bracket.ready), None)
+        return ready.pop(0) if ready else None
 
-    def told(self, work: Work, score: float | None) -> None:
-        """Take a score; the last of a rung decides who goes on."""
-        halving = next(h for h in self._halvings if h.has(work.trial))
-        self._stopped += halving.told(work, score)
+    def tell(self, work: Work, score: float | None) -> None:
+        """Take a score; the last one of a rung decides the promotions."""
+        bracket = next(b for b in self._brackets if work.trial in b.trials)
+        self._stopped += bracket.tell(work.trial, score)
 
     @property
     def is_done(self) -> bool:
-        """Whether every bracket has come to its end."""
-        return all(halving.is_done for halving in self._halvings)
+        """Whether all brackets are done."""
+        return all(bracket.waits_for == 0 for bracket in self._brackets)
 
     def stopped(self) -> Iterator[int]:
-        """Yield the trials that will not be trained on, each once."""
+        """Yield the trials that will not be trained further, each once."""
         while self._stopped:
             yield self._stopped.pop(0)
 
 
-class _Halving:
-    """One bracket as it is gone through."""
-
+class _OpenBracket:
     def __init__(self, bracket: Bracket, first: int) -> None:
-        self._rungs = bracket.rungs
-        self._members = range(first, first + bracket.rungs[0].trials)
-        self._rung = 0
+        start, *self._later = bracket.rungs
+        self.trials = range(first, first + start.trials)
+        self.ready = [Work(trial, start.epochs) for trial in self.trials]
+        self.waits_for = start.trials
         self._scores: dict[int, float | None] = {}
-        self.is_done = False
-        self.ready = [Work(trial, self._rungs[0].epochs) for trial in self._members]
 
-    def has(self, trial: int) -> bool:
-        return trial in self._members
-
-    def told(self, work: Work, score: float | None) -> list[int]:
-        """Take a score; return the trials that are given up with it."""
-        self._scores[work.trial] = score
-        is_last = self._rung == len(self._rungs) - 1
-        ended = [work.trial] if is_last else []
-        if len(self._scores) == self._rungs[self._rung].trials:
-            given_up = self._promote()
-            return ended if is_last else given_up
-        return ended
-
-    def _promote(self) -> list[int]:
+    def tell(self, trial: int, score: float | None) -> list[int]:
+        """Take a score; return the trials that are stopped by it."""
+        self._scores[trial] = score
+        self.waits_for -= 1
+        if not self._later:
+            return [trial]
+        if self.waits_for:
+            return []
+        rung = self._later.pop(0)
         scored = [(-score, trial) for trial, score in self._scores.items() if score is not None]
-        ranked = [trial for _, trial in sorted(scored)]
-        self._rung += 1
-        places = self._rungs[self._rung].trials if self._rung < len(self._rungs) else 0
-        promoted = ranked[:places]
-        given_up = [trial for trial in self._scores if trial not in promoted]
+        promoted = sorted(trial for _, trial in sorted(scored)[: rung.trials])
+        stopped = [trial for trial in self._scores if trial not in promoted]
         self._scores = {}
-        if not promoted:
-            self.is_done = True
-            return given_up
-        # Failed trials may leave fewer than the rung has places for.
-        self._rungs = (
-            *self._rungs[: self._rung],
-            Rung(len(promoted), self._rungs[self._rung].epochs),
-            *(Rung(min(r.trials, len(promoted)), r.epochs) for r in self._rungs[self._rung + 1 :]),
-        )
-        self.ready = [Work(trial, self._rungs[self._rung].epochs) for trial in sorted(promoted)]
-        return given_up
-
-
-def asha_bracket(trials: int, max_epochs: int, eta: int) -> Bracket:
-    """Return the rungs that asynchronous halving climbs; how many reach each is an expectation."""
-    rungs = enumerate(budgets(max_epochs, eta))
-    return Bracket(tuple(Rung(trials // eta**i, epochs) for i, epochs in rungs if trials // eta**i))
+        self.ready = [Work(trial, rung.epochs) for trial in promoted]
+        self.waits_for = len(promoted)  # fewer than the rung has places for, if trials failed
+        return stopped
 
 
 class AsynchronousHalving:
-    """ASHA (Li et al. 2020, algorithm 2): promote whoever is among the best so far of a rung.
+    """ASHA (Li et al. 2020, algorithm 2): promote a trial that is among the best so far of a rung.
 
-    Nobody waits for a rung to fill, so that who is promoted depends on who finished first.
+    Nothing waits for a rung to fill, so that promotions depend on which trial finished first.
     """
 
     def __init__(self, trials: int, max_epochs: int, eta: int) -> None:
         self.trials = trials
-        self._budgets = budgets(max_epochs, eta)
+        self.rung_epochs = rung_epochs(max_epochs, eta)
         self._eta = eta
-        self._scores: list[dict[int, float | None]] = [{} for _ in self._budgets]
-        self._promoted: list[set[int]] = [set() for _ in self._budgets]
+        self._scores: list[dict[int, float | None]] = [{} for _ in self.rung_epochs]
+        self._promoted: list[set[int]] = [set() for _ in self.rung_epochs]
         self._begun = 0
         self._running = 0
         self._stopped: list[int] = []
         self._ended: set[int] = set()
 
-    @property
-    def budgets(self) -> tuple[int, ...]:
-        """Epochs of each rung."""
-        return tuple(self._budgets)
-
-    def next(self) -> Work | None:
+    def ask(self) -> Work | None:
         """Return a promotion from the highest rung that has one, else a new trial."""
-        for rung in reversed(range(len(self._budgets) - 1)):
+        for rung in reversed(range(len(self.rung_epochs) - 1)):
             for trial in self._promotable(rung):
                 self._promoted[rung].add(trial)
                 self._running += 1
-                return Work(trial, self._budgets[rung + 1])
-        if self._begun < self.trials:
-            self._begun += 1
-            self._running += 1
-            return Work(self._begun - 1, self._budgets[0])
-        return None
+                return Work(trial, self.rung_epochs[rung + 1])
+        if self._begun == self.trials:
+            return None
+        self._begun += 1
+        self._running += 1
+        return Work(self._begun - 1, self.rung_epochs[0])
 
-    def told(self, work: Work, score: float | None) -> None:
+    def tell(self, work: Work, score: float | None) -> None:
         """Take a score."""
         self._running -= 1
-        rung = self._budgets.index(work.epochs)
+        rung = self.rung_epochs.index(work.epochs)
         self._scores[rung][work.trial] = score
-        if score is None or rung == len(self._budgets) - 1:
+        if score is None or rung == len(self.rung_epochs) - 1:
             self._end(work.trial)
         if self.is_done:
             for trial in range(self._begun):
@@ -230,12 +236,12 @@ class AsynchronousHalving:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing runs, nothing new is left, and nobody is to be promoted."""
-        can_promote = any(self._promotable(rung) for rung in range(len(self._budgets) - 1))
+        """Whether nothing runs, all trials have begun, and none can be promoted."""
+        can_promote = any(self._promotable(rung) for rung in range(len(self.rung_epochs) - 1))
         return self._running == 0 and self._begun == self.trials and not can_promote
 
     def stopped(self) -> Iterator[int]:
-        """Yield the trials that will not be trained on, each once."""
+        """Yield the trials that will not be trained further, each once."""
         while self._stopped:
             yield self._stopped.pop(0)
 

@@ -1,16 +1,17 @@
-"""The search as it happens: work from the plan to the workers, what comes back to the study.
+"""The search while it runs: work from the plan to the workers, results into the study.
 
-This process alone decides and writes. Whatever is in the study already is told to the plan instead
-of being trained again, so that going on after a kill is nothing but beginning.
+The driver alone decides and writes. The plan is told what the study already contains instead of
+training it again, so that resuming after a kill is the same as starting.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from penstroke.config.space import Values
 from penstroke.errors import StudyError
@@ -19,256 +20,228 @@ from penstroke.runs.run import Run
 from penstroke.search.engine import AnyEngine
 from penstroke.search.plan import Plan, Work
 from penstroke.search.study import Study, has_ended
-from penstroke.search.trial_worker import Event, Failed, Job, Progress
+from penstroke.search.trial_store import Trial
+from penstroke.search.trial_worker import Failed, Job, Progress
 
 _ATTEMPTS = 3
-"""So often may the worker of one job die before the trial is taken to be the cause."""
+"""If the worker of a job dies this often, the job is taken to be the cause."""
 _TICK_SECONDS = 0.5
 
 
-@dataclass(eq=False)
-class _Open:
-    """Work that has been handed out, and the runs it waits for."""
-
-    work: Work
-    runs: list[Run]
-    missing: set[str] = field(default_factory=set)
-
-
 @dataclass(frozen=True)
-class Standing:
-    """How far a search has come: what a person wants to see while it runs."""
+class SearchStatus:
+    """The state of a running search."""
 
     running: tuple[Work, ...]
     epochs_trained: int
-    best: tuple[int, Values, float] | None
+    best: Trial | None
     failed: int
 
 
-class Conductor:
-    """One search under way.
+class Runner:
+    """One running search.
 
     Args:
-        study: where all of it is kept.
+        study: where everything is kept.
         plan: what to train next.
-        engine: who trains.
-        values_of: the settings of a trial by its number; None where there are no more.
-        watch: called with the standing whenever it changes.
-        deadline: a `time.monotonic()` after which nothing more is begun or waited for.
+        engine: the workers.
+        settings_of: the settings of a trial by its number; None if there are no more.
+        on_status: called with the status whenever it may have changed.
+        deadline: a `time.monotonic()` after which nothing more is started or waited for.
     """
 
     def __init__(
         self, study: Study, plan: Plan, engine: AnyEngine, *,
-        values_of: Callable[[int], Values | None],
-        watch: Callable[[Standing], None] = lambda _: None,
+        settings_of: Callable[[int], Values | None],
+        on_status: Callable[[SearchStatus], None] = lambda _: None,
         deadline: float | None = None,
     ) -> None:  # fmt: skip
         self._study, self._plan, self._engine = study, plan, engine
-        self._values_of, self._watch, self._deadline = values_of, watch, deadline
-        self._queue: deque[str] = deque()
-        self._open: dict[int, _Open] = {}
-        self._runs: dict[str, Run] = {}
-        self._attempts = _Attempts()
-        self._best: tuple[int, Values, float] | None = study.best()
+        self._settings_of, self._on_status, self._deadline = settings_of, on_status, deadline
+        self._queue = TrainingQueue(engine)
+        self._open: dict[int, _OpenTrial] = {}
+        self._scores: dict[int, float] = {}
+        self._best = study.best()
         self._failed = 0
-        self._epochs_trained = 0
-        self._ended = {n for n, t in study.trials().items() if t.state.is_finished()}
+        states = {number: trial.state for number, trial in study.trials().items()}
+        self._ended = {n for n, state in states.items() if state not in ("waiting", "running")}
 
     def run(self) -> bool:
-        """Go through the plan; return whether it came to its end before the deadline."""
+        """Go through the plan; return whether it was completed before the deadline."""
         try:
-            return self._go_through()
-        finally:
-            self._let_go()
+            while not self._plan.is_done:
+                if self._deadline is not None and time.monotonic() > self._deadline:
+                    return False
+                while self._queue.has_free_worker and (work := self._plan.ask()) is not None:
+                    self._start(work)
+                self._on_status(self._status())
+                for run, failure in self._queue.step():
+                    self._take(run, failure)
+            self._on_status(self._status())
+            return True
+        finally:  # leave nothing running: what was not finished waits until the search resumes
+            with contextlib.suppress(StudyError):  # the storage's first error has been raised
+                self._study.store.mark_all_waiting()
+            self._engine.cancel()
 
-    def _go_through(self) -> bool:
-        while not self._plan.is_done:
-            if self._deadline is not None and time.monotonic() > self._deadline:
-                return False
-            self._hand_out()
-            self._watch(self._standing())
-            for event in self._engine.wait(_TICK_SECONDS):
-                self._take(event)
-        self._end_stopped()
-        self._watch(self._standing())
-        return True
-
-    def _let_go(self) -> None:
-        """Leave nothing running: what was not finished waits for the search to go on."""
-        with contextlib.suppress(StudyError):  # what failed has been said
-            self._study.ledger.wait_all()
-        self._engine.cancel()
-
-    def _hand_out(self) -> None:
-        """Give every free worker something, where there is something."""
-        while self._engine.free:
-            if self._queue:
-                self._submit(self._queue.popleft())
-            elif (work := self._plan.next()) is None:
-                return
-            else:
-                self._begin(work)
-
-    def _begin(self, work: Work) -> None:
-        """Queue what is missing of `work`; where nothing is, tell the plan at once."""
-        values = self._values_of(work.trial)
-        if values is None:
+    def _start(self, work: Work) -> None:
+        """Queue the runs of `work` that need training; if none does, tell the plan at once."""
+        settings = self._settings_of(work.trial)
+        if settings is None:
             self._tell(work, None)
             return
-        if work.trial not in self._study.ledger:
-            self._study.ledger.begin(work.trial, values)
-        runs = self._study.runs_of(work.trial, values)
-        score = self._study.score(runs, work.epochs)
-        if score is not None or work.trial in self._ended:
-            if work.trial not in self._ended:  # the driver was killed before it could report it
-                found = self._study.metrics_by_epoch(runs, work.epochs)
-                self._study.ledger.report(work.trial, found)
-            self._tell(work, score)
+        store = self._study.store
+        if work.trial not in store:
+            store.add(work.trial, settings)
+        runs = self._study.runs_of(work.trial, settings)
+        if work.trial in self._ended:
+            self._tell(work, self._study.score(runs, work.epochs))
             return
-        self._study.ledger.go_on(work.trial)
-        named = {f"{work.trial}/{member}": run for member, run in enumerate(runs)}
-        self._runs |= named
-        unfinished = [key for key, run in named.items() if not has_ended(run, work.epochs)]
-        opened = self._open[work.trial] = _Open(work, runs, set(unfinished))
-        self._queue.extend(unfinished)
+        store.mark_running(work.trial)
+        unfinished = [run for run in runs if not has_ended(run, work.epochs)]
+        trial = _OpenTrial(work, runs, {run.path for run in unfinished})
+        self._open[work.trial] = trial
+        for run in unfinished:
+            self._queue.add(run, work.epochs)
         if not unfinished:
-            self._close(opened)
+            self._close(trial)
 
-    def _submit(self, key: str) -> None:
-        opened = self._open.get(_trial_of(key))
-        if opened is not None:  # else its trial has failed meanwhile
-            self._engine.submit(_job(key, self._runs[key], opened.work.epochs))
-
-    def _take(self, event: Event) -> None:
-        """Take what a worker tells; late words about a failed trial are passed over."""
-        opened = self._open.get(_trial_of(event.key))
-        if opened is None:
+    def _take(self, run: Run, failure: str | None) -> None:
+        """Take the end of a run; one whose trial has failed meanwhile is ignored."""
+        trial = next((trial for trial in self._open.values() if run.path in trial.missing), None)
+        if trial is None:
             return
-        if isinstance(event, Progress):
-            write_epochs(self._runs[event.key], event.metrics, event.state, keep_best=False)
-            self._epochs_trained += len(event.metrics)
-        elif isinstance(event, Failed):
-            self._mend(opened, event)
-        else:
-            opened.missing.discard(event.key)
-            self._attempts.forget(event.key)
-            if not opened.missing:
-                self._close(opened)
+        trial.missing.discard(run.path)
+        if failure is not None:
+            self._fail(trial, failure)
+        elif not trial.missing:
+            self._close(trial)
 
-    def _mend(self, opened: _Open, event: Failed) -> None:
-        """Try again where only the worker failed; else the trial has."""
-        if self._attempts.another_after(event):
-            self._queue.appendleft(event.key)
-        else:
-            self._fail(opened, event.reason + self._attempts.counted(event.key))
-
-    def _close(self, opened: _Open) -> None:
-        """Enter the scores of finished work, and tell the plan."""
-        work = opened.work
-        histories = [run.history()[: work.epochs] for run in opened.runs]
-        score = self._study.score_of(histories)
+    def _close(self, trial: _OpenTrial) -> None:
+        """Record the scores of finished work, and tell the plan."""
+        work, store = trial.work, self._study.store
+        score = self._study.score(trial.runs, work.epochs)
         if score is None:
-            self._fail(opened, "its score is not a finite number")
+            self._fail(trial, "its score is not a finite number")
             return
         del self._open[work.trial]
-        ledger = self._study.ledger
-        ledger.report(work.trial, self._study.metrics_by_epoch(opened.runs, work.epochs))
-        ledger.pause(work.trial)
+        store.report(work.trial, self._study.metric_by_epoch(trial.runs, work.epochs))
+        store.mark_waiting(work.trial)
         self._tell(work, score)
 
-    def _fail(self, opened: _Open, reason: str) -> None:
-        self._study.ledger.fail(opened.work.trial, reason)
-        self._ended.add(opened.work.trial)
+    def _fail(self, trial: _OpenTrial, reason: str) -> None:
+        for run in trial.runs:
+            self._queue.discard(run)
+        self._study.store.fail(trial.work.trial, reason)
+        self._ended.add(trial.work.trial)
         self._failed += 1
-        del self._open[opened.work.trial]
-        self._tell(opened.work, None)
+        del self._open[trial.work.trial]
+        self._tell(trial.work, None)
 
     def _tell(self, work: Work, score: float | None) -> None:
-        self._plan.told(work, score)
-        self._end_stopped()
-
-    def _end_stopped(self) -> None:
-        """Enter who will not be trained on; only who went the whole way keeps a checkpoint."""
+        if score is not None:
+            self._scores[work.trial] = score
+        self._plan.tell(work, score)
         for trial in self._plan.stopped():
-            if trial in self._ended or trial not in self._study.ledger:
-                continue
-            self._ended.add(trial)
-            self._end(trial)
+            if trial not in self._ended and trial in self._study.store:
+                self._ended.add(trial)
+                self._end(trial)
 
     def _end(self, trial: int) -> None:
-        values = self._values_of(trial)
-        assert values is not None, "a trial in the ledger has settings"
-        runs = self._study.runs_of(trial, values)
-        score = self._study.score_of([run.history() for run in runs])
-        assert score is not None, "a trial without a score fails"
-        metric = self._study.sign * score
+        """Record a trial that is not trained further; only a complete one keeps a checkpoint."""
+        settings = self._settings_of(trial)
+        assert settings is not None, "a trial in the store has settings"
+        metric = self._study.sign * self._scores[trial]
+        runs = self._study.runs_of(trial, settings)
         is_complete = all(has_ended(run, self._study.record.max_epochs) for run in runs)
-        if not is_complete:  # before it is entered as ended: after that nobody looks at it again
+        if not is_complete:  # before it is recorded as ended: after that nothing looks at it again
             for run in runs:
                 remove_checkpoints(run)
-        self._study.ledger.end(trial, metric, is_complete=is_complete)
-        best = self._best
-        if is_complete and (best is None or score > self._study.sign * best[2]):
-            self._best = (trial, values, metric)
+        self._study.store.finish(trial, metric, is_complete=is_complete)
+        best = None if self._best is None else self._best.metric
+        if is_complete and (best is None or self._study.sign * (metric - best) > 0):
+            self._best = Trial(trial, "complete", settings, metric)
 
-    def _standing(self) -> Standing:
-        running = tuple(opened.work for opened in self._open.values())
-        return Standing(running, self._epochs_trained, self._best, self._failed)
+    def _status(self) -> SearchStatus:
+        running = tuple(trial.work for trial in self._open.values())
+        return SearchStatus(running, self._queue.epochs_trained, self._best, self._failed)
 
 
-def train_all(engine: AnyEngine, runs: Sequence[Run], watch: Callable[[], None]) -> list[Run]:
-    """Train `runs` to their end on all workers; return those that came to it.
+@dataclass(eq=False)
+class _OpenTrial:
+    """Work that has been handed out, and its runs; `missing` are the paths of unfinished ones."""
 
-    `watch` is called whenever one has.
-    """
-    done = [run for run in runs if has_ended(run, run.record.config.train.epochs)]
-    waiting = {f"run/{index}": run for index, run in enumerate(runs) if run not in done}
-    queue = deque(waiting)
-    attempts = _Attempts()
-    while waiting:
-        while queue and engine.free:
-            key = queue.popleft()
-            engine.submit(_job(key, waiting[key], waiting[key].record.config.train.epochs))
-        for event in engine.wait(_TICK_SECONDS):
-            if event.key not in waiting:
+    work: Work
+    runs: list[Run]
+    missing: set[Path]
+
+
+@dataclass(eq=False)
+class _Task:
+    run: Run
+    epochs: int
+    deaths: int = 0
+
+
+class TrainingQueue:
+    """Runs to be trained by the workers of an engine, written epoch by epoch as they come in."""
+
+    def __init__(self, engine: AnyEngine) -> None:
+        self._engine = engine
+        self._tasks: dict[str, _Task] = {}
+        self._waiting: deque[str] = deque()
+        self.epochs_trained = 0
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def has_free_worker(self) -> bool:
+        """Whether a worker is free that nothing in the queue is waiting for."""
+        return self._engine.free > len(self._waiting)
+
+    def add(self, run: Run, epochs: int) -> None:
+        """Queue `run`, to be trained to a total of `epochs`."""
+        self._tasks[str(run.path)] = _Task(run, epochs)
+        self._waiting.append(str(run.path))
+
+    def discard(self, run: Run) -> None:
+        """Forget `run`; later events about it are ignored."""
+        key = str(run.path)
+        self._tasks.pop(key, None)
+        if key in self._waiting:
+            self._waiting.remove(key)
+
+    def step(self) -> list[tuple[Run, str | None]]:
+        """Hand out jobs and take events; return the runs that ended, and why if they failed.
+
+        A job is tried again if only its worker died.
+        """
+        while self._waiting and self._engine.free:
+            self._submit(self._waiting.popleft())
+        ended: list[tuple[Run, str | None]] = []
+        for event in self._engine.wait(_TICK_SECONDS):
+            task = self._tasks.get(event.key)
+            if task is None:
                 continue
             if isinstance(event, Progress):
-                write_epochs(waiting[event.key], event.metrics, event.state, keep_best=False)
-            elif isinstance(event, Failed) and attempts.another_after(event):
-                queue.append(event.key)
-            else:
-                run = waiting.pop(event.key)
-                remove_checkpoints(run)
-                done += [] if isinstance(event, Failed) else [run]
-                watch()
-    return done
+                write_epochs(task.run, event.metrics, event.state, keep_best=False)
+                self.epochs_trained += len(event.metrics)
+                continue
+            failure = event.reason if isinstance(event, Failed) else None
+            if isinstance(event, Failed) and event.can_retry:
+                task.deaths += 1
+                if task.deaths < _ATTEMPTS:
+                    self._waiting.appendleft(event.key)
+                    continue
+                failure = f"{event.reason} ({task.deaths} times)"
+            del self._tasks[event.key]
+            ended.append((task.run, failure))
+        return ended
 
-
-class _Attempts:
-    """How often the worker of each job has died."""
-
-    def __init__(self) -> None:
-        self._deaths: Counter[str] = Counter()
-
-    def another_after(self, event: Failed) -> bool:
-        """Count a failure; return whether to try again: only the worker failed, and not often."""
-        self._deaths[event.key] += 1
-        return event.can_retry and self._deaths[event.key] < _ATTEMPTS
-
-    def counted(self, key: str) -> str:
-        """Return how often it was tried, where that was more than once."""
-        return f" ({self._deaths[key]} times)" if self._deaths[key] > 1 else ""
-
-    def forget(self, key: str) -> None:
-        """Begin counting again: the job has come to its end."""
-        del self._deaths[key]
-
-
-def _job(key: str, run: Run, epochs: int) -> Job:
-    checkpoint, _ = last_checkpoint(run, needs_best=False)
-    state = checkpoint.to_bytes() if checkpoint else None
-    return Job(key, run.record.config, run.record.resolved, epochs, state)
-
-
-def _trial_of(key: str) -> int:
-    return int(key.partition("/")[0])
+    def _submit(self, key: str) -> None:
+        task = self._tasks[key]
+        checkpoint, _ = last_checkpoint(task.run, needs_best=False)
+        state = checkpoint.to_bytes() if checkpoint else None
+        record = task.run.record
+        self._engine.submit(Job(key, record.config, record.resolved, task.epochs, state))

@@ -2,10 +2,10 @@
 
 study.toml    what is searched, on which images, by which plan
 study.db      the trials, as Optuna stores them (unless another storage was named)
-trials/       a run directory each; only those that may still go on keep a checkpoint
+trials/       a run directory each; only those that may still be promoted keep a checkpoint
 confirm/      the best settings again, with new seeds
 best.toml     the best settings as a recipe
-summary.json  the figures; its presence says that the search is finished
+summary.json  the result; its presence says that the search is finished
 report/       one page
 """
 
@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -25,19 +25,18 @@ from penstroke.errors import StudyError
 from penstroke.files import runs_root, write_text_atomically
 from penstroke.runs.record import Record, RecordedFolder, now
 from penstroke.runs.run import Run, RunRecord
-from penstroke.search.trial_store import Ledger, last_metric, settings_of
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    from penstroke.search.trial_store import Trial
 
 
 class StudyRecord(Record):
-    """The study.toml: `config` is the base that the space changes, `resolved` every trial's."""
+    """The study.toml: `config` is the base that the space changes, `resolved` is for all trials."""
 
     title: str = Field("", description="of the recipe")
     search: SearchConfig = Field(description="how it is searched")
-    asked: str = Field(description="SHA-256 of what was asked for, before any fitting to a time")
-    time_budget_seconds: float | None = Field(None, gt=0, description="for the trials, in all")
+    request: str = Field(description="SHA-256 of the request, before it was fitted to a time")
+    time_budget_seconds: float | None = Field(None, gt=0, description="for all trials together")
     storage: str = Field("", description="Optuna storage; empty: study.db in the directory")
 
     @property
@@ -56,42 +55,36 @@ class Study(RecordedFolder[StudyRecord]):
     is_held = "is searched by another process"
 
     def __init__(self, path: Path, record: StudyRecord) -> None:
+        from penstroke.search.trial_store import TrialStore  # Optuna, only where there is a study
+
         super().__init__(path, record)
         self.space = Space(record.config, record.search.space)
         url = record.storage or f"sqlite:///{path.absolute() / 'study.db'}"
-        self.ledger = Ledger(
-            url, path.name, maximize=self.sign > 0, parameters=self.space.parameters
-        )
+        self.store = TrialStore(url, path.name, self.space, maximize=self.sign > 0)
 
     @property
     def sign(self) -> int:
         """1 where a higher metric is better, else -1."""
         return 1 if self.record.search.metric == "val_accuracy" else -1
 
-    # The runs of a trial: one, or one for each seed or fold.
-
-    def _members(self, values: Values) -> list[RunConfig]:
-        """Return the run configs whose mean metric is the score of `values`."""
-        config, search = self.space.config(values), self.record.search
-        return self.folds_of(config) if search.folds else config.seeds(search.repeats)
-
     def folds_of(self, config: RunConfig) -> list[RunConfig]:
-        """Return `config` once for each fold; as it is where there are none."""
+        """Return `config` once for each fold; unchanged if the search has none."""
         folds = self.record.search.folds
         if folds is None:
             return [config]
         return [config.replace(data={"folds": folds, "fold": k}) for k in range(folds)]
 
-    def runs_of(self, trial: int, values: Values) -> list[Run]:
-        """Return the run directories of a trial with these settings, made if they are not there."""
-        configs = self._members(values)
+    def runs_of(self, trial: int, settings: Values) -> list[Run]:
+        """Return the runs of a trial, one for each seed or fold; created if they do not exist."""
+        config, search = self.space.config(settings), self.record.search
+        configs = self.folds_of(config) if search.folds else config.seeds(search.repeats)
         stem = self.path / "trials" / f"{trial:04d}"
         if len(configs) == 1:
             return [self.run_at(stem, configs[0])]
         return [self.run_at(stem.with_name(f"{stem.name}-{k}"), c) for k, c in enumerate(configs)]
 
     def run_at(self, path: Path, config: RunConfig) -> Run:
-        """Return the run directory at `path`, made for `config` if it is not there."""
+        """Return the run directory at `path`, created for `config` if it does not exist."""
         if (path / "run.toml").exists():
             return Run.open(path)
         record = self.record
@@ -101,52 +94,40 @@ class Study(RecordedFolder[StudyRecord]):
         ))  # fmt: skip
 
     def score(self, runs: Sequence[Run], epochs: int) -> float | None:
-        """Return the mean metric of `runs` after `epochs`, higher is better; None if unfinished."""
+        """Return the mean metric of `runs` after `epochs`, each at its best; higher is better.
+
+        None if a run needs more training, or the mean is not a finite number.
+        """
         if not all(has_ended(run, epochs) for run in runs):
             return None
-        return self.score_of([run.history()[:epochs] for run in runs])
-
-    def score_of(self, histories: Sequence[Sequence[Mapping[str, Any]]]) -> float | None:
-        """Return the mean, over histories, of the metric at the epoch each would keep."""
-        if not all(histories):
-            return None
         metric = self.record.search.metric
+        histories = [run.history()[:epochs] for run in runs]
         if any(metric not in line for history in histories for line in history):
-            return None  # nothing was held out to measure it by
-        kept = [history[history[-1]["best_epoch"] - 1][metric] for history in histories]
-        mean = sum(kept) / len(kept)
+            return None  # there are no validation images
+        best = [history[history[-1]["best_epoch"] - 1][metric] for history in histories]
+        mean = sum(best) / len(best)
         return self.sign * mean if math.isfinite(mean) else None
 
-    def metrics_by_epoch(self, runs: Sequence[Run], epochs: int) -> dict[int, float]:
-        """Return the mean metric after each epoch, as it is."""
+    def metric_by_epoch(self, runs: Sequence[Run], epochs: int) -> dict[int, float]:
+        """Return the mean metric of `runs` after each epoch."""
         metric = self.record.search.metric
         columns = zip(*(run.history()[:epochs] for run in runs), strict=False)
         return {
             lines[0]["epoch"]: sum(line[metric] for line in lines) / len(lines) for lines in columns
         }
 
-    # What is known so far.
+    def trials(self) -> dict[int, Trial]:
+        """Return all trials, by number."""
+        return self.store.trials()
 
-    def trials(self) -> dict[int, FrozenTrial]:
-        """Return every trial, by number."""
-        return self.ledger.trials()
-
-    def best(self) -> tuple[int, Values, float] | None:
-        """Return (trial, values, metric) of the best that went to its last epoch.
-
-        While none has, the best by its last epoch so far; None while there is nothing at all.
-        """
-        from optuna.trial import TrialState
-
+    def best(self) -> Trial | None:
+        """Return the best trial that completed, or else the best by its last epoch so far."""
         scored = [
-            (trial.state != TrialState.COMPLETE, -self.sign * metric, number, metric, trial)
-            for number, trial in self.trials().items()
-            if (metric := last_metric(trial)) is not None
+            (trial.state != "complete", -self.sign * trial.metric, trial.number, trial)
+            for trial in self.trials().values()
+            if trial.metric is not None
         ]
-        if not scored:
-            return None
-        *_, number, metric, trial = min(scored, key=lambda one: one[:3])
-        return number, settings_of(trial), metric
+        return min(scored, key=lambda one: one[:3])[-1] if scored else None
 
     def all_runs(self) -> list[Run]:
         """Return the run directories of all trials, in order."""
@@ -161,28 +142,32 @@ class Study(RecordedFolder[StudyRecord]):
         """Return the seconds of training of all trials together, of one worker each."""
         return sum(run.elapsed_seconds() for run in self.all_runs())
 
-    def write_best(self, config: RunConfig, title: str) -> Path:
-        """Write the best settings as a recipe; return its path."""
-        path = self.path / "best.toml"
-        write_text_atomically(path, f"title = {json.dumps(title)}\n\n{config.to_toml()}")
-        return path
+    @property
+    def best_recipe_path(self) -> Path:
+        """Where the best settings are kept as a recipe."""
+        return self.path / "best.toml"
+
+    def write_best(self, config: RunConfig, title: str) -> None:
+        """Write the best settings as a recipe."""
+        text = f"title = {json.dumps(title)}\n\n{config.to_toml()}"
+        write_text_atomically(self.best_recipe_path, text)
 
     @property
     def time_is_up(self) -> bool:
-        """Whether the time budget has been spent: no more trials, whatever the plan had left."""
+        """Whether the time budget is spent: no more trials, whatever the plan has left."""
         return (self.path / "time-is-up").exists()
 
     def note_time_is_up(self) -> None:
-        """Write down that the time budget is spent."""
+        """Record that the time budget is spent."""
         write_text_atomically(self.path / "time-is-up", now() + "\n")
 
     def forget(self) -> None:
         """Delete the trials in the storage."""
-        self.ledger.delete()
+        self.store.delete()
 
 
 def has_ended(run: Run, epochs: int) -> bool:
-    """Whether `run` needs no training to have had `epochs`: it has, or its own rules ended it."""
+    """Whether `run` needs no more training: it has had `epochs`, or its own rules ended it."""
     history = run.history()
     if not history:
         return False
@@ -191,7 +176,7 @@ def has_ended(run: Run, epochs: int) -> bool:
 
 
 def find_study(name: str | Path) -> Study | None:
-    """Open the study at the path `name`, or of that name in the folder of runs; None if none is."""
+    """Open the study at the path `name`, or with that name beside the runs; None if none exists."""
     for path in (Path(name), runs_root() / name):
         if (path / "study.toml").exists():
             return Study.open(path)

@@ -1,7 +1,7 @@
-"""The trials of a study in an Optuna storage, so that its dashboard and its tools open it.
+"""The trials of a study in an Optuna storage, so that its dashboard and its tools can open it.
 
-This process alone writes. A trial enters whole, in one transaction: a kill between two writes can
-leave none that is half there.
+The driver alone writes. A trial is added whole, in one transaction: a kill between two writes
+cannot leave half of one.
 """
 
 from __future__ import annotations
@@ -10,136 +10,183 @@ import contextlib
 import json
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from penstroke.config.space import Parameter, Values
-from penstroke.errors import MissingExtraError, StudyError
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial, TrialState
+from penstroke.config.space import Parameter, Space, Values
+from penstroke.errors import StudyError
 
-_TRIAL, _REASON = "trial", "reason"
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+State = Literal["waiting", "running", "complete", "pruned", "failed"]
+
+_STATES: dict[TrialState, State] = {
+    TrialState.WAITING: "waiting", TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
+}  # fmt: skip
 _LOCK_SECONDS = 60
 
 
-class Ledger:
+@dataclass(frozen=True)
+class Trial:
+    """One trial.
+
+    Attributes:
+        number: of the plan.
+        state: complete after the last rung, pruned if stopped before.
+        settings: as they went into its run config.
+        metric: at its end, or after its last epoch so far; None if it failed or has none yet.
+        metric_by_epoch: after each epoch.
+        failure: the reason, if it failed.
+    """
+
+    number: int
+    state: State
+    settings: Values
+    metric: float | None = None
+    metric_by_epoch: Mapping[int, float] = field(default_factory=dict)
+    failure: str = ""
+
+
+class TrialStore:
     """One study in the storage at `url`; trials go by the plan's number, not by Optuna's.
 
     Raises:
         StudyError: the storage cannot be opened, or is not Optuna's.
     """
 
-    def __init__(self, url: str, name: str, *, maximize: bool, parameters: Mapping[str, Parameter]):
-        self.url = url
-        self.distributions = {n: distribution(p) for n, p in parameters.items()}
-        with _explained(url):
-            optuna = _optuna()
-            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=_engine_options(url))
-            self.study = optuna.create_study(
+    def __init__(self, url: str, name: str, space: Space, *, maximize: bool) -> None:
+        self._url, self._space = url, space
+        self._distributions = {n: distribution(p) for n, p in space.parameters.items()}
+        # A dashboard that reads meanwhile holds SQLite for a moment: wait for it.
+        wait = {"connect_args": {"timeout": _LOCK_SECONDS}} if url.startswith("sqlite") else {}
+        with self._explained():
+            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=wait)
+            self._study = optuna.create_study(
                 study_name=name, storage=self._storage, load_if_exists=True,
                 direction="maximize" if maximize else "minimize",
             )  # fmt: skip
-            self._ids = {t.user_attrs[_TRIAL]: t._trial_id for t in self._all()}
+        self._ids = {trial.user_attrs["trial"]: trial._trial_id for trial in self._all()}
 
     def __contains__(self, trial: int) -> bool:
         return trial in self._ids
 
-    def trials(self) -> dict[int, FrozenTrial]:
-        """Return every trial, by number."""
-        with _explained(self.url):
-            return {t.user_attrs[_TRIAL]: t for t in self._all()}
+    def trials(self) -> dict[int, Trial]:
+        """Return all trials, by number."""
+        trials = {}
+        for stored in self._all():
+            number, state = stored.user_attrs["trial"], _STATES[stored.state]
+            by_epoch = stored.intermediate_values
+            metric = stored.value
+            if metric is None and by_epoch and state != "failed":
+                metric = by_epoch[max(by_epoch)]
+            trials[number] = Trial(
+                number, state, dict(stored.user_attrs["settings"]), metric, by_epoch,
+                str(stored.user_attrs.get("reason", "")),
+            )  # fmt: skip
+        return trials
 
-    def begin(self, trial: int, values: Values) -> None:
-        """Enter a trial."""
-        from optuna.trial import TrialState, create_trial
-
+    def add(self, trial: int, settings: Values) -> None:
+        """Add a trial."""
         entry = create_trial(
             state=TrialState.RUNNING,
-            params={name: as_parameter(value) for name, value in values.items()},
-            distributions={name: self.distributions[name] for name in values},
-            user_attrs={_TRIAL: trial, "settings": values},
+            params={name: as_parameter(value) for name, value in settings.items()},
+            distributions={name: self._distributions[name] for name in settings},
+            user_attrs={"trial": trial, "settings": settings},
         )
-        with _explained(self.url):
-            self._ids[trial] = self._storage.create_new_trial(self.study._study_id, entry)
+        with self._explained():
+            self._ids[trial] = self._storage.create_new_trial(self._study._study_id, entry)
 
-    def go_on(self, trial: int) -> None:
-        """Mark a waiting trial as running."""
-        from optuna.trial import TrialState
-
+    def mark_running(self, trial: int) -> None:
+        """Mark a trial as being trained."""
         self._set_state(trial, TrialState.RUNNING)
 
-    def pause(self, trial: int) -> None:
-        """Mark a running trial as waiting for the others of its rung."""
-        from optuna.trial import TrialState
-
+    def mark_waiting(self, trial: int) -> None:
+        """Mark a trial as waiting for the others of its rung."""
         self._set_state(trial, TrialState.WAITING)
 
-    def report(self, trial: int, scores: Mapping[int, float]) -> None:
-        """Enter the score after each epoch."""
-        with _explained(self.url):
-            for epoch, score in scores.items():
-                self._storage.set_trial_intermediate_value(self._ids[trial], epoch, score)
+    def mark_all_waiting(self) -> None:
+        """Mark all running trials as waiting; only for the process that holds the study's lock."""
+        for number, trial in self.trials().items():
+            if trial.state == "running":
+                self.mark_waiting(number)
 
-    def end(self, trial: int, score: float, *, is_complete: bool) -> None:
-        """Enter the last score of a trial: complete, or given up before the last rung."""
-        from optuna.trial import TrialState
+    def report(self, trial: int, metric_by_epoch: Mapping[int, float]) -> None:
+        """Record the metric after each epoch."""
+        with self._explained():
+            for epoch, metric in metric_by_epoch.items():
+                self._storage.set_trial_intermediate_value(self._ids[trial], epoch, metric)
 
-        state = TrialState.COMPLETE if is_complete else TrialState.PRUNED
-        self._set_state(trial, state, [score])
+    def finish(self, trial: int, metric: float, *, is_complete: bool) -> None:
+        """Record the last metric of a trial: complete, or pruned before the last rung."""
+        self._set_state(trial, TrialState.COMPLETE if is_complete else TrialState.PRUNED, [metric])
 
     def fail(self, trial: int, reason: str) -> None:
-        """Enter that a trial failed, and why."""
-        from optuna.trial import TrialState
-
-        with _explained(self.url):
-            self._storage.set_trial_user_attr(self._ids[trial], _REASON, reason)
+        """Record that a trial failed, and why."""
+        with self._explained():
+            self._storage.set_trial_user_attr(self._ids[trial], "reason", reason)
         self._set_state(trial, TrialState.FAIL)
-
-    def _set_state(self, trial: int, state: TrialState, values: list[float] | None = None) -> None:
-        with _explained(self.url):
-            self._storage.set_trial_state_values(self._ids[trial], state, values)
-
-    def _all(self) -> list[FrozenTrial]:
-        trials = self._storage.get_all_trials(self.study._study_id, deepcopy=False)
-        return [t for t in trials if _TRIAL in t.user_attrs]
-
-    def wait_all(self) -> None:
-        """Put what a killed search left running back to waiting; for who holds the study alone."""
-        for number, trial in self.trials().items():
-            if trial.state.name == "RUNNING":
-                self.pause(number)
 
     def delete(self) -> None:
         """Delete the study in the storage."""
-        with _explained(self.url):
-            self._storage.delete_study(self.study._study_id)
+        with self._explained():
+            self._storage.delete_study(self._study._study_id)
 
+    def suggestions(self, seed: int) -> Iterator[Values]:
+        """Yield settings suggested by TPE, from the trials so far."""
+        # In memory: Optuna stores a trial as soon as it suggests one, also if it is not a new one.
+        study = optuna.create_study(
+            sampler=optuna.samplers.TPESampler(seed=seed), direction=self._study.direction
+        )
+        study.add_trials([t for t in self._all() if t.state != TrialState.WAITING])
+        meant = {
+            name: {as_parameter(value): value for value in parameter.choices or ()}
+            for name, parameter in self._space.parameters.items()
+        }
+        while True:
+            suggested = study.ask(self._distributions).params
+            yield self._space.active({n: meant[n].get(v, v) for n, v in suggested.items()})
 
-def reason_of(trial: FrozenTrial) -> str:
-    """Return why a trial failed; empty where it did not."""
-    return str(trial.user_attrs.get(_REASON, ""))
+    def importances(self) -> dict[str, float]:
+        """Return the share of the metric's variance that each parameter explains (fANOVA)."""
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        shares = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+        return {name: float(share) for name, share in shares.items()}
 
+    def _all(self) -> list[FrozenTrial]:
+        with self._explained():
+            trials = self._storage.get_all_trials(self._study._study_id, deepcopy=False)
+        return [trial for trial in trials if "trial" in trial.user_attrs]
 
-def last_metric(trial: FrozenTrial) -> float | None:
-    """Return the value a trial ended with, or that after its last epoch so far."""
-    if trial.state.name == "FAIL":
-        return None
-    if trial.value is not None:
-        return float(trial.value)
-    epochs = trial.intermediate_values
-    return float(epochs[max(epochs)]) if epochs else None
+    def _set_state(self, trial: int, state: TrialState, values: list[float] | None = None) -> None:
+        with self._explained():
+            self._storage.set_trial_state_values(self._ids[trial], state, values)
 
-
-def settings_of(trial: FrozenTrial) -> Values:
-    """Return the values of a trial, as they went into its run config."""
-    return dict(trial.user_attrs["settings"])
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError, OSError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise StudyError(
+                f"the study's storage {without_password(self._url)} cannot be used: {first}"
+            ) from error
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:
-    """Return what Optuna calls `parameter`."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
+    """Return `parameter` as Optuna's distribution."""
     if parameter.choices is not None:
         return CategoricalDistribution([as_parameter(value) for value in parameter.choices])
     low, high = parameter.ends
@@ -156,40 +203,8 @@ def as_parameter(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) else json.dumps(value)
 
 
-def _engine_options(url: str) -> dict[str, Any]:
-    # A dashboard that reads meanwhile holds SQLite for a moment: wait, do not fail.
-    return {"connect_args": {"timeout": _LOCK_SECONDS}} if url.startswith("sqlite") else {}
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingExtraError.for_extra("train", error.name) from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return optuna
-
-
-@contextlib.contextmanager
-def _explained(url: str) -> Iterator[None]:
-    from optuna.exceptions import OptunaError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (OptunaError, SQLAlchemyError, ImportError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise StudyError(
-            f"the study's storage {without_password(url)} cannot be used: {first}"
-        ) from error
-
-
 def without_password(url: str) -> str:
     """Return a storage URL as it may be shown."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:

@@ -1,7 +1,7 @@
-"""What a worker does: train one run on from a checkpoint, and tell each epoch.
+"""What a worker does: train one run from a checkpoint, and report each epoch.
 
-The same function serves every engine. Data comes by name, checkpoints as bytes: a worker writes
-nothing, so that it can be anywhere and die at any time.
+The same function serves all engines. Data comes by name, checkpoints as bytes; a worker writes
+nothing, so that it can run anywhere and die at any time.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from penstroke.training.checkpoint import Checkpoint
 from penstroke.training.device import apply
 from penstroke.training.loop import fit
 
-_STATE_EVERY_SECONDS = 30.0
-"""A killed worker costs no more than this of a long rung, and the driver no more traffic."""
+_REPORT_EVERY_SECONDS = 30.0
+"""A killed worker costs at most this much of a long rung, without more traffic for the driver."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Train `config` until it has had `epochs` in all, on from `state` where there is one."""
+    """Train `config` until it has had `epochs` in all, from the checkpoint `state` if given."""
 
     key: str
     config: RunConfig
@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """Epochs that have been trained, and the state after the last of them."""
+    """Epochs that have been trained, and the checkpoint after the last of them."""
 
     key: str
     metrics: tuple[dict[str, Any], ...]
@@ -47,14 +47,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Finished:
-    """The job has come to its end; what it trained was told before."""
+    """The job is done; what it trained was reported before."""
 
     key: str
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The job ended early; `can_retry` where its worker died, not its training."""
+    """The job ended early; `can_retry` if its worker died, rather than its training."""
 
     key: str
     reason: str
@@ -64,8 +64,8 @@ class Failed:
 Event = Progress | Finished | Failed
 
 
-def work_on(job: Job) -> Iterator[Event]:
-    """Train as `job` says, yielding progress, at its end in any case; the test split is sealed."""
+def run_job(job: Job) -> Iterator[Event]:
+    """Train as `job` says: yield progress, then Finished or Failed; the test split is sealed."""
     try:
         with sealed():
             yield from _train(job)
@@ -78,26 +78,24 @@ def work_on(job: Job) -> Iterator[Event]:
 
 
 def _train(job: Job) -> Iterator[Progress]:
-    config = apply(job.config, job.resolved)
     state = Checkpoint.from_bytes(job.state) if job.state is not None else None
-    done = state.facts["epoch"] if state is not None else 0
-    untold: list[dict[str, Any]] = []
-    last_told = time.monotonic()
-    if done >= job.epochs:
+    if state is not None and state.facts["epoch"] >= job.epochs:
         return
-    for epoch in fit(config, shared_data(config.data), state):
-        untold.append(epoch.metrics)
+    unreported: list[dict[str, Any]] = []
+    last_report = time.monotonic()
+    for epoch in fit(apply(job.config, job.resolved), shared_data(job.config.data), state):
+        unreported.append(epoch.metrics)
         is_last = epoch.metrics["epoch"] >= job.epochs
-        if is_last or time.monotonic() - last_told > _STATE_EVERY_SECONDS:
-            yield Progress(job.key, tuple(untold), epoch.state.to_bytes())
-            untold, last_told = [], time.monotonic()
+        if is_last or time.monotonic() - last_report > _REPORT_EVERY_SECONDS:
+            yield Progress(job.key, tuple(unreported), epoch.state.to_bytes())
+            unreported, last_report = [], time.monotonic()
         if is_last:
             return
-    if untold:  # patience ended it
-        yield Progress(job.key, tuple(untold), epoch.state.to_bytes())
+    if unreported:  # patience ended it
+        yield Progress(job.key, tuple(unreported), epoch.state.to_bytes())
 
 
 @functools.lru_cache(maxsize=8)
 def shared_data(config: DataConfig) -> DataSplits:
-    """Return the images, loaded once a process; a forked worker finds those of its parent."""
+    """Return the images, loaded once per process; a forked worker inherits those of its parent."""
     return load_dataset(config)
