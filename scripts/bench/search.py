@@ -79,7 +79,7 @@ def _compare(
     figures = []
     for name, runs in found.items():
         told = runs[-1].told
-        best = told.get("val_accuracy", told.get("best_val_accuracy", 0.0))
+        best = told.get("val_accuracy", told.get("best_metric", 0.0))
         label = f"{name}, {what}: {told['trials']} trials, best {100 * best:.2f} %"
         figures.append(Figure(label, "s", tuple(run.seconds for run in runs)))
     ours, *others = found.items()

@@ -59,7 +59,7 @@ def test_a_sick_machine_is_told(
     monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "file"))
     done = penstroke("doctor")
     assert done.exit_code == 1
-    assert "FAILED  cache" in done.out
+    assert "fail  cache" in done.out
 
 
 def test_without_the_training_packages_it_says_which_to_install(

@@ -53,8 +53,8 @@ def test_the_whole_way(penstroke: Cli, recipe: Path, runs: Path) -> None:
     assert done.exit_code == 0, done.err
     figures = json.loads(done.out)
     assert figures["trials"] == 10
-    assert figures["confirmed_seeds"] == 2
-    assert 0.5 < figures["test_accuracy"] < 1
+    assert len(figures["confirmed"]) == 2
+    assert 0.5 < figures["test"]["test_accuracy"] < 1
     assert Path(figures["report"]).exists()
     assert load_recipe(figures["best_recipe"]).train.learning_rate
     again = penstroke("tune", recipe, "--name", "s", "--confirm-seeds", 2)

@@ -167,7 +167,7 @@ def test_page_with_more_than_it_shows(audited: Audit, tmp_path: Path) -> None:
 
 
 def test_same_seed_same_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstroke.quality.out_of_fold._MIN_STEPS", 10)
+    monkeypatch.setattr("penstroke.quality.label_errors._MIN_STEPS", 10)
     own = AuditImages.load("digits", limit=90)
     first, again = (
         out_of_fold_probabilities(own, folds=2, seed=3, on_progress=lambda what, share: None)

@@ -55,26 +55,26 @@ def test_a_plan_trains_what_its_brackets_say(max_epochs: int, eta: int, seed: in
     """Whatever the scores: budgets, counts and survivors; a promoted trial goes on, once."""
     brackets = hyperband(max_epochs, eta)
     plan = SuccessiveHalving(brackets)
-    trained, order = run(plan, seed)
+    trained, order, stopped = run(plan, seed)
     assert sum(trained.values()) == sum(bracket.epochs for bracket in brackets)
     assert len(trained) == sum(bracket.rungs[0].trials for bracket in brackets)
     assert len(set(order)) == len(order)
     whole_way = sum(bracket.rungs[-1].trials for bracket in brackets)
     assert sum(epochs == max_epochs for epochs in trained.values()) == whole_way
-    assert sorted(plan.stopped()) == list(range(len(trained)))
+    assert sorted(stopped) == list(range(len(trained)))
 
 
 @given(st.integers(1, 60), BUDGETS, ETAS, st.integers(0, 2**32))
 def test_asha_ends_and_goes_rung_by_rung(trials: int, max_epochs: int, eta: int, seed: int) -> None:
     plan = AsynchronousHalving(trials, max_epochs, eta)
-    trained, order = run(plan, seed)
+    trained, order, stopped = run(plan, seed)
     assert len(trained) == trials
     assert len(set(order)) == len(order)
     for trial, epochs in trained.items():
         rungs = [work.epochs for work in order if work.trial == trial]
         assert rungs == plan.rung_epochs[: len(rungs)]
         assert rungs[-1] == epochs
-    assert sorted(plan.stopped()) == list(range(trials))
+    assert sorted(stopped) == list(range(trials))
 
 
 def test_what_asha_is_expected_to_train() -> None:
@@ -83,7 +83,7 @@ def test_what_asha_is_expected_to_train() -> None:
     assert asha_bracket(trials=2, max_epochs=9, eta=3).rungs == (Rung(2, 1),)
 
 
-def run(plan: Plan, seed: int, workers: int = 3) -> tuple[dict[int, int], list[Work]]:
+def run(plan: Plan, seed: int, workers: int = 3) -> tuple[dict[int, int], list[Work], list[int]]:
     """Go through a plan with several workers that finish in any order; one trial in ten fails."""
     import random
 
@@ -91,6 +91,7 @@ def run(plan: Plan, seed: int, workers: int = 3) -> tuple[dict[int, int], list[W
     trained: dict[int, int] = {}
     order: list[Work] = []
     running: list[Work] = []
+    stopped: list[int] = []
     while not plan.is_done:
         while len(running) < workers and (work := plan.ask()) is not None:
             running.append(work)
@@ -98,9 +99,9 @@ def run(plan: Plan, seed: int, workers: int = 3) -> tuple[dict[int, int], list[W
         work = running.pop(draw.randrange(len(running)))
         assert work.epochs > trained.get(work.trial, 0)
         trained[work.trial] = work.epochs
-        plan.tell(work, draw.random())
+        stopped += plan.tell(work, draw.random())
     assert plan.ask() is None
-    return trained, order
+    return trained, order, stopped
 
 
 def test_promotions_go_by_score_and_equal_ones_by_number() -> None:
@@ -109,8 +110,8 @@ def test_promotions_go_by_score_and_equal_ones_by_number() -> None:
     assert plan.ask() is None
     for work, score in zip(reversed(first), (0.5, 0.9, 0.9, 0.9), strict=True):
         assert work is not None
-        plan.tell(work, score)
-    assert sorted(plan.stopped()) == [2, 3]
+        stopped = plan.tell(work, score)
+    assert sorted(stopped) == [2, 3]
     assert [plan.ask(), plan.ask()] == [Work(0, 3), Work(1, 3)]
 
 

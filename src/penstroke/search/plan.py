@@ -6,7 +6,7 @@ scores; a trial is a number, its settings are kept elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -109,20 +109,20 @@ class Work:
 
 
 class Plan(Protocol):
-    """What to train next, and what becomes of each trial."""
+    """What to train next, and which trials to stop."""
 
     def ask(self) -> Work | None:
         """Return work that can start now, each once; None while everything waits for scores."""
 
-    def tell(self, work: Work, score: float | None) -> None:
-        """Take the score of finished work, higher is better; None if it failed."""
+    def tell(self, work: Work, score: float | None) -> list[int]:
+        """Take the score of finished work, higher is better, None if it failed.
+
+        Returns the trials that will not be trained further, each once.
+        """
 
     @property
     def is_done(self) -> bool:
         """Whether no work is left, handed out or not."""
-
-    def stopped(self) -> Iterator[int]:
-        """Yield the trials that will not be trained further, each once."""
 
 
 def plan_of(search: SearchConfig, max_epochs: int, settings: int) -> Plan:
@@ -144,27 +144,21 @@ class SuccessiveHalving:
         for bracket in brackets:
             self._brackets.append(_OpenBracket(bracket, first))
             first += bracket.rungs[0].trials
-        self._stopped: list[int] = []
 
     def ask(self) -> Work | None:
         """Return work that can start now, from the earliest bracket that has any."""
         ready = next((bracket.ready for bracket in self._brackets if bracket.ready), None)
         return ready.pop(0) if ready else None
 
-    def tell(self, work: Work, score: float | None) -> None:
+    def tell(self, work: Work, score: float | None) -> list[int]:
         """Take a score; the last one of a rung decides the promotions."""
         bracket = next(b for b in self._brackets if work.trial in b.trials)
-        self._stopped += bracket.tell(work.trial, score)
+        return bracket.tell(work.trial, score)
 
     @property
     def is_done(self) -> bool:
         """Whether all brackets are done."""
         return all(bracket.waits_for == 0 for bracket in self._brackets)
-
-    def stopped(self) -> Iterator[int]:
-        """Yield the trials that will not be trained further, each once."""
-        while self._stopped:
-            yield self._stopped.pop(0)
 
 
 class _OpenBracket:
@@ -176,7 +170,6 @@ class _OpenBracket:
         self._scores: dict[int, float | None] = {}
 
     def tell(self, trial: int, score: float | None) -> list[int]:
-        """Take a score; return the trials that are stopped by it."""
         self._scores[trial] = score
         self.waits_for -= 1
         if not self._later:
@@ -184,8 +177,7 @@ class _OpenBracket:
         if self.waits_for:
             return []
         rung = self._later.pop(0)
-        scored = [(-score, trial) for trial, score in self._scores.items() if score is not None]
-        promoted = sorted(trial for _, trial in sorted(scored)[: rung.trials])
+        promoted = sorted(_best_first(self._scores)[: rung.trials])
         stopped = [trial for trial in self._scores if trial not in promoted]
         self._scores = {}
         self.ready = [Work(trial, rung.epochs) for trial in promoted]
@@ -200,15 +192,13 @@ class AsynchronousHalving:
     """
 
     def __init__(self, trials: int, max_epochs: int, eta: int) -> None:
-        self.trials = trials
         self.rung_epochs = rung_epochs(max_epochs, eta)
-        self._eta = eta
+        self._trials, self._eta = trials, eta
         self._scores: list[dict[int, float | None]] = [{} for _ in self.rung_epochs]
         self._promoted: list[set[int]] = [set() for _ in self.rung_epochs]
         self._begun = 0
         self._running = 0
-        self._stopped: list[int] = []
-        self._ended: set[int] = set()
+        self._stopped: set[int] = set()
 
     def ask(self) -> Work | None:
         """Return a promotion from the highest rung that has one, else a new trial."""
@@ -217,40 +207,33 @@ class AsynchronousHalving:
                 self._promoted[rung].add(trial)
                 self._running += 1
                 return Work(trial, self.rung_epochs[rung + 1])
-        if self._begun == self.trials:
+        if self._begun == self._trials:
             return None
         self._begun += 1
         self._running += 1
         return Work(self._begun - 1, self.rung_epochs[0])
 
-    def tell(self, work: Work, score: float | None) -> None:
-        """Take a score."""
+    def tell(self, work: Work, score: float | None) -> list[int]:
+        """Take a score; most trials are stopped by the very last one."""
         self._running -= 1
         rung = self.rung_epochs.index(work.epochs)
         self._scores[rung][work.trial] = score
-        if score is None or rung == len(self.rung_epochs) - 1:
-            self._end(work.trial)
-        if self.is_done:
-            for trial in range(self._begun):
-                self._end(trial)
+        ended = {work.trial} if score is None or rung == len(self.rung_epochs) - 1 else set()
+        stopped = (set(range(self._begun)) if self.is_done else ended) - self._stopped
+        self._stopped |= stopped
+        return sorted(stopped)
 
     @property
     def is_done(self) -> bool:
         """Whether nothing runs, all trials have begun, and none can be promoted."""
         can_promote = any(self._promotable(rung) for rung in range(len(self.rung_epochs) - 1))
-        return self._running == 0 and self._begun == self.trials and not can_promote
-
-    def stopped(self) -> Iterator[int]:
-        """Yield the trials that will not be trained further, each once."""
-        while self._stopped:
-            yield self._stopped.pop(0)
+        return self._running == 0 and self._begun == self._trials and not can_promote
 
     def _promotable(self, rung: int) -> list[int]:
-        scored = [(-s, trial) for trial, s in self._scores[rung].items() if s is not None]
-        best = [trial for _, trial in sorted(scored)][: len(self._scores[rung]) // self._eta]
+        best = _best_first(self._scores[rung])[: len(self._scores[rung]) // self._eta]
         return [trial for trial in best if trial not in self._promoted[rung]]
 
-    def _end(self, trial: int) -> None:
-        if trial not in self._ended:
-            self._ended.add(trial)
-            self._stopped.append(trial)
+
+def _best_first(scores: Mapping[int, float | None]) -> list[int]:
+    """Return the trials that have a score, the highest first, equal ones by number."""
+    return [t for _, t in sorted((-score, t) for t, score in scores.items() if score is not None)]

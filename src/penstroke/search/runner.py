@@ -141,8 +141,7 @@ class Runner:
     def _tell(self, work: Work, score: float | None) -> None:
         if score is not None:
             self._scores[work.trial] = score
-        self._plan.tell(work, score)
-        for trial in self._plan.stopped():
+        for trial in self._plan.tell(work, score):
             if trial not in self._ended and trial in self._study.store:
                 self._ended.add(trial)
                 self._end(trial)

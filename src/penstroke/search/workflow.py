@@ -7,7 +7,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -123,23 +123,13 @@ class SearchResult:
         return statistics.stdev(self.confirmed) if len(self.confirmed) > 1 else float("nan")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values; the metric is named: `best_val_accuracy`."""
-        values = asdict(self)
-        best, test = values.pop("best_metric"), values.pop("test")
-        values |= {f"best_{self.metric}": best, **test}
-        if self.confirmed:
-            values |= {f"confirmed_{self.metric}": self.confirmed_mean,
-                       "confirmed_sd": self.confirmed_sd}  # fmt: skip
-        return values
+        """Return plain values."""
+        return asdict(self) | {"confirmed": list(self.confirmed)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return what `to_dict` was called on, also after a round trip through JSON."""
-        known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
-        known |= {"confirmed": tuple(values["confirmed"]),
-                  "best_metric": values[f"best_{values['metric']}"],
-                  "test": {k: v for k, v in values.items() if k.startswith("test_")}}  # fmt: skip
-        return cls(**known)
+        return cls(**{**values, "confirmed": tuple(values["confirmed"])})
 
 
 def plan_search(request: SearchRequest, workers: int) -> tuple[RunConfig, SearchConfig, Estimate]:
