@@ -60,7 +60,9 @@ def main() -> int:
     victims: Victims = OnCluster() if options.engine == "ray" else OnThisMachine()
     storage = ["--storage", options.storage] if options.storage else []
     with tempfile.TemporaryDirectory() as folder, victims:
-        counts = torture(Path(folder), options.kills, options.seed, options.rounds, victims, storage)
+        counts = torture(
+            Path(folder), options.kills, options.seed, options.rounds, victims, storage
+        )
     print(json.dumps(counts))
     return 0 if counts["different"] == 0 else 1
 

@@ -84,16 +84,16 @@ def test_what_is_left_out_is_training_images_named_once(
     assert 1 in named
     # One of the two copies goes: the later one, unless it is the first whose label is in doubt.
     assert {0, len(own.train) - 1} & set(named)
-    assert 0 not in groups["later copies in the training split"]
+    assert 0 not in groups["later copies"]
     assert sum(count.excluded for count in audited.counts()) == len(named)
 
 
 def test_the_copy_with_the_right_label_stays(audited: Audit) -> None:
     error = next(e for e in audited.label_errors if not audited.images.is_test[e.row])
     copied = dataclasses.replace(audited, pairs=[Pair(error.row, error.row + 1, 0.0)])
-    assert copied.exclusions()["later copies in the training split"] == {}
+    assert copied.exclusions()["later copies"] == {}
     both = dataclasses.replace(copied, label_errors=[])
-    assert list(both.exclusions()["later copies in the training split"]) == [error.row + 1]
+    assert list(both.exclusions()["later copies"]) == [error.row + 1]
 
 
 def test_of_many_copies_one_stays_or_none_where_one_is_a_test_image(audited: Audit) -> None:
@@ -102,11 +102,11 @@ def test_of_many_copies_one_stays_or_none_where_one_is_a_test_image(audited: Aud
     test = int(audited.images.test[0])
     pairs = [Pair(doubtful, second, 0.0), Pair(doubtful, third, 0.0)]
     copied = dataclasses.replace(audited, pairs=pairs, label_errors=[error]).exclusions()
-    assert list(copied["later copies in the training split"]) == [third]
+    assert list(copied["later copies"]) == [third]
     pairs.append(Pair(doubtful, test, 0.0))
     leaked = dataclasses.replace(audited, pairs=pairs, label_errors=[error])
-    assert list(leaked.exclusions()["copies of test images"]) == [second, third]
-    (both,) = (count for count in leaked.counts() if count.kind == "copies in both splits")
+    assert list(leaked.exclusions()["copies across splits"]) == [second, third]
+    (both,) = (count for count in leaked.counts() if count.kind == "copies across splits")
     assert (both.train, both.test, both.excluded) == (3, 1, 2)
 
 

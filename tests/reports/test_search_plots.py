@@ -14,7 +14,7 @@ def trials_with(*courses: tuple[float, ...]) -> list[TrialLine]:
     """Return finished trials, each with its metric epoch by epoch."""
     return [
         TrialLine(
-            number=number, state="COMPLETE", values={"train.epochs": number}, metric=course[-1],
+            number=number, state="complete", values={"train.epochs": number}, metric=course[-1],
             epochs=len(course), seconds=1.0, by_epoch=dict(enumerate(course, 1)), reason="",
         )
         for number, course in enumerate(courses)

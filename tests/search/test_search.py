@@ -204,6 +204,13 @@ def test_nothing_held_out_nothing_to_choose_by() -> None:
         open_study(SearchRequest(config, recipe.search), stem="x")
 
 
+@pytest.fixture
+def steady_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which each measurement of a step comes out the same."""
+    monkeypatch.setattr("penstroke.search.cost_estimate.seconds_a_step", lambda *_, **__: 0.01)
+
+
+@pytest.mark.usefixtures("steady_machine")
 @pytest.mark.parametrize("method", ["hyperband", "random", "tpe", "grid"])
 def test_a_plan_is_fitted_to_its_time(method: str) -> None:
     space: dict[str, Any] = {"train.batch_size": {"choices": [16, 32, 48, 64]}}
@@ -213,11 +220,15 @@ def test_a_plan_is_fitted_to_its_time(method: str) -> None:
     assert recipe.search is not None
     request = SearchRequest(recipe.run_config(), recipe.search)
     *_, whole = plan_search(request, workers=1)
-    shorter = SearchRequest(request.config, request.search, time_budget_seconds=whole.worker_seconds / 3)
+    shorter = SearchRequest(
+        request.config, request.search, time_budget_seconds=whole.worker_seconds / 3
+    )
     *_, fitted = plan_search(shorter, workers=1)
     assert fitted.epochs < whole.epochs
     if method != "grid":
-        longer = SearchRequest(request.config, request.search, time_budget_seconds=whole.worker_seconds * 5)
+        longer = SearchRequest(
+            request.config, request.search, time_budget_seconds=whole.worker_seconds * 5
+        )
         assert plan_search(longer, workers=1)[2].epochs > 2 * whole.epochs
 
 
@@ -230,6 +241,7 @@ def test_a_time_too_short_for_one_trial_is_refused(method: str) -> None:
         plan_search(hurried, workers=1000)
 
 
+@pytest.mark.usefixtures("steady_machine")
 def test_no_number_of_workers_makes_a_trial_shorter() -> None:
     recipe = small_recipe(
         method="hyperband", max_epochs=9, space={"train.seed": {"low": 0, "high": 99}}

@@ -144,13 +144,14 @@ class Audit:
         return int(self.images.positions[row])
 
     def exclusions(self) -> dict[str, dict[int, str]]:
-        """Return the training images to exclude: by reason, position → detail.
+        """Return the training images to exclude: by kind of finding, position → detail.
 
-        Each is listed once, under the first reason. Of copies in the training split those whose
-        label is in doubt are excluded, and of the others all but the first; copies of test images
-        are all excluded.
+        Each is listed once, under the first kind. Of copies in the training split those whose label
+        is in doubt are excluded, and of the others all but the first; copies of test images are all
+        excluded.
         """
         names = self.images.images.classes
+        later, of_test = self._copies
         rows: dict[str, dict[int, str]] = {
             "label errors": {
                 error.row: f"labelled {names[error.label]}, predicted {names[error.prediction]} "
@@ -158,25 +159,21 @@ class Audit:
                 for error in self.label_errors
                 if not self.images.is_test[error.row]
             },
-            "later copies in the training split": {
-                row: f"copy of train {self.position(first)}"
-                for row, first in self._later_copies.items()
-            },
-            "copies of test images": {
-                row: f"copy of test {self.position(test)}"
-                for row, test in self._test_copies.items()
+            "later copies": {r: f"copy of train {self.position(k)}" for r, k in later.items()},
+            "copies across splits": {
+                r: f"copy of test {self.position(k)}" for r, k in of_test.items()
             },
         }
         if self.other is not None:
-            rows[f"copies of test images of {self.other.name}"] = {
+            rows[f"in the test split of {self.other.name}"] = {
                 pair.first: f"copy of test {self.other.positions[pair.second]}"
                 for pair in self.into_test
             }
         listed: set[int] = set()
         exclusions = {}
-        for reason, group in rows.items():
+        for kind, group in rows.items():
             new = sorted(group.keys() - listed)
-            exclusions[reason] = {self.position(row): group[row] for row in new}
+            exclusions[kind] = {self.position(row): group[row] for row in new}
             listed |= group.keys()
         return exclusions
 
@@ -186,36 +183,36 @@ class Audit:
 
     def counts(self) -> list[AuditCount]:
         """Return one entry for each kind of finding."""
-        excluded = {reason: len(group) for reason, group in self.exclusions().items()}
-        leaks = []
+        later, of_test = self._copies
+        across = _rows(self.pairs_of("train", "test")) | of_test.keys()
+        kinds: dict[str, tuple[Iterable[int], str]] = {
+            "label errors": ([e.row for e in self.label_errors], "the networks disagree"),
+            "exact copies": (_rows(p for p in self.pairs if p.is_exact), "see the next lines"),
+            "near copies": (_rows(p for p in self.pairs if not p.is_exact), "see the next lines"),
+            "later copies": (later, "the first one stays"),
+            "copies across splits": (across, "the test would include learned images"),
+        }
         if self.other is not None:
-            other = self.other.name
-            leaks = [
-                self._count(f"in the test split of {other}", (p.first for p in self.into_test),
-                            excluded[f"copies of test images of {other}"],
-                            "that test would include learned images"),
-                self._count(f"in the training split of {other}",
-                            (p.first for p in self.out_of_train), 0,
-                            f"do not test networks trained on {other} with them"),
-            ]  # fmt: skip
-        return [
-            self._count("label errors", (error.row for error in self.label_errors),
-                        excluded["label errors"], "the networks predict another class"),
-            self._count("exact copies", _both(p for p in self.pairs if p.is_exact), 0,
-                        "excluded as listed below"),
-            self._count("near copies", _both(p for p in self.pairs if not p.is_exact), 0,
-                        "excluded as listed below"),
-            self._count("later copies", self._later_copies,
-                        excluded["later copies in the training split"], "the first one stays"),
-            self._count("copies in both splits",
-                        _both(self.pairs_of("train", "test")) | self._test_copies.keys(),
-                        excluded["copies of test images"], "the test would include learned images"),
-            *leaks,
-            self._count("blank", self.blank, 0, "kept: look at them first"),
-            self._count("clipped", self.clipped, 0, "kept: most are legible"),
-            self._count("outliers", (row for row, _ in self.outliers), 0,
-                        "kept: rare is not wrong"),
-        ]  # fmt: skip
+            into, out_of = (
+                {p.first for p in pairs} for pairs in (self.into_test, self.out_of_train)
+            )
+            kinds |= {
+                f"in the test split of {self.other.name}": (
+                    into, "that test would include learned images"),
+                f"in the training split of {self.other.name}": (
+                    out_of, f"do not test networks trained on {self.other.name} with them"),
+            }  # fmt: skip
+        kinds |= {
+            "blank": (self.blank, "kept: look at them first"),
+            "clipped": (self.clipped, "kept: most are legible"),
+            "outliers": ([row for row, _ in self.outliers], "kept: rare is not wrong"),
+        }
+        exclusions, counts = self.exclusions(), []
+        for kind, (rows, reason) in kinds.items():
+            test = sum(bool(self.images.is_test[row]) for row in set(rows))
+            train, excluded = len(set(rows)) - test, len(exclusions.get(kind, ()))
+            counts.append(AuditCount(kind, train, test, excluded, reason))
+        return counts
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain values."""
@@ -233,14 +230,6 @@ class Audit:
             "conflicting_copies": len(self.conflicts()),
             "excluded": len(self.excluded_positions()),
         }
-
-    @property
-    def _later_copies(self) -> dict[int, int]:
-        return self._copies[0]
-
-    @property
-    def _test_copies(self) -> dict[int, int]:
-        return self._copies[1]
 
     @cached_property
     def _copies(self) -> tuple[dict[int, int], dict[int, int]]:
@@ -261,11 +250,6 @@ class Audit:
                 later |= dict.fromkeys(sound[1:], sound[0])
         return later, of_test
 
-    def _count(self, kind: str, rows: Iterable[int], excluded: int, reason: str) -> AuditCount:
-        unique = set(rows)
-        test = sum(bool(self.images.is_test[row]) for row in unique)
-        return AuditCount(kind, len(unique) - test, test, excluded, reason)
 
-
-def _both(pairs: Iterable[Pair]) -> set[int]:
+def _rows(pairs: Iterable[Pair]) -> set[int]:
     return {row for pair in pairs for row in (pair.first, pair.second)}
