@@ -225,13 +225,13 @@ def _cut_out(ink: Ink) -> Ink:
     labels, count = ndimage.label(ink > 0, np.ones((3, 3)))
     masses = ndimage.sum_labels(ink, labels, range(1, count + 1))
     border = {*labels[0], *labels[-1], *labels[:, 0], *labels[:, -1]}
-    own = [
+    kept = [
         number
         for number in range(1, count + 1)
         if masses[number - 1] == masses.max()
         or (number not in border and masses[number - 1] > 0.08 * masses.max())
     ]
-    return cropped(np.where(np.isin(labels, own), ink, 0).astype(np.float32))
+    return cropped(np.where(np.isin(labels, kept), ink, 0).astype(np.float32))
 
 
 def cropped(ink: Ink) -> Ink:
@@ -294,8 +294,10 @@ def _gradient(shape: tuple[int, ...], fall: float, random: np.random.Generator) 
     """Return light that falls by `fall` from one end of the image to the other."""
     angle = random.uniform(0, 2 * np.pi)
     down, across = np.meshgrid(*(np.linspace(-0.5, 0.5, n) for n in shape), indexing="ij")
-    way = np.cos(angle) * across + np.sin(angle) * down
-    return np.asarray(1 - fall * (way - way.min()) / max(float(np.ptp(way)), 1e-6), np.float32)
+    along = np.cos(angle) * across + np.sin(angle) * down
+    return np.asarray(
+        1 - fall * (along - along.min()) / max(float(np.ptp(along)), 1e-6), np.float32
+    )
 
 
 def _shadow(shape: tuple[int, ...], random: np.random.Generator) -> Ink:

@@ -63,9 +63,9 @@ def boxes_of(page: PageReading) -> list[Box]:
 
 def assert_boxes(page: PageReading, composed: Composed, least: float = 0.7) -> None:
     right = [box for boxes in composed.boxes for box in boxes]
-    found = boxes_of(page)
-    assert len(found) == len(right)
-    assert all(overlap(a, b) > least for a, b in zip(found, right, strict=True))
+    read = boxes_of(page)
+    assert len(read) == len(right)
+    assert all(overlap(a, b) > least for a, b in zip(read, right, strict=True))
 
 
 def test_lines_of_digits(recognizer: Recognizer, pool: Pool) -> None:
@@ -95,9 +95,9 @@ def test_pen_on_paper(recognizer: Recognizer) -> None:
     counted = boxes = characters = 0
     for seed in range(40):
         composed = compose_line(pool, seed, APART)
-        found = boxes_of(read_page(recognizer, composed.image))
-        counted += len(found) == len(composed.boxes[0])
-        boxes += sum(any(overlap(a, b) > 0.7 for a in found) for b in composed.boxes[0])
+        read = boxes_of(read_page(recognizer, composed.image))
+        counted += len(read) == len(composed.boxes[0])
+        boxes += sum(any(overlap(a, b) > 0.7 for a in read) for b in composed.boxes[0])
         characters += len(composed.boxes[0])
     assert counted >= 34
     assert boxes / characters > 0.95
@@ -122,9 +122,9 @@ def test_touching_neighbours_are_parted(recognizer: Recognizer, pool: Pool) -> N
         if composed.touching[0][1]:
             touching += 1
             page = read_page(recognizer, composed.image)
-            found = boxes_of(page)
-            if len(found) == 2 and all(
-                overlap(a, b) > 0.6 for a, b in zip(found, composed.boxes[0], strict=True)
+            read = boxes_of(page)
+            if len(read) == 2 and all(
+                overlap(a, b) > 0.6 for a, b in zip(read, composed.boxes[0], strict=True)
             ):
                 parted += 1
                 assert any(c.split for line in page.lines for c in line.characters)
@@ -172,9 +172,9 @@ def test_small_writing_on_a_large_sheet_is_looked_at_closely(
     height, width = composed.image.shape
     sheet = np.full((3000, 3400), int(np.median(composed.image)), np.uint8)
     sheet[1000 : 1000 + height, 1200 : 1200 + width] = composed.image
-    found = boxes_of(read_page(recognizer, sheet))
+    read = boxes_of(read_page(recognizer, sheet))
     right = [(b[0] + 1200, b[1] + 1000, b[2] + 1200, b[3] + 1000) for b in composed.boxes[0]]
-    hits = [max(overlap(box, other) for other in found) > 0.6 for box in right]
+    hits = [max(overlap(box, other) for other in read) > 0.6 for box in right]
     assert np.mean(hits) > 0.8
 
 

@@ -58,7 +58,7 @@ def test_no_label_without_certainty(model: bytes, tmp_path: Path) -> None:
         assert (answer.status, answer.label is None) == (status, status == "rejected")
         assert answer.probabilities == sure_of.probabilities
         assert answer.probability == highest
-    # The model's own threshold, unless told otherwise.
+    # The model's own threshold, unless another is given.
     stored = changed(model, lambda props: props.update(confidence_threshold="0.999"))
     assert Recognizer.from_bytes(stored).recognize(drawn_digit()).status == "rejected"
 
@@ -69,8 +69,8 @@ def test_what_is_unlike_the_images_it_knows_has_no_label(model: bytes) -> None:
     score = float(logits.max() - logits.mean())
     assert recognizer.recognize(drawn_digit()).ood_score is None
     for threshold, status in ((0.9 * score, "ok"), (1.1 * score, "rejected")):
-        told = changed(model, partial(dict.update, ood_threshold=str(threshold)))
-        answer = sure(told).recognize(drawn_digit())
+        with_threshold = changed(model, partial(dict.update, ood_threshold=str(threshold)))
+        answer = sure(with_threshold).recognize(drawn_digit())
         assert answer.ood_score == pytest.approx(score)
         assert (answer.status, answer.label is None) == (status, status == "rejected")
 
@@ -138,7 +138,7 @@ def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda props: props.clear(), "not one that Penstroke wrote"),
         (lambda props: props.update(penstroke_format="2"), "newer Penstroke \\(format 2"),
@@ -166,9 +166,9 @@ def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
     ],
 )
 def test_a_model_that_cannot_be_used(
-    model: bytes, change: Callable[[dict[str, str]], None], said: str
+    model: bytes, change: Callable[[dict[str, str]], None], message: str
 ) -> None:
-    with pytest.raises(ModelFileError, match=said):
+    with pytest.raises(ModelFileError, match=message):
         Recognizer.from_bytes(changed(model, change))
 
 
@@ -219,7 +219,7 @@ def with_functions(proto: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (with_external_weights, "external data"),
         (with_external_weights_within, "external data"),
@@ -230,11 +230,11 @@ def with_functions(proto: onnx.ModelProto) -> None:
     ],
 )
 def test_a_model_that_reaches_beyond_itself(
-    model: bytes, change: Callable[[onnx.ModelProto], None], said: str
+    model: bytes, change: Callable[[onnx.ModelProto], None], message: str
 ) -> None:
     proto = onnx.load_from_string(model)
     change(proto)
-    with pytest.raises(ModelFileError, match=said):
+    with pytest.raises(ModelFileError, match=message):
         Recognizer.from_bytes(proto.SerializeToString())
 
 

@@ -13,14 +13,14 @@ CORNERS_TOUCH = np.ones((3, 3))
 def test_the_same_components_as_scipy(seed: int) -> None:
     random = np.random.default_rng(seed)
     mask = random.random(tuple(random.integers(1, 40, 2))) < random.random()
-    found = find_components(mask)
+    components = find_components(mask)
     labels, count = ndimage.label(mask, CORNERS_TOUCH)
-    assert len(found.boxes) == count
-    assert np.array_equal(found.labels > 0, mask)
+    assert len(components.boxes) == count
+    assert np.array_equal(components.labels > 0, mask)
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
-        (ours,) = np.unique(found.labels[labels == number])
+        (ours,) = np.unique(components.labels[labels == number])
         box = (columns.start, rows.start, columns.stop, rows.stop)
-        assert tuple(found.boxes[ours - 1]) == box
+        assert tuple(components.boxes[ours - 1]) == box
 
 
 def test_a_spiral_is_one_component() -> None:
@@ -38,6 +38,6 @@ def test_a_spiral_is_one_component() -> None:
 
 
 def test_nothing_has_no_components() -> None:
-    found = find_components(np.zeros((5, 7), bool))
-    assert found.boxes.shape == (0, 4)
-    assert not found.labels.any()
+    components = find_components(np.zeros((5, 7), bool))
+    assert components.boxes.shape == (0, 4)
+    assert not components.labels.any()

@@ -17,8 +17,8 @@ def written(height: int = 120, width: int = 480) -> Intensities:
 
 def light(shape: tuple[int, ...], angle: float, fall: float) -> Intensities:
     down, across = np.meshgrid(*(np.linspace(-0.5, 0.5, n) for n in shape), indexing="ij")
-    way = np.cos(angle) * across + np.sin(angle) * down
-    return np.asarray(1 - fall * (way - way.min()) / np.ptp(way), np.float32)
+    along = np.cos(angle) * across + np.sin(angle) * down
+    return np.asarray(1 - fall * (along - along.min()) / np.ptp(along), np.float32)
 
 
 @pytest.mark.parametrize("angle", np.arange(0, 2 * np.pi, np.pi / 4))

@@ -206,7 +206,7 @@ def png_of_claimed_size(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "zero bytes"),
         (b"not an image at all", "not an image"),
@@ -217,16 +217,16 @@ def png_of_claimed_size(width: int, height: int) -> bytes:
     ],
     ids=["empty", "text", "cut PNG", "cut JPEG", "100 megapixels", "bomb"],
 )
-def test_no_image_is_a_clear_error(tmp_path: Path, content: bytes, said: str) -> None:
+def test_no_image_is_a_clear_error(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(content)
-    with pytest.raises(ImageError, match=said) as refused:
+    with pytest.raises(ImageError, match=message) as refused:
         preprocess(path)
     assert str(path) in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (np.zeros((0, 5), np.uint8), "shape"),
         (np.zeros(5, np.uint8), "shape"),
@@ -237,8 +237,8 @@ def test_no_image_is_a_clear_error(tmp_path: Path, content: bytes, said: str) ->
         (np.zeros((9000, 9000), np.bool_), "megapixels"),
     ],
 )
-def test_arrays_that_are_no_image(array: npt.NDArray[np.generic], said: str) -> None:
-    with pytest.raises(ImageError, match=said):
+def test_arrays_that_are_no_image(array: npt.NDArray[np.generic], message: str) -> None:
+    with pytest.raises(ImageError, match=message):
         preprocess(array)
 
 
@@ -332,9 +332,9 @@ def test_the_placement_of_images_is_recognised() -> None:
         InkSettings(box_pixels=16, center="box"),
     ):
         placed = np.stack([preprocess(np.ascontiguousarray(p), settings).pixels for p in rotated])
-        found = estimate_geometry(placed)
-        assert found.center == settings.center
-        assert abs(found.box_pixels - settings.box_pixels) <= 1
+        estimated = estimate_geometry(placed)
+        assert estimated.center == settings.center
+        assert abs(estimated.box_pixels - settings.box_pixels) <= 1
 
 
 def test_the_placement_of_nothing_is_the_default() -> None:

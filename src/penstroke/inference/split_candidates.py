@@ -55,11 +55,12 @@ def find_splits(
     middles = np.arange(round(first + edge), round(last - edge) + 1, step)
     if not len(middles):
         return []
-    paths, costs = _cheapest_paths(ink, middles[:, None] + lean, max(1, round(_REACH * height)))
-    splits = [
-        SplitCandidate(path, float(cost) / stroke) for path, cost in zip(paths, costs, strict=True)
-    ]
-    return _apart(_valleys(splits), ink, edge)
+    paths, crossed = _cheapest_paths(ink, middles[:, None] + lean, max(1, round(_REACH * height)))
+    costs = crossed / stroke
+    beside = np.concatenate([[np.inf], costs, [np.inf]])
+    is_valley = (costs <= beside[:-2]) & (costs <= beside[2:]) & (costs <= _DEEPEST)
+    valleys = zip(paths[is_valley], costs[is_valley].tolist(), strict=True)
+    return _apart([SplitCandidate(path, cost) for path, cost in valleys], ink, edge)
 
 
 def split_ink(ink: Intensities, splits: Sequence[SplitCandidate]) -> list[Intensities]:
@@ -97,13 +98,6 @@ def _cheapest_paths(
         places[:, row - 1] = places[:, row] + steps[rows, row, places[:, row]]
     crossed = np.take_along_axis(taken, places[:, :, None], 2)[:, :, 0].sum(axis=1)
     return np.take_along_axis(columns, places[:, :, None], 2)[:, :, 0], crossed.astype(np.float64)
-
-
-def _valleys(splits: Sequence[SplitCandidate]) -> list[SplitCandidate]:
-    """Return the splits that cost no more than those beside them, and not too much."""
-    costs = np.array([np.inf, *(split.cost for split in splits), np.inf])
-    lowest = (costs[1:-1] <= costs[:-2]) & (costs[1:-1] <= costs[2:]) & (costs[1:-1] <= _DEEPEST)
-    return [split for split, keep in zip(splits, lowest, strict=True) if keep]
 
 
 def _apart(splits: Sequence[SplitCandidate], ink: Intensities, edge: float) -> list[SplitCandidate]:

@@ -253,7 +253,7 @@ export function normalize(ink, settings) {
   const pixels = new Uint8Array(SIZE * SIZE);
   const box = boxOf(ink);
   if (box === null) return { pixels, isBlank: true };
-  const scaled = scaledToBox(cut(ink, box), settings.box_pixels);
+  const scaled = scaledToBox(crop(ink, box), settings.box_pixels);
   const top = corner(profile(scaled, false), settings);
   const left = corner(profile(scaled, true), settings);
   for (let y = 0; y < scaled.height; y++) {
@@ -277,7 +277,7 @@ function boxOf({ width, height, data }) {
   return box.right ? box : null;
 }
 
-function cut({ width, data }, { left, top, right, bottom }) {
+function crop({ width, data }, { left, top, right, bottom }) {
   const rows = Array.from({ length: bottom - top }, (_, y) => data.slice((top + y) * width + left, (top + y) * width + right));
   return { width: right - left, height: bottom - top, data: Float32Array.from(rows.flatMap((row) => [...row])) };
 }
