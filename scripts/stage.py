@@ -18,7 +18,7 @@ _SCANS = 400
 
 def write_scans(path: Path) -> None:
     """Write a zip with a folder a class: small scans, dark on light."""
-    digits = penstroke.load_dataset("digits").train.take(np.arange(_SCANS))
+    digits = penstroke.load_dataset("digits").train.subset(np.arange(_SCANS))
     with zipfile.ZipFile(path, "w") as archive:
         for number, (image, label) in enumerate(zip(digits.images, digits.labels, strict=True)):
             paper = ImageOps.expand(ImageOps.invert(Image.fromarray(image)), 10, fill=255)

@@ -34,5 +34,5 @@ def audit_images(
     split = Dataset(train, both[: len(train)], classes)
     sealed = SealedTest(Dataset(test, both[len(train) :], classes))
     return AuditImages.from_splits(
-        DataSplits(name, split, split.take(np.arange(0)), sealed, "0" * 64)
+        DataSplits(name, split, split.subset(np.arange(0)), sealed, "0" * 64)
     )

@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from penstroke import CharacterClassifier, Recognizer, fit
 from penstroke.data.dataset import DataSplits
-from penstroke.data.loading import split
+from penstroke.data.splitting import split
 from penstroke.errors import ArrayError, ConfigError
 from penstroke.sklearn import PIXELS
 
@@ -112,7 +112,7 @@ def test_it_learns_to_read(digits: DataSplits, fitted: CharacterClassifier) -> N
 def test_it_is_the_run_that_fit_would_be(digits: DataSplits) -> None:
     """The same settings on the same images: the same figures, to the bit."""
     whole = CharacterClassifier(**SMALL).fit(digits.train.images, digits.train.labels)
-    data = split(digits.train, digits.train.take(np.arange(0)), whole.config_.data)
+    data = split(digits.train, digits.train.subset(np.arange(0)), whole.config_.data)
     again = [epoch.metrics for epoch in fit(whole.config_, data)]
     for one, other in zip(whole.history_, again, strict=True):
         assert {**one, "elapsed_seconds": 0} == {**other, "elapsed_seconds": 0}

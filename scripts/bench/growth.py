@@ -29,7 +29,7 @@ config = load_recipe("baseline-cnn", [
 ]).run_config()
 whole = load_dataset(config.data)
 order = np.resize(np.arange(len(whole.train)), images)
-train = whole.train.take(order)
+train = whole.train.subset(order)
 data = DataSplits("repeated", train, whole.validation, whole.test, "")
 del whole
 epoch = next(fit(config, data))

@@ -21,7 +21,7 @@ from penstroke.config.recipes import load_recipe
 from penstroke.config.settings import IMAGE_SIZE, RunConfig
 from penstroke.config.toml import assign
 from penstroke.data.dataset import Dataset, DataSplits, Images
-from penstroke.data.loading import split
+from penstroke.data.splitting import split
 from penstroke.errors import ArrayError, ConfigError
 from penstroke.evaluation.calibration import fit_temperature, ood_threshold
 from penstroke.evaluation.predictions import predict_with
@@ -122,7 +122,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         names = tuple(str(label) for label in self.classes_)
         dataset = Dataset(self._images(rows), labels.astype(np.int64), names)
         self.config_ = self._config(len(dataset))
-        self._train(split(dataset, dataset.take(np.arange(0)), self.config_.data))
+        self._train(split(dataset, dataset.subset(np.arange(0)), self.config_.data))
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803

@@ -68,18 +68,18 @@ def test_bad_import(penstroke: Cli, tmp_path: Path, cache: Path) -> None:
     done = penstroke("data", "import", "mine", tmp_path / "nowhere" / "x")
     assert (done.exit_code, "no folder" in done.err) == (1, True)
     done = penstroke("data", "import", "mnist", tmp_path)
-    assert (done.exit_code, "in the catalogue already" in done.err) == (2, True)
+    assert (done.exit_code, "taken by the catalogue" in done.err) == (2, True)
     assert not cache.exists()
 
 
 def test_fetch_says_what_is_wrong(penstroke: Cli) -> None:
-    assert 'did you mean "mnist"' in penstroke("data", "fetch", "mnits").err
-    assert "nothing to fetch" in penstroke("data", "fetch", "digits").out
+    assert 'did you mean "mnist"' in penstroke("data", "download", "mnits").err
+    assert "nothing to download" in penstroke("data", "download", "digits").out
 
 
 @pytest.mark.mnist
 def test_fetch_of_what_is_there_only_checks(penstroke: Cli, shared: Path) -> None:
-    files = json.loads(penstroke("data", "fetch", "mnist", "--json").out)["files"]
+    files = json.loads(penstroke("data", "download", "mnist", "--json").out)["files"]
     assert [Path(file).parent for file in files] == [shared / "mnist"] * 4
 
 
@@ -101,11 +101,11 @@ def small_emnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -
 def test_fetch_emnist_and_look_at_it(penstroke: Cli, tmp_path: Path, small_emnist: Mirrors) -> None:
     missing = penstroke("data", "show", "emnist-letters")
     assert (missing.exit_code, "penstroke data download emnist-letters" in missing.err) == (1, True)
-    done = penstroke("data", "fetch", "emnist-letters")
+    done = penstroke("data", "download", "emnist-letters")
     assert done.exit_code == 0, done.err
     assert f"checked: {tmp_path}/data/emnist-letters" in done.out
     assert f"kept for its other data sets: {tmp_path}/data/archives/small.zip" in done.out
-    facts = json.loads(penstroke("data", "fetch", "emnist-letters", "--json").out)
+    facts = json.loads(penstroke("data", "download", "emnist-letters", "--json").out)
     assert facts["archive"] == f"{tmp_path}/data/archives/small.zip"
     assert len(facts["files"]) == 4
     assert len(small_emnist.requests) == 1
@@ -117,14 +117,14 @@ def test_fetch_emnist_and_look_at_it(penstroke: Cli, tmp_path: Path, small_emnis
 def test_fetch_emnist_without_keeping_the_archive(
     penstroke: Cli, tmp_path: Path, small_emnist: Mirrors
 ) -> None:
-    facts = json.loads(penstroke("data", "fetch", "emnist-letters", "--no-keep", "--json").out)
+    facts = json.loads(penstroke("data", "download", "emnist-letters", "--no-keep", "--json").out)
     assert facts["archive"] is None
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["emnist-letters"]
 
 
 def test_fetch_from_a_copy(penstroke: Cli, tmp_path: Path, small_emnist: Mirrors) -> None:
     copy = tmp_path / "copy.zip"
-    command = ("data", "fetch", "emnist-letters", "--init-from", copy)
+    command = ("data", "download", "emnist-letters", "--from", copy)
     assert "there is no" in penstroke(*command).err
     copy.write_bytes(zipped(emnist_files("emnist-letters", train=40, test=14)))
     refused = penstroke(*command)
@@ -142,7 +142,7 @@ def test_fetch_that_fails_says_what_each_address_answered(
     penstroke: Cli, tmp_path: Path, small_emnist: Mirrors
 ) -> None:
     small_emnist.behaviour["nist"] = "html"
-    done = penstroke("data", "fetch", "emnist-letters", "--json")
+    done = penstroke("data", "download", "emnist-letters", "--json")
     assert (done.exit_code, done.out) == (1, "")
     assert f"{small_emnist.address}/nist/gzip.zip: a web page instead of the file" in done.err
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]

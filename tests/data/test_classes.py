@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from penstroke.data.class_map import ClassMap, parse_map, refuse_unused
+from penstroke.data.class_map import ClassMap, check_renamed, parse_map
 from penstroke.errors import ConfigError, DataError
 
 EVERYTHING = Counter(string.digits + string.ascii_letters)
@@ -49,10 +49,10 @@ def test_what_is_asked_for_by_name_must_be_there() -> None:
 @pytest.mark.parametrize(
     ("present", "said"),
     [
-        (Counter("AAA"), 'one class only, "A"'),
-        (Counter(), "none of those classes"),
-        (Counter(["A", "x" * 33]), "no name for a class"),
-        (Counter(["A", "a\nb"]), "no name for a class"),
+        (Counter("AAA"), 'only one class, "A"'),
+        (Counter(), "none of these classes"),
+        (Counter(["A", "x" * 33]), "cannot be the name of a class"),
+        (Counter(["A", "a\nb"]), "cannot be the name of a class"),
     ],
 )
 def test_classes_that_cannot_be(present: Counter[str], said: str) -> None:
@@ -77,4 +77,4 @@ def test_maps_that_cannot_be(change: str) -> None:
     with pytest.raises(ConfigError, match="mapped to 'x' and to 'y'"):
         parse_map(["A=x", "A=y"])
     with pytest.raises(ConfigError, match=r"labelled 'uper_A' \(did you mean \"upper_A\"\?\)"):
-        refuse_unused({"uper_A": "A"}, ["upper_A", "A"])
+        check_renamed({"uper_A": "A"}, ["upper_A", "A"])

@@ -12,7 +12,7 @@ from penstroke.data import collected
 from penstroke.data.collected import Answer, Collected
 from penstroke.data.dataset import Dataset
 from penstroke.data.loading import load_dataset
-from penstroke.data.union import united, united_classes
+from penstroke.data.union import concatenate, united_classes
 from penstroke.errors import ConfigError, DataError
 from penstroke.serve.responses import png
 
@@ -109,7 +109,7 @@ def test_a_union_goes_by_names() -> None:
     b = Dataset(random_images(2, 1), np.array([1, 0]), ("x", "2"))
     classes = united_classes([a, b])
     assert classes == ("1", "2", "x")
-    both = united([a, b], classes)
+    both = concatenate([a, b], classes)
     assert list(both.labels) == [0, 1, 1, 1, 2]
     assert np.array_equal(both.images[3:], b.images)
 
@@ -129,9 +129,13 @@ def test_digits_and_collected() -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("digits+digits", "twice"), ("digits+", 'no data set ""'), ("digits+colected", "collected"),
-     ("digits+../x", "no data set")],
-)  # fmt: skip
+    [
+        ("digits+digits", "twice"),
+        ("digits+", 'unknown data set ""'),
+        ("digits+colected", "collected"),
+        ("digits+../x", "unknown data set"),
+    ],
+)
 def test_what_is_no_union(name: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_dataset(DataConfig(dataset=name))

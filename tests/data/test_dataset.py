@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from helpers import random_images
 from penstroke.config.settings import DataConfig, RunConfig
-from penstroke.data.dataset import Dataset, DataSplits, sealed, stratified_split
+from penstroke.data.dataset import Dataset, DataSplits, sealed
 from penstroke.data.loading import load_dataset
+from penstroke.data.splitting import stratified_split
 from penstroke.errors import ConfigError, DataError, SealedTestError
 
 
@@ -122,7 +123,7 @@ def test_train_limit_is_stratified() -> None:
     limited = load_dataset(DataConfig(dataset="digits", max_train_images=100)).train
     assert len(limited) == 100
     assert set(limited.class_counts()) <= {9, 10, 11}
-    with pytest.raises(ConfigError, match=r"data\.max_train_images: 99999 images"):
+    with pytest.raises(ConfigError, match=r"data\.max_train_images: 99999 is more than"):
         load_dataset(DataConfig(dataset="digits", max_train_images=99999))
 
 
@@ -188,7 +189,7 @@ def test_what_cannot_be_excluded_is_refused() -> None:
 
 
 def test_unknown_name_offers_a_near_one() -> None:
-    with pytest.raises(ConfigError, match='no data set "mnits" \\(did you mean "mnist"'):
+    with pytest.raises(ConfigError, match='unknown data set "mnits" \\(did you mean "mnist"'):
         load_dataset("mnits")
 
 

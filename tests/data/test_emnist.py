@@ -17,7 +17,7 @@ from penstroke.config.settings import DataConfig
 from penstroke.data.catalogue import DataFile, Manifest, catalogue
 from penstroke.data.dataset import Dataset
 from penstroke.data.loading import load_dataset
-from penstroke.data.sources.listing import read_samples
+from penstroke.data.sources.listing import read_labelled_images
 from penstroke.preprocessing.ink import preprocess
 
 SETS = {name: m for name, m in catalogue().items() if name.startswith("emnist-")}
@@ -137,7 +137,7 @@ def test_who_knows_only_photographed_letters_reads_its_letters_as_they_lie(
     real: dict[str, Manifest], shared: Path
 ) -> None:
     seen: dict[str, list[npt.NDArray[np.uint8]]] = {}
-    for sample in read_samples(shared / "pen-photos.zip"):
+    for sample in read_labelled_images(shared / "pen-photos.zip"):
         if sample.label.isalpha() and len(seen.setdefault(sample.label, [])) < 40:
             seen[sample.label].append(preprocess(sample.content).pixels)
     means = np.stack([np.mean(pixels, 0).astype(np.uint8) for pixels in seen.values()])

@@ -36,11 +36,14 @@ BAD = {
     "empty": (b"", "starts with nothing"),
     "wrong magic": (header(zeros=b"\1\0", shape=(5, 28, 28)) + BODY, "not an IDX file"),
     "text": (b"<html>503</html>", "not an IDX file: it starts with 3c 68 74 6d"),
-    "float": (header(kind=0x0D, shape=(5, 28, 28)) + BODY, "holds float32, where uint8"),
+    "float": (header(kind=0x0D, shape=(5, 28, 28)) + BODY, "holds float32, but uint8"),
     "unknown type": (header(kind=0x42, shape=(5, 28, 28)) + BODY, "unknown type 0x42"),
-    "labels for images": (LABELS, "rank 1, where images have rank 3"),
+    "labels for images": (LABELS, "rank 1, but images have rank 3"),
     "cut in the header": (IMAGES[:9], "cut short inside its header"),
-    "cut in the body": (IMAGES[:-1], "cut short: its header promises 5×28×28 = 3920 values, 3919"),
+    "cut in the body": (
+        IMAGES[:-1],
+        "promises 5×28×28 = 3920 values, but it has 3919",
+    ),
     "trailing bytes": (IMAGES + b"\0", "trailing bytes"),
     "terabytes promised": (header(shape=(2**32 - 1, 2**16, 2**16)) + BODY, "cut short"),
 }

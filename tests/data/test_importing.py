@@ -59,7 +59,7 @@ def test_two_sets_in_a_folder_must_be_told_apart(shared: Path) -> None:
 @pytest.mark.mnist
 def test_letters_off_by_one_are_noticed(shared: Path) -> None:
     source = shared / "emnist-part" / "emnist-letters-part"
-    with pytest.raises(DataError, match="--label-offset 1 meant"):
+    with pytest.raises(DataError, match="did you mean --label-offset 1"):
         import_idx("letters", source, imported_folder("letters"), transposed=True)
 
 
@@ -69,7 +69,7 @@ def test_letters_off_by_one_are_noticed(shared: Path) -> None:
 )
 def test_emnist_with_nothing_said_of_how_it_lies(shared: Path, part: str, options: str) -> None:
     source = shared / "emnist-part" / f"emnist-{part}-part"
-    with pytest.raises(ConfigError, match=f"lie on their side.*: add {options}; or --upright"):
+    with pytest.raises(ConfigError, match=f"images transposed.*: add {options}; or --upright"):
         import_idx("part", source, imported_folder("part"))
 
 
@@ -145,7 +145,7 @@ def test_bad_input_is_named_and_nothing_is_written(
 
 def test_labels_from_one_are_noticed_without_a_mapping(tmp_path: Path) -> None:
     write_idx_set(tmp_path / "idx", offset=1)
-    with pytest.raises(DataError, match="give --label-offset 1"):
+    with pytest.raises(DataError, match="add --label-offset 1"):
         import_idx("mine", tmp_path / "idx", imported_folder("mine"))
 
 

@@ -22,10 +22,10 @@ from pyarrow import parquet
 from helpers import scrawl, start_import, wait_until, write_scrawls
 from penstroke.data import store
 from penstroke.data.class_map import ClassMap
-from penstroke.data.image_import import Imported, ImportSettings, import_images
+from penstroke.data.image_import import ImportResult, ImportSettings, import_images
 from penstroke.data.loading import imported_folder, load_dataset
-from penstroke.data.shards import Job, ReadingSettings, ShardWriter, load_shard
-from penstroke.data.sources.entries import Source
+from penstroke.data.shards import ShardJob, ShardWriter, load_shard
+from penstroke.data.sources.contents import Source
 from penstroke.data.splitting import draw_test
 from penstroke.errors import ConfigError, DataError, PenstrokeError, StorageError
 from penstroke.files import cache_root
@@ -39,7 +39,7 @@ def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
 
 
-def bring(source: Path, settings: ImportSettings = PLAIN, workers: int = 1) -> Imported:
+def bring(source: Path, settings: ImportSettings = PLAIN, workers: int = 1) -> ImportResult:
     return import_images("mine", source, imported_folder("mine"), settings, workers=workers)
 
 
@@ -75,7 +75,7 @@ def test_ten_digits_of_them(shared: Path) -> None:
     made = bring(shared / "pen-photos.zip", ImportSettings(classes=ClassMap(wanted=("digits",))))
     assert made.train.classes == tuple("0123456789")
     assert len(made.train) + len(made.test) == 1000
-    assert "5,200 images of classes that were not asked for were left out" in made.notes
+    assert "5,200 images of other classes were left out" in made.notes
 
 
 def shards_on_disk() -> list[Path]:
@@ -120,8 +120,9 @@ def test_killed_again_and_again_it_ends_with_the_same_data_set(shared: Path) -> 
 
 def test_a_damaged_shard_is_read_again(tmp_path: Path) -> None:
     write_scrawls(tmp_path / "in", {"a": 3})
-    job = Job(tmp_path / "shard.npz", Source("folder", tmp_path / "in"),
-              ("a/000.png", "a/001.png"), ReadingSettings())  # fmt: skip
+    job = ShardJob(
+        tmp_path / "shard.npz", Source("folder", tmp_path / "in"), ("a/000.png", "a/001.png")
+    )
     assert load_shard(job) is None
     ShardWriter()(job)
     whole = job.path.read_bytes()
@@ -146,11 +147,11 @@ def test_a_changed_source_is_another_import(tmp_path: Path) -> None:
 def test_a_split_that_is_given_is_kept(tmp_path: Path) -> None:
     write_scrawls(tmp_path / "in/train", {"a": 5, "b": 5})
     write_scrawls(tmp_path / "in/test", {"a": 1, "b": 2}, first=50)
-    made = bring(tmp_path / "in", ImportSettings(test_share=0.5))
+    made = bring(tmp_path / "in", ImportSettings(test_fraction=0.5))
     assert (made.train.class_counts().tolist(), made.test.class_counts().tolist()) == (
         [5, 5], [1, 2],
     )  # fmt: skip
-    assert made.how["split"].startswith("as the source gives it")
+    assert made.decisions["split"].startswith("given by the source")
     assert np.array_equal(made.test.images[0], preprocess(scrawl(50)).pixels)
     assert made.notes == ()
     shutil.copy(tmp_path / "in/train/a/000.png", tmp_path / "in/test/a/000.png")
@@ -198,7 +199,7 @@ def test_what_is_worth_knowing_is_said(tmp_path: Path) -> None:
     assert made.conflicts == (("a/001.png = a", "b/other.png = b"),)
     said = "; ".join(made.notes)
     assert "2 images are copies of others" in said
-    assert "1 times the same bytes have different labels" in said
+    assert "1 images have copies with another label" in said
     assert 'no test image of "rare"' in said
     assert len(made.train) + len(made.test) == 13
 
@@ -239,13 +240,13 @@ def test_images_that_a_table_promises_count_as_unreadable(tmp_path: Path) -> Non
     write_scrawls(tmp_path / "in", {"x": 6, "y": 6})
     rows = [f"{k}/{n:03d}.png,{k}" for k in "xy" for n in range(7)]
     (tmp_path / "in/labels.csv").write_text("\n".join(["file,label", *rows]))
-    with pytest.raises(DataError, match=r"x/006\.png: labels\.csv names it, but it is not there"):
+    with pytest.raises(DataError, match=r"x/006\.png: is in labels\.csv, but not in the source"):
         bring(tmp_path / "in")
     made = bring(tmp_path / "in", ImportSettings(max_unreadable=2))
     assert [name for name, _ in made.unreadable] == ["x/006.png", "y/006.png"]
     shutil.rmtree(tmp_path / "in/x")
     shutil.rmtree(tmp_path / "in/y")
-    with pytest.raises(DataError, match="none of 14 images is there"):
+    with pytest.raises(DataError, match="all 14 images are missing"):
         bring(tmp_path / "in")
 
 
@@ -256,7 +257,7 @@ def test_images_stand_upright_by_their_exif_tag(tmp_path: Path) -> None:
     exif[0x0112] = 6  # to be turned by 270° counter-clockwise
     lying.save(tmp_path / "in/b/001.png", exif=exif)
     (tmp_path / "in/b/002.png").write_bytes(scrawl(0))
-    made = bring(tmp_path / "in", ImportSettings(test_share=0))
+    made = bring(tmp_path / "in", ImportSettings(test_fraction=0))
     by_name = dict(zip(
         json.loads((imported_folder("mine") / "import.json").read_text())["images"]["train"],
         made.train.images, strict=True,
@@ -269,17 +270,17 @@ def test_preprocessed_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
     mnist = load_dataset("mnist").validation
     path = tmp_path / "my.npz"
     np.savez(path, images=mnist.images[:600], labels=mnist.labels[:600])
-    made = bring(path, ImportSettings(test_share=0.1))
-    assert "taken as they are" in made.how["placing"]
+    made = bring(path, ImportSettings(test_fraction=0.1))
+    assert "taken as they are" in made.decisions["preprocessing"]
     assert np.array_equal(made.train.images, mnist.images[made.rows[0]])
     assert np.array_equal(made.test.labels, mnist.labels[made.rows[1]])
-    anew = bring(path, ImportSettings(test_share=0.1, placed=False))
+    anew = bring(path, ImportSettings(test_fraction=0.1, preprocessed=False))
     assert np.array_equal(anew.train.images[0], preprocess(mnist.images[made.rows[0][0]]).pixels)
     np.savez(path, images=255 - mnist.images[:50], labels=mnist.labels[:50])
-    assert "ink found" in bring(path).how["placing"]
+    assert "ink found" in bring(path).decisions["preprocessing"]
     np.savez(path, images=mnist.images[:50, 1:], labels=mnist.labels[:50])
     with pytest.raises(DataError, match="27×28 uint8, not 28×28"):
-        bring(path, ImportSettings(placed=True))
+        bring(path, ImportSettings(preprocessed=True))
 
 
 def test_parquet_and_folder_hold_the_same(tmp_path: Path) -> None:
@@ -301,11 +302,11 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "said"),
     [
-        (ImportSettings(classes=ClassMap(wanted=("a",))), DataError, 'one class only, "a"'),
+        (ImportSettings(classes=ClassMap(wanted=("a",))), DataError, 'only one class, "a"'),
         (ImportSettings(classes=ClassMap(wanted=("a", "z"))), ConfigError, 'shows "z"'),
         (ImportSettings(classes=ClassMap(renamed={"z": "y"})), ConfigError, "labelled 'z'"),
-        (ImportSettings(placed=True), ConfigError, "--preprocessed goes with arrays"),
-        (ImportSettings(test_share=1.0), ConfigError, "--test-fraction: 1 is no share"),
+        (ImportSettings(preprocessed=True), ConfigError, "--preprocessed goes with NPZ arrays"),
+        (ImportSettings(test_fraction=1.0), ConfigError, "--test-fraction: 1 is out of range"),
     ],
 )
 def test_imports_that_cannot_be(
@@ -321,7 +322,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
     write_scrawls(tmp_path / "in", {"a": 2, "b": 2})
 
     def again(done: int, total: int) -> None:
-        with pytest.raises(DataError, match="worked on by another import"):
+        with pytest.raises(DataError, match="in use by another import"):
             bring(tmp_path / "in")
 
     import_images("mine", tmp_path / "in", imported_folder("mine"), PLAIN, progress=again)

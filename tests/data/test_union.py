@@ -15,7 +15,7 @@ from penstroke.config.settings import DataConfig
 from penstroke.data import store
 from penstroke.data.dataset import Dataset
 from penstroke.data.loading import imported_folder, load_dataset
-from penstroke.data.union import united, united_classes
+from penstroke.data.union import concatenate, united_classes
 
 CASES = st.sampled_from([*"019aAbBcC?", "Aa", "Bb", "Cc", "word"])
 PARTS = st.lists(st.lists(CASES, min_size=1, max_size=6, unique=True), min_size=1, max_size=4)
@@ -30,7 +30,7 @@ def part(classes: list[str] | tuple[str, ...], each: int = 2, seed: int = 0) -> 
 def test_every_image_keeps_its_name_or_joins_the_coarser_class(names: list[list[str]]) -> None:
     parts = [part(classes, seed=k) for k, classes in enumerate(names)]
     classes = united_classes(parts)
-    both = united(parts, classes)
+    both = concatenate(parts, classes)
     assert np.array_equal(both.images, np.concatenate([one.images for one in parts]))
     was = [one.classes[label] for one in parts for label in one.labels]
     for before, label in zip(was, both.labels, strict=True):
@@ -71,8 +71,8 @@ def test_classes(one: tuple[str, ...], other: tuple[str, ...], classes: tuple[st
 
 
 def test_a_class_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match='"x" is none of the classes'):
-        united([part(("x",))], ("a",))
+    with pytest.raises(ValueError, match='"x" is not among the classes'):
+        concatenate([part(("x",))], ("a",))
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def upper(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path_factory.mktemp("cache")))
     labels = np.array([0] * 40 + [1] * 15)
     train = Dataset(random_images(55, seed=5), labels, ("3", "X"))
-    store.save(imported_folder("upper"), "upper", train, train.take(np.arange(3)))
+    store.save(imported_folder("upper"), "upper", train, train.subset(np.arange(3)))
     return "upper"
 
 

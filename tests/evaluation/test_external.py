@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers import SMALL_CNN, Outcome
-from penstroke.data.sources.listing import Sample, read_samples
+from penstroke.data.sources.listing import LabelledImage, read_labelled_images
 from penstroke.errors import DataError, ImageError, RunError
 from penstroke.evaluation.external import judge_hands
 from penstroke.evaluation.intervals import wilson
@@ -46,7 +46,7 @@ def recognizer() -> Recognizer:
 
 
 SAMPLES = [
-    Sample(label, png(10 * index + number), f"{label}/{number}")
+    LabelledImage(label, png(10 * index + number), f"{label}/{number}")
     for index, label in enumerate("012xyO")
     for number in range(9)
 ]
@@ -91,7 +91,7 @@ def test_what_cannot_be_judged(recognizer: Recognizer) -> None:
     with pytest.raises(DataError, match="none of the model's classes: 0, 1, 2"):
         judge_hands(recognizer, SAMPLES[27:], "here")
     with pytest.raises(ImageError, match=r"folder/bad\.png: .*not an image"):
-        judge_hands(recognizer, [Sample("0", b"text", "folder/bad.png")], "here")
+        judge_hands(recognizer, [LabelledImage("0", b"text", "folder/bad.png")], "here")
 
 
 @pytest.fixture
@@ -111,8 +111,8 @@ def test_a_folder_and_a_zip_of_it_hold_the_same(folder: Path, tmp_path: Path) ->
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         for file in sorted(folder.rglob("*.*")):
             archive.write(file, f"somewhere/{file.relative_to(folder)}")
-    from_folder = sorted((s.label, s.content) for s in read_samples(folder))
-    from_zip = sorted((s.label, s.content) for s in read_samples(tmp_path / "all.zip"))
+    from_folder = sorted((s.label, s.content) for s in read_labelled_images(folder))
+    from_zip = sorted((s.label, s.content) for s in read_labelled_images(tmp_path / "all.zip"))
     assert from_folder == sorted((s.label, s.content) for s in SAMPLES)
     # In the zip the loose image lies in a folder, "somewhere".
     assert [s for s in from_zip if s[0] != "somewhere"] == from_folder
@@ -126,7 +126,7 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
         (tmp_path / "nothing", "no folder or file"),
     ):
         with pytest.raises(DataError, match=said):
-            read_samples(path)
+            read_labelled_images(path)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_an_unfinished_run_has_no_card(quick: Run) -> None:
 def test_a_model_of_both_cases_is_asked_for_both() -> None:
     network = build_network(SMALL_CNN, num_classes=2, mean=0.1, std=0.3, seed=4)
     file = export_onnx(network, model_metadata(("Aa", "Bb"), DEFAULT_INK))
-    samples = [Sample(label, png(k), label) for k, label in enumerate("AaBbc")]
+    samples = [LabelledImage(label, png(k), label) for k, label in enumerate("AaBbc")]
     found = judge_hands(Recognizer.from_bytes(file), samples, "here")
     assert [one.images for one in found.classes] == [2, 2]
     assert found.strangers == 1

@@ -102,4 +102,4 @@ def _with_wrong_labels(data: DataSplits) -> DataSplits:
     wrong = random.permutation(len(labels))[: len(labels) // 3]
     labels[wrong] = random.integers(0, 10, len(wrong))
     noisy = Dataset(train.images, labels, train.classes)
-    return DataSplits(data.name, noisy, data.validation, SealedTest(train.take(wrong[:0])), "x")
+    return DataSplits(data.name, noisy, data.validation, SealedTest(train.subset(wrong[:0])), "x")

@@ -10,13 +10,13 @@ from playwright.sync_api import Browser
 
 from browsing import opened
 from helpers import write_scrawls
-from penstroke.data.image_import import Imported, ImportSettings, import_images
+from penstroke.data.image_import import ImportResult, ImportSettings, import_images
 from penstroke.data.loading import imported_folder
 from penstroke.reports.import_report import write_page
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Imported:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImportResult:
     """An import with something of every kind to look at."""
     monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "in"
@@ -37,7 +37,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Imported:
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
 def test_the_page_is_whole_and_shows_what_to_look_at(
-    browser: Browser, made: Imported, tmp_path: Path, width: int, scheme: str
+    browser: Browser, made: ImportResult, tmp_path: Path, width: int, scheme: str
 ) -> None:
     path = tmp_path / "page.html"
     write_page(made, path)
@@ -56,7 +56,7 @@ def test_the_page_is_whole_and_shows_what_to_look_at(
 
 
 def test_a_source_that_is_gone_since_leaves_the_page_without_its_images(
-    made: Imported, tmp_path: Path
+    made: ImportResult, tmp_path: Path
 ) -> None:
     shutil.rmtree(tmp_path / "in/a")
     write_page(made, tmp_path / "page.html")

@@ -119,7 +119,7 @@ def test_without_any_test_images() -> None:
     whole = load_dataset("digits").train
     rows = np.concatenate([np.flatnonzero(whole.labels == k)[:9] for k in range(10)])
     few = Dataset(whole.images[rows], whole.labels[rows], whole.classes)
-    store.save(imported_folder("untested"), "untested", few, few.take(np.arange(0)))
+    store.save(imported_folder("untested"), "untested", few, few.subset(np.arange(0)))
     chosen = config(batch_size=16).replace(data={"dataset": "untested", "max_train_images": None})
     figures = trained(cross_validation(chosen, 3, stem="few"))
     assert figures["images"] == 90

@@ -40,7 +40,7 @@ def few() -> None:
     rows = [np.flatnonzero(renamed.labels == k) for k in range(10)]
     train_rows = np.concatenate([r[:6] for r in rows])
     test_rows = np.concatenate([r[6:] for r in rows])
-    store.save(imported_folder(FEW), FEW, renamed.take(train_rows), renamed.take(test_rows))
+    store.save(imported_folder(FEW), FEW, renamed.subset(train_rows), renamed.subset(test_rows))
 
 
 def few_config(**train: object) -> RunConfig:

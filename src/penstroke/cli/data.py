@@ -12,7 +12,7 @@ from penstroke.cli import data_import as importing
 from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
 
 app = typer.Typer(
-    name="data", help="List, show, fetch, import and audit data sets.", no_args_is_help=True
+    name="data", help="List, show, download, import and audit data sets.", no_args_is_help=True
 )
 app.command("import")(importing.command)
 app.command("audit")(audit.command)
@@ -33,7 +33,7 @@ def list_command(as_json: Json = False) -> None:
     rows = []
     for name, manifest in catalogue().items():
         present = all((data_root() / name / f.name).exists() for f in manifest.files)
-        where = "comes with it" if not manifest.files else "here" if present else "to be fetched"
+        where = "comes with it" if not manifest.files else "here" if present else "to download"
         rows.append((name, len(manifest.classes), where, manifest.title))
     for name in imported_names():
         index = load_index(imported_folder(name))
@@ -90,14 +90,12 @@ def show_command(
     say(f"sheet:  {path}")
 
 
-@app.command("fetch")
-def fetch_command(
+@app.command("download")
+def download_command(
     name: Annotated[str, typer.Argument(help="Data set of the catalogue.")],
-    source: Annotated[
+    copy: Annotated[
         Path | None,
-        typer.Option(
-            "--init-from", help="A copy to take it from: a zip, or a folder with the files."
-        ),
+        typer.Option("--from", help="Copy to take it from: a zip, or a folder with the files."),
     ] = None,
     keep: Annotated[
         bool,
@@ -105,9 +103,9 @@ def fetch_command(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Download a data set; what is there is checked, what was cut short goes on."""
+    """Download a data set, or check and complete what is there."""
     from penstroke.data.catalogue import manifest_of
-    from penstroke.data.fetching import fetch, kept_archive
+    from penstroke.data.dataset_download import download_dataset, kept_archive
     from penstroke.files import data_root
 
     manifest = manifest_of(name)
@@ -118,14 +116,14 @@ def fetch_command(
             bar.update(task, advance=more, total=total)
             bar.update(task, megabytes=f"{bar.tasks[task].completed / 1e6:.1f} MB")
 
-        paths = fetch(manifest, data_root(), advance, source=source, keep_archive=keep)
+        paths = download_dataset(manifest, data_root(), advance, copy=copy, keep_archive=keep)
     kept = kept_archive(manifest, data_root())
     if as_json:
         archive = str(kept) if kept else None
         print_json({"name": name, "files": [str(path) for path in paths], "archive": archive})
         return
     if not paths:
-        say(f"{name} comes with Penstroke: there is nothing to fetch")
+        say(f"{name} comes with Penstroke: there is nothing to download")
         return
     megabytes = sum(path.stat().st_size for path in paths) / 1e6
     say(f"{len(paths)} files, {megabytes:.1f} MB, checked: {paths[0].parent}")

@@ -10,7 +10,7 @@ import typer
 from penstroke.cli.console import Json, options_typed, print_json, program, progress_bar, say
 
 if TYPE_CHECKING:
-    from penstroke.data.image_import import Imported, ImportSettings
+    from penstroke.data.image_import import ImportResult, ImportSettings
 
 _LISTED = 5
 _FOR_IDX = {"transposed", "label_offset"}
@@ -107,19 +107,18 @@ def command(
         _import_idx(given)
         return
     settings = _settings(given)
-    made, path = _import_images(name, source, settings, workers, page, as_json)
+    result, path = _import_images(name, source, settings, workers, page, as_json)
     if as_json:
-        print_json({**made.to_dict(), "page": None if path is None else str(path)})
+        print_json({**result.to_dict(), "page": None if path is None else str(path)})
     else:
-        _show(made, path)
+        _show(result, path)
 
 
 def _refuse_taken(name: str, *, replace: bool) -> None:
-    from penstroke.data.idx_import import check_name
-    from penstroke.data.loading import imported_names
+    from penstroke.data.loading import check_new_name, imported_names
     from penstroke.errors import ConfigError
 
-    check_name(name)
+    check_new_name(name)
     if name in imported_names() and not replace:
         raise ConfigError(f'"{name}" is imported already: --replace does it again')
 
@@ -154,7 +153,7 @@ def _import_idx(given: dict[str, Any]) -> None:
 def _settings(given: dict[str, Any]) -> ImportSettings:
     from penstroke.data.class_map import ClassMap, parse_map
     from penstroke.data.image_import import ImportSettings
-    from penstroke.data.sources.listing import How
+    from penstroke.data.sources.listing import SourceOptions
     from penstroke.errors import ConfigError
 
     if given.get("labels") not in (None, "folder", "table"):
@@ -163,14 +162,14 @@ def _settings(given: dict[str, Any]) -> ImportSettings:
             "encoding")  # fmt: skip
     wanted = given.get("classes")
     return ImportSettings(
-        how=How(**{key: given[key] for key in keys if key in given}),
+        options=SourceOptions(**{key: given[key] for key in keys if key in given}),
         classes=ClassMap(
             wanted=tuple(word.strip() for word in wanted.split(",")) if wanted else None,
             renamed=parse_map(given.get("map_", [])),
             merge_case=given["merge_case"],
         ),
-        test=given.get("test"), test_share=given["test_share"], seed=given["seed"],
-        max_unreadable=_limit(given["max_unreadable"]), placed=given.get("placed"),
+        test=given.get("test"), test_fraction=given["test_share"], seed=given["seed"],
+        max_unreadable=_limit(given["max_unreadable"]), preprocessed=given.get("placed"),
     )  # fmt: skip
 
 
@@ -192,50 +191,51 @@ def _limit(text: str) -> float | int:
 def _import_images(
     name: str, source: Path, settings: ImportSettings, workers: int, page: Path | None,
     as_json: bool,
-) -> tuple[Imported, Path | None]:  # fmt: skip
+) -> tuple[ImportResult, Path | None]:  # fmt: skip
     from penstroke.data.image_import import import_images
     from penstroke.data.loading import imported_folder
 
     try:
         with progress_bar("{task.completed:,.0f} of {task.total:,.0f}") as bar:
             task = bar.add_task("reading", total=1.0)
-            made = import_images(
+            result = import_images(
                 name, source, imported_folder(name), settings, workers=workers,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )  # fmt: skip
     except KeyboardInterrupt:
         say("interrupted: the same command goes on from here", as_json=True)
         raise typer.Exit(130) from None
-    return made, _write_page(made, page, as_json)
+    return result, _write_page(result, page, as_json)
 
 
-def _write_page(made: Imported, page: Path | None, as_json: bool) -> Path | None:
+def _write_page(result: ImportResult, page: Path | None, as_json: bool) -> Path | None:
     """Write the page; the data set is whole without it, where the packages for it are missing."""
     from penstroke.files import cache_root
 
-    path = page or cache_root() / "imports" / made.name / "index.html"
+    path = page or cache_root() / "imports" / result.name / "index.html"
     try:
         from penstroke.errors import MissingExtraError
         from penstroke.reports.import_report import write_page
 
-        write_page(made, path)
+        write_page(result, path)
     except (ModuleNotFoundError, MissingExtraError) as error:
         say(f'no page: {error}; pip install "penstroke[train]"', as_json=as_json)
         return None
     return path
 
 
-def _show(made: Imported, path: Path | None) -> None:
-    _show_sizes(made.name, len(made.train), len(made.test), len(made.train.classes))
-    for what, how in made.how.items():
-        say(f"  {what:<10}{how}")
-    for note in made.notes:
-        say(f"  note      {note}")
-    _show_some("without ink, left out", made.empty)
-    _show_some("unreadable", [f"{name}: {why}" for name, why in made.unreadable])
+def _show(result: ImportResult, path: Path | None) -> None:
+    _show_sizes(result.name, len(result.train), len(result.test), len(result.train.classes))
+    for what, how in result.decisions.items():
+        say(f"  {what:<15}{how}")
+    for note in result.notes:
+        say(f"  note           {note}")
+    _show_some("without ink, left out", result.empty)
+    _show_some("unreadable", [f"{name}: {why}" for name, why in result.unreadable])
     if path:
         say(f"\npage  {path}")
-    say(f"\nnext: {program()} data show {made.name}\n      {program()} train --dataset {made.name}")
+    name = result.name
+    say(f"\nnext: {program()} data show {name}\n      {program()} train --dataset {name}")
 
 
 def _show_sizes(name: str, train: int, test: int, classes: int) -> None:

@@ -80,7 +80,7 @@ def _judge_splits(run: str, others: Mapping[str, Images] | None, as_json: bool) 
 
 
 def _judge_hands(name: str, paths: list[str], look_alikes: str, as_json: bool) -> None:
-    from penstroke.data.sources.listing import read_samples
+    from penstroke.data.sources.listing import read_labelled_images
     from penstroke.evaluation.external import judge_hands
     from penstroke.inference.recognizer import Recognizer
     from penstroke.reports.model_card import keep_hands
@@ -88,7 +88,7 @@ def _judge_hands(name: str, paths: list[str], look_alikes: str, as_json: bool) -
 
     run = find_run(name)
     recognizer = Recognizer.load(run.model_path)
-    sources = [(path.name, list(read_samples(path))) for path in map(Path, paths)]
+    sources = [(path.name, list(read_labelled_images(path))) for path in map(Path, paths)]
     found = []
     with progress_bar() as bar:
         for source, samples in sources:

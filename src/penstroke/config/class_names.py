@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+MAX_CLASS_NAME = 32
+
 
 def is_merged(name: str) -> bool:
     """Return whether the class `name` stands for both cases of a letter."""
@@ -34,3 +36,18 @@ def class_of(label: str, classes: Iterable[str]) -> str | None:
 def as_text(name: str) -> str:
     """Return how the class reads in a word: `A` for `Aa`, whose case is not known."""
     return name[0] if is_merged(name) else name
+
+
+def check_class_name(name: str) -> None:
+    """Raise ValueError unless `name` is 1 to 32 printable characters without blanks around them."""
+    if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= MAX_CLASS_NAME:
+        raise ValueError(
+            f"{name!r} cannot be the name of a class: use 1 to {MAX_CLASS_NAME} printable "
+            "characters, without blanks around them"
+        )
+
+
+def class_order(name: str) -> tuple[bool, int, str]:
+    """Return a key to sort names by: numbers by their value, then the others by their letters."""
+    is_number = name.isascii() and name.isdecimal()
+    return not is_number, int(name) if is_number else 0, name

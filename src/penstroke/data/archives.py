@@ -1,221 +1,198 @@
-"""Zip archives from strangers, read within bounds; no name inside one becomes a path here.
+"""The reader of every zip that comes from elsewhere, within bounds on the whole and on each file.
 
-Refused whole: names that lead elsewhere, links, devices, passwords, the same name twice, and what
-would unpack to far more than it is. What a member claims about itself is held against its bytes.
+No name in a zip ever becomes a path on this machine. Refused as a whole are names that lead out of
+it, links, devices, encryption, one name twice, too many files, and what would unpack to far more
+than the zip itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Self
 
 from penstroke.errors import ArchiveError
 from penstroke.files import reason
 
-LARGEST_BYTES = 50_000_000
-MOST_MEMBERS = 200_000
-MOST_UNPACKED = 200
-"""Times the bytes of the zip. MNIST unpacks to 5 times its size; deflate can reach 1032."""
+MAX_FILE_BYTES = 50_000_000
+MAX_FILES = 200_000
+MAX_BYTES = 20_000_000_000
+"""Of all files together, unpacked."""
+MAX_RATIO = 200
+"""Of unpacked bytes to those of the zip. MNIST has 5; deflate can reach 1032."""
 
-_ALWAYS_UNPACKED = 10_000_000  # so much may come of however little: blank bitmaps pack 1000 to 1
-_DIRECTORY_BYTES = 128  # a member: 46 of header, and a name of some length
+_FREE_BYTES = 10_000_000  # may come of however small a zip: blank bitmaps pack 1000 to 1
+_DIRECTORY_BYTES = 128  # of one file: 46 of header, and its name
 _BLOCK_BYTES = 1 << 16
 _ENCRYPTED = 0x1
-_KINDS = (0, stat.S_IFREG, stat.S_IFDIR)
-_TURNS_A_TERMINAL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Control characters, and those that write from right to left for a while."""
+_FILE_TYPES = (0, stat.S_IFREG, stat.S_IFDIR)
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that change the direction of writing."""
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
+"""What `zipfile` raises for a damaged zip, beside OSError."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """A file inside an archive; to be read while that is open.
+class ZipReader:
+    """The files in the zip at `path`, to be closed, or used in a `with` block.
+
+    Hidden files are left out: a part of their name begins with a dot or is `__MACOSX`.
+
+    Args:
+        path: a zip file; deflated or stored.
+        max_file_bytes: most bytes of a file that is read, unpacked.
+        max_files: most files in the zip.
 
     Attributes:
-        name: as it stands in the archive, with `/` between folders.
-        size_bytes: unpacked; reading fails where it is another.
+        files: what the directory says of each file, by name with `/` between folders, sorted.
+
+    Raises:
+        ArchiveError: it is not a zip, is damaged, or is refused: says why, and names the file.
     """
 
-    name: str
-    size_bytes: int
-    _archive: zipfile.ZipFile
-    _info: zipfile.ZipInfo
+    def __init__(
+        self, path: Path, *, max_file_bytes: int = MAX_FILE_BYTES, max_files: int = MAX_FILES
+    ) -> None:
+        self.path = path
+        self._max_file_bytes = max_file_bytes
+        with contextlib.ExitStack() as stack:
+            try:
+                stream = stack.enter_context(_BoundedFile(path))
+                stream.max_read = _DIRECTORY_BYTES * max_files
+                self._archive = stack.enter_context(zipfile.ZipFile(stream))
+                stream.max_read = None
+            except _TooMuchError:
+                raise ArchiveError(
+                    f"{path} holds more than {max_files:,} files: unpack or divide it"
+                ) from None
+            except DAMAGE as error:
+                raise ArchiveError(f"{path} is not a zip file, or is damaged: {error}") from error
+            except OSError as error:
+                raise ArchiveError(f"cannot read {path}: {reason(error)}") from error
+            self.files = self._checked_files(max_files)
+            self._open_files = stack.pop_all()
 
-    def blocks(self) -> Iterator[bytes]:
-        """Yield the content piece by piece; whole only where the last piece was given.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the zip; nothing can be read any more."""
+        self._open_files.close()
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Open the file `name`; reading ends with an error where it is not what was promised.
 
         Raises:
-            ArchiveError: its bytes are not those that the archive promises.
+            ArchiveError: it is too large, compressed by an unusual method, or damaged.
         """
-        place = f"{self._archive.filename}: {self.name}"
-        unpacked = 0
+        info, place = self.files[name], f"{self.path}: {name}"
+        if info.file_size > self._max_file_bytes:
+            raise ArchiveError(
+                f"{place} has {info.file_size / 1e6:,.0f} MB, more than "
+                f"{self._max_file_bytes / 1e6:,.0f} MB"
+            )
+        # The other methods would be unpacked by `zipfile` without a bound on memory.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ArchiveError(
+                f"{place} is compressed by method {info.compress_type}: compress it with deflate"
+            )
         try:
-            with self._archive.open(self._info) as stream:
-                while block := stream.read(_BLOCK_BYTES):
-                    unpacked += len(block)
-                    yield block
-        except _BROKEN as error:
+            with self._archive.open(info) as stream:
+                yield stream
+        except DAMAGE as error:
             raise ArchiveError(f"{place} is damaged: {error}") from error
         except OSError as error:
             raise ArchiveError(f"cannot read {place}: {reason(error)}") from error
-        if unpacked != self.size_bytes:
-            raise ArchiveError(f"{place} is damaged: {unpacked:,} of {self.size_bytes:,} bytes")
 
-    def read(self) -> bytes:
-        """Return the content; see `blocks`."""
-        return b"".join(self.blocks())
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """Yield the file piece by piece; it is whole only when the last piece has come.
 
+        Raises:
+            ArchiveError: see `open`.
+        """
+        with self.open(name) as stream:
+            unpacked = 0
+            while block := stream.read(_BLOCK_BYTES):
+                unpacked += len(block)
+                yield block
+            if unpacked != (size := self.files[name].file_size):
+                raise EOFError(f"{unpacked:,} of {size:,} bytes")
 
-@contextmanager
-def opened(
-    path: Path,
-    *,
-    suffixes: tuple[str, ...] = ("",),
-    largest_bytes: int = LARGEST_BYTES,
-    most_members: int = MOST_MEMBERS,
-) -> Iterator[dict[str, Member]]:
-    """Give the files in the zip at `path` whose names end so, in any case, by name and sorted.
+    def read(self, name: str) -> bytes:
+        """Return the whole file; see `blocks`."""
+        return b"".join(self.blocks(name))
 
-    Hidden files are passed over: names with a part that begins with a dot, and `__MACOSX`.
-    Everything is looked at before anything is given; nothing is written anywhere.
-
-    Args:
-        path: a zip file; deflated or stored, without a password.
-        suffixes: ends of the names wanted, in lower case; all by default.
-        largest_bytes: most that a wanted member may unpack to.
-        most_members: most files that the archive may hold, wanted or not.
-
-    Raises:
-        ArchiveError: it is no zip, is damaged, or is refused; says why, and names the member.
-    """
-    with ExitStack() as stack:
-        archive = _open_zip(stack, path, most_members)
-        found = _looked_at(archive, path, most_members)
-        wanted = {n: info for n, info in sorted(found.items()) if n.lower().endswith(suffixes)}
-        for name, info in wanted.items():
-            _check_size(info, f"{path}: {name}", largest_bytes)
-        _check_bomb(wanted.values(), path)
-        yield {n: Member(n, info.file_size, archive, info) for n, info in wanted.items()}
-
-
-def members(
-    path: Path,
-    *,
-    suffixes: tuple[str, ...] = ("",),
-    largest_bytes: int = LARGEST_BYTES,
-    most_members: int = MOST_MEMBERS,
-) -> Iterator[Member]:
-    """Yield one after the other what `opened` gives."""
-    with opened(
-        path, suffixes=suffixes, largest_bytes=largest_bytes, most_members=most_members
-    ) as found:
-        yield from found.values()
+    def _checked_files(self, max_files: int) -> dict[str, zipfile.ZipInfo]:
+        infos = self._archive.infolist()
+        if len(infos) > max_files:
+            raise ArchiveError(
+                f"{self.path} holds {len(infos):,} files, more than {max_files:,}: unpack or "
+                "divide it"
+            )
+        by_name: dict[str, zipfile.ZipInfo] = {}
+        for info in infos:
+            name = info.filename.replace("\\", "/")
+            why = "is in it twice" if name in by_name else _why_refused(info, name)
+            if why:
+                shown = ascii(info.orig_filename[:80])
+                raise ArchiveError(f"{self.path} is refused: {shown} {why}")
+            by_name[name] = info
+        unpacked = sum(info.file_size for info in infos)
+        # Held against the size of the whole zip, so that overlapping files count each time.
+        size = self.path.stat().st_size
+        if unpacked > min(_FREE_BYTES + MAX_RATIO * size, MAX_BYTES):
+            raise ArchiveError(
+                f"{self.path} is refused: its {size / 1e6:,.1f} MB would unpack to "
+                f"{unpacked / 1e6:,.0f} MB, more than {MAX_RATIO} times as much or "
+                f"{MAX_BYTES / 1e9:.0f} GB"
+            )
+        return {
+            name: by_name[name]
+            for name in sorted(by_name)
+            if not by_name[name].is_dir() and not is_hidden(name)
+        }
 
 
-def _open_zip(stack: ExitStack, path: Path, most_members: int) -> zipfile.ZipFile:
-    try:
-        stream = stack.enter_context(_Bounded(path))
-        stream.most = _DIRECTORY_BYTES * most_members
-        archive = stack.enter_context(zipfile.ZipFile(stream))
-        stream.most = None
-    except _TooMuchError:
-        raise ArchiveError(
-            f"{path} lists more than {most_members:,} files, or names of great length: unpack it, "
-            "or divide it"
-        ) from None
-    except _BROKEN as error:
-        raise ArchiveError(f"{path} is no zip that can be read: {error}") from error
-    except OSError as error:
-        raise ArchiveError(f"cannot read {path}: {reason(error)}") from error
-    return archive
-
-
-class _TooMuchError(Exception):
-    """More was to be read at once than is read of a directory."""
-
-
-class _Bounded(io.FileIO):
-    """A file that refuses to hand out a huge directory: `zipfile` would take it in one piece."""
-
-    most: int | None = None
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self.most is not None and size is not None and size > self.most:
-            raise _TooMuchError
-        return super().read(-1 if size is None else size) or b""
-
-
-def _looked_at(
-    archive: zipfile.ZipFile, path: Path, most_members: int
-) -> dict[str, zipfile.ZipInfo]:
-    """Return the files by name, after every one of them was held against what is refused."""
-    infos = archive.infolist()
-    if len(infos) > most_members:
-        raise ArchiveError(
-            f"{path} lists {len(infos):,} files, more than {most_members:,}: unpack it, "
-            "or divide it"
-        )
-    found: dict[str, zipfile.ZipInfo] = {}
-    for info in infos:
-        name = info.filename.replace("\\", "/")
-        if why := _why_refused(info, name):
-            raise ArchiveError(f"{path} is refused: {_shown(info.orig_filename)} {why}")
-        if name in found:
-            raise ArchiveError(f"{path} is refused: {_shown(name)} stands in it twice")
-        if not info.is_dir() and not _is_hidden(name):
-            found[name] = info
-    return found
+def is_hidden(name: str) -> bool:
+    """Return whether the path `name` is hidden, or a system's: .DS_Store, __MACOSX/._1.png."""
+    parts = (part for part in name.split("/") if part not in (".", ".."))
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def _why_refused(info: zipfile.ZipInfo, name: str) -> str | None:
-    parts = name.split("/")
     if name.startswith("/") or re.match("[A-Za-z]:", name):
         return "is an absolute path"
-    if ".." in parts:
+    if ".." in name.split("/"):
         return "leads out of the archive"
-    if not name or _TURNS_A_TERMINAL.search(info.orig_filename):
-        return "is no name that can be printed"
-    if stat.S_IFMT(info.external_attr >> 16) not in _KINDS:
+    if not name or _UNPRINTABLE.search(info.orig_filename):
+        return "is not a printable name"
+    if stat.S_IFMT(info.external_attr >> 16) not in _FILE_TYPES:
         return "is a link or a device, not a file"
     if info.flag_bits & _ENCRYPTED:
-        return "is locked with a password"
+        return "is encrypted: pack it again without a password"
     return None
 
 
-def _check_size(info: zipfile.ZipInfo, place: str, largest_bytes: int) -> None:
-    if info.file_size > largest_bytes:
-        raise ArchiveError(
-            f"{place} is larger than {largest_bytes / 1e6:,.0f} MB: {info.file_size / 1e6:,.0f} MB"
-        )
-    # The other ways of packing would be unpacked by `zipfile` without a bound on memory.
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ArchiveError(
-            f"{place} is packed in way {info.compress_type}: pack it anew in the usual one, deflate"
-        )
+class _TooMuchError(Exception):
+    """More was to be read at once than a directory may have."""
 
 
-def _check_bomb(wanted: Iterable[zipfile.ZipInfo], path: Path) -> None:
-    """Refuse what unpacks to many times the whole archive, overlapping members included."""
-    unpacked = sum(info.file_size for info in wanted)
-    packed = path.stat().st_size
-    if unpacked > _ALWAYS_UNPACKED + MOST_UNPACKED * packed:
-        raise ArchiveError(
-            f"{path} is refused: its {packed / 1e6:,.1f} MB would unpack to "
-            f"{unpacked / 1e6:,.0f} MB, more than {MOST_UNPACKED} times as much"
-        )
+class _BoundedFile(io.FileIO):
+    """A file that refuses to hand out a huge directory: `zipfile` would read it in one piece."""
 
+    max_read: int | None = None
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-
-
-def _shown(name: str) -> str:
-    return ascii(name[:80])
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.max_read is not None and size is not None and size > self.max_read:
+            raise _TooMuchError
+        return super().read(-1 if size is None else size) or b""

@@ -1,4 +1,4 @@
-"""The catalogue: a manifest a data set, saying what its files are and where they come from."""
+"""The catalogue: one manifest per data set, with its files and where they come from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHA256 = "^[0-9a-f]{64}$"
 class DataFile(Settings):
     """One file of a data set, known by its checksum."""
 
-    role: Role = Field(description="which array it holds")
+    role: Role = Field(description="the array it holds")
     name: str = Field(pattern=r"^[\w.-]+$", description="file name, under mirror and folder alike")
     size_bytes: int | None = Field(None, ge=1, description="its length, where that is published")
     sha256: str = Field(pattern=_SHA256, description="of the file as it is served")
@@ -31,14 +31,14 @@ class DataFile(Settings):
 class Archive(Settings):
     """A zip that holds the files of several data sets."""
 
-    name: str = Field(pattern=r"^[\w.-]+$", description="what it is called where it is kept")
+    name: str = Field(pattern=r"^[\w.-]+$", description="file name in the folder of archives")
     size_bytes: int = Field(ge=1, description="its length")
     sha256: str = Field(pattern=_SHA256, description="of the zip")
-    addresses: _Texts = Field(min_length=1, description="where it is served, tried in turn")
+    addresses: _Texts = Field(min_length=1, description="addresses, tried in turn")
 
 
 class Release(Settings):
-    """Another release of a data set, told apart by its counts; its checksums are on no record."""
+    """Another release of a data set, recognised by its counts; its checksums are not known."""
 
     train: int = Field(ge=1, description="images to train on")
     test: int = Field(ge=1, description="images to test with")
@@ -46,37 +46,43 @@ class Release(Settings):
 
 
 class Manifest(Settings):
-    """What a data set is, where its files are, and how they lie."""
+    """What a data set is, where its files are, and how images are stored in them."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="its name here")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="its name")
     title: str = Field(description="one line for a list")
-    source: str = Field(description="who made it, and where that is written down")
-    licence: str = Field(description="terms it may be used under")
+    source: str = Field(description="authors and publication")
+    licence: str = Field(description="terms of use")
     classes: _Texts = Field(
         min_length=2, description="name of each class, in the order of the labels"
     )
     train: int | None = Field(None, ge=1, description="images to train on")
     test: int | None = Field(None, ge=1, description="images to test with")
-    transposed: bool = Field(False, description="images are stored lying on their side")
+    transposed: bool = Field(False, description="images are stored transposed")
     label_offset: int = Field(0, description="label of the first class in the files")
     mirrors: _Texts = Field(
         (), description="addresses that the file names are appended to, tried in turn"
     )
-    archive: Archive | None = Field(None, description="where the files are, if no mirror has them")
+    archive: Archive | None = Field(None, description="zip of the files, if no mirror has them")
     files: Annotated[tuple[DataFile, ...], Field(strict=False)] = Field(
         (), description="none for a data set that comes with a package"
     )
     other_releases: Annotated[tuple[Release, ...], Field(strict=False)] = Field(
-        (), description="what else goes by this name"
+        (), description="other data sets of this name"
     )
 
     @model_validator(mode="after")
-    def _be_fetchable(self) -> Self:
+    def _check_sources(self) -> Self:
         if self.mirrors and any(file.size_bytes is None for file in self.files):
             raise ValueError("mirrors: each file needs its size_bytes")
         if self.files and not self.mirrors and self.archive is None:
-            raise ValueError("files: there is neither a mirror nor an archive to take them from")
+            raise ValueError("files: they need a mirror or an archive")
         return self
+
+    @property
+    def import_options(self) -> str:
+        """Options of `penstroke data import` for files that lie like these."""
+        offset = f" --label-offset {self.label_offset}" if self.label_offset else ""
+        return (" --transposed" if self.transposed else "") + offset
 
     @property
     def size_bytes(self) -> int:
@@ -87,7 +93,7 @@ class Manifest(Settings):
 
 
 def catalogue() -> dict[str, Manifest]:
-    """Return every manifest that is shipped, by name."""
+    """Return all manifests, by name."""
     folder = resources.files(__package__) / "manifests"
     manifests: dict[str, Manifest] = {}
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
@@ -104,13 +110,13 @@ def manifest_of(name: str) -> Manifest:
     """Return the manifest of the catalogued data set `name`.
 
     Raises:
-        ConfigError: there is none, with a near match.
+        ConfigError: it is unknown; suggests a near match.
     """
     known = catalogue()
     if name not in known:
         raise ConfigError(
-            f'data set "{name}" is not in the catalogue{near_match(name, known)}: '
-            f"it holds {', '.join(known)}"
+            f'data set "{name}" is not in the catalogue{near_match(name, known)}, which has '
+            f"{', '.join(known)}"
         )
     return known[name]
 

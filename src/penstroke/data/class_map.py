@@ -1,4 +1,4 @@
-"""Which classes a data set is to have, and which of them a label that somebody gave stands for."""
+"""The classes that an import keeps, and the class that a given label stands for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from penstroke.config.class_names import merged
+from penstroke.config.class_names import check_class_name, class_order, merged
 from penstroke.errors import ConfigError, DataError, near_match
 
 GROUPS: Mapping[str, str] = {
@@ -18,7 +18,7 @@ GROUPS: Mapping[str, str] = {
     "alphanumeric": string.digits + string.ascii_uppercase + string.ascii_lowercase,
 }
 """Names that stand for many classes."""
-_LONGEST = 32
+_MAX_LABELS_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class ClassMap:
     """From a label to a class.
 
     Attributes:
-        wanted: classes to keep, in their order, or names of `GROUPS`; all where None.
-        renamed: labels, or names of folders, and what to read them as; "" leaves them out.
+        wanted: classes to keep, in their order, or names of `GROUPS`; None keeps all.
+        renamed: labels, or names of folders, and their classes; "" leaves them out.
         merge_case: both cases of a letter are one class, `Aa`.
     """
 
@@ -36,55 +36,46 @@ class ClassMap:
     merge_case: bool = False
 
     def class_of(self, given: str, label: str) -> str | None:
-        """Return the class of an image labelled `label`, in a folder `given` say; None if none.
+        """Return the class of an image labelled `label`, for example in a folder `given`.
 
-        Whether that class is wanted is not asked here.
+        It is None if the image is left out. Whether the class is wanted is not considered.
         """
-        if given in self.renamed:
-            label = self.renamed[given]
+        label = self.renamed.get(given, label)
         label = self.renamed.get(label, label)
-        return (merged(label) if self.merge_case else label) or None
-
-    def wanted_classes(self) -> tuple[str, ...] | None:
-        """Return the classes that are wanted, groups spelt out; None for all."""
-        if self.wanted is None:
-            return None
-        names = [name for word in self.wanted for name in GROUPS.get(word, (word,))]
-        return tuple(dict.fromkeys(merged(n) if self.merge_case else n for n in names))
+        return self._merged(label) or None
 
     def chosen(self, present: Counter[str]) -> tuple[str, ...]:
-        """Return the classes of a data set whose images show what is `present`.
+        """Return the classes of a data set that has images of the classes `present`.
 
         Raises:
-            ConfigError: a class was asked for by its own name that nothing shows.
-            DataError: fewer than two are left.
+            ConfigError: a class was asked for by name that has no image.
+            DataError: fewer than two are left, or a name is too long or not printable.
         """
-        wanted = self.wanted_classes()
-        if wanted is None:
-            classes = sorted(present, key=_in_order)
+        names = sorted(present, key=class_order)
+        listed = ", ".join(names) or "none"
+        if self.wanted is None:
+            classes = names
         else:
-            classes = [name for name in wanted if name in present]
-            self._refuse_absent(present)
+            spelled = [self._merged(n) for word in self.wanted for n in GROUPS.get(word, (word,))]
+            classes = [name for name in dict.fromkeys(spelled) if name in present]
+            for word in self.wanted:
+                if word not in GROUPS and (name := self._merged(word)) not in present:
+                    hint = near_match(name, [*present, *GROUPS])
+                    raise ConfigError(
+                        f'--classes: no image shows "{name}"{hint}; the classes are {listed}'
+                    )
         for name in classes:
-            _check_name(name)
+            try:
+                check_class_name(name)
+            except ValueError as error:
+                raise DataError(f"{error}; rename it with --map") from None
         if len(classes) < 2:
-            there = ", ".join(sorted(present, key=_in_order)) or "none"
-            only = f'one class only, "{classes[0]}"' if classes else "none of those classes"
-            raise DataError(
-                f"there are images of {only}, and telling apart takes two; labels found: {there}"
-            )
+            problem = f'only one class, "{classes[0]}"' if classes else "none of these classes"
+            raise DataError(f"there are images of {problem}, but two are needed; labels: {listed}")
         return tuple(classes)
 
-    def _refuse_absent(self, present: Counter[str]) -> None:
-        for word in self.wanted or ():
-            name = merged(word) if self.merge_case else word
-            if word not in GROUPS and name not in present:
-                there = ", ".join(sorted(present, key=_in_order)) or "none"
-                known = [*present, *GROUPS]
-                raise ConfigError(
-                    f'--classes: no image shows "{name}"{near_match(name, known)}; '
-                    f"there are {there}"
-                )
+    def _merged(self, label: str) -> str:
+        return merged(label) if self.merge_case else label
 
 
 def parse_map(changes: Iterable[str]) -> dict[str, str]:
@@ -93,36 +84,23 @@ def parse_map(changes: Iterable[str]) -> dict[str, str]:
     Raises:
         ConfigError: one is not of that form, or contradicts another.
     """
-    found: dict[str, str] = {}
+    renamed: dict[str, str] = {}
     for change in changes:
         at = change.find("=", 1)
         if at < 0:
             raise ConfigError(f"--map: {change!r} is not of the form LABEL=CLASS")
         name, new = change[:at], change[at + 1 :]
-        if found.setdefault(name, new) != new:
-            raise ConfigError(f"--map: {name!r} is mapped to {found[name]!r} and to {new!r}")
-    return found
+        if renamed.setdefault(name, new) != new:
+            raise ConfigError(f"--map: {name!r} is mapped to {renamed[name]!r} and to {new!r}")
+    return renamed
 
 
-def refuse_unused(renamed: Mapping[str, str], known: Sequence[str]) -> None:
-    """Raise ConfigError where a label is to be mapped that no image has."""
+def check_renamed(renamed: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raise ConfigError if no image has a label that is to be renamed."""
     for name in renamed:
         if name not in known:
+            labels = sorted(known, key=class_order)[:_MAX_LABELS_SHOWN]
             raise ConfigError(
-                f"--map: no image is labelled {name!r}{near_match(name, known)}; labels are "
-                f"{', '.join(sorted(known, key=_in_order)[:80])}"
+                f"--map: no image is labelled {name!r}{near_match(name, known)}; the labels are "
+                f"{', '.join(labels)}"
             )
-
-
-def _check_name(name: str) -> None:
-    if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= _LONGEST:
-        raise DataError(
-            f"{name!r} is no name for a class: 1 to {_LONGEST} printable characters; --map "
-            "renames it"
-        )
-
-
-def _in_order(name: str) -> tuple[bool, int, str]:
-    """Numbers by their value, then everything else by its letters."""
-    is_number = name.isascii() and name.isdecimal()
-    return not is_number, int(name) if is_number else 0, name

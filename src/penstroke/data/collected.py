@@ -1,8 +1,8 @@
-"""`collected`: images drawn and corrected on the page, one after the other, a data set like any.
+"""`collected`: images that were drawn or corrected on the page, as a data set.
 
-Each image is one JSON file that is whole or not there, named by when it came, with what the
-network read as 28×28, the label a person gave, and all that it was drawn from. An image's split
-follows from its own name: as the collection grows, no image moves from training to the test.
+Each image is one JSON file, whole or absent, named by its time, with the 28×28 that the network
+read, the label a person gave, and what it was drawn from. An image's split follows from its name:
+as the collection grows, no image moves from training to the test.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
+from penstroke.config.class_names import MAX_CLASS_NAME, check_class_name
 from penstroke.config.settings import IMAGE_SIZE, Settings
 from penstroke.data.dataset import Dataset, Images
 from penstroke.errors import ConfigError, DataError
@@ -32,43 +33,40 @@ TITLE = "images drawn and labelled on the page of `penstroke serve`"
 FORMAT_VERSION = 1
 MAX_IMAGES = 100_000
 _TEST_SHARE = 5
-"""One image in so many belongs to the test split."""
+"""One image in five belongs to the test split."""
 
 
 class Answer(Settings):
-    """What a network said of the image."""
+    """What a network read."""
 
-    label: str | None = Field(None, max_length=32, description="the class it read, if any")
-    probability: float = Field(ge=0, le=1, description="that it gave it")
-    model: str = Field(max_length=200, description="its name")
+    label: str | None = Field(
+        None, max_length=MAX_CLASS_NAME, description="class, if it was certain"
+    )
+    probability: float = Field(ge=0, le=1, description="probability of that class")
+    model: str = Field(max_length=200, description="name of the model")
 
 
 class Collected(Settings):
     """One image of the collection, as it lies on disk."""
 
-    format_version: int = Field(FORMAT_VERSION, description="of this file")
-    label: str = Field(min_length=1, max_length=32, description="what a person says it shows")
-    created: str = Field(description="when, in UTC")
-    input_image: str = Field(description="the 28×28 that a network reads: grey PNG in base64")
-    image: str | None = Field(None, description="the image as it came: PNG in base64")
-    strokes: dict[str, Any] | None = Field(None, description="as they were drawn")
-    answer: Answer | None = Field(None, description="what a network said of it")
+    format_version: int = Field(FORMAT_VERSION, description="format of this file")
+    label: str = Field(description="label that a person gave")
+    created: str = Field(description="time, in UTC")
+    input_image: str = Field(description="28×28 that a network reads: grey PNG in base64")
+    image: str | None = Field(None, description="original image: PNG in base64")
+    strokes: dict[str, Any] | None = Field(None, description="strokes as they were drawn")
+    answer: Answer | None = Field(None, description="what a network read")
 
-    @model_validator(mode="after")
-    def _be_printable(self) -> Self:
-        check_label(self.label)
-        return self
+    @field_validator("label")
+    @classmethod
+    def _check_label(cls, label: str) -> str:
+        check_class_name(label)
+        return label
 
     @property
     def pixels(self) -> Images:
         """The image (28, 28) uint8, ink bright on dark."""
         return _decoded(self.input_image)
-
-
-def check_label(label: str) -> None:
-    """Raise ValueError where `label` is blank or holds what cannot be printed."""
-    if not label.isprintable() or label != label.strip() or not label:
-        raise ValueError("label: 1 to 32 printable characters, without blanks around them")
 
 
 def folder() -> Path:
@@ -84,7 +82,7 @@ def add(image: Collected) -> str:
         StorageError: it cannot be written.
     """
     if len(names()) >= MAX_IMAGES:
-        raise ConfigError(f"{folder()} holds {MAX_IMAGES:,} images: move some away")
+        raise ConfigError(f"{folder()} is full, with {MAX_IMAGES:,} images: move some away")
     name = f"{time.time_ns():016x}-{secrets.token_hex(4)}"
     text = json.dumps(image.to_dict(), ensure_ascii=False)
     write_text_atomically(folder() / f"{name}.json", text + "\n")
@@ -92,7 +90,7 @@ def add(image: Collected) -> str:
 
 
 def remove(name: str) -> bool:
-    """Delete the image `name`; return whether there was one. `name` is only ever compared."""
+    """Delete the image `name`, which is never used as a path; return whether there was one."""
     for path in folder().glob("*.json"):
         if path.stem == name:
             with contextlib.suppress(FileNotFoundError):
@@ -120,7 +118,7 @@ def read(name: str) -> Collected:
 
 
 def labels(known: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the label of each image by its name, oldest first; those `known` are not read again.
+    """Return the labels of all images by name, oldest first; those `known` are not read again.
 
     Raises:
         DataError: a file is damaged or of a newer version.
@@ -131,7 +129,7 @@ def labels(known: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def is_test(name: str) -> bool:
-    """Return whether the image `name` belongs to the test split: one in five, by its name."""
+    """Return whether the image `name` belongs to the test split."""
     return int(sha256(name.encode())[:8], 16) % _TEST_SHARE == 0
 
 
@@ -141,31 +139,31 @@ def load() -> tuple[Dataset, Dataset]:
     Raises:
         DataError: a file is damaged, or there is nothing to train on yet.
     """
-    found = _read_all(names())
-    if all(map(is_test, found)):
+    images = _read_all(names())
+    test = [image for name, image in images.items() if is_test(name)]
+    train = [image for name, image in images.items() if not is_test(name)]
+    if not train:
         raise DataError(
-            f"{folder()} holds no training images yet, {len(found)} in all: draw on the page of "
-            "`penstroke serve`, and say what it shows"
+            f"{folder()} holds no training images yet, {len(test)} in all: draw on the page of "
+            "`penstroke serve`, and label what you draw"
         )
-    classes = tuple(sorted({image.label for image in found.values()}))
-    train = [image for name, image in found.items() if not is_test(name)]
-    test = [image for name, image in found.items() if is_test(name)]
+    classes = tuple(sorted({image.label for image in images.values()}))
     return _dataset(train, classes), _dataset(test, classes)
 
 
 def encoded(content: bytes) -> str:
-    """Return the bytes of a PNG as they stand in a file."""
+    """Return the bytes of a PNG as base64."""
     return base64.b64encode(content).decode()
 
 
 def _read_all(wanted: Iterable[str]) -> dict[str, Collected]:
-    """Return the images that are still there: one may be taken back at any moment."""
-    found = {}
+    """Return those images that are still there: one may be removed at any moment."""
+    images = {}
     for name in sorted(wanted):
         path = folder() / f"{name}.json"
         with contextlib.suppress(FileNotFoundError):
-            found[name] = _parse(path, path.read_bytes())
-    return found
+            images[name] = _parse(path, path.read_bytes())
+    return images
 
 
 def _parse(path: Path, content: bytes) -> Collected:
@@ -173,11 +171,11 @@ def _parse(path: Path, content: bytes) -> Collected:
         values: Mapping[str, Any] = json.loads(content)
         if values["format_version"] > FORMAT_VERSION:
             raise DataError(f"{path} was written by a newer Penstroke: upgrade")
-        found = Collected.parse(values, source=str(path))
-        _ = found.pixels
+        image = Collected.parse(values, source=str(path))
+        _ = image.pixels
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise DataError(f"{path} is damaged: {error}; move it away") from error
-    return found
+    return image
 
 
 def _dataset(decoded: list[Collected], classes: tuple[str, ...]) -> Dataset:

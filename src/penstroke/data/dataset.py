@@ -1,4 +1,4 @@
-"""A data set in memory: verified arrays, seeded splits, and a test split under seal."""
+"""A data set in memory: checked arrays, and a sealed test split."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from penstroke.errors import DataError, SealedTestError
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]
+"""Positions of images in a data set."""
 
 _sealed: ContextVar[bool] = ContextVar("test_split_is_sealed", default=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and what they show.
+    """Images and their labels.
 
     Attributes:
         images: (N, 28, 28) uint8, upright, ink bright on dark.
@@ -81,17 +83,17 @@ class Dataset:
         return mean, float(np.sqrt(share @ (levels - mean) ** 2))
 
     def is_in(self, other: Dataset) -> npt.NDArray[np.bool_]:
-        """Return which images (N,) stand in `other` too, pixel for pixel."""
+        """Return which images (N,) are in `other` too, pixel for pixel."""
         known = {image.tobytes() for image in other.images}
         return np.array([image.tobytes() in known for image in self.images], bool)
 
-    def take(self, indices: npt.NDArray[np.int64]) -> Dataset:
-        """Return the images at `indices` as a data set of the same classes."""
-        return Dataset(self.images[indices], self.labels[indices], self.classes)
+    def subset(self, rows: Rows) -> Dataset:
+        """Return the images at `rows` as a data set of the same classes."""
+        return Dataset(self.images[rows], self.labels[rows], self.classes)
 
 
 class SealedTest:
-    """The test split under seal: its size is no secret, its images are opened by evaluation."""
+    """The sealed test split: its size is known, its images are opened by evaluation alone."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -109,14 +111,14 @@ class SealedTest:
         return self._dataset.class_counts()
 
     def unseal(self) -> Dataset:
-        """Return the test split; for `penstroke.evaluation.evaluator` alone, which keeps a record.
+        """Return the test split; for `penstroke.evaluation.evaluator` alone, which records it.
 
         Raises:
-            SealedTestError: called inside `sealed()`, by a search say.
+            SealedTestError: called inside `sealed()`, for example by a search.
         """
         if _sealed.get():
             raise SealedTestError(
-                "the test split is sealed here: settings are chosen on validation data; "
+                "the test split is sealed here, as settings are chosen on validation data: "
                 "evaluate the chosen run afterwards"
             )
         return self._dataset
@@ -124,7 +126,7 @@ class SealedTest:
 
 @contextlib.contextmanager
 def sealed() -> Iterator[None]:
-    """Keep every test split shut while the block runs."""
+    """Keep all test splits sealed while the block runs."""
     token = _sealed.set(True)
     try:
         yield
@@ -138,10 +140,10 @@ class DataSplits:
 
     Attributes:
         name: of the data set.
-        train: what is learned from.
-        validation: what settings and epochs are chosen by; may be empty.
-        test: under seal; `penstroke.evaluate` opens it, and writes that down.
-        fingerprint: SHA-256 of the data set as it comes, before anything is split.
+        train: to learn from.
+        validation: to choose settings and epochs by; may be empty.
+        test: sealed; `penstroke.evaluate` opens it, and records that.
+        fingerprint: SHA-256 of the whole data set, before it is split.
 
     Examples:
         >>> import penstroke
@@ -160,42 +162,3 @@ class DataSplits:
     def classes(self) -> tuple[str, ...]:
         """The name of each class."""
         return self.train.classes
-
-
-def stratified_split(
-    labels: Labels, count: int, seed: int, *, from_each: bool = False
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return indices of (the rest, `count` drawn) with every class drawn in its proportion.
-
-    Shares are rounded by the largest remainder, so that exactly `count` are drawn; with
-    `from_each`, what is rounded to none gets one from where rounding gave most. Both results are
-    sorted; the same seed draws the same images on every machine.
-    """
-    shares = np.bincount(labels) * (count / max(len(labels), 1))
-    quotas = np.floor(shares).astype(np.int64)
-    by_remainder = np.argsort(quotas - shares, kind="stable")
-    quotas[by_remainder[: count - int(quotas.sum())]] += 1
-    for label in np.flatnonzero((quotas == 0) & (shares > 0)) if from_each else ():
-        giver = int(np.where(quotas > 1, quotas - shares, -np.inf).argmax())
-        if quotas[giver] > 1:
-            quotas[[giver, label]] += [-1, 1]
-    random = np.random.default_rng(seed)
-    drawn = [
-        random.permutation(np.flatnonzero(labels == label))[:quota]
-        for label, quota in enumerate(quotas)
-    ]
-    chosen = np.sort(np.concatenate([np.arange(0), *drawn]))
-    rest = np.setdiff1d(np.arange(len(labels)), chosen, assume_unique=True)
-    return rest, chosen
-
-
-def stratified_folds(labels: Labels, folds: int, seed: int) -> list[npt.NDArray[np.int64]]:
-    """Return the indices of each fold, sorted; classes and sizes differ by at most one image.
-
-    The images of each class are shuffled and dealt out one by one, on from where the class before
-    ended.
-    """
-    random = np.random.default_rng(seed)
-    by_class = [random.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)]
-    dealt = np.concatenate([np.arange(0), *by_class])
-    return [np.sort(dealt[fold::folds]) for fold in range(folds)]

@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from penstroke.data.catalogue import Manifest
-from penstroke.data.dataset import Dataset, stratified_split
+from penstroke.data.dataset import Dataset
+from penstroke.data.splitting import stratified_split
 from penstroke.errors import MissingExtraError
 from penstroke.files import sha256
 from penstroke.preprocessing import ink
@@ -33,9 +34,9 @@ def build(manifest: Manifest) -> tuple[Dataset, Dataset]:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    # 16 of 16 is full ink; the border tells ink.py that the ground is dark.
+    # 16 of 16 is full ink; the border shows preprocessing that the ground is dark.
     levels = np.pad((bunch.images * 255 / 16).astype(np.uint8), ((0, 0), (2, 2), (2, 2)))
     images = np.stack([ink.preprocess(level).pixels for level in levels])
     everything = Dataset(images, bunch.target.astype(np.int64), manifest.classes)
     train, test = stratified_split(everything.labels, _TEST_IMAGES, seed=0)
-    return everything.take(train), everything.take(test)
+    return everything.subset(train), everything.subset(test)

@@ -1,8 +1,8 @@
 """IDX, the format MNIST and EMNIST come in: a header of magic and dimensions, then the values.
 
-Bytes 0-1 are zero, byte 2 the type, byte 3 the rank; one big-endian uint32 a dimension follows
-(yann.lecun.com/exdb/mnist, "the IDX file format"). Nothing in a header is believed before it agrees
-with the bytes that are there.
+Bytes 0-1 are zero, byte 2 the type, byte 3 the rank; one big-endian uint32 per dimension follows
+(yann.lecun.com/exdb/mnist, "the IDX file format"). A header is believed only if it agrees with the
+bytes that are there.
 """
 
 from __future__ import annotations
@@ -22,14 +22,8 @@ from penstroke.errors import DataError
 from penstroke.files import reason
 
 _UNSIGNED_BYTE = 0x08
-_TYPES = {
-    0x08: "uint8",
-    0x09: "int8",
-    0x0B: "int16",
-    0x0C: "int32",
-    0x0D: "float32",
-    0x0E: "float64",
-}
+_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32",
+          0x0E: "float64"}  # fmt: skip
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -46,10 +40,10 @@ def read_idx(path: Path, *, rank: int) -> npt.NDArray[np.uint8]:
 
 
 def read_shape(path: Path, *, rank: int) -> tuple[int, ...]:
-    """Return what the header of the IDX file at `path` promises, gzipped or plain.
+    """Return the shape in the header of the IDX file at `path`, gzipped or plain.
 
     Raises:
-        DataError: it is none of that rank, or cannot be read.
+        DataError: it has another rank, or cannot be read.
     """
     try:
         with path.open("rb") as raw:
@@ -64,11 +58,10 @@ def read_shape(path: Path, *, rank: int) -> tuple[int, ...]:
 
 
 def decode_idx(content: bytes, *, rank: int, name: str) -> npt.NDArray[np.uint8]:
-    """Return the array that the bytes of an IDX file hold; `name` stands in messages.
+    """Return the array in the bytes of an IDX file; `name` is for messages.
 
     Raises:
-        DataError: wrong magic, type or rank; dimensions that are not the bytes there; trailing
-            bytes; a damaged gzip stream.
+        DataError: wrong magic, type or rank; too few or too many bytes; a damaged gzip stream.
     """
     if not content.startswith(_GZIP_MAGIC):
         return _decode(io.BytesIO(content), len(content), rank, name)
@@ -93,17 +86,17 @@ def _decode(
     present = size - 4 - 4 * rank
     # Compared before a byte is set aside: a header may promise terabytes.
     if present != expected:
-        while stream.read(1 << 16):  # a damaged stream is told from a wrong header by its checksum
+        while stream.read(1 << 16):  # raises for a damaged stream, by its checksum
             pass
-        trouble = "is cut short" if present < expected else "has trailing bytes"
+        problem = "is cut short" if present < expected else "has trailing bytes"
         raise DataError(
-            f"{name} {trouble}: its header promises {'×'.join(map(str, shape))} = {expected} "
-            f"values, {present} are there"
+            f"{name} {problem}: its header promises {'×'.join(map(str, shape))} = {expected} "
+            f"values, but it has {present}"
         )
     payload = stream.read(expected + 1)
     if len(payload) != expected:
-        raise DataError(f"{name}: {len(payload)} values where the header promises {expected}")
-    return np.frombuffer(payload, np.uint8).reshape(shape).copy()  # one that can be written to
+        raise DataError(f"{name} has {len(payload)} values, but its header promises {expected}")
+    return np.frombuffer(payload, np.uint8).reshape(shape).copy()  # writable
 
 
 def _read_header(stream: BinaryIO | gzip.GzipFile, rank: int, name: str) -> tuple[int, ...]:
@@ -112,10 +105,10 @@ def _read_header(stream: BinaryIO | gzip.GzipFile, rank: int, name: str) -> tupl
         raise DataError(f"{name} is not an IDX file: it starts with {magic.hex(' ') or 'nothing'}")
     if magic[2] != _UNSIGNED_BYTE:
         kind = _TYPES.get(magic[2], f"the unknown type 0x{magic[2]:02x}")
-        raise DataError(f"{name} holds {kind}, where uint8 is expected")
+        raise DataError(f"{name} holds {kind}, but uint8 is expected")
     if magic[3] != rank:
         what = {1: "labels", 3: "images"}.get(rank, f"rank {rank}")
-        raise DataError(f"{name} has rank {magic[3]}, where {what} have rank {rank}")
+        raise DataError(f"{name} has rank {magic[3]}, but {what} have rank {rank}")
     dimensions = stream.read(4 * rank)
     if len(dimensions) < 4 * rank:
         raise DataError(f"{name} is cut short inside its header")
@@ -123,7 +116,7 @@ def _read_header(stream: BinaryIO | gzip.GzipFile, rank: int, name: str) -> tupl
 
 
 def _unpacked_size(content: bytes, name: str) -> int:
-    """Return the size that the gzip trailer states; the stream's own check holds it to that."""
+    """Return the size in the gzip trailer, which `gzip` compares with the stream."""
     if len(content) < 18:
         raise DataError(f"{name}: the gzip stream is cut short")
     size: int = struct.unpack("<I", content[-4:])[0]

@@ -1,4 +1,4 @@
-"""Importing somebody's IDX files: orientation and labels are mended once, at the door."""
+"""Importing IDX files as a data set: orientation and labels are fixed once, here."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from penstroke.config.settings import IMAGE_SIZE
-from penstroke.data import collected, store
-from penstroke.data.catalogue import ROLES, Role, catalogue
+from penstroke.data import store
+from penstroke.data.catalogue import ROLES, Role
 from penstroke.data.dataset import Dataset, Images, Labels
 from penstroke.data.idx import read_idx
+from penstroke.data.loading import check_new_name
 from penstroke.errors import ConfigError, DataError
 
 _IDX_NAME = re.compile(
     r"(?P<prefix>.*?)(?P<split>train|test|t10k)-(?P<kind>images|labels)[.-]idx[13]-ubyte(\.gz)?"
 )
-_DATASET_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 def import_idx(
@@ -29,35 +29,41 @@ def import_idx(
     label_offset: int = 0,
     classes: tuple[str, ...] | None = None,
 ) -> tuple[Dataset, Dataset]:
-    """Bring the IDX files at `source` into the stored data set `destination`.
+    """Bring the IDX files at `source` into the stored data set `destination`; return its splits.
 
     Args:
-        name: what the data set is called from now on.
+        name: of the new data set.
         source: a folder with one set of train and test files, or the beginning of their names.
         destination: folder to write.
-        transposed: the images lie on their side, as EMNIST's do; None where nothing is said.
+        transposed: images are stored transposed, as in EMNIST; None if that is not known.
         label_offset: label of the first class in the files; 1 for EMNIST letters.
         classes: names of the classes; else those of a mapping.txt, else the numbers.
 
     Raises:
-        ConfigError: the name is taken by the catalogue or is no plain word; or the files are
-            EMNIST's, and nothing is said of how they lie.
+        ConfigError: the name is taken or not valid; or the files are EMNIST's, and `transposed`
+            is None.
         DataError: files are missing, damaged, or do not fit together; nothing is written.
     """
-    check_name(name)
+    check_new_name(name)
     files, prefix = _find_files(source)
-    mapping = files["train_images"].with_name(f"{prefix}mapping.txt")
     if transposed is None and prefix.lower().startswith("emnist"):
-        _ask_how_they_lie(files, prefix)
-    named = classes or _read_mapping(mapping, label_offset)
+        first = int(read_idx(files["train_labels"], rank=1).min(initial=255))
+        offset = f" --label-offset {first}" if 0 < first < 255 else ""
+        raise ConfigError(
+            f"{files['train_images'].with_name(prefix.rstrip('-'))}…: EMNIST stores images "
+            f"transposed{f', and labels start at {first}' if offset else ''}: add "
+            f"--transposed{offset}; or --upright, if they were turned since"
+        )
+    mapping = files["train_images"].with_name(f"{prefix}mapping.txt")
+    names = classes or _read_mapping(mapping, label_offset)
     train, test = (
-        _read_split(files, split, bool(transposed), label_offset, named)
-        for split in ("train", "test")
+        _read_split(files[images], files[labels], bool(transposed), label_offset)
+        for images, labels in (ROLES[:2], ROLES[2:])
     )
-    named = named or tuple(str(k) for k in range(int(max(train[1].max(), test[1].max())) + 1))
-    _check_labels(train[1], named, label_offset, files["train_labels"])
-    _check_labels(test[1], named, label_offset, files["test_labels"])
-    splits = Dataset(*train, named), Dataset(*test, named)
+    names = names or tuple(str(k) for k in range(int(max(train[1].max(), test[1].max())) + 1))
+    for (_, labels), role in ((train, ROLES[1]), (test, ROLES[3])):
+        _check_labels(labels, names, label_offset, files[role])
+    splits = Dataset(*train, names), Dataset(*test, names)
     store.save(destination, name, *splits, title=f"imported from {source.resolve()}")
     return splits
 
@@ -67,66 +73,37 @@ def holds_idx(source: Path) -> bool:
     if source.is_file():
         return False
     folder, prefix = (source, "") if source.is_dir() else (source.parent, source.name)
-    if not folder.is_dir():
-        return False
-    return any(
+    return folder.is_dir() and any(
         _IDX_NAME.fullmatch(path.name) and path.name.startswith(prefix) for path in folder.iterdir()
     )
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that is no plain word or stands in the catalogue already."""
-    if not _DATASET_NAME.fullmatch(name):
-        raise ConfigError(f'"{name}" is no name for a data set: use a-z, 0-9 and -')
-    if name in catalogue() or name == collected.NAME:
-        raise ConfigError(
-            f'"{name}" is in the catalogue already: choose another name, or, if yours is a copy of '
-            f"that one, penstroke data download {name} --init-from PATH"
-        )
-
-
 def _find_files(source: Path) -> tuple[dict[Role, Path], str]:
-    """Return the four files, and what all of their names begin with."""
+    """Return the four files, and the prefix of their names."""
     folder, wanted = (source, None) if source.is_dir() else (source.parent, source.name)
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    found: dict[str, dict[Role, Path]] = {}
+    by_prefix: dict[str, dict[Role, Path]] = {}
     for path in sorted(folder.iterdir()):
         match = _IDX_NAME.fullmatch(path.name)
         if match and (wanted is None or match["prefix"].rstrip("-") == wanted.rstrip("-")):
             split = "train" if match["split"] == "train" else "test"
             role = next(r for r in ROLES if r == f"{split}_{match['kind']}")
-            found.setdefault(match["prefix"], {})[role] = path
-    if not found:
+            by_prefix.setdefault(match["prefix"], {})[role] = path
+    if not by_prefix:
         raise DataError(f"{source} holds no IDX files (…train-images-idx3-ubyte.gz and so on)")
-    if len(found) > 1:
-        choices = " or ".join(str(folder / prefix.rstrip("-")) for prefix in found)
-        raise DataError(f"{source} holds several data sets: name one, {choices}")
-    prefix, files = found.popitem()
+    if len(by_prefix) > 1:
+        choices = " or ".join(str(folder / prefix.rstrip("-")) for prefix in by_prefix)
+        raise DataError(f"{source} holds several data sets: choose one, {choices}")
+    prefix, files = by_prefix.popitem()
     if missing := [role.replace("_", " ") for role in ROLES if role not in files]:
         raise DataError(f"{folder / prefix}…: {', '.join(missing)} missing")
     return files, prefix
 
 
-def _ask_how_they_lie(files: dict[Role, Path], prefix: str) -> None:
-    start = files["train_images"].with_name(prefix.rstrip("-"))
-    first = int(read_idx(files["train_labels"], rank=1).min(initial=255))
-    offset = f" --label-offset {first}" if 0 < first < 255 else ""
-    raise ConfigError(
-        f"{start}…: as EMNIST ships them, images lie on their side"
-        + (f" and labels start at {first}" if offset else "")
-        + f": add --transposed{offset}; or --upright, where they were turned since"
-    )
-
-
 def _read_split(
-    files: dict[Role, Path],
-    split: str,
-    transposed: bool,
-    label_offset: int,
-    classes: tuple[str, ...] | None,
+    image_file: Path, label_file: Path, transposed: bool, label_offset: int
 ) -> tuple[Images, Labels]:
-    image_file, label_file = (files[r] for r in ROLES if r.startswith(split))
     images, labels = read_idx(image_file, rank=3), read_idx(label_file, rank=1)
     if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         raise DataError(f"{image_file}: images are {images.shape[1]}×{images.shape[2]}, not 28×28")
@@ -142,15 +119,16 @@ def _read_split(
 
 def _check_labels(labels: Labels, classes: tuple[str, ...], offset: int, path: Path) -> None:
     low, high = int(labels.min()) + offset, int(labels.max()) + offset
-    if low < offset or high >= len(classes) + offset:
+    last = len(classes) + offset - 1
+    if low < offset or high > last:
         raise DataError(
             f"{path}: labels run from {low} to {high}, but with {len(classes)} classes they should "
-            f"run from {offset} to {offset + len(classes) - 1}; is --label-offset {low} meant?"
+            f"run from {offset} to {last}; did you mean --label-offset {low}?"
         )
-    if low == offset + 1 and high == offset + len(classes) - 1:
+    if low == offset + 1 and high == last:
         raise DataError(
-            f"{path}: no image has label {offset}, the first class: labels seem to start at "
-            f"{low}; give --label-offset {low}"
+            f"{path}: no image has label {offset}, the first class; labels seem to start at "
+            f"{low}: add --label-offset {low}"
         )
 
 
@@ -167,5 +145,5 @@ def _read_mapping(path: Path, label_offset: int) -> tuple[str, ...] | None:
             raise DataError(f"{path}, line {number}: expected a label and codes: {line}") from error
     first = min(names, default=0)
     if sorted(names) != list(range(first, first + len(names))) or first != label_offset:
-        raise DataError(f"{path}: its labels start at {first}; is --label-offset {first} meant?")
+        raise DataError(f"{path}: labels start at {first}; did you mean --label-offset {first}?")
     return tuple(names[label] for label in sorted(names))

@@ -1,63 +1,40 @@
-"""From a name to verified arrays: catalogue, downloads, IDX files, imports, seeded splits."""
+"""From a name to checked arrays: catalogue, imports, the collection, and unions of them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from penstroke.config.settings import DataConfig
 from penstroke.data import collected, digits, store
 from penstroke.data.catalogue import ROLES, DataFile, Manifest, Role, catalogue
-from penstroke.data.dataset import (
-    Dataset,
-    DataSplits,
-    Images,
-    Labels,
-    SealedTest,
-    sealed,
-    stratified_folds,
-    stratified_split,
-)
-from penstroke.data.fetching import what_it_is
+from penstroke.data.dataset import Dataset, DataSplits
+from penstroke.data.dataset_download import explain_mismatch
 from penstroke.data.idx import decode_idx
-from penstroke.data.union import SIGN, united, united_classes
+from penstroke.data.splitting import split
+from penstroke.data.union import SIGN, unite
 from penstroke.errors import ConfigError, DataError, StorageError, near_match
 from penstroke.files import cache_root, data_root, reason, sha256
 
-__all__ = [
-    "DataSplits",
-    "Dataset",
-    "Images",
-    "Labels",
-    "SealedTest",
-    "imported_folder",
-    "imported_names",
-    "load_dataset",
-    "sealed",
-    "split",
-    "stratified_split",
-]
-
-
-Rows = npt.NDArray[np.int64]
-_MOST_RAISED_TO = 0.1
+Pair = tuple[Dataset, Dataset]
+"""Training images and test images."""
 
 
 def load_dataset(config: DataConfig | str) -> DataSplits:
     """Return the training, validation and sealed test images that `config` asks for.
 
-    A name alone stands for `DataConfig(dataset=name)`.
+    A name alone stands for `DataConfig(dataset=name)`; `a+b` is a union.
 
-    Its fingerprint is that of the data set as it comes: which of its images are left out, held
-    out or trained on is said by the settings, beside which a record keeps it.
+    The fingerprint is that of the whole data set: which of its images are excluded, held out or
+    trained on follows from the settings, which are recorded beside it.
 
     Raises:
-        ConfigError: no data set of that name, fewer images than the split needs, or one to be
-            left out that is not there.
+        ConfigError: the data set is unknown, has fewer images than the split needs, or lacks an
+            image that is to be excluded.
         DataError: its files are missing, damaged or changed, naming the file; or there is nothing
             to test with.
 
@@ -69,147 +46,17 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
     """
     if isinstance(config, str):
         config = DataConfig(dataset=config)
-    parts = _open(config.dataset)
-    whole, test = _united(parts)
-    if config.validates and not config.folds and not len(test):
-        raise DataError(  # who only looks at it, or cuts it into folds, asks for no test split
-            f"{config.dataset} has {len(whole)} images to train on, but none to test with yet: "
-            "it takes a few more, or `penstroke train --folds 5`, which needs none"
-        )
-    return split(whole, test, config, [part.labels for part, _ in parts])
-
-
-def split(
-    whole: Dataset, test: Dataset, config: DataConfig, parts: Sequence[Labels] | None = None
-) -> DataSplits:
-    """Return `whole` cut into training and validation images as `config` says, `test` sealed.
-
-    `config.dataset` is only its name here: the images may come from anywhere. `parts` are the
-    labels of each data set in a union, which are split one by one; else `whole` is one.
-
-    Raises:
-        ConfigError: fewer images than the split needs, or one to be left out that is not there.
-    """
-    left = _left_in(whole, config)
-    _refuse_small_classes(whole.labels[left], whole.classes, config)
-    train, validation = _held_out(parts or [whole.labels], left, config)
-    if config.max_train_images is not None:
-        if config.max_train_images > len(train):
-            raise ConfigError(
-                f"data.max_train_images: {config.max_train_images} images are asked for, "
-                f"{len(train)} are left for training in {config.dataset}"
-            )
-        _, kept = stratified_split(whole.labels[train], config.max_train_images, config.split_seed)
-        train = train[kept]
-    return DataSplits(
-        name=config.dataset,
-        train=whole.take(train),
-        validation=whole.take(validation),
-        test=SealedTest(test),
-        fingerprint=sha256(f"{whole.fingerprint} {test.fingerprint}".encode()),
-    )
-
-
-def _left_in(whole: Dataset, config: DataConfig) -> Rows:
-    """Return the rows of `whole` that are not to be left out."""
-    rows = np.arange(len(whole))
-    if config.exclude is None:
-        return rows
-    last = config.exclude[-1]
-    if last >= len(whole):
-        raise ConfigError(
-            f"data.exclude: there is no training image {last} in {config.dataset}, which has "
-            f"{len(whole)}, the first being 0"
-        )
-    if len(config.exclude) == len(whole):
-        raise ConfigError(f"data.exclude: it leaves no training image of {config.dataset}")
-    return np.delete(rows, config.exclude)
-
-
-def _held_out(parts: Sequence[Labels], left: Rows, config: DataConfig) -> tuple[Rows, Rows]:
-    """Return the rows of (training, validation), of all parts of a union.
-
-    Each part is split as it would be alone: what a run on one of them validates on, a run on the
-    union never trains on, so that the one can begin from the other (`penstroke train --init-from`).
-    """
-    training, validation = [], []
-    first = 0
-    for labels in parts:
-        rows = left[(left >= first) & (left < first + len(labels))]
-        train, held_out = _split(labels[rows - first], config)
-        training.append(rows[train])
-        validation.append(rows[held_out])
-        first += len(labels)
-    return np.concatenate(training), np.concatenate(validation)
-
-
-def _split(labels: Labels, config: DataConfig) -> tuple[Rows, Rows]:
-    """Return indices of (training, validation) in the images of one data set."""
-    if config.folds is not None:
-        folds = stratified_folds(labels, config.folds, config.split_seed)
-        rest = [fold for index, fold in enumerate(folds) if index != config.fold]
-        return np.sort(np.concatenate(rest)), folds[config.fold or 0]
-    count = round(_share_held_out(np.bincount(labels), config) * len(labels))
-    return stratified_split(labels, count, config.split_seed, from_each=True)
-
-
-def _share_held_out(counts: Labels, config: DataConfig) -> float:
-    """Return the share to validate on: of small data more, up to a tenth, for one of each class."""
-    if not config.validation_fraction or not counts.any():
-        return 0.0
-    rarest = int(counts[counts > 0].min())
-    return max(config.validation_fraction, min(_MOST_RAISED_TO, 0.51 / rarest))
-
-
-def _refuse_small_classes(labels: Labels, classes: Sequence[str], config: DataConfig) -> None:
-    """Refuse data whose rarest class would leave nothing to validate on."""
-    counts = np.bincount(labels, minlength=len(classes))
-    present = np.flatnonzero(counts)
-    rarest = int(present[counts[present].argmin()])
-    share = 1 / config.folds if config.folds else _share_held_out(counts, config)
-    if not share or round(share * int(counts[rarest])) >= 1:
-        return
-    found = (
-        f'{config.dataset} has {counts[rarest]} training images of "{classes[rarest]}", too few to'
-    )
-    if config.folds:
-        raise ConfigError(f"data.folds: {found} cut them into {config.folds} folds: ask for fewer")
-    raise ConfigError(
-        f"data.validation_fraction: {found} hold {share:g} of them out: raise "
-        "it, or set data.validation_fraction=0 and train.checkpoint_metric=last"
-    )
-
-
-def _open(name: str) -> list[tuple[Dataset, Dataset]]:
-    """Return (train, test) of each part of the data set `name`, verified; see `load_dataset`."""
-    names = name.split(SIGN)
+    names = config.dataset.split(SIGN)
     if len(set(names)) < len(names):
-        raise ConfigError(f'data.dataset: "{name}" names a data set twice')
-    return [_open_one(part) for part in names]
-
-
-def _united(parts: list[tuple[Dataset, Dataset]]) -> tuple[Dataset, Dataset]:
-    """Return training images with training images, test with test."""
-    if len(parts) == 1:
-        return parts[0]
-    classes = united_classes([split for part in parts for split in part])
-    train, test = (united(splits, classes) for splits in zip(*parts, strict=True))
-    return train, test
-
-
-def _open_one(name: str) -> tuple[Dataset, Dataset]:
-    manifests = catalogue()
-    if name == collected.NAME:
-        return collected.load()
-    if name in manifests:
-        return _open_catalogued(manifests[name])
-    if name in imported_names():
-        return store.load(imported_folder(name))
-    known = [*manifests, *imported_names(), collected.NAME]
-    raise ConfigError(
-        f'data.dataset: there is no data set "{name}"{near_match(name, known)}; '
-        f"`penstroke data list` shows {', '.join(known)}"
-    )
+        raise ConfigError(f'data.dataset: "{config.dataset}" names a data set twice')
+    parts = [_load_one(name) for name in names]
+    train, test = parts[0] if len(parts) == 1 else unite(parts)
+    if config.validates and not config.folds and not len(test):
+        raise DataError(  # looking at the data, or folds, need no test split
+            f"{config.dataset} has {len(train)} images to train on, but none to test with yet: "
+            "add a few more, or use `penstroke train --folds 5`, which needs none"
+        )
+    return split(train, test, config, [part.labels for part, _ in parts])
 
 
 def imported_folder(name: str) -> Path:
@@ -219,15 +66,41 @@ def imported_folder(name: str) -> Path:
 
 def imported_names() -> list[str]:
     """Return the names of the imported data sets, sorted."""
-    folder = imported_folder("")
-    return sorted(p.parent.name for p in folder.glob("[a-z0-9]*/dataset.toml"))
+    paths = imported_folder("").glob(f"[a-z0-9]*/{store.INDEX}")
+    return sorted(path.parent.name for path in paths)
 
 
-def _open_catalogued(manifest: Manifest) -> tuple[Dataset, Dataset]:
+def check_new_name(name: str) -> None:
+    """Raise ConfigError if an imported data set cannot be called `name`."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ConfigError(f'"{name}" cannot be the name of a data set: use a-z, 0-9 and -')
+    if name in catalogue() or name == collected.NAME:
+        raise ConfigError(
+            f'the name "{name}" is already taken by the catalogue: choose another, or, if yours is '
+            f"a copy of that data set, `penstroke data download {name} --from PATH`"
+        )
+
+
+def _load_one(name: str) -> Pair:
+    manifests = catalogue()
+    if name == collected.NAME:
+        return collected.load()
+    if name in manifests:
+        return _load_catalogued(manifests[name])
+    if name in imported_names():
+        return store.load(imported_folder(name))
+    known = [*manifests, *imported_names(), collected.NAME]
+    raise ConfigError(
+        f'data.dataset: unknown data set "{name}"{near_match(name, known)}; '
+        f"`penstroke data list` shows {', '.join(known)}"
+    )
+
+
+def _load_catalogued(manifest: Manifest) -> Pair:
     if not manifest.files:
         return _cached(manifest.name, digits.cache_key(), lambda: digits.build(manifest))
-    # The files are hashed at every opening (12 MB of MNIST: 10 ms), so that a change is always
-    # noticed; what is kept from the first time is their decoded form.
+    # The files are hashed at each loading (12 MB of MNIST: 10 ms), so that a change is always
+    # noticed; their decoded form is kept from the first time.
     contents = {file.role: _read_verified(manifest, file) for file in manifest.files}
     key = sha256("".join(file.sha256 for file in manifest.files).encode())
     return _cached(manifest.name, key, lambda: _decode(manifest, contents))
@@ -235,40 +108,35 @@ def _open_catalogued(manifest: Manifest) -> tuple[Dataset, Dataset]:
 
 def _read_verified(manifest: Manifest, file: DataFile) -> bytes:
     path = data_root() / manifest.name / file.name
+    command = f"`penstroke data download {manifest.name}`"
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise DataError(
-            f"{path} is not there: `penstroke data download {manifest.name}` brings it "
-            f"({manifest.size_bytes / 1e6:.0f} MB), or point PENSTROKE_DATA to where it is"
+            f"{path} is missing: {command} downloads it ({manifest.size_bytes / 1e6:.0f} MB), or "
+            "set PENSTROKE_DATA to the folder of data sets"
         ) from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
     if sha256(content) != file.sha256:
-        raise DataError(
-            f"{path} {what_it_is(path, file, manifest)}; "
-            f"`penstroke data download {manifest.name}` replaces it"
-        )
+        raise DataError(f"{path} {explain_mismatch(path, file, manifest)}; {command} replaces it")
     return content
 
 
-def _decode(manifest: Manifest, contents: dict[Role, bytes]) -> tuple[Dataset, Dataset]:
+def _decode(manifest: Manifest, contents: dict[Role, bytes]) -> Pair:
     arrays = {
         role: decode_idx(contents[role], rank=3 if role.endswith("images") else 1, name=role)
         for role in ROLES
     }
     splits = []
-    for split in ("train", "test"):
-        images, labels = (arrays[role] for role in ROLES if role.startswith(split))
-        upright = images.transpose(0, 2, 1) if manifest.transposed else images
-        numbers = labels.astype(np.int64) - manifest.label_offset
+    for images, labels in (ROLES[:2], ROLES[2:]):
+        upright = arrays[images].transpose(0, 2, 1) if manifest.transposed else arrays[images]
+        numbers = arrays[labels].astype(np.int64) - manifest.label_offset
         splits.append(Dataset(np.ascontiguousarray(upright), numbers, manifest.classes))
     return splits[0], splits[1]
 
 
-def _cached(
-    name: str, key: str, build: Callable[[], tuple[Dataset, Dataset]]
-) -> tuple[Dataset, Dataset]:
+def _cached(name: str, key: str, build: Callable[[], Pair]) -> Pair:
     """Return the decoded splits kept under `key`, or build and keep them."""
     folder = cache_root() / "decoded" / f"{name}-{key[:16]}"
     with contextlib.suppress(DataError):

@@ -1,8 +1,8 @@
 """Preprocesses the images of a source, shard by shard, in a folder that outlives the process.
 
-A shard is 50 to 500 images, read by one worker into one file that is whole or not there. The
-folder's name is drawn from the source and from how it is read: whoever comes again, after a kill
-say, finds the shards that are done, and reads on.
+A shard is 50 to 500 images, read by one worker into one file that is whole or absent. The name of
+the folder follows from the source and from how it is read, so that the same import continues after
+a kill with the shards that are done.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,55 +21,53 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
-from penstroke.config.settings import IMAGE_SIZE, Settings
+from penstroke.config.settings import IMAGE_SIZE
 from penstroke.data.dataset import Images
-from penstroke.data.sources.entries import Content, Entry, Part, Reader, Source
+from penstroke.data.sources.contents import Content, Part, Reader, Source
 from penstroke.data.sources.listing import open_source
 from penstroke.errors import DataError, ImageError, PenstrokeError, StorageError, WorkerError
 from penstroke.files import cache_root, write_atomically
 from penstroke.preprocessing.decoding import read_grey
-from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings, inspect_ink, normalize
+from penstroke.preprocessing.ink import DEFAULT_INK, inspect_ink, normalize
 from penstroke.workers import map_unordered
 
 OK, EMPTY, UNREADABLE = range(3)
-_SHARDS, _LEAST, _MOST = 40, 50, 500
-"""So many shards, so that some are done soon; of at least and at most so many images."""
-_FORMAT_VERSION = 1
-_MOST_PIXELS = 16_000_000
-"""Of one image: a phone's photo passes, and two workers stay within a gigabyte."""
+_SHARDS, _MIN_IMAGES, _MAX_IMAGES = 40, 50, 500
+"""Wanted number of shards, so that some are done soon, and the images that each may have."""
+_FORMAT_VERSION = 2
+"""Raised whenever a shard, or one pixel of what preprocessing gives, changes."""
+_INK = DEFAULT_INK.model_copy(update={"max_pixels": 16_000_000})
+"""A phone's photo passes, and two workers stay within a gigabyte."""
 
 
-class ReadingSettings(Settings):
-    """How images are preprocessed."""
+class ShardJob(NamedTuple):
+    """One shard to be read: travels to a worker.
 
-    as_they_are: bool = Field(
-        False, description="arrays are preprocessed already, and taken as they are"
-    )
-    ink: InkSettings = Field(DEFAULT_INK, description="how ink is found and placed")
-
-
-class Job(NamedTuple):
-    """One shard to be read: travels to a worker."""
+    Attributes:
+        path: of the shard.
+        source: where the images are.
+        places: of the images in the source.
+        preprocessed: arrays are preprocessed already, and are taken as they are.
+    """
 
     path: Path
     source: Source
     places: tuple[str | int, ...]
-    settings: ReadingSettings
+    preprocessed: bool = False
 
 
 @dataclass(frozen=True)
-class Readings:
-    """What images came to, in the order of their entries.
+class PreprocessedImages:
+    """Images brought to 28×28, and what happened to each, in the order of the source.
 
     Attributes:
         images: (N, 28, 28) uint8, ink bright on dark; zero where there is none.
         status: (N,) uint8: OK, EMPTY or UNREADABLE.
         dropped: (N,) float32, share of the ink that was taken for dirt or edges.
-        sides: (N,) int32, longer side of the ink as it came, pixels.
-        digests: (N, 16) uint8, of the contents: the same where they are the same bytes.
-        errors: why what cannot be read cannot, by position.
+        sides: (N,) int32, longer side of the ink in the source, pixels.
+        digests: (N, 16) uint8, of the contents: equal where they are the same bytes.
+        errors: why an image is unreadable, by position.
     """
 
     images: Images
@@ -80,7 +78,7 @@ class Readings:
     errors: dict[int, str]
 
     @classmethod
-    def of(cls, count: int) -> Readings:
+    def allocate(cls, count: int) -> PreprocessedImages:
         """Return room for `count` images."""
         return cls(
             np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8), np.zeros(count, np.uint8),
@@ -88,83 +86,72 @@ class Readings:
             np.zeros((count, 16), np.uint8), {},
         )  # fmt: skip
 
-    def put(self, first: int, shard: Readings) -> None:
-        """Lay `shard` in from position `first` on."""
+    def put(self, first: int, shard: PreprocessedImages) -> None:
+        """Write `shard` from position `first` on."""
         rows = slice(first, first + len(shard.status))
         for name in _ARRAYS:
             getattr(self, name)[rows] = getattr(shard, name)
         self.errors.update({first + row: error for row, error in shard.errors.items()})
 
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 _ARRAYS = ("images", "status", "dropped", "sides", "digests")
 
 
-def working_folder(name: str, parts: Sequence[Part], settings: ReadingSettings) -> Path:
-    """Return where the shards of these images, read so, are kept until they are a data set."""
-    digest = sha256(json.dumps([_FORMAT_VERSION, settings.to_dict()]).encode())
+def working_folder(name: str, parts: Sequence[Part], *, preprocessed: bool) -> Path:
+    """Return where the shards of these images are kept until they are a data set."""
+    settings = [_FORMAT_VERSION, preprocessed, _INK.to_dict()]
+    digest = sha256(json.dumps(settings).encode())
     for part in parts:
-        where = [part.source.kind, part.source.member, part.stamp, len(part.entries)]
+        where = [part.source.kind, part.source.member, part.stamp, len(part.images)]
         if not part.stamp:
             where.append(str(part.source.path.resolve()))
         digest.update(json.dumps(where).encode())
-        for entry in part.entries:
-            digest.update(f"{entry.place!r} {entry.stamp}\n".encode("utf-8", "surrogateescape"))
+        for image in part.images:
+            digest.update(f"{image.place!r} {image.stamp}\n".encode("utf-8", "surrogateescape"))
     return cache_root() / "importing" / f"{name}-{digest.hexdigest()[:16]}"
 
 
-def jobs_of(parts: Sequence[Part], folder: Path, settings: ReadingSettings) -> list[Job]:
-    """Return one job a shard, in the order of the images; no shard holds two sources."""
-    total = sum(len(part.entries) for part in parts)
-    size = min(max(total // _SHARDS, _LEAST), _MOST)
-    jobs: list[Job] = []
+def shard_jobs(parts: Sequence[Part], folder: Path, *, preprocessed: bool) -> list[ShardJob]:
+    """Return one job per shard, in the order of the images; no shard holds two sources."""
+    total = sum(len(part.images) for part in parts)
+    size = min(max(total // _SHARDS, _MIN_IMAGES), _MAX_IMAGES)
+    jobs: list[ShardJob] = []
     for part in parts:
-        for first in range(0, len(part.entries), size):
-            entries = part.entries[first : first + size]
+        for first in range(0, len(part.images), size):
+            places = tuple(image.place for image in part.images[first : first + size])
             path = folder / f"shard-{len(jobs):05d}.npz"
-            jobs.append(Job(path, part.source, tuple(e.place for e in entries), settings))
+            jobs.append(ShardJob(path, part.source, places, preprocessed))
     return jobs
 
 
-def read_all(jobs: Sequence[Job], workers: int, watch: Callable[[int, Readings], None]) -> Readings:
-    """Return what the images of all `jobs` came to; shards that are there are not read again.
+def read_shards(
+    jobs: Sequence[ShardJob], workers: int
+) -> Generator[tuple[int, PreprocessedImages], None, None]:
+    """Yield (position, shard) of each of `jobs`: first those that are there already.
 
-    Args:
-        jobs: the shards.
-        workers: processes that read; 1 reads in this one.
-        watch: told how many more images are done, and all that is known by then; may raise.
+    Raises:
+        DataError: a worker died.
+        StorageError: a shard cannot be written.
     """
-    firsts = np.cumsum([0, *(len(job.places) for job in jobs)])
-    found = Readings.of(int(firsts[-1]))
-    todo = []
+    missing = []
     for position, job in enumerate(jobs):
-        shard = load_shard(job)
-        if shard is None:
-            todo.append(position)
+        if (shard := load_shard(job)) is None:
+            missing.append(position)
         else:
-            found.put(int(firsts[position]), shard)
-            watch(len(job.places), found)
+            yield position, shard
+    todo = [jobs[position] for position in missing]
     try:
-        with closing(map_unordered(ShardWriter(), [jobs[p] for p in todo], workers)) as finished:
-            for done, _ in finished:
-                job = jobs[todo[done]]
-                shard = load_shard(job)
-                if shard is None:
-                    raise StorageError(f"{job.path} was written, and cannot be read")
-                found.put(int(firsts[todo[done]]), shard)
-                watch(len(job.places), found)
+        with closing(map_unordered(ShardWriter(), todo, workers)) as finished:
+            for number, _ in finished:
+                if (shard := load_shard(todo[number])) is None:
+                    raise StorageError(f"{todo[number].path} was written, but cannot be read")
+                yield missing[number], shard
     except WorkerError as error:
-        job = jobs[todo[error.position or 0]]
+        job = todo[error.position or 0]
         raise DataError(
             f"{job.source.path}: reading stopped between {job.places[0]} and {job.places[-1]}: "
             f"{error}; run the same command again to continue, with --workers 1 if it repeats"
         ) from None
-    return found
-
-
-def discard(folder: Path) -> None:
-    """Remove the shards."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 class ShardWriter:
@@ -173,7 +160,7 @@ class ShardWriter:
     def __init__(self) -> None:
         self._readers: dict[Source, Reader] = {}
 
-    def __call__(self, job: Job) -> None:
+    def __call__(self, job: ShardJob) -> None:
         """Read the images of `job`, and write their shard.
 
         Raises:
@@ -181,80 +168,70 @@ class ShardWriter:
         """
         if job.source not in self._readers:
             self._readers = {job.source: open_source(job.source)}
-        shard = Readings.of(len(job.places))
-        ink = job.settings.ink.model_copy(update={"max_pixels": _MOST_PIXELS})
-        settings = job.settings.model_copy(update={"ink": ink})
-        for row, where in enumerate(job.places):
+        shard = PreprocessedImages.allocate(len(job.places))
+        for row, place in enumerate(job.places):
             try:
-                content = self._readers[job.source].read(where)
-                _read_into(shard, row, content, settings)
+                _preprocess(shard, row, self._readers[job.source].read(place), job.preprocessed)
             except ImageError as error:
-                shard.status[row] = UNREADABLE
                 shard.errors[row] = str(error).removeprefix("image ")
             except PenstrokeError:
                 raise
-            except Exception as error:  # one image that nobody foresaw stops no import
-                shard.status[row] = UNREADABLE
+            except Exception as error:  # an unforeseen error in one image stops no import
                 shard.errors[row] = f"cannot be read: {type(error).__name__}: {error}"
-        write_atomically(job.path, _encoded(shard))
+            if row in shard.errors:
+                shard.status[row] = UNREADABLE
+        stream = io.BytesIO()
+        errors = np.frombuffer(json.dumps(shard.errors).encode(), np.uint8)
+        np.savez(stream, errors=errors, **{name: getattr(shard, name) for name in _ARRAYS})
+        write_atomically(job.path, stream.getvalue())
 
 
-def load_shard(job: Job) -> Readings | None:
-    """Return the shard of `job`; None where it is not there, or was damaged since."""
+def load_shard(job: ShardJob) -> PreprocessedImages | None:
+    """Return the shard of `job`; None if it is absent or damaged."""
     try:
         with job.path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             errors = json.loads(bytes(arrays["errors"]))
             values: Any = {name: arrays[name] for name in _ARRAYS}
-        shard = Readings(**values, errors={int(row): str(why) for row, why in errors.items()})
-    except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, *_DAMAGE):
+        shard = PreprocessedImages(
+            **values, errors={int(row): str(why) for row, why in errors.items()}
+        )
+    except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError,
+            zipfile.BadZipFile, zlib.error, NotImplementedError):  # fmt: skip
         return None
     return shard if len(shard.images) == len(job.places) else None
 
 
-def _read_into(shard: Readings, row: int, content: Content, settings: ReadingSettings) -> None:
-    shard.digests[row] = _digest(content)
-    if settings.as_they_are and isinstance(content, np.ndarray):
+def discard(folder: Path) -> None:
+    """Remove the shards."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _preprocess(shard: PreprocessedImages, row: int, content: Content, preprocessed: bool) -> None:
+    """Bring one image to 28×28, and note in `shard` what it was."""
+    if isinstance(content, bytes):
+        digest = sha256(content)
+    else:
+        digest = sha256(f"{content.dtype.str} {content.shape}".encode())
+        digest.update(np.ascontiguousarray(content).data)
+    shard.digests[row] = np.frombuffer(digest.digest()[:16], np.uint8)
+    if preprocessed and isinstance(content, np.ndarray):
         if content.shape != (IMAGE_SIZE, IMAGE_SIZE) or content.dtype != np.uint8:
             shape = "×".join(map(str, content.shape))
-            raise ImageError(
-                f"is {shape} {content.dtype}, not 28×28 uint8: it is not preprocessed yet"
-            )
+            raise ImageError(f"is {shape} {content.dtype}, not 28×28 uint8: it needs --preprocess")
+        ink: npt.NDArray[Any] = content
         pixels: Any = content
-        shard.sides[row] = _longer_side(content)
-        is_blank = float(np.ptp(content)) / 255 < settings.ink.min_contrast
+        is_blank = float(np.ptp(content)) / 255 < _INK.min_contrast
     else:
-        ink, dropped = inspect_ink(read_grey(content, settings.ink.max_pixels), settings.ink)
-        pixels, is_blank = normalize(ink, settings.ink)
-        shard.dropped[row] = dropped
-        shard.sides[row] = _longer_side(ink)
+        ink, shard.dropped[row] = inspect_ink(read_grey(content, _INK.max_pixels), _INK)
+        pixels, is_blank = normalize(ink, _INK)
+    shard.sides[row] = _longer_side(ink)
     if is_blank:
         shard.status[row] = EMPTY
     else:
         shard.images[row] = pixels
 
 
-def _digest(content: Content) -> npt.NDArray[np.uint8]:
-    if isinstance(content, bytes):
-        digest = sha256(content)
-    else:
-        digest = sha256(f"{content.dtype.str} {content.shape}".encode())
-        digest.update(np.ascontiguousarray(content).data)
-    return np.frombuffer(digest.digest()[:16], np.uint8)
-
-
 def _longer_side(ink: npt.NDArray[Any]) -> int:
     """Return the longer side of the box around what is not zero, pixels."""
     sides = [np.flatnonzero(ink.any(axis=axis)) for axis in (0, 1)]
     return max((int(side[-1] - side[0]) + 1 for side in sides if len(side)), default=0)
-
-
-def _encoded(shard: Readings) -> bytes:
-    stream = io.BytesIO()
-    errors = np.frombuffer(json.dumps(shard.errors).encode(), np.uint8)
-    np.savez(stream, errors=errors, **{name: getattr(shard, name) for name in _ARRAYS})
-    return stream.getvalue()
-
-
-def entries_of(parts: Sequence[Part]) -> list[Entry]:
-    """Return the entries of all parts, in order."""
-    return [entry for part in parts for entry in part.entries]

@@ -1,30 +1,120 @@
-"""Which of somebody's images to test on; copies among them, and classes that lack something."""
+"""Seeded splits: training, validation and test, folds, and the test images of an import."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.data.dataset import Dataset, Labels
-from penstroke.data.shards import Readings
-from penstroke.data.sources.entries import Entry
+from penstroke.config.settings import DataConfig
+from penstroke.data.dataset import Dataset, DataSplits, Labels, Rows, SealedTest
+from penstroke.errors import ConfigError
+from penstroke.files import sha256
 
-Rows = npt.NDArray[np.int64]
-_NAMED = 10
+_MAX_RAISED_FRACTION = 0.1
+
+
+def split(
+    whole: Dataset, test: Dataset, config: DataConfig, parts: Sequence[Labels] | None = None
+) -> DataSplits:
+    """Return `whole` divided into training and validation images as `config` says, `test` sealed.
+
+    Each part of a union is split as it would be alone: what a run on one of them validates on, a
+    run on the union never trains on, so that the one can start from the other (`penstroke train
+    --init-from`).
+
+    Args:
+        whole: all images but those of the test.
+        test: the test split.
+        config: how to split. `config.dataset` is only a name here.
+        parts: labels of each data set in a union; else `whole` is one.
+
+    Raises:
+        ConfigError: there are fewer images than the split needs, or an excluded one is not there.
+    """
+    kept = _not_excluded(whole, config)
+    _check_class_sizes(whole.labels[kept], whole.classes, config)
+    training: list[Rows] = []
+    validation: list[Rows] = []
+    first = 0
+    for labels in parts or [whole.labels]:
+        rows = kept[(kept >= first) & (kept < first + len(labels))]
+        learned, held_out = _hold_out(labels[rows - first], config)
+        training.append(rows[learned])
+        validation.append(rows[held_out])
+        first += len(labels)
+    train = np.concatenate(training)
+    if config.max_train_images is not None:
+        if config.max_train_images > len(train):
+            raise ConfigError(
+                f"data.max_train_images: {config.max_train_images} is more than the {len(train)} "
+                f"images of {config.dataset} that are left for training"
+            )
+        _, chosen = stratified_split(
+            whole.labels[train], config.max_train_images, config.split_seed
+        )
+        train = train[chosen]
+    return DataSplits(
+        name=config.dataset,
+        train=whole.subset(train),
+        validation=whole.subset(np.concatenate(validation)),
+        test=SealedTest(test),
+        fingerprint=sha256(f"{whole.fingerprint} {test.fingerprint}".encode()),
+    )
+
+
+def stratified_split(
+    labels: Labels, count: int, seed: int, *, from_each: bool = False
+) -> tuple[Rows, Rows]:
+    """Return (the rest, `count` drawn rows), with each class drawn in its proportion.
+
+    Shares are rounded by the largest remainder, so that exactly `count` are drawn; with
+    `from_each`, a class that is rounded to none gets one from where rounding gave most. Both
+    results are sorted; the same seed draws the same images on every machine.
+    """
+    shares = np.bincount(labels) * (count / max(len(labels), 1))
+    quotas = np.floor(shares).astype(np.int64)
+    by_remainder = np.argsort(quotas - shares, kind="stable")
+    quotas[by_remainder[: count - int(quotas.sum())]] += 1
+    for label in np.flatnonzero((quotas == 0) & (shares > 0)) if from_each else ():
+        giver = int(np.where(quotas > 1, quotas - shares, -np.inf).argmax())
+        if quotas[giver] > 1:
+            quotas[[giver, label]] += [-1, 1]
+    random = np.random.default_rng(seed)
+    drawn = [
+        random.permutation(np.flatnonzero(labels == label))[:quota]
+        for label, quota in enumerate(quotas)
+    ]
+    chosen = np.sort(np.concatenate([np.arange(0), *drawn]))
+    rest = np.setdiff1d(np.arange(len(labels)), chosen, assume_unique=True)
+    return rest, chosen
+
+
+def stratified_folds(labels: Labels, folds: int, seed: int) -> list[Rows]:
+    """Return the rows of each fold, sorted; classes and sizes differ by at most one image.
+
+    The images of each class are shuffled and dealt out one by one, from where the class before
+    ended.
+    """
+    random = np.random.default_rng(seed)
+    by_class = [random.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)]
+    dealt = np.concatenate([np.arange(0), *by_class])
+    return [np.sort(dealt[fold::folds]) for fold in range(folds)]
 
 
 def draw_test(
-    labels: Labels, digests: npt.NDArray[np.uint8], share: float, seed: int
+    labels: Labels, digests: npt.NDArray[np.uint8], fraction: float, seed: int
 ) -> npt.NDArray[np.bool_]:
-    """Return which images (N,) to test on: `share` of each class, at least one where it has two.
+    """Return which images (N,) to test on: `fraction` of each class, at least one of two.
 
-    Copies byte for byte stand on one side, so that no test image is trained on.
+    Copies byte for byte are on one side, so that no test image is trained on.
 
     Args:
         labels: (N,) int64.
         digests: (N, 16) uint8: equal where images are.
-        share: of each class.
-        seed: the same draws the same.
+        fraction: of each class.
+        seed: the same seed draws the same images.
     """
     _, first, group = np.unique(digests, axis=0, return_index=True, return_inverse=True)
     random = np.random.default_rng(seed)
@@ -33,50 +123,59 @@ def draw_test(
     for label in np.unique(labels[leaders]):
         members = leaders[labels[leaders] == label]
         most = len(members) - 1
-        count = min(max(round(share * len(members)), 1), most) if share > 0 else 0
+        count = min(max(round(fraction * len(members)), 1), most) if fraction > 0 else 0
         is_test[random.permutation(members)[:count]] = True
     return np.asarray(is_test[first][group.reshape(-1)])
 
 
-def find_copies(
-    entries: list[Entry], readings: Readings, rows: Rows
-) -> tuple[list[str], tuple[tuple[str, ...], ...]]:
-    """Return notes on copies byte for byte, and the groups of them whose labels differ."""
-    groups: dict[bytes, list[Entry]] = {}
-    for row in rows:
-        groups.setdefault(readings.digests[row].tobytes(), []).append(entries[row])
-    copies = [group for group in groups.values() if len(group) > 1]
-    conflicts = [group for group in copies if len({entry.label for entry in group}) > 1]
-    notes = []
-    if count := sum(len(group) - 1 for group in copies):
-        notes.append(f"{count:,} images are copies of others, byte for byte; they were kept")
-    if conflicts:
-        shown = ", ".join(f'{entry.name} "{entry.label}"' for entry in conflicts[0])
-        notes.append(
-            f"{len(conflicts):,} times the same bytes have different labels: {shown}"
-            + (" and others" if len(conflicts) > 1 else "")
+def _not_excluded(whole: Dataset, config: DataConfig) -> Rows:
+    rows = np.arange(len(whole))
+    if config.exclude is None:
+        return rows
+    last = config.exclude[-1]
+    if last >= len(whole):
+        raise ConfigError(
+            f"data.exclude: there is no training image {last} in {config.dataset}, which has "
+            f"{len(whole)}, the first being 0"
         )
-    return notes, tuple(tuple(f"{e.name} = {e.label}" for e in group) for group in conflicts)
+    if len(config.exclude) == len(whole):
+        raise ConfigError(f"data.exclude: it leaves no training image of {config.dataset}")
+    return np.delete(rows, config.exclude)
 
 
-def say_what_leaks(digests: npt.NDArray[np.uint8], is_test: npt.NDArray[np.bool_]) -> list[str]:
-    """Return a note on test images that are trained on: a split that is given may have some."""
-    learnt = {digest.tobytes() for digest in digests[~is_test]}
-    count = sum(digest.tobytes() in learnt for digest in digests[is_test])
-    if not count:
-        return []
-    return [f"{count:,} test images are training images too, byte for byte: the test is easier"]
+def _hold_out(labels: Labels, config: DataConfig) -> tuple[Rows, Rows]:
+    """Return rows of (training, validation) among the images of one data set."""
+    if config.folds is not None:
+        folds = stratified_folds(labels, config.folds, config.split_seed)
+        rest = [fold for index, fold in enumerate(folds) if index != config.fold]
+        return np.sort(np.concatenate(rest)), folds[config.fold or 0]
+    count = round(_validation_fraction(np.bincount(labels), config) * len(labels))
+    return stratified_split(labels, count, config.split_seed, from_each=True)
 
 
-def say_what_lacks(train: Dataset, test: Dataset) -> list[str]:
-    """Return notes on classes that cannot be tested, or not be learnt."""
-    if not len(test):
-        return ["there are no test images, and training asks for some"]
-    notes = []
-    for data, what in ((train, "training"), (test, "test")):
-        names = [n for n, c in zip(data.classes, data.class_counts(), strict=True) if not c]
-        if names:
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            shown = ", ".join(f'"{name}"' for name in names[:_NAMED]) + more
-            notes.append(f"no {what} image of {shown}")
-    return notes
+def _validation_fraction(counts: Labels, config: DataConfig) -> float:
+    """Return the share to validate on: of small data more, up to a tenth, for one of each class."""
+    if not config.validation_fraction or not counts.any():
+        return 0.0
+    rarest = int(counts[counts > 0].min())
+    return max(config.validation_fraction, min(_MAX_RAISED_FRACTION, 0.51 / rarest))
+
+
+def _check_class_sizes(labels: Labels, classes: Sequence[str], config: DataConfig) -> None:
+    """Refuse data whose rarest class would leave nothing to validate on."""
+    counts = np.bincount(labels, minlength=len(classes))
+    present = np.flatnonzero(counts)
+    rarest = int(present[counts[present].argmin()])
+    fraction = 1 / config.folds if config.folds else _validation_fraction(counts, config)
+    if not fraction or round(fraction * int(counts[rarest])) >= 1:
+        return
+    problem = (
+        f'{config.dataset} has only {counts[rarest]} training images of "{classes[rarest]}": '
+        f"too few to"
+    )
+    if config.folds:
+        raise ConfigError(f"data.folds: {problem} make {config.folds} folds; set fewer")
+    raise ConfigError(
+        f"data.validation_fraction: {problem} hold {fraction:g} of them out; raise it, or set "
+        "data.validation_fraction=0 and train.checkpoint_metric=last"
+    )

@@ -1,4 +1,4 @@
-"""Decoded arrays on disk: one folder a data set, checked whole each time it is opened."""
+"""Decoded arrays on disk: one folder per data set, checked whole each time it is loaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from penstroke.errors import ConfigError, DataError, StorageError
 from penstroke.files import reason, write_text_atomically
 
 FORMAT_VERSION = 1
-_INDEX = "dataset.toml"
+INDEX = "dataset.toml"
 
 
 class StoredIndex(Settings):
@@ -40,7 +40,7 @@ def save(
     folder: Path, name: str, train: Dataset, test: Dataset, title: str = "",
     beside: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """Place the two splits in `folder`, all of it or nothing; what was there is replaced.
+    """Write the two splits to `folder`, replacing what was there, all of it or nothing.
 
     `beside` are texts to keep with them, by the name of their file.
 
@@ -53,21 +53,21 @@ def save(
     )  # fmt: skip
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {reason(error)}") from error
     try:
         for split, dataset in (("train", train), ("test", test)):
-            _write_npy(making / f"{split}-images.npy", dataset.images)
-            _write_npy(making / f"{split}-labels.npy", dataset.labels)
+            _write_npy(temporary / f"{split}-images.npy", dataset.images)
+            _write_npy(temporary / f"{split}-labels.npy", dataset.labels)
         for file, text in (beside or {}).items():
-            write_text_atomically(making / file, text)
-        write_text_atomically(making / _INDEX, index.to_toml())
-        _swap(making, folder)
+            write_text_atomically(temporary / file, text)
+        write_text_atomically(temporary / INDEX, index.to_toml())
+        _swap(temporary, folder)
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {reason(error)}") from error
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load(folder: Path) -> tuple[Dataset, Dataset]:
@@ -78,49 +78,43 @@ def load(folder: Path) -> tuple[Dataset, Dataset]:
     """
     index = load_index(folder)
     splits = []
-    for split, fingerprint in (
-        ("train", index.train_fingerprint),
-        ("test", index.test_fingerprint),
-    ):
-        dataset = Dataset(
-            _read_npy(folder / f"{split}-images.npy"),
-            _read_npy(folder / f"{split}-labels.npy").astype(np.int64, copy=False),
-            index.classes,
-        )
-        if dataset.fingerprint != fingerprint:
+    for split in ("train", "test"):
+        labels = _read_npy(folder / f"{split}-labels.npy").astype(np.int64, copy=False)
+        dataset = Dataset(_read_npy(folder / f"{split}-images.npy"), labels, index.classes)
+        if dataset.fingerprint != getattr(index, f"{split}_fingerprint"):
             raise DataError(
-                f"{folder}/{split}-*.npy has changed: its SHA-256 is not the recorded one"
+                f"{folder}/{split}-*.npy was changed: its SHA-256 is not the recorded one"
             )
         splits.append(dataset)
     return splits[0], splits[1]
 
 
 def load_index(folder: Path) -> StoredIndex:
-    """Return what is known of the data set in `folder` without opening its arrays."""
+    """Return the index of the data set in `folder`, without its arrays."""
     try:
-        values = read_toml(folder / _INDEX)
+        values = read_toml(folder / INDEX)
         version = values.get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise DataError(
                 f"{folder} was written by a newer Penstroke (format {version}): upgrade"
             )
-        return StoredIndex.parse(values, source=str(folder / _INDEX))
+        return StoredIndex.parse(values, source=str(folder / INDEX))
     except ConfigError as error:
-        raise DataError(f"{folder} is no stored data set: {error}") from error
+        raise DataError(f"{folder} is not a stored data set: {error}") from error
 
 
-def _swap(making: Path, folder: Path) -> None:
-    """Rename `making` to `folder`, which is moved first: no rename goes over a full folder."""
-    aside = making.with_name(f"{making.name}.old")
+def _swap(temporary: Path, folder: Path) -> None:
+    """Rename `temporary` to `folder`; what is there is moved first, as it cannot be replaced."""
+    aside = temporary.with_name(f"{temporary.name}.old")
     with contextlib.suppress(FileNotFoundError):
         folder.rename(aside)
-    making.chmod(0o755)
-    os.replace(making, folder)  # noqa: PTH105 - Path.replace reads as if it were a file
+    temporary.chmod(0o755)
+    os.replace(temporary, folder)  # noqa: PTH105 - Path.replace reads as if it were a file
     shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_npy(path: Path, array: Images | Labels) -> None:
-    """Write without a copy in memory: 550 MB in EMNIST ByClass. The folder is what is placed."""
+    """Write without a copy in memory: EMNIST ByClass has 550 MB."""
     with path.open("wb") as stream:
         np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
         stream.flush()
@@ -129,8 +123,8 @@ def _write_npy(path: Path, array: Images | Labels) -> None:
 
 def _read_npy(path: Path) -> Images:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of a header to be read with more patience
-            # Mapped first: what a header promises is held against the file's length so.
+        with warnings.catch_warnings(action="ignore"):  # about the version of a header
+            # Mapped first, which compares what the header promises with the length of the file.
             array: Images = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError, SyntaxError, TypeError, TokenError) as error:
         raise DataError(f"{path} is missing or damaged: {error}") from error

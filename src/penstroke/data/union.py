@@ -1,12 +1,12 @@
 """`a+b`: several data sets as one, over the union of their classes.
 
-Where one part tells the cases of a letter apart and another does not, the union does not: of the
-latter's images nobody knows the case, so `A` and `a` of the one join `Aa` of the other.
+Where one part tells the cases of a letter apart and another does not, the union does not: the case
+of the latter's images is unknown, so `A` and `a` of the one join `Aa` of the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,37 +16,31 @@ from penstroke.data.dataset import Dataset
 SIGN = "+"
 
 
-def united(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:
-    """Return the images of all `parts`, one after the other, labelled by the name of the class.
-
-    Args:
-        parts: one split each.
-        classes: those of the union: `united_classes`.
-    """
-    labels = []
-    for part in parts:
-        place = np.array([_place(name, classes) for name in part.classes], np.int64)
-        labels.append(place[part.labels])
-    images = np.concatenate([part.images for part in parts])
-    return Dataset(images, np.concatenate(labels), classes)
+def unite(parts: Sequence[tuple[Dataset, Dataset]]) -> tuple[Dataset, Dataset]:
+    """Return (train, test) of all `parts`, one after the other, labelled by the class's name."""
+    classes = united_classes([split for part in parts for split in part])
+    train, test = (concatenate(splits, classes) for splits in zip(*parts, strict=True))
+    return train, test
 
 
 def united_classes(parts: Sequence[Dataset]) -> tuple[str, ...]:
-    """Return every class once: the first data set's in their order, then what is new.
+    """Return each class once: the first data set's in their order, then new ones.
 
-    A class of both cases (`Aa`) stands in the place of the first of what it takes in.
+    A class of both cases (`Aa`) takes the place of the first that it includes.
     """
     names = [name for part in parts for name in part.classes]
     coarse = set(filter(is_merged, names))
-    return tuple(dict.fromkeys(_coarsest(name, coarse) for name in names))
+    return tuple(dict.fromkeys(merged(n) if merged(n) in coarse else n for n in names))
 
 
-def _coarsest(name: str, coarse: Iterable[str]) -> str:
-    return merged(name) if merged(name) in coarse else name
-
-
-def _place(name: str, classes: tuple[str, ...]) -> int:
-    found = class_of(name, classes)
-    if found is None:
-        raise ValueError(f'"{name}" is none of the classes {classes}')
-    return classes.index(found)
+def concatenate(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:
+    """Return the images of all `parts`, labelled with `classes`, which are `united_classes`."""
+    labels = []
+    for part in parts:
+        indices = []
+        for name in part.classes:
+            if (united := class_of(name, classes)) is None:
+                raise ValueError(f'"{name}" is not among the classes {classes}')
+            indices.append(classes.index(united))
+        labels.append(np.array(indices, np.int64)[part.labels])
+    return Dataset(np.concatenate([p.images for p in parts]), np.concatenate(labels), classes)

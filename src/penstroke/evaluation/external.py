@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from penstroke.config.class_names import class_of
-from penstroke.data.sources.listing import Sample
+from penstroke.data.sources.listing import LabelledImage
 from penstroke.errors import DataError, ImageError
 from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.metrics import auroc
@@ -102,7 +102,7 @@ class Hands:
 
 def judge_hands(
     recognizer: Recognizer,
-    samples: Iterable[Sample],
+    samples: Iterable[LabelledImage],
     source: str,
     *,
     look_alikes: Iterable[str] = (),
@@ -123,7 +123,7 @@ def judge_hands(
     """
     left_out = tuple(look_alikes)
     answers: list[tuple[str, Recognition]] = []
-    batch: list[Sample] = []
+    batch: list[LabelledImage] = []
     for sample in samples:
         known_as = class_of(sample.label, recognizer.classes)
         if known_as or sample.label not in left_out:
@@ -142,7 +142,7 @@ def judge_hands(
 
 
 def _read(
-    recognizer: Recognizer, batch: list[Sample], progress: Progress
+    recognizer: Recognizer, batch: list[LabelledImage], progress: Progress
 ) -> list[tuple[str, Recognition]]:
     preprocessed = [_seen(recognizer, sample) for sample in batch]
     progress(len(batch))
@@ -150,7 +150,7 @@ def _read(
     return list(zip(labels, recognizer.recognize_preprocessed(preprocessed), strict=True))
 
 
-def _seen(recognizer: Recognizer, sample: Sample) -> Preprocessed:
+def _seen(recognizer: Recognizer, sample: LabelledImage) -> Preprocessed:
     try:
         return preprocess(sample.content, recognizer.ink)
     except ImageError as error:

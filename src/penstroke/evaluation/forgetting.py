@@ -103,7 +103,7 @@ def _measured(run: Run, source: Run, trained_on: Dataset) -> Forgetting:
     dropped = tuple(name for name in old.classes if not _known(name, classes))
     is_fresh = ~old.is_in(trained_on)
     is_kept = np.array([old.classes[label] not in dropped for label in old.labels], bool)
-    judged = old.take(np.flatnonzero(is_fresh & is_kept))
+    judged = old.subset(np.flatnonzero(is_fresh & is_kept))
     if not len(judged):
         return _because(nothing, "no image is left that neither network was trained on")
     before, after = (_right(one, judged) for one in (source, run))

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from penstroke.config.settings import DataConfig
-from penstroke.data.dataset import Dataset, DataSplits, stratified_split
+from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.data.loading import load_dataset
+from penstroke.data.splitting import stratified_split
 from penstroke.evaluation.evaluator import open_test
 
 Rows = npt.NDArray[np.int64]
@@ -80,7 +81,7 @@ class AuditImages:
         both = splits.train, open_test(splits)
         share = min(limit / len(splits.train), 1.0) if limit else 1.0
         rows = [stratified_split(s.labels, round(share * len(s)), seed)[1] for s in both]
-        parts = [split.take(chosen) for split, chosen in zip(both, rows, strict=True)]
+        parts = [split.subset(chosen) for split, chosen in zip(both, rows, strict=True)]
         images = Dataset(
             np.concatenate([part.images for part in parts]),
             np.concatenate([part.labels for part in parts]),

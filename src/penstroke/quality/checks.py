@@ -75,7 +75,7 @@ def check_labels(setup: TrainingSetup) -> Finding:
     data = setup.train
     chance = float(data.class_counts().max() / len(data))
     order = np.random.default_rng(0).permutation(len(data))
-    queries, known = data.take(order[:_FEW]), data.take(order[_FEW : _FEW + _MANY])
+    queries, known = data.subset(order[:_FEW]), data.subset(order[_FEW : _FEW + _MANY])
     if len(known) < 10 * len(data.classes):
         return Finding("labels", "pass", f"{len(data)} images are too few to tell")
     share = _nearest_agree(queries, known)
@@ -112,8 +112,8 @@ def _best_orientation(images: Dataset, known: Dataset) -> tuple[float, float, st
     Correct: the nearest of `known` has the same label.
     """
     random = np.random.default_rng(0)
-    images = images.take(random.permutation(len(images))[:_FEW])
-    known = known.take(random.permutation(len(known))[:_MANY])
+    images = images.subset(random.permutation(len(images))[:_FEW])
+    known = known.subset(random.permutation(len(known))[:_MANY])
     shares = {}
     for name, turned in _orientations(images.images):
         sample = Dataset(np.ascontiguousarray(turned), images.labels, images.classes)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from torch import nn
 
 from penstroke.config.recipes import load_recipe
-from penstroke.data.dataset import Dataset, DataSplits, Labels, SealedTest, stratified_folds
+from penstroke.data.dataset import Dataset, DataSplits, Labels, SealedTest
+from penstroke.data.splitting import stratified_folds
 from penstroke.errors import ConfigError
 from penstroke.evaluation.predictions import predict_with
 from penstroke.models.build import network_for
@@ -77,14 +78,14 @@ def out_of_fold_probabilities(
     Raises:
         ConfigError: fewer than two folds, or a class with fewer images than folds.
     """
-    train, test = (images.images.take(rows) for rows in (images.train, images.test))
+    train, test = (images.images.subset(rows) for rows in (images.train, images.test))
     _check_folds(folds, train)
     of_train = np.zeros((len(train), len(train.classes)))
     of_test = np.zeros((len(test), len(train.classes)))
     for number, fold in enumerate(stratified_folds(train.labels, folds, seed)):
         on_progress("cross-validating", number / folds)
-        network = _train(train.take(np.setdiff1d(np.arange(len(train)), fold)), seed)
-        of_train[fold] = predict_with(network, train.take(fold)).probabilities
+        network = _train(train.subset(np.setdiff1d(np.arange(len(train)), fold)), seed)
+        of_train[fold] = predict_with(network, train.subset(fold)).probabilities
         of_test += predict_with(network, test).probabilities / folds
     return np.concatenate([of_train, of_test])
 
@@ -116,7 +117,7 @@ def _train(train: Dataset, seed: int) -> nn.Module:
                "checkpoint_metric": "last",
                "batch_size": min(recipe.train.batch_size, len(train))},
     )  # fmt: skip
-    empty = train.take(np.arange(0))
+    empty = train.subset(np.arange(0))
     data = DataSplits("out of fold", train, empty, SealedTest(empty), train.fingerprint)
     *_, last = fit(config, data)
     network = network_for(config.model, train)

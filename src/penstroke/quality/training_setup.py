@@ -53,7 +53,7 @@ class TrainingSetup:
     def sample(self, count: int) -> tuple[Tensor, Tensor]:
         """Return (images, labels) of up to `count` random training images, always the same ones."""
         indices = np.random.default_rng(0).permutation(len(self.train))[:count]
-        return next(Batches(self.train.take(indices), self.config.train.device).in_order(count))
+        return next(Batches(self.train.subset(indices), self.config.train.device).in_order(count))
 
     def batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `steps` shuffled batches of the configured size."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from penstroke.data.image_import import Imported
-from penstroke.data.shards import EMPTY, OK, entries_of
-from penstroke.data.sources.entries import Content
+from penstroke.data.image_import import ImportResult
+from penstroke.data.shards import EMPTY, OK
+from penstroke.data.sources.contents import Content
 from penstroke.data.sources.listing import open_source
 from penstroke.errors import ImageError
 from penstroke.files import write_text_atomically
@@ -34,21 +34,21 @@ _THUMBNAIL = 168
 _BEHIND = (128, 128, 128, 255)
 
 
-def write_page(made: Imported, path: Path) -> None:
+def write_page(result: ImportResult, path: Path) -> None:
     """Write the page about an import to `path`.
 
     Raises:
         StorageError: it cannot be written.
     """
-    suspects = _suspects(made)
-    samples = _samples(made)
+    suspects = _suspects(result)
+    samples = _samples(result)
     wanted = {row for _, _, rows in suspects for row in rows[:_SUSPECTS]}
-    images = _images(made, wanted | {row for _, rows in samples for row in rows})
+    images = _images(result, wanted | {row for _, rows in samples for row in rows})
     page = render(
         "import.html.j2",
-        name=f"Import of {made.name}",
-        made=made,
-        cards=_cards(made),
+        name=f"Import of {result.name}",
+        result=result,
+        cards=_cards(result),
         suspects=[
             (title, why, len(rows), [images[row] for row in rows[:_SUSPECTS]])
             for title, why, rows in suspects
@@ -56,30 +56,30 @@ def write_page(made: Imported, path: Path) -> None:
         samples=[
             (name, int(train), int(test), [images[row] for row in rows])
             for (name, rows), train, test in zip(
-                samples, made.train.class_counts(), made.test.class_counts(), strict=True
+                samples, result.train.class_counts(), result.test.class_counts(), strict=True
             )
         ],
-        unreadable=made.unreadable[:_UNREADABLE_SHOWN],
+        unreadable=result.unreadable[:_UNREADABLE_SHOWN],
     )  # fmt: skip
     write_text_atomically(path, page)
 
 
-def _cards(made: Imported) -> list[tuple[str, str]]:
+def _cards(result: ImportResult) -> list[tuple[str, str]]:
     counts = {
-        "images found": len(made.readings.status),
-        "for training": len(made.train),
-        "for the test": len(made.test),
-        "classes": len(made.train.classes),
-        "without ink": len(made.empty),
-        "unreadable": len(made.unreadable),
-        "label conflicts": len(made.conflicts),
+        "images found": len(result.images.status),
+        "for training": len(result.train),
+        "for the test": len(result.test),
+        "classes": len(result.train.classes),
+        "without ink": len(result.empty),
+        "unreadable": len(result.unreadable),
+        "label conflicts": len(result.conflicts),
     }
     return [(name, f"{count:,}") for name, count in counts.items()]
 
 
-def _suspects(made: Imported) -> list[tuple[str, str, list[int]]]:
+def _suspects(result: ImportResult) -> list[tuple[str, str, list[int]]]:
     """Return (title, why, rows) of what should be looked at first, the worst first."""
-    found = made.readings
+    found = result.images
     is_ok = found.status == OK
     much = np.flatnonzero(is_ok & (found.dropped >= _MUCH_DROPPED))
     tiny = np.flatnonzero(is_ok & (found.sides < _TINY))
@@ -103,13 +103,13 @@ def _suspects(made: Imported) -> list[tuple[str, str, list[int]]]:
     ]
 
 
-def _samples(made: Imported) -> list[tuple[str, list[int]]]:
+def _samples(result: ImportResult) -> list[tuple[str, list[int]]]:
     """Return for each class some rows, spread over its images in their order."""
-    rows = np.sort(np.concatenate(made.rows))
-    entries = entries_of(made.parts)
-    by_class: dict[str, list[int]] = {name: [] for name in made.train.classes}
+    rows = np.sort(np.concatenate(result.rows))
+    refs = result.refs
+    by_class: dict[str, list[int]] = {name: [] for name in result.train.classes}
     for row in rows.tolist():
-        by_class[entries[row].label].append(row)
+        by_class[refs[row].label].append(row)
     return [
         (name, [found[k * len(found) // _SAMPLES] for k in range(_SAMPLES)])
         if len(found) > _SAMPLES else (name, found)
@@ -117,29 +117,29 @@ def _samples(made: Imported) -> list[tuple[str, list[int]]]:
     ]  # fmt: skip
 
 
-def _images(made: Imported, wanted: Iterable[int]) -> dict[int, dict[str, Any]]:
+def _images(result: ImportResult, wanted: Iterable[int]) -> dict[int, dict[str, Any]]:
     """Return what the page shows of each row; sources are read again, forward."""
     shown = {}
     first = 0
-    for part in made.parts:
-        rows = sorted(row for row in wanted if first <= row < first + len(part.entries))
+    for part in result.parts:
+        rows = sorted(row for row in wanted if first <= row < first + len(part.images))
         reader = open_source(part.source) if rows else None
         for row in rows:
-            entry = part.entries[row - first]
+            ref = part.images[row - first]
             assert reader is not None
             try:
-                came = _thumbnail(reader.read(entry.place))
+                came = _thumbnail(reader.read(ref.place))
             except ImageError:  # it went away since
                 came = None
             shown[row] = {
                 "came": came,
-                "preprocessed": png_uri(made.readings.images[row]),
-                "label": entry.label,
-                "name": entry.name,
-                "dropped": float(made.readings.dropped[row]),
-                "side": int(made.readings.sides[row]),
+                "preprocessed": png_uri(result.images.images[row]),
+                "label": ref.label,
+                "name": ref.name,
+                "dropped": float(result.images.dropped[row]),
+                "side": int(result.images.sides[row]),
             }
-        first += len(part.entries)
+        first += len(part.images)
     return shown
 
 

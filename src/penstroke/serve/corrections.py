@@ -7,11 +7,12 @@ import threading
 from collections import Counter
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from penstroke.config.class_names import check_class_name
 from penstroke.config.settings import Settings
 from penstroke.data import collected
-from penstroke.data.collected import Answer, Collected, check_label
+from penstroke.data.collected import Answer, Collected
 from penstroke.errors import ConfigError
 from penstroke.preprocessing.ink import DEFAULT_INK, Preprocessed, preprocess
 from penstroke.runs.record import now
@@ -33,10 +34,11 @@ class Correction(Settings):
     strokes: Drawing | None = Field(None, description="or the strokes it was drawn with")
     answer: Answer | None = Field(None, description="the answer of a model to it")
 
-    @model_validator(mode="after")
-    def _be_printable(self) -> Self:
-        check_label(self.label)
-        return self
+    @field_validator("label")
+    @classmethod
+    def _check_label(cls, label: str) -> str:
+        check_class_name(label)
+        return label
 
     @model_validator(mode="after")
     def _show_something(self) -> Self:

@@ -1,77 +1,93 @@
-"""ImageLike files in a folder or in a zip: their names, and their bytes."""
+"""Image files in a folder or in a zip: their names, their labels and their bytes."""
 
 from __future__ import annotations
 
-import lzma
 import os
 import posixpath
+import re
 import unicodedata
-import zipfile
-import zlib
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from penstroke.data.sources.entries import (
-    LARGEST_FILE,
-    Entry,
-    Listing,
-    Missing,
+from penstroke.data.archives import ZipReader, is_hidden
+from penstroke.data.sources.contents import (
+    MAX_FILE_BYTES,
+    ImageRef,
     Part,
     Source,
-    is_hidden,
+    SourceContents,
+    Split,
+    Unreadable,
     is_image,
-    label_of_folder,
     printable,
-    split_among,
+    split_of,
+    stamp_of,
 )
-from penstroke.errors import DataError, ImageError
+from penstroke.data.sources.tables import Row
+from penstroke.errors import ArchiveError, ConfigError, DataError, ImageError
 from penstroke.files import reason
-
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
-           RuntimeError, ValueError)  # fmt: skip
-"""What reading a member of a zip may raise: damage, encryption, an unknown way of packing."""
 
 
 class File(NamedTuple):
-    """A file: its name below the source with `/` between folders, where it is, and its stamp."""
+    """A file: its name below the source with `/` between folders, and its stamp."""
 
     name: str
-    place: str | int
     stamp: str
 
+    def image(self, given: str, label: str, split: Split) -> ImageRef:
+        """Return it as an image."""
+        return ImageRef(printable(self.name), given, label, split, self.name, self.stamp)
 
-class Files(NamedTuple):
-    """Every file of a source that is not hidden, in the order of their names."""
+
+@dataclass(frozen=True)
+class FileListing:
+    """The files of a source that are not hidden, in the order of their names."""
 
     source: Source
     files: list[File]
-    notes: list[str]
+    notes: tuple[str, ...] = ()
 
-    @property
-    def what(self) -> str:
-        """The source in two words."""
-        return f"a {self.source.kind}"
+    def contents(
+        self, labels: str, images: list[ImageRef], *notes: str, missing: Iterable[Unreadable] = ()
+    ) -> SourceContents:
+        """Return `images` as what the source holds; `labels` says where their labels come from."""
+        description = f"{labels}; images in a {self.source.kind}"
+        part = Part(self.source, tuple(images))
+        return SourceContents(description, (part,), self.notes + notes, tuple(missing))
 
 
-def list_files(path: Path) -> Files:
+def list_files(path: Path) -> FileListing:
     """Return the files below the folder `path`, or in the zip.
 
-    Links that lead out of the folder, and links to folders, are not followed. No name inside a zip
-    ever becomes a path on this machine.
+    Links that lead out of the folder, and links to folders, are not followed.
 
     Raises:
-        DataError: it cannot be read, or is no zip.
+        DataError: it cannot be read, or is not a zip.
     """
+    if path.is_file():
+        with ZipReader(path) as archive:
+            files = [
+                File(name, f"{info.CRC:08x}-{info.file_size}")
+                for name, info in archive.files.items()
+            ]
+        return FileListing(Source("zip", path), files)
+    if not path.is_dir():
+        raise DataError(f"there is no folder or file {path}")
+    skipped: Counter[str] = Counter()
     try:
-        return _list_zip(path) if path.is_file() else _list_folder(path)
+        files = sorted(_walk(path, path.resolve(), skipped))
     except OSError as error:
         raise DataError(f"cannot read {error.filename or path}: {reason(error)}") from error
+    notes = (f"{count:,} {what}" for what, count in sorted(skipped.items()))
+    return FileListing(Source("folder", path), files, tuple(notes))
 
 
-def named_files(folder: Path, names: Iterable[str]) -> Files:
-    """Return those of the files called `names` that are below `folder`, without looking around.
+def list_named_files(folder: Path, names: Iterable[str]) -> FileListing:
+    """Return those of the files called `names` that are below `folder`, without listing it.
 
     Raises:
         DataError: there is no such folder.
@@ -80,13 +96,13 @@ def named_files(folder: Path, names: Iterable[str]) -> Files:
         raise DataError(f"there is no folder or file {folder}")
     root, files = folder.resolve(), []
     for name in names:
-        wanted = _comparable(name.replace("\\", "/"))
+        wanted = _normalized(name)
         for form in (wanted, unicodedata.normalize("NFD", wanted)):
             path = folder / form
             if _is_below(path, root) and path.is_file():
-                files.append(File(form, form, _stamp(path)))
+                files.append(File(form, stamp_of(path)))
                 break
-    return Files(Source("folder", folder), files, [])
+    return FileListing(Source("folder", folder), files)
 
 
 class FolderReader:
@@ -99,106 +115,112 @@ class FolderReader:
         """Return the bytes of the file."""
         file = self._path / place
         try:
-            if (size := file.stat().st_size) > LARGEST_FILE:
-                raise ImageError(f"{size / 1e6:.0f} MB: larger than {LARGEST_FILE / 1e6:.0f}")
+            if (size := file.stat().st_size) > MAX_FILE_BYTES:
+                raise ImageError(
+                    f"has {size / 1e6:.0f} MB, more than {MAX_FILE_BYTES / 1e6:.0f} MB"
+                )
             return file.read_bytes()
         except OSError as error:
             raise ImageError(reason(error)) from None
 
 
-class ZipReader:
-    """The members of a zip, unpacked in memory."""
+class ZipImageReader:
+    """The files in a zip, unpacked in memory."""
 
     def __init__(self, path: Path) -> None:
-        self._archive = zipfile.ZipFile(path)
-        self._members = self._archive.infolist()
+        self._archive = ZipReader(path, max_file_bytes=MAX_FILE_BYTES)
+        weakref.finalize(self, self._archive.close)
 
-    def read(self, place: int) -> bytes:
-        """Return the bytes of the member."""
-        member = self._members[place]
-        if member.file_size > LARGEST_FILE:
-            size = member.file_size / 1e6
-            raise ImageError(f"{size:.0f} MB unpacked: larger than {LARGEST_FILE / 1e6:.0f}")
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ImageError("packed in an unusual way: pack it anew with deflate")
+    def read(self, place: str) -> bytes:
+        """Return the bytes of the file."""
         try:
-            # Never more than it says it is: a member that lies about it would fill the memory.
-            with self._archive.open(member) as stream:
-                content = stream.read(member.file_size)
-        except _DAMAGE as error:
-            raise ImageError(f"damaged or encrypted in the zip: {error}") from None
-        except OSError as error:
-            raise ImageError(reason(error)) from None
-        if len(content) < member.file_size:
-            raise ImageError("damaged in the zip: cut short")
-        return content
+            return self._archive.read(place)
+        except KeyError:
+            raise ImageError("is no longer in the zip") from None
+        except ArchiveError as error:
+            raise ImageError(str(error).partition(f"{place} ")[2] or str(error)) from None
 
 
-def by_folder(found: Files) -> Listing:
-    """Label images by the folder they lie in; `train` and `test` above it are splits."""
-    entries = []
+def label_by_folder(listing: FileListing) -> SourceContents:
+    """Label images by the folder they lie in; `train` and `test` above it are splits.
+
+    The label is what follows the last `_` of the folder's name: `digit_3` is 3, `upper_A` is A.
+    """
+    images = []
     loose = 0
-    for file in found.files:
-        *folders, own, name = ("", *file.name.split("/"))
+    for file in listing.files:
+        *folders, parent, name = ("", *file.name.split("/"))
         if not is_image(name):
             continue
-        if own in ("", ".", ".."):
+        if parent in ("", ".", ".."):
             loose += 1
             continue
-        given = printable(own)
-        entries.append(
-            Entry(printable(file.name), given, label_of_folder(given), split_among(folders),
-                  file.place, file.stamp)
-        )  # fmt: skip
-    notes = list(found.notes)
-    if loose:
-        notes.append(f"{loose:,} images in no folder of a class were left out")
-    parts = (Part(found.source, tuple(entries)),)
-    return Listing(f"a folder a class, in {found.what}", parts, tuple(notes))
+        given = printable(parent)
+        images.append(file.image(given, given.rpartition("_")[2] or given, split_of(folders)))
+    notes = [f"{loose:,} images outside the folder of a class were left out"] if loose else []
+    return listing.contents("one folder per class", images, *notes)
 
 
-def by_table(found: Files, rows: list[tuple[str, str, str]], table: str, base: str) -> Listing:
-    """Label images by rows (file, label, split) of the table called `table`.
+def label_by_table(
+    listing: FileListing, rows: list[Row], table: str, base: str, *notes: str
+) -> SourceContents:
+    """Label images by the `rows` of the table called `table`, each file once.
 
-    Args:
-        found: the files.
-        rows: the table's; each file once.
-        table: its name, for messages.
-        base: the folder below the source that the names in the table start from.
+    Names in the table start from `base`, a folder below the source.
     """
-    known = {_comparable(file.name): file for file in found.files}
-    entries, missing = [], []
+    by_name = {_normalized(file.name): file for file in listing.files}
+    images, missing = [], []
     for name, label, split in rows:
-        wanted = _comparable(posixpath.join(base, name.replace("\\", "/")))
-        file = known.pop(wanted, None)
+        wanted = _normalized(posixpath.join(base, name))
+        file = by_name.pop(wanted, None)
         if file is None:
-            missing.append(Missing(printable(name), f"{table} names it, but it is not there"))
+            missing.append(Unreadable(printable(name), f"is in {table}, but not in the source"))
             continue
-        split = split or split_among(wanted.split("/")[:-1])
-        folder = printable(posixpath.basename(posixpath.dirname(file.name)))
-        shown = printable(label)
-        entries.append(
-            Entry(printable(file.name), folder or shown, shown, split, file.place, file.stamp)
+        folder, shown = posixpath.basename(posixpath.dirname(file.name)), printable(label)
+        split = split or split_of(wanted.split("/")[:-1])
+        images.append(file.image(printable(folder) or shown, shown, split))
+    images.sort(key=lambda image: image.name)
+    if extra := sum(is_image(name) for name in by_name):
+        notes += (f"{extra:,} images that are not in {table} were left out",)
+    return listing.contents(f"labels in {table}", images, *notes, missing=missing)
+
+
+def label_by_pattern(listing: FileListing, pattern: str) -> SourceContents:
+    """Label images by the group `label` of a regular expression that is searched in their path.
+
+    Raises:
+        ConfigError: it is not a regular expression, or lacks that group.
+        DataError: it matches no image.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"--pattern: {pattern!r} is not a regular expression: {error}") from None
+    if "label" not in expression.groupindex:
+        raise ConfigError(f"--pattern: {pattern!r} needs a group called label: (?P<label>…)")
+    images, others = [], []
+    for file in listing.files:
+        if not is_image(file.name):
+            continue
+        match = expression.search(file.name)
+        if label := printable(match["label"] or "") if match else "":
+            images.append(file.image(label, label, split_of(file.name.split("/")[:-1])))
+        else:
+            others.append(printable(file.name))
+    if others and not images:
+        raise DataError(
+            f"--pattern: {pattern!r} matches none of the {len(others):,} images in "
+            f"{listing.source.path}, for example {others[0]!r}"
         )
-    entries.sort(key=lambda entry: entry.name)
-    notes = list(found.notes)
-    if extra := sum(is_image(name) for name in known):
-        notes.append(f"{extra:,} images that {table} does not name were left out")
-    parts = (Part(found.source, tuple(entries)),)
-    return Listing(f"{table}, images in {found.what}", parts, tuple(notes), tuple(missing))
+    notes = [
+        f"{len(others):,} images that the pattern does not match were left out, "
+        f"for example {others[0]!r}"
+    ] if others else []  # fmt: skip
+    return listing.contents("labels in the names of files", images, *notes)
 
 
-def _comparable(name: str) -> str:
-    return unicodedata.normalize("NFC", posixpath.normpath(name))
-
-
-def _list_folder(path: Path) -> Files:
-    if not path.is_dir():
-        raise DataError(f"there is no folder or file {path}")
-    skipped: Counter[str] = Counter()
-    files = sorted(_walk(path, path.resolve(), skipped))
-    notes = [f"{count:,} {what}" for what, count in sorted(skipped.items())]
-    return Files(Source("folder", path), files, notes)
+def _normalized(name: str) -> str:
+    return unicodedata.normalize("NFC", posixpath.normpath(name.replace("\\", "/")))
 
 
 def _walk(top: Path, root: Path, skipped: Counter[str]) -> Iterator[File]:
@@ -214,8 +236,7 @@ def _walk(top: Path, root: Path, skipped: Counter[str]) -> Iterator[File]:
             if path.is_symlink() and not _is_below(path, root):
                 skipped["links that lead out of the folder were not followed"] += 1
             elif path.is_file():
-                relative = path.relative_to(top).as_posix()
-                yield File(relative, relative, _stamp(path))
+                yield File(path.relative_to(top).as_posix(), stamp_of(path))
 
 
 def _is_below(path: Path, root: Path) -> bool:
@@ -225,24 +246,5 @@ def _is_below(path: Path, root: Path) -> bool:
         return False
 
 
-def _stamp(path: Path) -> str:
-    state = path.stat()
-    return f"{state.st_size}-{state.st_mtime_ns}"
-
-
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _list_zip(path: Path) -> Files:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (*_DAMAGE, OverflowError) as error:
-        raise DataError(f"{path} is no zip that can be read: {error}") from error
-    files = [
-        File(name, place, f"{member.CRC:08x}-{member.file_size}")
-        for place, member in enumerate(members)
-        if not is_hidden(name := member.filename.replace("\\", "/")) and not member.is_dir()
-    ]
-    return Files(Source("zip", path), sorted(files), [])

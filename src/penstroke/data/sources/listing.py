@@ -1,55 +1,37 @@
-"""The one place that turns a source into images with labels: folders, zips, tables, arrays."""
+"""The one place that turns a source into labelled images: folders, zips, tables, arrays."""
 
 from __future__ import annotations
 
 import posixpath
-import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from penstroke.data.sources.arrays import NpzReader, list_npz
-from penstroke.data.sources.entries import (
-    SUFFIXES,
-    Content,
-    Entry,
-    Listing,
-    Missing,
-    Part,
-    Reader,
-    Source,
-    is_image,
-    printable,
-    split_among,
-)
+from penstroke.data.sources.contents import SUFFIXES, Content, Reader, Source, SourceContents
 from penstroke.data.sources.image_files import (
-    Files,
+    FileListing,
     FolderReader,
-    ZipReader,
-    by_folder,
-    by_table,
+    ZipImageReader,
+    label_by_folder,
+    label_by_pattern,
+    label_by_table,
     list_files,
-    named_files,
+    list_named_files,
 )
 from penstroke.data.sources.parquet import SUFFIXES as PARQUET_SUFFIXES
 from penstroke.data.sources.parquet import ParquetReader, list_parquet, parquet_files
-from penstroke.data.sources.tables import read_rows
-from penstroke.errors import ConfigError, DataError, ImageError
+from penstroke.data.sources.tables import Row, read_rows
+from penstroke.errors import DataError, ImageError
 from penstroke.files import reason
 
-__all__ = [
-    "Content", "Entry", "How", "Listing", "Missing", "Part", "Reader", "Sample", "Source",
-    "list_source", "open_source", "read_samples",
-]  # fmt: skip
-
 TABLE = "labels.csv"
-_TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 
-class Sample(NamedTuple):
-    """An image, what it shows according to its source, and what it is called."""
+class LabelledImage(NamedTuple):
+    """An image, its label according to its source, and its name."""
 
     label: str
     content: Content
@@ -57,8 +39,8 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class How:
-    """How a source says what its images show; what is None is found out.
+class SourceOptions:
+    """How a source says what its images show; what is None is detected.
 
     Attributes:
         labels: by the folders they lie in, or by a table.
@@ -78,40 +60,46 @@ class How:
     image_column: str | None = None
     encoding: str = "utf-8"
 
+    def read_table(self, content: bytes, name: str) -> tuple[list[Row], list[str]]:
+        """Return the rows of a table, and notes: see `tables.read_rows`."""
+        return read_rows(
+            content, name, file_column=self.file_column, label_column=self.label_column,
+            encoding=self.encoding,
+        )  # fmt: skip
 
-def read_samples(path: Path, how: How | None = None) -> Iterator[Sample]:
+
+def read_labelled_images(
+    path: Path, options: SourceOptions | None = None
+) -> Iterator[LabelledImage]:
     """Yield the images of a source, one in memory at a time: see `list_source`.
 
-    A class is what follows the last `_` of its folder's name: `digit_3` is 3, `upper_A` is A.
-    For a model of letters without their case, both `upper_A` and `lower_a` are its class `Aa`.
-
     Raises:
-        DataError: it is none, is damaged, or holds no images.
-        ImageError: while it goes on: an image cannot be read.
+        DataError: it is not a source, is damaged, or holds no images.
+        ImageError: during the iteration: an image cannot be read.
     """
-    listing = list_source(path, how or How())
-    if listing.missing:
-        name, why = listing.missing[0]
-        raise DataError(f"{path}: {name}: {why}")
-    return _samples(path, listing)
+    contents = list_source(path, options or SourceOptions())
+    if contents.missing:
+        name, why = contents.missing[0]
+        raise DataError(f"{path}: {name} {why}")
+    return _read(path, contents)
 
 
-def list_source(path: Path, how: How) -> Listing:
+def list_source(path: Path, options: SourceOptions) -> SourceContents:
     """Return the images that `path` holds, without reading them.
 
     It is a folder or zip of images, labelled by folder, by a labels.csv in it, or by their names;
-    a table whose images lie beside it or in `how.images`; a Parquet file or a folder of them;
-    an NPZ file.
+    a table whose images lie beside it or in `options.images`; a Parquet file or a folder of them;
+    or an NPZ file.
 
     Raises:
-        ConfigError: what was asked for does not go with what it is.
+        ConfigError: an option does not go with the source.
         DataError: it is not there, is damaged, or holds no images with labels.
     """
-    listing = _list_source(path, how)
-    if not len(listing) and not listing.missing:
-        notes = "".join(f"; {note}" for note in listing.notes)
+    contents = _list_any(path, options)
+    if not len(contents) and not contents.missing:
+        notes = "".join(f"; {note}" for note in contents.notes)
         raise DataError(f"{path} holds no images ({', '.join(SUFFIXES)}) with a label{notes}")
-    return listing
+    return contents
 
 
 def open_source(source: Source) -> Reader:
@@ -119,117 +107,74 @@ def open_source(source: Source) -> Reader:
     if source.kind == "folder":
         return FolderReader(source.path)
     if source.kind == "zip":
-        return ZipReader(source.path)
+        return ZipImageReader(source.path)
     if source.kind == "parquet":
         return ParquetReader(source.path, source.member)
     return NpzReader(source.path, source.member)
 
 
-def _samples(path: Path, listing: Listing) -> Iterator[Sample]:
-    for part in listing.parts:
+def _read(path: Path, contents: SourceContents) -> Iterator[LabelledImage]:
+    for part in contents.parts:
         reader = open_source(part.source)
-        for entry in part.entries:
-            name = f"{path}/{entry.name}"
+        for image in part.images:
+            name = f"{path}/{image.name}"
             try:
-                content = reader.read(entry.place)
+                content = reader.read(image.place)
             except ImageError as error:
                 raise ImageError(f"{name}: {error}") from None
-            yield Sample(entry.label, content, name)
+            yield LabelledImage(image.label, content, name)
 
 
-def _list_source(path: Path, how: How) -> Listing:
+def _list_any(path: Path, options: SourceOptions) -> SourceContents:
     suffix = path.suffix.lower() if path.is_file() else ""
     files = parquet_files(path) if path.is_dir() else []
     if suffix in PARQUET_SUFFIXES or files:
         return list_parquet(
-            files or [path], image_column=how.image_column, label_column=how.label_column
+            files or [path], image_column=options.image_column, label_column=options.label_column
         )
     if suffix == ".npz":
         return list_npz(path)
-    if suffix in _TABLE_SUFFIXES:
-        return _by_own_table(path, how)
+    if suffix in (".csv", ".tsv", ".txt"):
+        return _list_table(path, options)
     if suffix and suffix != ".zip" and not zipfile.is_zipfile(path):
         raise DataError(
-            f"{path} is nothing that is read here: a folder, a .zip, a .csv of labels, a .parquet "
-            "or a .npz; unpack other archives first"
+            f"{path} is not a folder, a .zip, a .csv of labels, a .parquet or an .npz file: unpack "
+            "other archives first"
         )
-    found = list_files(path)
-    if how.pattern is not None:
-        return _by_pattern(found, how.pattern, path)
-    if how.labels != "folder" and (table := _table_in(found, how)):
-        return _by_inner_table(found, table, path, how)
-    return by_folder(found)
+    listing = list_files(path)
+    if options.pattern is not None:
+        return label_by_pattern(listing, options.pattern)
+    table = None if options.labels == "folder" else _find_table(listing, options)
+    if table is None:
+        return label_by_folder(listing)
+    content = open_source(listing.source).read(table)
+    assert isinstance(content, bytes)
+    rows, notes = options.read_table(content, f"{path}/{table}")
+    base, name = posixpath.split(table)
+    return label_by_table(listing, rows, name, base, *notes)
 
 
-def _by_own_table(path: Path, how: How) -> Listing:
+def _list_table(path: Path, options: SourceOptions) -> SourceContents:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
-    rows, notes = read_rows(
-        content, str(path), file_column=how.file_column, label_column=how.label_column,
-        encoding=how.encoding,
-    )  # fmt: skip
-    images = how.images or path.parent
-    is_zip = images.is_file()
-    found = list_files(images) if is_zip else named_files(images, (row[0] for row in rows))
-    listing = by_table(found, rows, path.name, "")
-    return replace(listing, notes=(*notes, *listing.notes))
+    rows, notes = options.read_table(content, str(path))
+    images = options.images or path.parent
+    listing = (
+        list_files(images) if images.is_file() else list_named_files(images, (r[0] for r in rows))
+    )
+    return label_by_table(listing, rows, path.name, "", *notes)
 
 
-def _table_in(found: Files, how: How) -> str | None:
+def _find_table(listing: FileListing, options: SourceOptions) -> str | None:
     """Return the name of the table in a folder or zip, if there is one, or one was asked for."""
     tables = [
-        file.name for file in found.files
+        file.name for file in listing.files
         if posixpath.basename(file.name) == TABLE and file.name.count("/") <= 1
     ]  # fmt: skip
     if len(tables) > 1:
         tables = [name for name in tables if name == TABLE]
-    if not tables and how.labels == "table":
-        raise DataError(f"{found.source.path} holds no {TABLE} at its top")
+    if not tables and options.labels == "table":
+        raise DataError(f"{listing.source.path} holds no {TABLE} at its top: --labels folder?")
     return tables[0] if tables else None
-
-
-def _by_inner_table(found: Files, table: str, path: Path, how: How) -> Listing:
-    place = next(file.place for file in found.files if file.name == table)
-    content = open_source(found.source).read(place)
-    assert isinstance(content, bytes)
-    rows, notes = read_rows(
-        content, f"{path}/{table}", file_column=how.file_column, label_column=how.label_column,
-        encoding=how.encoding,
-    )  # fmt: skip
-    listing = by_table(found, rows, posixpath.basename(table), posixpath.dirname(table))
-    return replace(listing, notes=(*notes, *listing.notes))
-
-
-def _by_pattern(found: Files, pattern: str, path: Path) -> Listing:
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"--pattern: {pattern!r} is no regular expression: {error}") from None
-    if "label" not in expression.groupindex:
-        raise ConfigError(
-            f"--pattern: {pattern!r} has no group called label: (?P<label>…) around what is it"
-        )
-    entries, others = [], []
-    for file in found.files:
-        if not is_image(file.name):
-            continue
-        match = expression.search(file.name)
-        label = printable(match["label"] or "") if match else ""
-        split = split_among(file.name.split("/")[:-1])
-        if label:
-            entries.append(Entry(printable(file.name), label, label, split, file.place, file.stamp))
-        else:
-            others.append(printable(file.name))
-    if others and not entries:
-        raise DataError(
-            f"--pattern: {pattern!r} fits none of {len(others):,} images in {path}, "
-            f"{others[0]!r} for one"
-        )
-    notes = list(found.notes)
-    if others:
-        notes.append(f"{len(others):,} images that the pattern does not fit were left out, "
-                     f"{others[0]!r} for one")  # fmt: skip
-    parts = (Part(found.source, tuple(entries)),)
-    return Listing(f"labels in the names of files, in {found.what}", parts, tuple(notes))

@@ -7,22 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstroke.data.sources.entries import (
-    LARGEST_FILE,
-    Entry,
-    Listing,
+from penstroke.data.sources.contents import (
+    MAX_FILE_BYTES,
+    ImageRef,
     Part,
     Source,
+    SourceContents,
     printable,
-    split_among,
+    split_of,
+    stamp_of,
 )
-from penstroke.data.sources.forward import Forward
+from penstroke.data.sources.sequential import SequentialReader
 from penstroke.data.sources.tables import (
     IMAGE_NAMES,
     LABEL_NAMES,
     SPLIT_NAMES,
+    parse_split,
     pick_column,
-    split_word,
 )
 from penstroke.errors import DataError, ImageError, MissingExtraError
 from penstroke.files import reason
@@ -39,14 +40,15 @@ _BUFFER_BYTES = 1 << 20
 
 def parquet_files(folder: Path) -> list[Path]:
     """Return the Parquet files in `folder` and in its `data`, where Hugging Face puts them."""
-    found = [p for where in (folder, folder / "data") if where.is_dir() for p in where.iterdir()]
-    return sorted(p for p in found if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    folders = [path for path in (folder, folder / "data") if path.is_dir()]
+    paths = [path for where in folders for path in where.iterdir()]
+    return sorted(p for p in paths if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
 
 
 def list_parquet(
     files: list[Path], *, image_column: str | None = None, label_column: str | None = None
-) -> Listing:
-    """Return the images in `files`; a split stands in a column, or begins a file's name.
+) -> SourceContents:
+    """Return the images in `files`; their split is in a column, or begins a file's name.
 
     Raises:
         ConfigError: a column that was named is not there.
@@ -56,7 +58,7 @@ def list_parquet(
     notes: list[str] = []
     parts = tuple(_list_file(path, image_column, label_column, notes) for path in files)
     what = files[0].name if len(files) == 1 else f"{len(files)} files"
-    return Listing(f"Parquet, {what}", parts, tuple(notes))
+    return SourceContents(f"Parquet, {what}", parts, tuple(notes))
 
 
 class ParquetReader:
@@ -64,17 +66,17 @@ class ParquetReader:
 
     def __init__(self, path: Path, column: str) -> None:
         self._path, self._column = path, column
-        self._rows = Forward(self._all, _DAMAGE)
+        self._rows = SequentialReader(self._all, _DAMAGE)
 
     def read(self, place: int) -> bytes:
         """Return the image file in row `place`."""
         value = self._rows.row(place).as_py()
         content = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(content, bytes):
-            raise ImageError("the row holds no bytes of an image")
-        if len(content) > LARGEST_FILE:
+            raise ImageError("holds no bytes of an image")
+        if len(content) > MAX_FILE_BYTES:
             size = len(content) / 1e6
-            raise ImageError(f"{size:.0f} MB: larger than {LARGEST_FILE / 1e6:.0f}")
+            raise ImageError(f"has {size:.0f} MB, more than {MAX_FILE_BYTES / 1e6:.0f} MB")
         return content
 
     def _all(self) -> Iterator[Any]:
@@ -90,27 +92,21 @@ def _list_file(
     columns = file.schema_arrow.names
     image = pick_column(columns, image_column, IMAGE_NAMES, "image", path.name)
     label = pick_column(columns, label_column, LABEL_NAMES, "label", path.name)
-    _refuse_other_types(file, image, path)
-    split = next((name for name in columns if name.strip().lower() in SPLIT_NAMES), None)
-    given = _labels(file, label, path)
-    splits = (
-        _values(file, split, path)
-        if split
-        else [split_among(path.stem.split("-")[:1])] * len(given)
-    )
-    entries = []
-    for row, (name, word) in enumerate(zip(given, splits, strict=True)):
-        if name:
-            where = f"row {row} of {path.name}"
-            if (known := split_word(str(word or ""))) is None:
-                raise DataError(f"{where}: the split {word!r} is neither train nor test")
-            shown = printable(name)
-            entries.append(Entry(where, shown, shown, known, row))
-    if unlabelled := len(given) - len(entries):
+    _check_type(file, image, path)
+    labels = _labels(file, label, path)
+    split_column = next((name for name in columns if name.strip().lower() in SPLIT_NAMES), None)
+    if split_column:
+        words = _values(file, split_column, path)
+    else:
+        words = [split_of(path.stem.split("-")[:1])] * len(labels)
+    images = []
+    for row, (text, word) in enumerate(zip(labels, words, strict=True)):
+        if text:
+            name, shown = f"row {row} of {path.name}", printable(text)
+            images.append(ImageRef(name, shown, shown, parse_split(str(word or ""), name), row))
+    if unlabelled := len(labels) - len(images):
         notes.append(f"{unlabelled:,} rows of {path.name} without a label were left out")
-    state = path.stat()
-    stamp = f"{state.st_size}-{state.st_mtime_ns}"
-    return Part(Source("parquet", path, image), tuple(entries), stamp)
+    return Part(Source("parquet", path, image), tuple(images), stamp_of(path))
 
 
 def _open(path: Path) -> ParquetFile:
@@ -123,10 +119,10 @@ def _open(path: Path) -> ParquetFile:
     except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
     except _DAMAGE as error:
-        raise DataError(f"{path} is no Parquet file that can be read: {error}") from error
+        raise DataError(f"{path} is not a valid Parquet file: {error}") from error
 
 
-def _refuse_other_types(file: ParquetFile, column: str, path: Path) -> None:
+def _check_type(file: ParquetFile, column: str, path: Path) -> None:
     from pyarrow import types
 
     kind = file.schema_arrow.field(column).type
@@ -135,7 +131,7 @@ def _refuse_other_types(file: ParquetFile, column: str, path: Path) -> None:
     if not (types.is_binary(kind) or types.is_large_binary(kind)):
         raise DataError(
             f"{path}: column {column!r} holds {kind}, not the bytes of image files; "
-            "--image-column names another"
+            "name another with --image-column"
         )
 
 

@@ -7,16 +7,17 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
+from penstroke.data.sources.contents import Split, split_of
 from penstroke.errors import ConfigError, DataError, near_match
 
 FILE_NAMES = ("file", "filename", "file_name", "path", "filepath", "file_path", "image",
-              "image_path", "image", "img")  # fmt: skip
+              "image_path", "picture", "img")  # fmt: skip
 LABEL_NAMES = ("label", "labels", "class", "character", "char", "target", "symbol", "text", "y")
 SPLIT_NAMES = ("split", "subset", "partition")
-IMAGE_NAMES = ("image", "images", "img", "image", "png", "bytes")
+IMAGE_NAMES = ("image", "images", "img", "picture", "png", "bytes")
 _DELIMITERS = ",;\t|"
 
-Row = tuple[str, str, str]
+Row = tuple[str, str, Split]
 """File, label, split."""
 
 
@@ -27,21 +28,21 @@ def pick_column(
 
     Args:
         columns: those that there are.
-        wanted: what a person named, if anything.
+        wanted: the one that was named, if any.
         usual: names that such a column usually has, in lower case.
-        what: that it holds, as an option is called: `label`, `file`, `image`.
+        what: that it holds, as in the option: `label`, `file`, `image`.
         where: the file, for messages.
 
     Raises:
         ConfigError: there is no column `wanted`.
         DataError: none of the usual names is there.
     """
-    there = ", ".join(repr(column) for column in columns) or "none"
+    names = ", ".join(repr(column) for column in columns) or "none"
     if wanted is not None:
         if wanted not in columns:
             raise ConfigError(
                 f"--{what}-column: {where} has no column {wanted!r}{near_match(wanted, columns)}; "
-                f"its columns are {there}"
+                f"its columns are {names}"
             )
         return wanted
     by_name = {column.strip().lower(): column for column in reversed(columns)}
@@ -49,8 +50,8 @@ def pick_column(
         if name in by_name:
             return by_name[name]
     raise DataError(
-        f"{where} has no column for the {what}; its columns are {there}: "
-        f"--{what}-column says which it is (the first line of a CSV file names the columns)"
+        f"{where} has no column for the {what}; its columns are {names}: name one with "
+        f"--{what}-column (the first line of a CSV file names the columns)"
     )
 
 
@@ -58,10 +59,10 @@ def read_rows(
     content: bytes, where: str, *, file_column: str | None = None,
     label_column: str | None = None, encoding: str = "utf-8",
 ) -> tuple[list[Row], list[str]]:  # fmt: skip
-    """Return each file with its label and split, and notes on what was passed over.
+    """Return each file with its label and split, and notes on what was left out.
 
     Raises:
-        ConfigError: a column that was named is not there, or the encoding is none.
+        ConfigError: a column that was named is not there, or the encoding is unknown.
         DataError: it cannot be decoded or read, lacks a column, or labels a file in two ways.
     """
     lines = _parsed(_decoded(content, where, encoding), where, (file_column, label_column))
@@ -72,49 +73,43 @@ def read_rows(
     label_at = header.index(pick_column(header, label_column, LABEL_NAMES, "label", where))
     lower = [name.strip().lower() for name in header]
     split_at = next((lower.index(name) for name in SPLIT_NAMES if name in lower), None)
-    first: dict[str, tuple[int, str, str]] = {}
+    first: dict[str, tuple[int, str, Split]] = {}
     unlabelled = repeated = 0
     for number, cells in lines:
         cell = [cell.strip() for cell in cells] + [""] * len(header)
-        name, label = cell[file_at], cell[label_at]
-        split = "" if split_at is None else _split(cell[split_at], number, where)
+        name, label, line = cell[file_at], cell[label_at], f"{where}, line {number}"
+        split = parse_split("" if split_at is None else cell[split_at], line)
         if not name or not label:
             unlabelled += any(cells)
-        elif (before := first.setdefault(name, (number, label, split))) != (number, label, split):
+        elif name not in first:
+            first[name] = number, label, split
+        elif first[name][1:] == (label, split):
             repeated += 1
-            _refuse_contradiction(name, before, (label, split), number, where)
+        else:
+            number, *before = first[name]
+            raise DataError(
+                f"{line}: {name} is labelled {f'{label} {split}'.strip()!r}, but "
+                f"{' '.join(before).strip()!r} on line {number}"
+            )
     if not first:
         raise DataError(f"{where} has columns, but no row with a file and a label")
     notes = [f"{count:,} rows of {where} {what}" for count, what in (
         (unlabelled, "without a file or a label were left out"),
-        (repeated, "name a file once more, with the same label, and count once"),
+        (repeated, "repeat a file with the same label, and count once"),
     ) if count]  # fmt: skip
     return [(name, label, split) for name, (_, label, split) in first.items()], notes
 
 
-def split_word(word: str) -> str | None:
-    """Return "train" or "test" for a word of a column of splits; None if it is none."""
-    from penstroke.data.sources.entries import split_among
+def parse_split(word: str, where: str) -> Split:
+    """Return the split that a cell of a column of splits names, "" if it is empty.
 
-    return split_among([word.strip()]) or ("" if not word.strip() else None)
-
-
-def _split(word: str, number: int, where: str) -> str:
-    split = split_word(word)
-    if split is None:
-        raise DataError(f"{where}, line {number}: the split {word!r} is neither train nor test")
+    Raises:
+        DataError: it is not a word for one.
+    """
+    split = split_of([word.strip()])
+    if word.strip() and not split:
+        raise DataError(f"{where}: the split {word!r} is neither train nor test")
     return split
-
-
-def _refuse_contradiction(
-    name: str, before: tuple[int, str, str], now: tuple[str, str], number: int, where: str
-) -> None:
-    line, *said = before
-    if tuple(said) != now:
-        raise DataError(
-            f"{where}, line {number}: {name} is said to be {' '.join(now).strip()!r}, but "
-            f"{' '.join(said).strip()!r} on line {line}"
-        )
 
 
 def _decoded(content: bytes, where: str, encoding: str) -> str:
@@ -125,13 +120,13 @@ def _decoded(content: bytes, where: str, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{where}, line {line}: byte 0x{content[error.start]:02x} is no {encoding}: save it as "
-            "UTF-8, or name its encoding (--encoding cp1252)"
+            f"{where}, line {line}: byte 0x{content[error.start]:02x} is not {encoding}: save it "
+            "as UTF-8, or give its encoding (--encoding cp1252)"
         ) from None
     except LookupError:
-        raise ConfigError(f"--encoding: {encoding!r} is unknown; cp1252 is one") from None
+        raise ConfigError(f"--encoding: {encoding!r} is unknown; try cp1252") from None
     if "\0" in text:
-        raise DataError(f"{where} is no table: it holds zero bytes")
+        raise DataError(f"{where} is not a table: it holds zero bytes")
     return text
 
 

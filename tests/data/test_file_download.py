@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from mirrors import Mirrors, serving
-from penstroke.data import download as module
-from penstroke.data.download import PartialFile, Wanted, download
+from penstroke.data import file_download as module
+from penstroke.data.file_download import PartialFile, RemoteFile, download_file
 from penstroke.errors import DownloadError, StorageError
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -27,8 +27,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirrors]:
         yield mirrors
 
 
-def wanted(server: Mirrors, *mirrors: str, content: bytes = CONTENT) -> Wanted:
-    return Wanted(
+def remote(server: Mirrors, *mirrors: str, content: bytes = CONTENT) -> RemoteFile:
+    return RemoteFile(
         NAME, len(content), hashlib.sha256(content).hexdigest(),
         tuple(server.mirror(mirror) + NAME for mirror in mirrors),
     )  # fmt: skip
@@ -47,7 +47,7 @@ def test_next_mirror_is_tried(server: Mirrors, tmp_path: Path, behaviour: str) -
     server.behaviour["bad"] = behaviour
     counted: list[int] = []
     (tmp_path / f".{NAME}.part").write_bytes(CONTENT[:5000])
-    download(wanted(server, "bad", "good"), tmp_path, counted.append)
+    download_file(remote(server, "bad", "good"), tmp_path, counted.append)
     assert_placed(tmp_path)
     assert sum(counted) == len(CONTENT)
 
@@ -56,14 +56,14 @@ def test_next_mirror_is_tried(server: Mirrors, tmp_path: Path, behaviour: str) -
 def test_one_address_is_enough(server: Mirrors, tmp_path: Path, behaviour: str) -> None:
     server.behaviour["only"] = behaviour
     counted: list[int] = []
-    download(wanted(server, "only"), tmp_path, counted.append)
+    download_file(remote(server, "only"), tmp_path, counted.append)
     assert_placed(tmp_path)
     assert sum(counted) == len(CONTENT)
 
 
 def test_cut_connection_goes_on_where_it_was(server: Mirrors, tmp_path: Path) -> None:
     server.behaviour["bad"] = "cut once 100000"
-    download(wanted(server, "bad"), tmp_path)
+    download_file(remote(server, "bad"), tmp_path)
     assert_placed(tmp_path)
     assert server.requests == [("bad", None), ("bad", "bytes=100000-")]
 
@@ -74,7 +74,7 @@ def test_cut_at_any_byte(server: Mirrors, tmp_path: Path, size: int) -> None:
     content = CONTENT[:64]
     server.files[NAME] = content
     server.behaviour["bad"] = f"cut {size}"
-    download(wanted(server, "bad", content=content), tmp_path)
+    download_file(remote(server, "bad", content=content), tmp_path)
     assert_placed(tmp_path, content)
     assert len(server.requests) == -(-64 // size)
 
@@ -82,14 +82,14 @@ def test_cut_at_any_byte(server: Mirrors, tmp_path: Path, size: int) -> None:
 def test_cut_again_and_again_with_next_to_nothing(server: Mirrors, tmp_path: Path) -> None:
     server.behaviour["bad"] = "cut 10"
     with pytest.raises(DownloadError, match="more expected|cut after"):
-        download(wanted(server, "bad"), tmp_path)
+        download_file(remote(server, "bad"), tmp_path)
     assert len(server.requests) == 3
     assert (tmp_path / f".{NAME}.part").read_bytes() == CONTENT[:30]  # to be gone on with
 
 
 def test_a_part_of_an_earlier_process_is_gone_on_with(server: Mirrors, tmp_path: Path) -> None:
     (tmp_path / f".{NAME}.part").write_bytes(CONTENT[:1234])
-    download(wanted(server, "good"), tmp_path)
+    download_file(remote(server, "good"), tmp_path)
     assert_placed(tmp_path)
     assert server.requests == [("good", "bytes=1234-")]
 
@@ -99,7 +99,7 @@ def test_a_part_of_an_earlier_process_is_gone_on_with(server: Mirrors, tmp_path:
 )
 def test_a_bad_part_heals(server: Mirrors, tmp_path: Path, part: bytes) -> None:
     (tmp_path / f".{NAME}.part").write_bytes(part)
-    download(wanted(server, "good"), tmp_path)
+    download_file(remote(server, "good"), tmp_path)
     assert_placed(tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_an_address_that_drips_is_given_up(
 ) -> None:
     monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.1)
     server.behaviour["slow"] = "drip"
-    download(wanted(server, "slow", "good"), tmp_path)
+    download_file(remote(server, "slow", "good"), tmp_path)
     assert_placed(tmp_path)
     assert server.requests[-1][0] == "good"
     assert [mirror for mirror, _ in server.requests[:-1]] == ["slow"] * 3
@@ -119,11 +119,11 @@ def test_all_mirrors_failing_says_what_each_answered(server: Mirrors, tmp_path: 
         "404": "HTTP status 404",
         "changed": "wrong checksum",
         "html": "a web page instead of the file",
-        "longer": "300,001 bytes long, where the file has 300,000",
+        "longer": "300,001 bytes long instead of 300,000",
     }
     server.behaviour = {f"m{n}": behave for n, behave in enumerate(answers)}
     with pytest.raises(DownloadError) as failed:
-        download(wanted(server, *server.behaviour), tmp_path)
+        download_file(remote(server, *server.behaviour), tmp_path)
     for mirror, said in zip(server.behaviour, answers.values(), strict=True):
         assert f"  {server.mirror(mirror)}{NAME}: {said}" in str(failed.value)
     assert not list(tmp_path.iterdir())
@@ -132,7 +132,7 @@ def test_all_mirrors_failing_says_what_each_answered(server: Mirrors, tmp_path: 
 def test_no_server_at_all(tmp_path: Path) -> None:
     nowhere = Mirrors(address="http://127.0.0.1:9")
     with pytest.raises(DownloadError, match="refused"):
-        download(wanted(nowhere, "gone"), tmp_path)
+        download_file(remote(nowhere, "gone"), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -140,9 +140,9 @@ def test_two_at_once_do_not_mix(server: Mirrors, tmp_path: Path) -> None:
     with PartialFile(tmp_path / NAME) as part:
         part.write(CONTENT[:10])
         with pytest.raises(StorageError, match="another process is writing"):
-            download(wanted(server, "good"), tmp_path)
+            download_file(remote(server, "good"), tmp_path)
         part.clear()
-    download(wanted(server, "good"), tmp_path)
+    download_file(remote(server, "good"), tmp_path)
     assert_placed(tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_what_is_there_is_whole_at_every_moment(server: Mirrors, tmp_path: Path)
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        download(wanted(server, "bad"), tmp_path)
+        download_file(remote(server, "bad"), tmp_path)
     finally:
         done.set()
         watcher.join()

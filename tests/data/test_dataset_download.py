@@ -19,9 +19,9 @@ import penstroke.data.loading
 from emnist import LETTERS, TEST, TRAIN, emnist_files, manifest, write_files, zipped
 from helpers import random_images, wait_until
 from mirrors import Mirrors, serving
-from penstroke.data import download as downloading
+from penstroke.data import file_download
 from penstroke.data.catalogue import Manifest
-from penstroke.data.fetching import fetch
+from penstroke.data.dataset_download import download_dataset
 from penstroke.data.idx_import import import_idx
 from penstroke.data.loading import load_dataset
 from penstroke.errors import ArchiveError, DataError, DownloadError, StorageError
@@ -34,7 +34,7 @@ KILLS = int(os.environ.get("PENSTROKE_KILLS", "6"))
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirrors]:
-    monkeypatch.setattr(downloading, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(file_download, "_PAUSE_SECONDS", 0.0)
     with serving({"gzip.zip": ZIP, **FILES}) as mirrors:
         yield mirrors
 
@@ -61,34 +61,36 @@ def everything(root: Path) -> list[str]:
 
 def test_one_archive_serves_two_sets(server: Mirrors, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    fetch(letters(server), tmp_path, lambda more, total: told.append((more, total)))
+    download_dataset(letters(server), tmp_path, lambda more, total: told.append((more, total)))
     assert_placed(tmp_path)
     assert sum(more for more, _ in told) == len(ZIP) == told[-1][1]
-    fetch(letters(server, name="emnist-digits"), tmp_path)
+    download_dataset(letters(server, name="emnist-digits"), tmp_path)
     assert_placed(tmp_path, "emnist-digits")
     assert server.requests == [("nist", None)]
     assert (tmp_path / "archives" / "small.zip").read_bytes() == ZIP
 
 
 def test_the_archive_goes_if_it_is_not_to_be_kept(server: Mirrors, tmp_path: Path) -> None:
-    fetch(letters(server), tmp_path, keep_archive=False)
+    download_dataset(letters(server), tmp_path, keep_archive=False)
     assert_placed(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
 def test_what_is_there_is_checked_and_not_asked_for_again(server: Mirrors, tmp_path: Path) -> None:
-    fetch(letters(server), tmp_path, keep_archive=False)
-    fetch(letters(server), tmp_path)
+    download_dataset(letters(server), tmp_path, keep_archive=False)
+    download_dataset(letters(server), tmp_path)
     assert len(server.requests) == 1
     path = tmp_path / NAME / f"{NAME}-train-labels-idx1-ubyte.gz"
     path.write_bytes(b"damaged")
-    fetch(letters(server), tmp_path)
+    download_dataset(letters(server), tmp_path)
     assert_placed(tmp_path)
 
 
 def test_mirrors_of_single_files_come_first(server: Mirrors, tmp_path: Path) -> None:
     told: list[int] = []
-    fetch(letters(server, mirrors=("small",)), tmp_path, lambda more, _: told.append(more))
+    download_dataset(
+        letters(server, mirrors=("small",)), tmp_path, lambda more, _: told.append(more)
+    )
     assert_placed(tmp_path)
     assert server.requests == [("small", None)] * 4
     assert sum(told) == sum(len(FILES[name]) for name in FILES if name.startswith(NAME))
@@ -96,7 +98,7 @@ def test_mirrors_of_single_files_come_first(server: Mirrors, tmp_path: Path) -> 
 
 def test_the_archive_serves_where_a_mirror_lacks_a_file(server: Mirrors, tmp_path: Path) -> None:
     del server.files[f"{NAME}-test-images-idx3-ubyte.gz"]
-    fetch(letters(server, mirrors=("small",)), tmp_path)
+    download_dataset(letters(server, mirrors=("small",)), tmp_path)
     assert_placed(tmp_path)
     assert ("nist", None) in server.requests
 
@@ -104,10 +106,10 @@ def test_the_archive_serves_where_a_mirror_lacks_a_file(server: Mirrors, tmp_pat
 def test_an_archive_that_was_damaged_since_is_fetched_again(
     server: Mirrors, tmp_path: Path
 ) -> None:
-    fetch(letters(server), tmp_path)
+    download_dataset(letters(server), tmp_path)
     archive = tmp_path / "archives" / "small.zip"
     archive.write_bytes(ZIP[: len(ZIP) // 2])
-    fetch(letters(server, name="emnist-digits"), tmp_path)
+    download_dataset(letters(server, name="emnist-digits"), tmp_path)
     assert_placed(tmp_path, "emnist-digits")
     assert archive.read_bytes() == ZIP
 
@@ -118,19 +120,19 @@ def test_what_is_not_the_archive_is_refused(
 ) -> None:
     server.behaviour |= {"nist": behaviour, "small": "404"}
     with pytest.raises(DownloadError) as failed:
-        fetch(letters(server, mirrors=("small",)), tmp_path)
-    assert "nobody delivered small.zip with its checksum" in str(failed.value)
-    assert f"nobody delivered {NAME}-train-images-idx3-ubyte.gz with" in str(failed.value)
+        download_dataset(letters(server, mirrors=("small",)), tmp_path)
+    assert "no address delivered small.zip with the right checksum" in str(failed.value)
+    assert f"no address delivered {NAME}-train-images-idx3-ubyte.gz with" in str(failed.value)
     assert everything(tmp_path) in ([], ["archives/.small.zip.part"])
     server.behaviour = {}
-    fetch(letters(server), tmp_path)
+    download_dataset(letters(server), tmp_path)
     assert_placed(tmp_path)
 
 
 def test_the_connection_is_cut_after_every_so_many_bytes(server: Mirrors, tmp_path: Path) -> None:
     for step in range(len(ZIP) // 90, len(ZIP), len(ZIP) // 23):
         server.behaviour["nist"] = f"cut {step}"
-        fetch(letters(server), tmp_path / str(step))
+        download_dataset(letters(server), tmp_path / str(step))
         assert_placed(tmp_path / str(step))
 
 
@@ -163,7 +165,7 @@ COPIES = {
 @pytest.mark.parametrize("kind", COPIES)
 def test_a_copy_will_do(tmp_path: Path, kind: str) -> None:
     COPIES[kind](tmp_path / "copies" / "it")  # type: ignore[no-untyped-call]
-    fetch(offline(), tmp_path / "data", source=tmp_path / "copies" / "it")
+    download_dataset(offline(), tmp_path / "data", copy=tmp_path / "copies" / "it")
     assert_placed(tmp_path / "data")
     assert everything(tmp_path / "data") == sorted(
         f"{NAME}/{name}" for name in FILES if name.startswith(NAME)
@@ -174,19 +176,19 @@ def test_a_copy_that_lacks_something(tmp_path: Path) -> None:
     missing = f"{NAME}-test-labels-idx1-ubyte.gz"
     write_files(tmp_path / "copy", {n: c for n, c in FILES.items() if n != missing})
     with pytest.raises(DataError, match=f"copy holds no {missing}$"):
-        fetch(offline(), tmp_path, source=tmp_path / "copy")
+        download_dataset(offline(), tmp_path, copy=tmp_path / "copy")
     with pytest.raises(DataError, match="there is no .*nowhere: give a zip, or a folder"):
-        fetch(offline(), tmp_path, source=tmp_path / "nowhere")
+        download_dataset(offline(), tmp_path, copy=tmp_path / "nowhere")
     (tmp_path / "text").write_text("no zip")
-    with pytest.raises(ArchiveError, match="text is no zip"):
-        fetch(offline(), tmp_path, source=tmp_path / "text")
+    with pytest.raises(ArchiveError, match="text is not a zip"):
+        download_dataset(offline(), tmp_path, copy=tmp_path / "text")
 
 
 def test_a_copy_that_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unpacked = {n.removesuffix(".gz"): gzip.decompress(content) for n, content in FILES.items()}
     write_files(tmp_path / "raw", unpacked)
     with pytest.raises(DataError) as refused:
-        fetch(offline(), tmp_path, source=tmp_path / "raw")
+        download_dataset(offline(), tmp_path, copy=tmp_path / "raw")
     command = f"penstroke data import NAME {tmp_path}/raw/{NAME} --transposed --label-offset 1"
     assert command in str(refused.value)
     train, _ = import_idx(
@@ -204,10 +206,10 @@ def test_the_older_release_is_told_apart(tmp_path: Path, packed: bool) -> None:
     else:
         write_files(source, older)
     with pytest.raises(DataError) as refused:
-        fetch(offline(), tmp_path, source=source)
+        download_dataset(offline(), tmp_path, copy=source)
     said = str(refused.value)
-    assert f"holds 14 images, where the {NAME} of the catalogue has {TEST}" in said or (
-        f"holds 40 images, where the {NAME} of the catalogue has {TRAIN}" in said
+    assert f"holds 14 images, but {NAME} in the catalogue has {TEST}" in said or (
+        f"holds 40 images, but {NAME} in the catalogue has {TRAIN}" in said
     )
     assert "this is the older release" in said
     assert f"penstroke data import NAME FOLDER/{NAME} --transposed --label-offset 1" in said
@@ -218,13 +220,13 @@ def test_another_file_of_that_name(tmp_path: Path) -> None:
     name = f"{NAME}-test-images-idx3-ubyte.gz"
     for content, said in (
         (emnist_files(NAME, seed=5)[name], "is damaged or was changed"),
-        (emnist_files(NAME, test=15)[name], f"holds 15 images, where .* has {TEST}$"),
+        (emnist_files(NAME, test=15)[name], f"holds 15 images, but .* has {TEST}$"),
         (b"<html>", "is damaged or was changed"),
         (FILES[name][:500], "is damaged or was changed"),
     ):
         write_files(tmp_path / "copy", FILES | {name: content})
         with pytest.raises(DataError, match=f"{name} {said}"):
-            fetch(offline(), tmp_path, source=tmp_path / "copy")
+            download_dataset(offline(), tmp_path, copy=tmp_path / "copy")
         assert not (tmp_path / NAME / name).exists()
 
 
@@ -233,23 +235,23 @@ def test_every_cut_of_a_zip_is_noticed(tmp_path: Path) -> None:
     for place in range(0, len(ZIP), len(ZIP) // 40):
         source.write_bytes(ZIP[:place])
         with pytest.raises(DataError, match=r"cut\.zip"):
-            fetch(offline(), tmp_path, source=source)
+            download_dataset(offline(), tmp_path, copy=source)
         assert not (tmp_path / NAME).exists()
 
 
 def test_a_folder_that_cannot_be_written(server: Mirrors, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="PENSTROKE_DATA"):
-        fetch(letters(server), tmp_path / "file")
+        download_dataset(letters(server), tmp_path / "file")
 
 
-FETCHING = """
+SCRIPT = """
 import sys
 from pathlib import Path
 from penstroke.data.catalogue import Manifest
-from penstroke.data.fetching import fetch
+from penstroke.data.dataset_download import download_dataset
 from penstroke.config.toml import read_toml
-fetch(Manifest.parse(read_toml(Path(sys.argv[1])), source="probe"), Path(sys.argv[2]))
+download_dataset(Manifest.parse(read_toml(Path(sys.argv[1])), source="probe"), Path(sys.argv[2]))
 """
 
 
@@ -261,13 +263,13 @@ def test_killed_while_it_downloads_the_next_goes_on(server: Mirrors, tmp_path: P
     part = root / "archives" / ".small.zip.part"
     server.behaviour["nist"] = "drip"
     for _ in range(3):
-        process = start_fetching(recipe, root)
+        process = start_download(recipe, root)
         wait_for_growth(part)
         kill(process)
         assert part.read_bytes() == ZIP[: part.stat().st_size]
         assert_whole(root)
     server.behaviour = {}
-    assert start_fetching(recipe, root).wait() == 0
+    assert start_download(recipe, root).wait() == 0
     assert_placed(root)
     assert everything(root / "archives") == ["small.zip"]
     first, *others = (asked for _, asked in server.requests)
@@ -288,7 +290,7 @@ def test_killed_at_random_moments_nothing_half_written_is_taken_for_whole(
     root = tmp_path / "data"
     for _ in range(KILLS):
         server.requests.clear()
-        process = start_fetching(recipe, root)
+        process = start_download(recipe, root)
         wait_for_request(server, process)
         time.sleep(moments.uniform(0, 0.25))
         killed += kill(process)
@@ -298,7 +300,7 @@ def test_killed_at_random_moments_nothing_half_written_is_taken_for_whole(
             finished += 1
             assert_placed(root)
             root = tmp_path / f"data{finished}"
-    assert start_fetching(recipe, root).wait() == 0
+    assert start_download(recipe, root).wait() == 0
     assert_placed(root)
     assert everything(root / "archives") == ["small.zip"]
     print(f"{killed} killed, {finished} finished before")
@@ -327,5 +329,5 @@ def assert_whole(root: Path) -> None:
             assert path.read_bytes() == (FILES | {"small.zip": ZIP})[path.name]
 
 
-def start_fetching(recipe: Path, root: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", FETCHING, str(recipe), str(root)])
+def start_download(recipe: Path, root: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(recipe), str(root)])

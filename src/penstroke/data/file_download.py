@@ -1,0 +1,226 @@
+"""Downloading one file: mirrors in turn, resumed where it was cut, checked, written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from penstroke.errors import DownloadError, MissingExtraError, StorageError
+from penstroke.files import lock, move_into_place, sha256_of_file
+
+if TYPE_CHECKING:
+    from requests import Response
+
+Count = Callable[[int], None]
+"""Called with the number of bytes that have come; negative if some must come again."""
+
+_TRIES = 3
+"""In a row that bring almost nothing, before an address is given up."""
+_PAUSE_SECONDS = 0.2
+_BLOCK_BYTES = 1 << 16
+_TIMEOUT_SECONDS = (10, 30)  # to connect, and between two packets
+_PATIENCE_SECONDS = 60.0
+_MIN_BYTES_PER_SECOND = 1000
+_RETRIED_STATUSES = (408, 416, 425, 429)  # and all above 499
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to download, known by its length and its checksum."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    addresses: tuple[str, ...]
+
+
+def download_file(file: RemoteFile, folder: Path, count: Count = lambda _: None) -> Path:
+    """Download `file` into `folder`, and return its path.
+
+    What has come is kept under a hidden name until it is whole, so that after a cut connection, a
+    kill or a failure only the rest is downloaded.
+
+    Raises:
+        DownloadError: no address delivered it; says what each of them answered.
+        StorageError: another process is downloading it.
+        OSError: the folder cannot be written.
+    """
+    with PartialFile(folder / file.name, count) as part:
+        problems: list[str] = []
+        if not any(_try_address(address, file, part, problems) for address in file.addresses):
+            raise DownloadError(
+                f"no address delivered {file.name} with the right checksum:\n"
+                + "\n".join(dict.fromkeys(problems))
+            )
+        return part.finish()
+
+
+class PartialFile:
+    """What has come of a file so far, beside its final place; locked while it is open."""
+
+    def __init__(self, path: Path, count: Count = lambda _: None) -> None:
+        self.path = path
+        self.partial_path = path.with_name(f".{path.name}.part")
+        self.size = 0
+        self._count = count
+        self._stream: BinaryIO
+
+    def __enter__(self) -> Self:
+        self._created_folder = not self.partial_path.parent.exists()
+        self.partial_path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._stream = os.fdopen(lock(self.partial_path), "ab")
+        except BlockingIOError:
+            raise StorageError(
+                f"another process is writing {self.path}: wait until it ends"
+            ) from None
+        self._grow(self._stream.tell())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._stream.closed:
+            self._stream.close()
+            if not self.size:
+                self.partial_path.unlink(missing_ok=True)
+                if self._created_folder:
+                    with contextlib.suppress(OSError):  # something else stands in it
+                        self.partial_path.parent.rmdir()
+
+    def write(self, block: bytes) -> None:
+        """Append `block`."""
+        self._stream.write(block)
+        self._stream.flush()  # what has come outlives a kill
+        self._grow(len(block))
+
+    def clear(self) -> None:
+        """Discard what has come."""
+        self._stream.truncate(0)
+        self._grow(-self.size)
+
+    def sha256(self) -> str:
+        """Return the checksum of what has come."""
+        return sha256_of_file(self.partial_path)
+
+    def finish(self) -> Path:
+        """Move it to its final place, and return that."""
+        if os.name == "nt":  # an open file cannot be renamed there
+            self._stream.close()
+        # Elsewhere it stays locked until it is in place: no other process may write it meanwhile.
+        move_into_place(self.partial_path, self.path)
+        self._stream.close()
+        return self.path
+
+    def _grow(self, more: int) -> None:
+        self.size += more
+        self._count(more)
+
+
+class _RefusedError(Exception):
+    """A try that failed; the next one follows where it `can_retry`, else the next address."""
+
+    def __init__(self, message: str, *, can_retry: bool) -> None:
+        super().__init__(message)
+        self.can_retry = can_retry
+
+
+def _try_address(address: str, file: RemoteFile, part: PartialFile, problems: list[str]) -> bool:
+    """Return whether `part` is the whole of `file` now; otherwise `problems` says why not."""
+    fruitless, inherited = 0, part.size > 0
+    while fruitless < _TRIES:
+        before = part.size
+        try:
+            _receive(address, file, part)
+        except _RefusedError as error:
+            problems.append(f"  {address}: {error}")
+            if not error.can_retry:
+                return False
+        else:
+            if part.sha256() == file.sha256:
+                return True
+            part.clear()
+            problems.append(f"  {address}: wrong checksum")
+            if not inherited:
+                return False
+            inherited = False  # perhaps what an earlier process or another mirror left was wrong
+        brought_little = 100 * (part.size - before) < file.size_bytes
+        fruitless = fruitless + 1 if brought_little else 0
+        if 0 < fruitless < _TRIES:
+            time.sleep(_PAUSE_SECONDS * 2**fruitless)
+    return False
+
+
+def _receive(address: str, file: RemoteFile, part: PartialFile) -> None:
+    """Append to `part` what is missing, or raise why it cannot be had."""
+    try:
+        import requests
+        from urllib3.exceptions import HTTPError
+    except ImportError as error:
+        raise MissingExtraError.for_extra("train", error.name) from None
+    if part.size >= file.size_bytes:
+        part.clear()
+    # Without "identity" a server may say that the .gz is an encoding.
+    headers = {"Accept-Encoding": "identity", "User-Agent": "penstroke"}
+    if part.size:
+        headers["Range"] = f"bytes={part.size}-"
+    try:
+        with requests.get(
+            address, stream=True, timeout=_TIMEOUT_SECONDS, headers=headers
+        ) as response:
+            _check_response(response, file, part)
+            for block in _blocks(response):
+                part.write(block)
+                if part.size > file.size_bytes:
+                    part.clear()
+                    raise _RefusedError(f"more than {file.size_bytes:,} bytes", can_retry=False)
+    except (requests.RequestException, HTTPError) as error:
+        cause: BaseException = error  # requests wraps "connection refused" in three layers
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        raise _RefusedError(str(cause) or type(cause).__name__, can_retry=True) from None
+    if part.size < file.size_bytes:
+        raise _RefusedError(f"cut after {part.size:,} of {file.size_bytes:,} bytes", can_retry=True)
+
+
+def _check_response(response: Response, file: RemoteFile, part: PartialFile) -> None:
+    """Refuse, before a byte of it is read, what is not the file or the part asked for."""
+    status = response.status_code
+    if status not in (200, 206):
+        if status == 416:
+            part.clear()
+        can_retry = status >= 500 or status in _RETRIED_STATUSES
+        raise _RefusedError(f"HTTP status {status}", can_retry=can_retry)
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise _RefusedError("a web page instead of the file", can_retry=False)
+    total = response.headers.get("Content-Length", "")
+    if status == 206:
+        match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if not match or int(match[1]) != part.size:
+            part.clear()
+            raise _RefusedError("another part than was asked for", can_retry=True)
+        total = match[2]
+    else:
+        part.clear()
+    if total.isdecimal() and int(total) != file.size_bytes:
+        raise _RefusedError(
+            f"{int(total):,} bytes long instead of {file.size_bytes:,}", can_retry=False
+        )
+
+
+def _blocks(response: Response) -> Iterator[bytes]:
+    """Yield what comes, as it comes; give up when almost nothing comes for long."""
+    start, received = time.monotonic(), 0
+    while block := response.raw.read1(_BLOCK_BYTES):
+        yield block
+        received += len(block)
+        if (seconds := time.monotonic() - start) > _PATIENCE_SECONDS:
+            if received < _MIN_BYTES_PER_SECOND * seconds:
+                raise _RefusedError(
+                    f"too slow: {received:,} bytes in {seconds:.0f} s", can_retry=True
+                )
+            start, received = time.monotonic(), 0
