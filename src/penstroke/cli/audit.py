@@ -89,7 +89,7 @@ def _show(found: Audit) -> None:
     ]
     print_table(("finding", "training", "test", "excluded", ""), rows, "123")
     train, test = found.train_accuracy, found.test_accuracy
-    say(f"\nread right by networks that never saw them: {percent(train)} of training, "
+    say(f"\npredicted correctly by networks that never saw them: {percent(train)} of training, "
         f"{percent(test)} of test")  # fmt: skip
     if conflicts := len(found.conflicts()):
         say(f"copies with two labels: {conflicts:,} pairs")

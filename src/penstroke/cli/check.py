@@ -75,7 +75,7 @@ def _show(
     checked: Sequence[str], found: Sequence[Finding], rates: RangeTest | None, page: Path
 ) -> None:
     if found:
-        print_table(("check", "", "what was found"),
+        print_table(("check", "", "result"),
                     [(one.name, one.outcome, one.text) for one in found])  # fmt: skip
         for one in found:
             if one.advice:
