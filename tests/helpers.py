@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import io
 import os
@@ -147,6 +148,14 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 120) -> None
     while not condition():
         assert time.monotonic() < deadline, f"still false after {seconds:g} s"
         time.sleep(0.005)
+
+
+async def until(condition: Callable[[], object], *, seconds: float = 120) -> None:
+    """Return once `condition` is true, as `wait_until` does, and let other tasks run meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"still false after {seconds:g} s"
+        await asyncio.sleep(0.005)
 
 
 def made_once(name: str, make: Callable[[], object]) -> Path:

@@ -95,7 +95,7 @@ def test_what_is_kept_holds_the_strokes_and_the_answer(browser: Browser, page_ur
         assert (kept["strokes"]["width"], kept["strokes"]["pen_width"]) == (400, 28)
         expect(page.locator("#saved")).to_be_visible()
         # The next stroke begins the next drawing; undo brings the one that was kept back.
-        assert len(strokes_asked(page, lambda: draw(page, DIGITS["1"])) or []) == 1
+        strokes_asked(page, lambda: draw(page, DIGITS["1"]), lambda strokes: len(strokes) == 1)
         page.keyboard.press("Control+z")
         reads(page, "7")
 
@@ -170,7 +170,7 @@ def test_a_line_is_read_with_a_box_a_character(browser: Browser, page_url: str) 
         assert base64.b64decode(kept["image"]).startswith(b"\x89PNG")
         expect(page.locator("#saved")).to_contain_text("saved as 1")
         page.get_by_role("radio", name="One character").check()
-        assert len(strokes_asked(page, lambda: page.keyboard.press("]")) or []) == 4
+        strokes_asked(page, lambda: page.keyboard.press("]"), lambda strokes: len(strokes) == 4)
 
 
 ARRIVE = """([type, property, base64]) => {

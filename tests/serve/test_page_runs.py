@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from serve.visiting import eventually, served, visit, write_run
+from helpers import wait_until
+from penstroke.runs.epochs import append_history
+from penstroke.runs.run import Run
+from serve.visiting import finish_run, metrics_of, served, visit, write_run
 
 pytestmark = pytest.mark.browser
 
@@ -148,28 +148,22 @@ def test_a_silent_server_is_said_and_asked_again(browser: Browser, service: str)
 
 
 def test_curves_grow_while_a_run_goes_on(browser: Browser, service: str, folder: Path) -> None:
-    train = ("train", "--preset", "fast", "--dataset", "digits", "--epochs", "12", "--name", "live",
-             "--set", "train.threads=1", "--set", "train.min_steps=1", "--no-report")  # fmt: skip
     with visit(browser, service) as page:
         expect(page.locator("#rows tr")).to_have_count(3)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "penstroke", *train], stderr=subprocess.DEVNULL,
-            env={**os.environ, "PENSTROKE_RUNS": str(folder)}, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        run = Run.open(write_run(folder, "live", [0.9], day=4))
         live = page.locator("#rows tr", has_text="live")
-        lengths: set[int] = set()
-        statuses: set[str] = set()
-        while process.poll() is None:
-            if compared(page) == ["live"]:  # the newest, as nobody chose another
-                lengths.update(points_drawn(page))
-                statuses.add(live.locator(".status").inner_text())
-            page.wait_for_timeout(50)
-        assert process.returncode == 0
-        assert len(lengths) >= 3
-        assert "live" in statuses
+        with run.locked():
+            # The newest is drawn, as nobody chose another.
+            wait_until(lambda: compared(page) == ["live"] and points_drawn(page) == [1])
+            expect(live.locator(".status")).to_have_text("live")
+            append_history(run, [metrics_of(2, 0.6)])
+            wait_until(lambda: points_drawn(page) == [2])
+            append_history(run, [metrics_of(3, 0.5), metrics_of(4, 0.4)])
+            wait_until(lambda: points_drawn(page) == [4])
+            finish_run(run, 0.4, test=0.9)
         expect(live.locator(".status")).to_have_text("finished")
         expect(live.locator("td").last).to_contain_text("%")
-        eventually(lambda: points_drawn(page) == [12])
+        assert points_drawn(page) == [4]
     shutil.rmtree(folder / "live")
 
 

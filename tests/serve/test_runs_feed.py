@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from helpers import trained_run
+from helpers import trained_run, until
 from penstroke.runs.epochs import append_history
 from penstroke.runs.run import Run
 from penstroke.serve.responses import ApiError
@@ -83,17 +83,18 @@ def test_a_listener_that_comes_while_it_stops_is_refused(run: Run) -> None:
 
 def test_listeners_share_a_poller_and_hear_the_end(run: Run) -> None:
     async def listen(feed: RunsFeed, heard: list[str]) -> None:
-        heard += [event async for event in feed.events()]
+        async for event in feed.events():
+            heard.append(event)  # noqa: PERF401 - as they come, not in the end
 
     async def scene() -> list[list[str]]:
         feed = RunsFeed()
         heard: list[list[str]] = [[], [], []]
         listeners = [asyncio.create_task(listen(feed, h)) for h in heard]
-        await asyncio.sleep(0.8)
+        await until(lambda: all(heard) and feed._known)
         append_history(run, [{"epoch": 4}])
-        await asyncio.sleep(0.8)
+        await until(lambda: all(len(events) == 2 for events in heard))
         feed.stop()
-        await asyncio.wait_for(asyncio.gather(*listeners), 5)
+        await asyncio.gather(*listeners)
         assert feed._poller is None
         return heard
 

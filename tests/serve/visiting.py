@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,8 @@ from penstroke.runs.run import Run, RunRecord
 from serve.strokes import Stroke, placed
 from serving import service
 
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)  # a broken page fails late; a busy machine breaks no test
 SHEET = 400
 """Units of the sheet from top to bottom; a character's is as wide."""
 
@@ -53,7 +54,7 @@ def visit(
         settings: of the browser's context: viewport, colour scheme, touch.
     """
     context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **settings})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     troubles: list[str] = []
     asked: list[str] = []
@@ -106,19 +107,25 @@ def clear(page: Page) -> None:
     reads(page, "")
 
 
-def strokes_asked(page: Page, act: Callable[[], object]) -> list[Any] | None:
-    """Return the strokes of the last question that `act` leads to; None if there is none."""
-    bodies: list[str] = []
-    page.on(
-        "request",
-        listener := lambda r: (
-            bodies.append(r.post_data or "") if "/v1/recognize" in r.url else None
-        ),
-    )
+def strokes_asked(
+    page: Page, act: Callable[[], object], is_last: Callable[[list[Any]], bool]
+) -> list[Any]:
+    """Return the strokes of the first question after `act` that `is_last` holds for."""
+    with page.expect_request(
+        lambda r: "/v1/recognize" in r.url and is_last(r.post_data_json["strokes"])
+    ) as request:
+        act()
+    return list(body_of(request)["strokes"])
+
+
+def asks_nothing(page: Page, act: Callable[[], object]) -> bool:
+    """Return whether no question follows `act` within a quarter of a second."""
+    questions: list[str] = []
+    page.on("request", listener := lambda r: questions.append(r.url))
     act()
     page.wait_for_timeout(250)
     page.remove_listener("request", listener)
-    return list(json.loads(bodies[-1])["strokes"]) if bodies else None
+    return not any("/v1/recognize" in url for url in questions)
 
 
 def body_of(request: Any) -> dict[str, Any]:
@@ -129,14 +136,6 @@ def body_of(request: Any) -> dict[str, Any]:
 def collected(page: Page) -> dict[str, int]:
     answer = page.evaluate("fetch('v1/corrections').then((response) => response.json())")
     return dict(answer["by_label"])
-
-
-def eventually(is_so: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until something is so. The pages' policy forbids what Playwright would wait with."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.03)
 
 
 def write_run(
@@ -150,15 +149,21 @@ def write_run(
                        validation_images=40, test_images=40, mean=0.1, std=0.3),
     )  # fmt: skip
     run = Run.create(folder / name, record)
-    append_history(run, (
-        {
-            "epoch": epoch, "train_loss": loss, "train_accuracy": 1 - loss / 4,
-            "val_loss": 1.1 * loss, "val_accuracy": 1 - loss / 3, "learning_rate": 1e-3,
-            "best_epoch": epoch, "elapsed_seconds": 0.5 * epoch,
-        }
-        for epoch, loss in enumerate(losses, start=1)
-    ))  # fmt: skip
+    append_history(run, [metrics_of(epoch, loss) for epoch, loss in enumerate(losses, start=1)])
     if test is not None:
-        figures = {"val_accuracy": 1 - losses[-1] / 3, "test_accuracy": test}
-        (run.path / "summary.json").write_text(json.dumps(figures))
+        finish_run(run, losses[-1], test)
     return run.path
+
+
+def metrics_of(epoch: int, loss: float) -> dict[str, Any]:
+    """Return a line of history."""
+    return {
+        "epoch": epoch, "train_loss": loss, "train_accuracy": 1 - loss / 4,
+        "val_loss": 1.1 * loss, "val_accuracy": 1 - loss / 3, "learning_rate": 1e-3,
+        "best_epoch": epoch, "elapsed_seconds": 0.5 * epoch,
+    }  # fmt: skip
+
+
+def finish_run(run: Run, loss: float, test: float) -> None:
+    figures = {"val_accuracy": 1 - loss / 3, "test_accuracy": test}
+    (run.path / "summary.json").write_text(json.dumps(figures))
