@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from helpers import interrupt, wait_until
+from penstroke.runs.run import Run
 
 pytestmark = pytest.mark.slow
 
@@ -66,12 +67,14 @@ def test_killed_at_random_moments_a_small_run_ends_with_the_same_bits(runs: Path
 
 @pytest.mark.mnist
 def test_three_kills_in_the_published_cnn(runs: Path) -> None:
-    expected = complete("baseline-cnn", "--name", "through")
+    settings = ("baseline-cnn", "--set", "data.max_train_images=12000", "--set", "train.threads=1")
+    expected = complete(*settings, "--name", "through")
+    epoch_seconds = Run.open(expected).elapsed_seconds() / 5
     for kill in range(3):
-        killed = start("baseline-cnn", "--name", "killed")
-        kill_when(killed, runs / "killed", kill + 1, 1.5 * kill)
+        killed = start(*settings, "--name", "killed")
+        kill_when(killed, runs / "killed", kill + 1, 0.25 * kill * epoch_seconds)
         assert epochs_done(runs / "killed") < 5
-    again = complete("baseline-cnn", "--name", "killed")
+    again = complete(*settings, "--name", "killed")
     assert (again / "model.safetensors").read_bytes() == (
         expected / "model.safetensors"
     ).read_bytes()

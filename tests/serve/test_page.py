@@ -8,9 +8,18 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from helpers import wait_until
 from serve.strokes import DIGITS
-from serve.visiting import asks_nothing, body_of, clear, draw, on_sheet, reads, strokes_asked, visit
+from serve.visiting import (
+    asks_nothing,
+    body_of,
+    clear,
+    draw,
+    eventually,
+    on_sheet,
+    reads,
+    strokes_asked,
+    visit,
+)
 
 pytestmark = [pytest.mark.mnist, pytest.mark.browser]
 
@@ -82,7 +91,7 @@ def test_a_window_of_another_size_keeps_the_strokes(browser: Browser, page_url: 
         reads(page, "7")
         before = ink_by_thirds(page)
         page.set_viewport_size({"width": 420, "height": 900})
-        wait_until(lambda: ink_by_thirds(page) == pytest.approx(before, abs=0.002))
+        eventually(page, lambda: ink_by_thirds(page) == pytest.approx(before, abs=0.002))
         canvas = page.locator("#canvas")
         width = canvas.evaluate("canvas => canvas.width / canvas.clientWidth")
         assert width == pytest.approx(2, abs=0.01)
@@ -94,9 +103,9 @@ def test_an_occlusion_map_is_shown_when_asked_for(desk: Page) -> None:
     reads(desk, "7")
     assert colours_of_input(desk) == {"grey"}
     desk.get_by_label("occlusion map").check()
-    wait_until(lambda: colours_of_input(desk) == {"colour"})
+    eventually(desk, lambda: colours_of_input(desk) == {"colour"})
     desk.get_by_label("occlusion map").uncheck()
-    wait_until(lambda: colours_of_input(desk) == {"grey"})
+    eventually(desk, lambda: colours_of_input(desk) == {"grey"})
 
 
 def test_an_answer_to_what_was_cleared_is_not_shown(desk: Page) -> None:
@@ -170,8 +179,10 @@ def test_answers_never_come_out_of_order(browser: Browser, page_url: str) -> Non
         for name in ("4", "5", "1 with a flag"):
             draw(page, DIGITS[name])
         answer = page.locator("#answer")
-        wait_until(lambda: len(asked) > 2 and answer.inner_text() == str(asked[-1] % 10))
-        wait_until(lambda: not open_now)
+        eventually(
+            page,
+            lambda: len(asked) > 2 and not open_now and answer.inner_text() == str(asked[-1] % 10),
+        )
 
 
 BLANK = (

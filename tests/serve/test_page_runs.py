@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from helpers import wait_until
 from penstroke.runs.epochs import append_history
 from penstroke.runs.run import Run
-from serve.visiting import finish_run, metrics_of, served, visit, write_run
+from serve.visiting import eventually, finish_run, metrics_of, served, visit, write_run
 
 pytestmark = pytest.mark.browser
 
@@ -154,12 +153,12 @@ def test_curves_grow_while_a_run_goes_on(browser: Browser, service: str, folder:
         live = page.locator("#rows tr", has_text="live")
         with run.locked():
             # The newest is drawn, as nobody chose another.
-            wait_until(lambda: compared(page) == ["live"] and points_drawn(page) == [1])
+            eventually(page, lambda: compared(page) == ["live"] and points_drawn(page) == [1])
             expect(live.locator(".status")).to_have_text("live")
             append_history(run, [metrics_of(2, 0.6)])
-            wait_until(lambda: points_drawn(page) == [2])
+            eventually(page, lambda: points_drawn(page) == [2])
             append_history(run, [metrics_of(3, 0.5), metrics_of(4, 0.4)])
-            wait_until(lambda: points_drawn(page) == [4])
+            eventually(page, lambda: points_drawn(page) == [4])
             finish_run(run, 0.4, test=0.9)
         expect(live.locator(".status")).to_have_text("finished")
         expect(live.locator("td").last).to_contain_text("%")

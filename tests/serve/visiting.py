@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from helpers import small_config
+from helpers import small_config, wait_until
 from penstroke.config.settings import Resolved
 from penstroke.runs.epochs import append_history
 from penstroke.runs.record import DataFacts
@@ -112,7 +112,7 @@ def strokes_asked(
 ) -> list[Any]:
     """Return the strokes of the first question after `act` that `is_last` holds for."""
     with page.expect_request(
-        lambda r: "/v1/recognize" in r.url and is_last(r.post_data_json["strokes"])
+        lambda r: "/v1/recognize" in r.url and is_last(json.loads(r.post_data or "{}")["strokes"])
     ) as request:
         act()
     return list(body_of(request)["strokes"])
@@ -126,6 +126,11 @@ def asks_nothing(page: Page, act: Callable[[], object]) -> bool:
     page.wait_for_timeout(250)
     page.remove_listener("request", listener)
     return not any("/v1/recognize" in url for url in questions)
+
+
+def eventually(page: Page, condition: Callable[[], object]) -> None:
+    """Wait until `condition` is true; routes and listeners of `page` are served meanwhile."""
+    wait_until(lambda: page.wait_for_timeout(20) or condition())  # type: ignore[func-returns-value]
 
 
 def body_of(request: Any) -> dict[str, Any]:
