@@ -103,7 +103,7 @@ def test_a_search_where_everything_fails_says_why(penstroke: Cli, tmp_path: Path
     (tmp_path / "hopeless.toml").write_text(tomli_w.dumps(hopeless.to_dict()))
     done = penstroke("tune", tmp_path / "hopeless.toml")
     assert done.exit_code == 1
-    assert "every one failed, mostly: train.batch_size: 4000 is more than" in done.err
+    assert "all failed, most of them because: train.batch_size: 4000 is more than" in done.err
 
 
 def test_a_study_for_each_value(penstroke: Cli, recipe: Path) -> None:

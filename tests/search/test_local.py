@@ -84,7 +84,7 @@ def test_both_workers_work_at_once(engine: LocalEngine) -> None:
     ("broken", "said"),
     [
         (small_config(learning_rate=1e30, optimizer="sgd"), "the loss became"),
-        (RunConfig.parse({"data": {"dataset": "gone"}}), 'no data set "gone"'),
+        (RunConfig.parse({"data": {"dataset": "gone"}}), 'unknown data set "gone"'),
         (small_config(batch_size=5000), "train.batch_size: 5000"),
     ],
 )
