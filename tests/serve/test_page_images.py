@@ -16,7 +16,17 @@ import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from serve.strokes import DIGITS
-from serve.visiting import body_of, clear, collected, draw, reads, served, strokes_asked, visit
+from serve.visiting import (
+    body_of,
+    clear,
+    collected,
+    draw,
+    eventually,
+    reads,
+    served,
+    strokes_asked,
+    visit,
+)
 from serving import write_model
 
 pytestmark = [pytest.mark.mnist, pytest.mark.browser]
@@ -50,7 +60,7 @@ def test_what_was_corrected_is_trained_on(browser: Browser, tmp_path: Path) -> N
             expect(page.locator(".bar.best")).to_be_enabled()
             page.keyboard.press(name[0])
             expect(page.locator("#saved")).to_contain_text(f"saved as {name[0]}")
-        assert sum(collected(page).values()) == len(DIGITS)
+        eventually(page, lambda: sum(collected(page).values()) == len(DIGITS))
         command = page.locator("#command").inner_text().split()
     trained = subprocess.run(
         [sys.executable, "-m", *command, "--preset", "fast", "--no-report", "--json"],

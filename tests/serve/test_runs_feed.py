@@ -90,7 +90,7 @@ def test_listeners_share_a_poller_and_hear_the_end(run: Run) -> None:
         feed = RunsFeed()
         heard: list[list[str]] = [[], [], []]
         listeners = [asyncio.create_task(listen(feed, h)) for h in heard]
-        await until(lambda: all(heard) and feed._known)
+        await until(lambda: all(heard))
         append_history(run, [{"epoch": 4}])
         await until(lambda: all(len(events) == 2 for events in heard))
         feed.stop()

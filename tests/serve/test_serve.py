@@ -36,7 +36,8 @@ def test_serves_and_predicts_without_torch(model: Path, tmp_path: Path, blocked:
     environment = dict(os.environ)
     if blocked:  # in the workers too: it goes with the environment
         (tmp_path / "sitecustomize.py").write_text(_NO_TORCH)
-        environment["PYTHONPATH"] = str(tmp_path)
+        paths = [str(tmp_path), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     command = [sys.executable, "-m", "penstroke", "serve", str(model), "--port", "0", "--json"]
     process = subprocess.Popen(
         [*command, "--workers", "1", "--shutdown-grace", "0"],

@@ -55,6 +55,7 @@ class RunsFeed:
         self._lock = threading.Lock()
         self._listeners: set[asyncio.Queue[str | None]] = set()
         self._poller: asyncio.Task[None] | None = None
+        self._is_polling = asyncio.Event()
         self._is_stopped = False
 
     def all(self) -> list[RunFacts]:
@@ -95,6 +96,7 @@ class RunsFeed:
         if self._poller is None:
             self._poller = asyncio.create_task(self._poll())
         try:
+            await self._is_polling.wait()  # from here on, no change is missed
             yield ": listening\n\n"
             while (event := await queue.get()) is not _END:
                 yield event
@@ -103,6 +105,7 @@ class RunsFeed:
             if not self._listeners and self._poller is not None:
                 self._poller.cancel()
                 self._poller = None
+                self._is_polling.clear()
 
     def refuse_if_full(self) -> None:
         """Raise ApiError 503 where no more listeners are accepted."""
@@ -119,6 +122,7 @@ class RunsFeed:
 
     async def _poll(self) -> None:
         before = await asyncio.to_thread(self.refresh)
+        self._is_polling.set()
         quiet_polls = 0
         while True:
             await asyncio.sleep(_POLL_SECONDS)
