@@ -195,7 +195,7 @@ def test_the_seed_decides(digits: DataSplits) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"preset": "fasst"}, 'did you mean "fast"'),
+        ({"recipe": "fasst"}, 'did you mean "fast"'),
         ({"model": "cnnn"}, 'did you mean "cnn"'),
         ({"learning_rate": -1.0}, "train.learning_rate"),
         ({"epochs": 0}, "train.epochs"),

@@ -23,10 +23,10 @@ from penstroke.config.recipes import load_recipe
 from penstroke.training.loop import fit
 
 images, batch_size, width = map(int, sys.argv[1:])
-config = load_recipe("baseline-cnn", [
-    f"train.batch_size={batch_size}", "train.epochs=1", "train.precision=bfloat16",
-    f"model.convolutions.0.filters={32 * width}", f"model.convolutions.1.filters={64 * width}",
-]).run_config()
+config = load_recipe("baseline-cnn", {
+    "train.batch_size": batch_size, "train.epochs": 1, "train.precision": "bfloat16",
+    "model.convolutions.0.filters": 32 * width, "model.convolutions.1.filters": 64 * width,
+}).run_config()
 whole = load_dataset(config.data)
 order = np.resize(np.arange(len(whole.train)), images)
 train = whole.train.subset(order)

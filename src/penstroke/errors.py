@@ -15,8 +15,8 @@ class PenstrokeError(Exception):
         ...     penstroke.load_recipe("fasst")
         ... except penstroke.PenstrokeError as error:
         ...     print(error)
-        no recipe "fasst" (did you mean "fast"?): `penstroke train --list` shows them; a path to \
-a .toml file works too
+        unknown recipe "fasst" (did you mean "fast"?): `penstroke train --list` lists them; the \
+path of a .toml file works too
     """
 
     exit_code = 1

@@ -19,7 +19,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from penstroke.config.recipes import load_recipe
 from penstroke.config.settings import IMAGE_SIZE, RunConfig
-from penstroke.config.toml import assign
 from penstroke.data.dataset import Dataset, DataSplits, Images
 from penstroke.data.splitting import split
 from penstroke.errors import ArrayError, ConfigError
@@ -46,12 +45,12 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Labels are whatever scikit-learn takes: numbers or words.
 
     Args:
-        preset: `fast`, `balanced`, `best`, the name of another recipe, or the path of one.
-        seed: of weights, order, dropout, warps, and of which images are held out.
-        model: `mlp`, `cnn` or `resnet`: the default network of that kind instead of the preset's.
-        epochs: passes over the images instead of the preset's.
-        batch_size: images a step instead of the preset's, which is lowered where there are fewer.
-        learning_rate: peak of the schedule instead of the preset's.
+        recipe: `fast`, `balanced`, `best`, the name of another recipe, or the path of one.
+        seed: random seed of training and of which images are held out.
+        model: `mlp`, `cnn` or `resnet`: the default network of that kind instead of the recipe's.
+        epochs: passes over the images instead of the recipe's.
+        batch_size: images a step instead of the recipe's, which is lowered where there are fewer.
+        learning_rate: peak of the schedule instead of the recipe's.
         validation_fraction: share of the images held out to choose the epoch and to calibrate the
             probabilities; 0 trains on all, and leaves the probabilities as they come.
         settings: any other settings of a run by their dotted names:
@@ -82,7 +81,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        preset: str = "fast",
+        recipe: str = "fast",
         *,
         seed: int = 0,
         model: str | None = None,
@@ -93,7 +92,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings: Mapping[str, Any] | None = None,
         pixel_max: float | Literal["auto"] = "auto",
     ) -> None:
-        self.preset = preset
+        self.recipe = recipe
         self.seed = seed
         self.model = model
         self.epochs = epochs
@@ -177,19 +176,17 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return 255.0 if rows.max() > 1 else 1.0
 
     def _config(self, images: int) -> RunConfig:
-        """Return the settings of the run, as the parameters and so many images decide them."""
-        recipe = load_recipe(self.preset, architecture=self.model).run_config()
-        values = recipe.to_dict()
-        for name, value in self._changes():
-            assign(values, name, value)
-        if self.batch_size is None:
-            held_out = float(values["data"]["validation_fraction"])
-            left = max(2, int(images * (1 - max(held_out, 0.1))))
-            values["train"]["batch_size"] = min(values["train"]["batch_size"], left)
-        return RunConfig.parse(values, source=type(self).__name__)
+        """Return the settings of the run on so many `images`, as the parameters decide them."""
+        config = load_recipe(self.recipe, dict(self._changes())).run_config()
+        if self.batch_size is not None:
+            return config
+        left = max(2, int(images * (1 - max(config.data.validation_fraction, 0.1))))
+        return config.replace({"train.batch_size": min(config.train.batch_size, left)})
 
     def _changes(self) -> Iterator[tuple[str, Any]]:
-        """Yield the settings that differ from the preset's, by their dotted names."""
+        """Yield the settings that differ from the recipe's, by their dotted names."""
+        if self.model is not None:
+            yield "model", {"architecture": self.model}
         yield "data.dataset", "X"
         yield "data.split_seed", self.seed
         yield "train.seed", self.seed

@@ -213,8 +213,8 @@ import resource, sys
 from penstroke.config.recipes import load_recipe
 from penstroke.data.loading import load_dataset
 import penstroke.training.loop as loop
-config = load_recipe("baseline-cnn", ["data.dataset=digits", "train.batch_size=1400",
-                     "train.precision=float32", "train.threads=1"]).run_config()
+config = load_recipe("baseline-cnn", {"data.dataset": "digits", "train.batch_size": 1400,
+                     "train.precision": "float32", "train.threads": 1}).run_config()
 data = load_dataset(config.data)
 train_epoch = loop._train_epoch
 def limited(*arguments):

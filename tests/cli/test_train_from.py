@@ -22,7 +22,8 @@ CROSSED = ("train", "fast", "--epochs", 1, "--set", "train.threads=1", "--set",
 @pytest.fixture
 def source() -> Path:
     """The fast network after one epoch."""
-    changes = ["train.epochs=1", "train.min_steps=0", "train.threads=1", "train.precision=float32"]
+    changes = {"train.epochs": 1, "train.min_steps": 0, "train.threads": 1,
+               "train.precision": "float32"}  # fmt: skip
     return trained_run(load_recipe("fast", changes).run_config(), name="source").path
 
 

@@ -83,12 +83,14 @@ def test_a_choice_may_need_what_goes_along_with_it() -> None:
 
 
 def test_fixed_parameters_take_their_conditions_along() -> None:
-    both = space(
-        optimizer={"choices": ["adam", "sgd"]},
-        momentum={"choices": [0.9], "when": {"train.optimizer": "sgd"}},
-    )
-    assert both.fixed("train.optimizer", "adam") == {}
-    assert both.fixed("train.optimizer", "sgd") == {"train.momentum": Parameter(choices=(0.9,))}
+    both = SearchConfig(space={
+        "train.optimizer": Parameter(choices=("adam", "sgd")),
+        "train.momentum": Parameter(choices=(0.9,), when={"train.optimizer": "sgd"}),
+    })  # fmt: skip
+    assert both.fixed("train.optimizer", "adam") is None
+    with_momentum = both.fixed("train.optimizer", "sgd")
+    assert with_momentum is not None
+    assert with_momentum.space == {"train.momentum": Parameter(choices=(0.9,))}
 
 
 def test_steps_stay_on_their_grid() -> None:

@@ -86,7 +86,7 @@ def test_a_loss_that_rises_while_mistakes_fall_is_no_overfitting() -> None:
     ],
 )  # fmt: skip
 def test_runs_made_to_be_each(name: str, settings: dict[str, Any], images: int) -> None:
-    config = small_config(**settings).replace(data={"max_train_images": images})
+    config = small_config(**settings).replace({"data.max_train_images": images})
     data = load_dataset(config.data)
     if name == "overfitting":
         data = _with_wrong_labels(data)

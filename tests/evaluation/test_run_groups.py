@@ -56,7 +56,7 @@ def test_a_real_gain_is_told_in_a_sentence(networks: list[Run], penstroke: Cli) 
 
 def test_a_way_against_itself_shows_nothing(networks: list[Run]) -> None:
     first, second = networks[2:]
-    twin = second.record.config.replace(train={"patience": 50})  # another way, the same numbers
+    twin = second.record.config.replace({"train.patience": 50})  # another way, the same numbers
     found = compare_runs([first, trained(twin, "twin-1")])
     (claim,) = found.claims
     assert not claim.is_shown
@@ -85,7 +85,7 @@ def test_claims_follow_the_predictions(networks: list[Run]) -> None:
 def test_names_tell_ways_apart(runs: Path) -> None:
     small = small_config(epochs=1)
     mlp = small.model_copy(update={"model": MLPConfig()})
-    found = compare_runs([trained(small, "a-1"), trained(small.replace(train={"epochs": 2}), "a-2"),
+    found = compare_runs([trained(small, "a-1"), trained(small.replace({"train.epochs": 2}), "a-2"),
                           trained(mlp, "b-1")])  # fmt: skip
     assert [way.name for way in found.ways] == ["a (train.epochs=1)", "a (train.epochs=2)", "b"]
     assert len(found.claims) == 2

@@ -24,8 +24,12 @@ from penstroke.quality.training_setup import TrainingSetup
 @pytest.fixture(scope="module")
 def setup() -> TrainingSetup:
     config = small_config().replace(
-        data={"max_train_images": None},
-        train={"learning_rate": 3e-3, "threads": 1, "batch_size": 64},
+        {
+            "data.max_train_images": None,
+            "train.learning_rate": 3e-3,
+            "train.threads": 1,
+            "train.batch_size": 64,
+        }
     )
     return TrainingSetup.from_config(config, load_dataset(config.data))
 
@@ -110,7 +114,7 @@ def transposed_images(setup: TrainingSetup) -> TrainingSetup:
 
 def high_rate(setup: TrainingSetup) -> TrainingSetup:
     rate = 100 * setup.config.train.learning_rate
-    return replace(setup, config=setup.config.replace(train={"learning_rate": rate}))
+    return replace(setup, config=setup.config.replace({"train.learning_rate": rate}))
 
 
 def summed_loss(setup: TrainingSetup) -> TrainingSetup:
@@ -186,14 +190,14 @@ def test_the_range_test_suggests_a_rate_that_learns(setup: TrainingSetup) -> Non
     assert 1e-4 <= found.suggestion <= 3e-2
     assert found.rates[0] == pytest.approx(1e-6)
     assert min(found.losses) < 0.8 * found.losses[0]
-    at_it = setup.config.replace(train={"learning_rate": found.suggestion})
+    at_it = setup.config.replace({"train.learning_rate": found.suggestion})
     assert found_wrong(replace(setup, config=at_it)) == set()
 
 
 @pytest.mark.parametrize("images", [30, 120])
 def test_few_images_are_too_few_to_tell(images: int) -> None:
     config: RunConfig = small_config().replace(
-        data={"max_train_images": images}, train={"batch_size": 16, "threads": 1}
+        {"data.max_train_images": images, "train.batch_size": 16, "train.threads": 1}
     )
     found = {
         one.name: one for one in check(TrainingSetup.from_config(config, load_dataset(config.data)))

@@ -13,6 +13,7 @@ import pytest
 from helpers import Outcome as Told
 from penstroke.cli.main import app
 from penstroke.config.recipes import load_recipe, shipped_recipes
+from penstroke.config.toml import parse_assignments
 from penstroke.errors import ConfigError, RunError
 from penstroke.reports.reproduction_page import write_page
 from penstroke.reproduction.commands import ProjectResult, reproduce
@@ -61,7 +62,9 @@ def test_its_commands_are_understood(project: Project, quick: bool) -> None:
     for step in steps_of(project, Reproduction(quick=quick)):
         command = typer.main.get_command(app).commands[step.command[0]]  # type: ignore[attr-defined]
         parsed = command.make_context("penstroke", list(step.command[1:]))
-        recipe = load_recipe(parsed.params["recipe"], parsed.params["changes"] or [])
+        recipe = load_recipe(
+            parsed.params["recipe"], parse_assignments(parsed.params["changes"] or [])
+        )
         assert step.dataset == (parsed.params["dataset"] or recipe.data.dataset)
 
 

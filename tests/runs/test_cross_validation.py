@@ -28,7 +28,7 @@ def config(**train: object) -> RunConfig:
 
 
 def whole_config(**train: object) -> RunConfig:
-    return config(**train).replace(data={"max_train_images": None})
+    return config(**train).replace({"data.max_train_images": None})
 
 
 def trained(cross: CrossValidation) -> dict[str, object]:
@@ -120,13 +120,15 @@ def test_without_any_test_images() -> None:
     rows = np.concatenate([np.flatnonzero(whole.labels == k)[:9] for k in range(10)])
     few = Dataset(whole.images[rows], whole.labels[rows], whole.classes)
     store.save(imported_folder("untested"), "untested", few, few.subset(np.arange(0)))
-    chosen = config(batch_size=16).replace(data={"dataset": "untested", "max_train_images": None})
+    chosen = config(batch_size=16).replace(
+        {"data.dataset": "untested", "data.max_train_images": None}
+    )
     figures = trained(cross_validation(chosen, 3, stem="few"))
     assert figures["images"] == 90
     fold = Path(str(figures["run"])) / "fold-0"
     with pytest.raises(RunError, match="untested has no test images to judge"):
         evaluate(fold)
-    single = chosen.replace(data={"folds": 3, "fold": 0})
+    single = chosen.replace({"data.folds": 3, "data.fold": 0})
     with pytest.raises(DataError, match=r"untested has no test images .* --folds 5"):
         prepare(single, stem="x")
 
@@ -154,4 +156,4 @@ def test_what_is_no_cross_validation(
 
 def test_folds_twice_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.folds: --folds sets it"):
-        cross_validation(config().replace(data={"folds": 3, "fold": 0}), 3, stem="x")
+        cross_validation(config().replace({"data.folds": 3, "data.fold": 0}), 3, stem="x")

@@ -53,7 +53,7 @@ def few_config(**train: object) -> RunConfig:
     }
     config = small_config(**settings)
     return config.replace(
-        data={"dataset": FEW, "max_train_images": None, "validation_fraction": 0.1}
+        {"data.dataset": FEW, "data.max_train_images": None, "data.validation_fraction": 0.1}
     )
 
 
@@ -135,11 +135,11 @@ def test_what_is_forgotten_is_measured_on_images_that_nobody_trained_on(source: 
 
 def test_images_that_both_trained_on_judge_nothing(source: Source) -> None:
     """With the old data mixed in, those that only the source held out are left."""
-    config = few_config(epochs=1).replace(data={"dataset": f"digits+{FEW}"})
+    config = few_config(epochs=1).replace({"data.dataset": f"digits+{FEW}"})
     found = forgetting.kept(train(config, source))
     assert found is not None
     assert found.trained_on == 0, "each part is split as it was alone"
-    other = config.replace(data={"split_seed": 1})
+    other = config.replace({"data.split_seed": 1})
     prepared = prepare(other, stem="x", name="other-split", source=source)
     assert "was trained on" in prepared.notes[0]
     assert "their figures are too kind" in prepared.notes[0]

@@ -32,7 +32,6 @@ EVERYTHING_RANDOM = {
         "rotation_degrees": 10.0,
         "scale": 0.1,
         "translate_pixels": 2.0,
-        "elastic_pixels": 1.0,
     },
 }
 OPTIMIZERS = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
-from penstroke.config.toml import assignment
+from penstroke.config.toml import parse_assignments
 
 if TYPE_CHECKING:
     from penstroke.quality.checks import Finding
@@ -39,8 +39,8 @@ def command(
     from penstroke.quality.learning_rate_range import range_test
     from penstroke.quality.training_setup import TrainingSetup
 
-    given = [assignment("data.dataset", dataset)] if dataset else []
-    config = load_recipe(recipe, [*given, *(changes or [])]).run_config()
+    given = {"data.dataset": dataset} if dataset else {}
+    config = load_recipe(recipe, {**given, **parse_assignments(changes or [])}).run_config()
     setup = TrainingSetup.from_config(config, load_dataset(config.data))
     with progress_bar() as bar:
         task = bar.add_task("checking", total=None)

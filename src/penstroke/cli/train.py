@@ -19,7 +19,7 @@ from penstroke.cli.train_view import (
     show_recipes,
     show_spread,
 )
-from penstroke.config.toml import assignment
+from penstroke.config.toml import parse_assignments
 
 if TYPE_CHECKING:
     from penstroke.config.settings import RunConfig
@@ -96,11 +96,12 @@ def command(
     options = {"data.dataset": dataset, "data.exclude": excluded(exclude), "train.epochs": epochs,
                "train.batch_size": batch_size, "train.learning_rate": lr,
                "train.seed": seed}  # fmt: skip
-    given = [assignment(field, value) for field, value in options.items() if value is not None]
-    given += [] if epochs is None else ["train.min_steps=0"]  # who says how many means so many
-    given += changes or []
+    given: dict[str, Any] = {} if model is None else {"model": {"architecture": model}}
+    given |= {field: value for field, value in options.items() if value is not None}
+    given |= {} if epochs is None else {"train.min_steps": 0}
+    given |= parse_assignments(changes or [])
     chosen, source = _recipe(recipe, preset, origin), _origin(recipe, origin)
-    config = _config(chosen, given, model, source)
+    config = _config(chosen, given, source)
     if dry_run:
         show_plan(config, as_json)
         return
@@ -115,15 +116,13 @@ def command(
         _train_several(config, repeats, ensemble, way)
 
 
-def _config(
-    chosen: str, given: list[str], architecture: str | None, source: Source | None
-) -> RunConfig:
+def _config(chosen: str, given: dict[str, Any], source: Source | None) -> RunConfig:
     from penstroke.config.recipes import load_recipe
 
-    config = load_recipe(chosen, given, architecture=architecture).run_config()
+    config = load_recipe(chosen, given).run_config()
     if source is None:
         return config
-    sets_model = architecture is not None or any(one.strip().startswith("model") for one in given)
+    sets_model = any(name.partition(".")[0] == "model" for name in given)
     _refuse_both(sets_model, "--init-from, whose network it is, or --model or --set model.…")
     return source.applied_to(config)
 

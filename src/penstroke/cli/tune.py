@@ -23,7 +23,7 @@ from penstroke.cli.tune_view import (
     show_result,
     training_bar,
 )
-from penstroke.config.toml import assignment
+from penstroke.config.toml import parse_assignments
 
 if TYPE_CHECKING:
     from penstroke.config.recipes import Recipe
@@ -70,7 +70,7 @@ def command(
     trials: Annotated[int | None, typer.Option(help="Settings tried: random, tpe, asha.")] = None,
     max_epochs: Annotated[int | None, typer.Option(help="Most epochs of a trial.")] = None,
     eta: Annotated[int | None, typer.Option(help="One in so many is promoted.")] = None,
-    repeats: Annotated[int | None, typer.Option(help="Score by the mean of so many seeds.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Score by the mean of so many seeds.")] = None,
     folds: Annotated[int | None, typer.Option(help="… or by cross-validation.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the settings drawn.")] = None,
     time_budget: _TimeBudget = None,
@@ -106,7 +106,7 @@ def command(
     loaded = _load(recipe, changes or [], {
         "data.dataset": dataset, "data.exclude": excluded(exclude),
         "search.method": method, "search.trials": trials,
-        "search.max_epochs": max_epochs, "search.eta": eta, "search.repeats": repeats,
+        "search.max_epochs": max_epochs, "search.eta": eta, "search.seeds": seeds,
         "search.folds": folds, "search.seed": seed,
     })  # fmt: skip
     _begin(_request(loaded, recipe, seconds_of(time_budget), storage, job), recipe, job,
@@ -165,8 +165,8 @@ def _begin(
 def _load(name: str, changes: list[str], options: dict[str, Any]) -> Recipe:
     from penstroke.config.recipes import load_recipe
 
-    given = [assignment(field, value) for field, value in options.items() if value is not None]
-    return load_recipe(name, [*given, *changes])
+    given = {field: value for field, value in options.items() if value is not None}
+    return load_recipe(name, {**given, **parse_assignments(changes)})
 
 
 def _open(request: SearchRequest, stem: str, job: _Job, name: str | None = None) -> Study:
@@ -196,7 +196,7 @@ def _request(
     elif search.after is not None:
         best = _best_of(search.after, recipe, job)
         config = Space(config, {}).config(best)
-    search = search.model_copy(update={"after": None})
+    search = search.replace({"after": None})
     return SearchRequest(config, search, recipe.title, time_budget, storage)
 
 
@@ -254,9 +254,9 @@ def _one_for_each(request: SearchRequest, name: str) -> list[tuple[Any, SearchRe
             f"--for-each {name}: nothing else is left to search; leave --for-each out"
         )
     return [
-        (value, replace(request, config=space.config({name: value}), search=search.model_copy(
-            update={"space": space.fixed(name, value)})))
+        (value, replace(request, config=space.config({name: value}), search=rest))
         for value in values
+        if (rest := search.fixed(name, value))
     ]  # fmt: skip
 
 

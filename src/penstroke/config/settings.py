@@ -1,7 +1,8 @@
-"""What a run is: small frozen settings, read from TOML, overridden by dotted names.
+"""What a run is: small frozen settings, read from TOML, changed by dotted names.
 
-A bad value is refused here, at the door, with the name of its field. This module knows nothing of
-torch: the same settings describe a run to the command line, the run directory and the model file.
+A bad value is refused here, with the name of its field, before anything starts. This module does
+not import torch: the same settings describe a run to the command line, the run directory and the
+model file.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -19,13 +20,16 @@ from penstroke.errors import ConfigError, near_match
 from penstroke.files import sha256
 
 IMAGE_SIZE = 28
-"""Side of the square image, in pixels, that every network reads (MNIST's own)."""
+"""Side in pixels of the square images that the networks read, as in MNIST."""
 
+T = TypeVar("T")
+ListOf = Annotated[tuple[T, ...], Field(strict=False)]
+"""A tuple, which TOML and JSON write as a list."""
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, unknown keys refused, no coercion, no nan."""
+    """Base of all settings: frozen, no unknown names, no coercion, no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -34,12 +38,27 @@ class Settings(BaseModel):
         """Validate plain `values` as read from TOML or JSON.
 
         Raises:
-            ConfigError: names every offending field, with a near match for unknown words.
+            ConfigError: names the offending fields, with a near match for unknown words.
         """
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(_explain(error, cls, source)) from None
+            where = f"{source}: " if source else ""
+            details = error.errors(include_url=False)
+            raise ConfigError("\n".join(where + _explain(dict(d)) for d in details)) from None
+
+    def replace(self, changes: Mapping[str, Any], *, source: str = "") -> Self:
+        """Return a copy with other values at dotted names: `{"train.seed": 3}`.
+
+        Items of a list go by their index, as in `model.convolutions.0.filters`.
+
+        Raises:
+            ConfigError: a name does not exist, or its value is refused.
+        """
+        values = self.to_dict()
+        for name, value in changes.items():
+            _put(values, name, value)
+        return self.parse(values, source=source)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that `parse` takes back; settings left at None are absent."""
@@ -49,34 +68,45 @@ class Settings(BaseModel):
         """Return TOML that `parse` reads back to an equal object."""
         return tomli_w.dumps(self.to_dict())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, values: Any) -> Any:
+        # pydantic's own message has no near match.
+        known = list(cls.model_fields)
+        for name in values if isinstance(values, Mapping) else ():
+            if name not in known:
+                hint = near_match(str(name), known) or _one_of(known)
+                raise ValueError(f"{name}: unknown setting{hint}")
+        return values
+
 
 class DataConfig(Settings):
-    """Which images, and how training and validation are told apart."""
+    """Which images are used, and how the validation images are set apart."""
 
     dataset: str = Field("digits", min_length=1, description="name in `penstroke data list`")
     validation_fraction: float = Field(
         0.1,
         ge=0,
         lt=1,
-        description="share of the training split held out, class by class; where "
-        "that is none of the rarest class, more, up to a tenth",
+        description="fraction of the training split held out for validation, stratified by class; "
+        "raised, up to 0.1, until the rarest class has an image in it",
     )
     split_seed: int = Field(
-        0, ge=0, description="seed of that split; kept apart from train.seed, so that seeds compare"
+        0, ge=0, description="random seed of that split; independent of train.seed"
     )
     max_train_images: int | None = Field(
-        None, ge=1, description="train on this many images only, drawn class by class"
+        None, ge=1, description="number of training images to use, stratified by class; none: all"
     )
     folds: int | None = Field(
-        None, ge=2, description="cut the training split into so many parts, class by class …"
+        None, ge=2, description="number of cross-validation folds, stratified by class"
     )
     fold: int | None = Field(
-        None, ge=0, description="… and validate on this one, instead of on validation_fraction"
+        None, ge=0, description="fold to validate on (from 0), in place of validation_fraction"
     )
-    exclude: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = Field(
+    exclude: ListOf[Annotated[int, Field(ge=0)]] | None = Field(
         None,
-        description="training images left out before anything is split: their positions in the "
-        "training split as it comes, from 0",
+        description="training images to leave out before the split, by their positions (from 0) "
+        "in the training split",
     )
 
     @field_validator("exclude")
@@ -86,14 +116,10 @@ class DataConfig(Settings):
         return tuple(sorted(exclude)) if exclude else None
 
     @model_validator(mode="after")
-    def _name_each_once(self) -> Self:
+    def _check(self) -> Self:
         for one, following in pairwise(self.exclude or ()):
             if one == following:
                 raise ValueError(f"exclude: {one} is in the list twice")
-        return self
-
-    @model_validator(mode="after")
-    def _name_a_fold(self) -> Self:
         if (self.folds is None) != (self.fold is None):
             raise ValueError("folds: folds and fold belong together")
         if self.folds is not None and self.fold is not None and self.fold >= self.folds:
@@ -110,13 +136,13 @@ class Convolution(Settings):
     """One block: convolution → batch norm → activation → pooling → dropout."""
 
     filters: int = Field(ge=1, description="output channels")
-    kernel: int = Field(3, ge=1, description="side of the square kernel, pixels")
-    stride: int = Field(1, ge=1, description="step of the kernel, pixels")
-    padding: int = Field(0, ge=0, description="zeros added on each side, pixels")
-    pool: int = Field(1, ge=1, description="window and step of the pooling; 1 is none")
-    pooling: Literal["max", "average"] = Field("max", description="what the window keeps")
-    batch_norm: bool = Field(False, description="normalise each channel over the batch")
-    dropout: float = Field(0.0, ge=0, lt=1, description="probability of dropping an output")
+    kernel: int = Field(3, ge=1, description="side of the square kernel in pixels")
+    stride: int = Field(1, ge=1, description="step of the kernel in pixels")
+    padding: int = Field(0, ge=0, description="zeros added on each side, in pixels")
+    pool: int = Field(1, ge=1, description="side and step of the pooling window in pixels; 1: none")
+    pooling: Literal["max", "average"] = Field("max", description="kind of pooling")
+    batch_norm: bool = Field(False, description="whether each channel is normalised over the batch")
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability that an output is dropped")
 
     def output_size(self, size: int) -> int:
         """Return the side of the output, in pixels, for an input of side `size`."""
@@ -128,33 +154,33 @@ class Dense(Settings):
     """One block: linear → batch norm → activation → dropout."""
 
     units: int = Field(ge=1, description="output features")
-    batch_norm: bool = Field(False, description="normalise each feature over the batch")
-    dropout: float = Field(0.0, ge=0, lt=1, description="probability of dropping an output")
+    batch_norm: bool = Field(False, description="whether each feature is normalised over the batch")
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability that an output is dropped")
 
 
 class MLPConfig(Settings):
     """A fully connected network over the 784 pixels."""
 
-    architecture: Literal["mlp"] = Field("mlp", description="file in models/")
-    dense: Annotated[tuple[Dense, ...], Field(strict=False)] = Field(
+    architecture: Literal["mlp"] = Field("mlp", description="kind of network")
+    dense: ListOf[Dense] = Field(
         (Dense(units=128), Dense(units=64)), description="hidden layers, first to last"
     )
-    activation: Activation = Field("relu", description="after every hidden layer")
+    activation: Activation = Field("relu", description="activation after each hidden layer")
 
 
 class CNNConfig(Settings):
     """Convolution blocks, then dense blocks, then the output layer."""
 
-    architecture: Literal["cnn"] = Field("cnn", description="file in models/")
-    convolutions: Annotated[tuple[Convolution, ...], Field(strict=False)] = Field(
+    architecture: Literal["cnn"] = Field("cnn", description="kind of network")
+    convolutions: ListOf[Convolution] = Field(
         (Convolution(filters=32, padding=1, pool=2), Convolution(filters=64, padding=1, pool=2)),
         min_length=1,
         description="convolution blocks, first to last",
     )
-    dense: Annotated[tuple[Dense, ...], Field(strict=False)] = Field(
+    dense: ListOf[Dense] = Field(
         (Dense(units=128),), description="hidden dense layers, first to last"
     )
-    activation: Activation = Field("relu", description="in every block")
+    activation: Activation = Field("relu", description="activation in each block")
 
     @model_validator(mode="after")
     def _leave_pixels(self) -> Self:
@@ -173,29 +199,35 @@ class Stage(Settings):
     """A convolution block, then residual blocks of two each; all 3×3 with batch norm."""
 
     filters: int = Field(ge=1, description="output channels")
-    pool: int = Field(2, ge=1, description="max pooling before the residual blocks; 1 is none")
-    residual_blocks: int = Field(1, ge=0, description="how many follow")
-    dropout: float = Field(0.0, ge=0, lt=1, description="probability of dropping a whole channel")
+    pool: int = Field(
+        2, ge=1, description="side of the max pooling before the residual blocks; 1: none"
+    )
+    residual_blocks: int = Field(1, ge=0, description="number of residual blocks")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="probability that a whole channel is dropped"
+    )
 
 
 class ResNetConfig(Settings):
     """A deeper network: stages of residual blocks (He et al. 2016), then the output layer."""
 
-    architecture: Literal["resnet"] = Field("resnet", description="file in models/")
-    stages: Annotated[tuple[Stage, ...], Field(strict=False)] = Field(
+    architecture: Literal["resnet"] = Field("resnet", description="kind of network")
+    stages: ListOf[Stage] = Field(
         (Stage(filters=32, residual_blocks=0), Stage(filters=64), Stage(filters=128, pool=1)),
         min_length=1,
-        description="first to last",
+        description="stages, first to last",
     )
     head: Literal["flatten", "average", "max"] = Field(
-        "flatten", description="what the output layer sees of the last images"
+        "flatten", description="how the last feature maps reach the output layer"
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="before the output layer")
-    activation: Activation = Field("relu", description="in every block")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout probability before the output layer"
+    )
+    activation: Activation = Field("relu", description="activation in each block")
 
     @property
     def output_size(self) -> int:
-        """Side of the last images, in pixels."""
+        """Side of the last feature maps, in pixels."""
         size = IMAGE_SIZE
         for stage in self.stages:
             size //= stage.pool
@@ -218,93 +250,103 @@ ARCHITECTURES: dict[str, type[AnyModelConfig]] = {
 
 
 class AugmentConfig(Settings):
-    """Random changes to each training image, drawn anew each epoch; all zero is none."""
+    """Random changes to each training image, drawn anew in each epoch; 0 leaves a change out."""
 
-    rotation_degrees: float = Field(0.0, ge=0, le=180, description="up to this, either way")
-    scale: float = Field(0.0, ge=0, lt=1, description="0.1: between 0.9 and 1.1 times")
-    shear_degrees: float = Field(0.0, ge=0, lt=90, description="up to this slant, either way")
-    translate_pixels: float = Field(0.0, ge=0, le=14, description="up to this, either way")
-    aspect_ratio: float = Field(
-        0.0, ge=0, lt=1, description="0.2: width against height up to 1.2 times, either way"
+    rotation_degrees: float = Field(0.0, ge=0, le=180, description="greatest rotation, either way")
+    scale: float = Field(
+        0.0, ge=0, lt=1, description="greatest change of size: 0.1 is 0.9 to 1.1 times"
     )
-    elastic_pixels: float = Field(
-        0.0, ge=0, le=5, description="deviation of a smooth displacement, as of a shaky hand"
+    shear_degrees: float = Field(0.0, ge=0, lt=90, description="greatest slant, either way")
+    translate_pixels: float = Field(0.0, ge=0, le=14, description="greatest shift, either way")
+    aspect_ratio: float = Field(
+        0.0, ge=0, lt=1, description="greatest change of width to height: 0.2 is up to 1.2 times"
     )
     stroke_width: float = Field(
-        0.0, ge=0, le=1, description="strokes thinned or thickened, up to a pixel on each side"
+        0.0, ge=0, le=1, description="greatest thinning or thickening of strokes, pixels per side"
     )
-    blur: float = Field(0.0, ge=0, le=1, description="up to this share of the mean over 3×3 pixels")
     regional_forms: float = Field(
-        0.0, ge=0, le=1, description="share of 1s given a flag or a foot, and of 7s given a bar"
+        0.0, ge=0, le=1, description="fraction of 1s given a flag or a foot, and of 7s given a bar"
     )
 
     @property
     def is_active(self) -> bool:
-        """Whether anything is warped at all."""
+        """Whether images are warped at all."""
         return any(self.model_dump(exclude={"regional_forms"}).values())
 
 
 class TrainConfig(Settings):
     """How the network is trained, and which epoch is kept."""
 
-    epochs: int = Field(5, ge=1, description="passes over the training images, at most")
+    epochs: int = Field(5, ge=1, description="passes over the training images")
     min_steps: int = Field(
-        0, ge=0, description="where epochs bring fewer steps, as many more epochs: for small data"
+        0, ge=0, description="least number of steps; small data sets get more epochs to reach it"
     )
-    batch_size: int = Field(64, ge=2, description="images a step")
+    batch_size: int = Field(64, ge=2, description="images per step")
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="update rule")
-    learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule")
-    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(0.0, ge=0, description="L2 for sgd and adam, decoupled for adamw")
-    schedule: Literal["constant", "step", "cosine", "one_cycle"] = Field(
-        "constant", description="of the learning rate, step by step"
+    learning_rate: float = Field(1e-3, gt=0, description="learning rate, at its highest")
+    momentum: float = Field(0.0, ge=0, lt=1, description="momentum of sgd")
+    weight_decay: float = Field(
+        0.0, ge=0, description="weight decay: L2 for sgd and adam, decoupled for adamw"
     )
-    step_size: int | None = Field(None, ge=1, description="of step: epochs between two cuts")
-    gamma: float | None = Field(None, gt=0, lt=1, description="of step: size of a cut")
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = Field(
+        "constant", description="learning-rate schedule, updated at each step"
+    )
+    step_size: int | None = Field(
+        None, ge=1, description="epochs between two cuts of the step schedule"
+    )
+    gamma: float | None = Field(
+        None, gt=0, lt=1, description="factor of each cut of the step schedule"
+    )
     warmup_fraction: float | None = Field(
-        None, gt=0, lt=1, description="of one_cycle: share of the steps spent rising (0.25)"
+        None, gt=0, lt=1, description="fraction of one_cycle's steps spent rising; none: 0.25"
     )
     balance: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="how far rare classes are shown more often: 1: all equally often, 0.5: by the "
-        "square root of their number of images, 0 or absent: as they come",
+        description="oversampling of rare classes: 0 or none is off, 0.5 goes by the square root "
+        "of the class's size, 1 shows all classes equally often",
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label spread evenly")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="fraction of each label spread over all classes"
+    )
     outlier_exposure: float = Field(
-        0.0, ge=0, le=1, description="images of no character shown beside a batch, as its share"
+        0.0, ge=0, le=1, description="non-characters added to each batch, as a fraction of it"
     )
     outlier_exposure_weight: float = Field(
-        0.06, ge=0, description="of the loss for being sure of any class about them"
+        0.06, ge=0, description="weight of the loss on those non-characters"
     )
     ema_decay: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="judge and keep a running average of the weights; 0: none",
+        0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: no averaging"
     )
-    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random warps")
+    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="augmentation")
     checkpoint_metric: Literal["val_loss", "val_accuracy", "last"] = Field(
         "val_loss", description="which epoch is kept: lowest loss, highest accuracy, or the last"
     )
     patience: int | None = Field(
-        None, ge=1, description="stop after this many epochs without a better one"
+        None, ge=1, description="epochs without improvement before training stops; none: never"
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, dropout and warps")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: the fastest")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**32,
+        description="random seed (initialisation, shuffling, dropout, augmentation)",
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="device to train on; auto: the fastest there is"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the multiplications; auto measures both once on this machine"
+        "auto", description="precision of the matrix products; auto: the faster one, measured once"
     )
-    threads: int = Field(0, ge=0, description="processor threads; 0 is all that are allowed")
+    threads: int = Field(0, ge=0, description="processor threads; 0: all that are allowed")
 
     def steps_per_epoch(self, images: int) -> int:
-        """Return the number of batches in an epoch of `images`; a single last one joins another."""
+        """Return the batches in an epoch of `images`; a last batch of one image joins another."""
         full, rest = divmod(images, self.batch_size)
         return max(1, full + (rest > 1 or (rest == 1 and full == 0)))
 
     def epochs_for(self, images: int) -> int:
-        """Return the number of epochs of a run on `images` images: more of few, for `min_steps`."""
+        """Return the number of epochs on `images` training images, which `min_steps` may raise."""
         return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch(images)))
 
     def is_over(self, epoch: int, best_epoch: int) -> bool:
@@ -314,22 +356,29 @@ class TrainConfig(Settings):
 
     @field_validator("balance")
     @classmethod
-    def _as_they_come(cls, balance: float | None) -> float | None:
-        return balance or None  # absent, so that such a run is the run it was before there was it
+    def _absent_if_zero(cls, balance: float | None) -> float | None:
+        return balance or None  # both mean the same run, so both get the same fingerprint
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check(self) -> Self:
         step = self.schedule == "step"
-        _require(self.momentum == 0 or self.optimizer == "sgd", "momentum", 'optimizer = "sgd"')
-        _require(self.step_size is None or step, "step_size", 'schedule = "step"')
-        _require(self.gamma is None or step, "gamma", 'schedule = "step"')
-        one_cycle = self.schedule == "one_cycle"
-        _require(self.warmup_fraction is None or one_cycle, "warmup_fraction", "one_cycle")
-        _require(
-            self.patience is None or self.checkpoint_metric != "last",
-            "patience",
-            "checkpoint_metric = val_…",
-        )
+        for field, has_effect, needed in (
+            ("momentum", self.momentum == 0 or self.optimizer == "sgd", 'optimizer = "sgd"'),
+            ("step_size", self.step_size is None or step, 'schedule = "step"'),
+            ("gamma", self.gamma is None or step, 'schedule = "step"'),
+            (
+                "warmup_fraction",
+                self.warmup_fraction is None or self.schedule == "one_cycle",
+                'schedule = "one_cycle"',
+            ),
+            (
+                "patience",
+                self.patience is None or self.checkpoint_metric != "last",
+                'checkpoint_metric = "val_loss" or "val_accuracy"',
+            ),
+        ):
+            if not has_effect:
+                raise ValueError(f"{field}: has no effect without {needed}; remove it or set that")
         if step and (self.step_size is None or self.gamma is None):
             raise ValueError("schedule: step needs step_size and gamma")
         return self
@@ -338,12 +387,12 @@ class TrainConfig(Settings):
 class RunConfig(Settings):
     """Everything that decides the outcome of one training run."""
 
-    data: DataConfig = Field(default_factory=DataConfig, description="images")
+    data: DataConfig = Field(default_factory=DataConfig, description="data")
     model: ModelConfig = Field(default_factory=CNNConfig, description="network")
     train: TrainConfig = Field(default_factory=TrainConfig, description="training")
 
     @model_validator(mode="after")
-    def _have_what_selects(self) -> Self:
+    def _check_metric(self) -> Self:
         if not self.data.validates and self.train.checkpoint_metric != "last":
             raise ValueError(
                 f"train.checkpoint_metric: {self.train.checkpoint_metric} needs validation "
@@ -352,17 +401,9 @@ class RunConfig(Settings):
             )
         return self
 
-    def replace(self, **parts: Mapping[str, Any]) -> Self:
-        """Return a copy with some fields of its parts changed: `replace(train={"seed": 3})`."""
-        return self.model_copy(update={
-            part: getattr(self, part).model_copy(update=dict(changes))
-            for part, changes in parts.items()
-        })  # fmt: skip
-
     def seeds(self, count: int) -> list[Self]:
         """Return copies that differ in their training seed alone, from its own upwards."""
-        first = self.train.seed
-        return [self.replace(train={"seed": first + k}) for k in range(count)]
+        return [self.replace({"train.seed": self.train.seed + k}) for k in range(count)]
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the settings: equal settings, equal fingerprint."""
@@ -370,38 +411,38 @@ class RunConfig(Settings):
 
 
 class Resolved(Settings):
-    """What `auto` came to on the machine that started the run; a resumed run keeps to it."""
+    """What `auto` was resolved to on the machine that started the run; resuming keeps to it."""
 
-    device: str = Field(description="where the network was trained")
-    precision: str = Field(description="of the multiplications")
-    threads: int = Field(description="processor threads; the last bits depend on it")
-
-
-def _require(holds: bool, field: str, needed: str) -> None:
-    if not holds:
-        raise ValueError(f"{field}: has no effect without {needed}; remove it or set that")
+    device: str = Field(description="device that the network is trained on")
+    precision: str = Field(description="precision of the matrix products")
+    threads: int = Field(description="processor threads; the last bits depend on their number")
 
 
-def _explain(error: ValidationError, settings: type[BaseModel], source: str) -> str:
-    where = f"{source}: " if source else ""
-    return "\n".join(
-        where + _explain_one(dict(detail), settings)
-        for detail in error.errors(include_url=False, include_context=True)
-    )
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    """Put `value` at the dotted `name`, creating the tables on the way."""
+    *path, last = name.split(".")
+    place: Any = values
+    for part in path:
+        is_table = isinstance(place, dict)
+        place = place.setdefault(part, {}) if is_table else place[_index(place, part, name)]
+    place[last if isinstance(place, dict) else _index(place, last, name)] = value
 
 
-def _explain_one(detail: dict[str, Any], settings: type[BaseModel]) -> str:
+def _index(place: Any, part: str, name: str) -> int:
+    if not isinstance(place, list):
+        raise ConfigError(f"{name}: a plain value has no setting {part!r}")
+    if not part.isdecimal() or int(part) >= len(place):
+        raise ConfigError(f"{name}: {part!r} is not an index of a list of {len(place)}")
+    return int(part)
+
+
+def _explain(detail: dict[str, Any]) -> str:
     # pydantic puts the union's tag into the path (model.cnn.dense); a person wrote model.dense.
     path = [str(p) for i, p in enumerate(detail["loc"]) if not (i == 1 and p in ARCHITECTURES)]
-    name = ".".join(path)
-    prefix = f"{name}: " if name else ""
-    message = str(detail["msg"]).removeprefix("Value error, ")
+    name, message = ".".join(path), str(detail["msg"]).removeprefix("Value error, ")
     match detail["type"]:
         case "missing":
-            return f"{prefix}is missing"
-        case "extra_forbidden":
-            known = _fields_at(settings, list(detail["loc"][:-1]))
-            return f"{prefix}unknown setting{near_match(path[-1], known) or _one_of(known)}"
+            return f"{name}: is missing"
         case "literal_error" | "union_tag_invalid":
             context = detail["ctx"]
             words = str(context.get("expected") or context.get("expected_tags"))
@@ -413,26 +454,9 @@ def _explain_one(detail: dict[str, Any], settings: type[BaseModel]) -> str:
             # Our own validators begin their message with the field, seen from where they stand.
             return f"{name}.{message}" if name else message
         case _:
+            prefix = f"{name}: " if name else ""
             return f"{prefix}{message[0].lower()}{message[1:]}, got {detail['input']!r}"
 
 
 def _one_of(words: Iterable[str]) -> str:
     return f"; one of {', '.join(words)}"
-
-
-def _fields_at(settings: type[BaseModel], path: list[int | str]) -> list[str]:
-    """Return the names of the fields of the settings that `path` leads to."""
-    place: Any = settings
-    for part in path:
-        place = ARCHITECTURES.get(str(part)) or _inside(place, part)
-    return list(place.model_fields) if hasattr(place, "model_fields") else []
-
-
-def _inside(place: Any, part: int | str) -> Any:
-    """Return the type of what stands at `part` in a value of the type `place`."""
-    if hasattr(place, "model_fields"):
-        found = place.model_fields[part].annotation
-    else:
-        found = get_args(place)[-1 if get_origin(place) is dict else 0]
-    kinds = [kind for kind in get_args(found) if kind is not type(None)]
-    return kinds[0] if type(None) in get_args(found) else found

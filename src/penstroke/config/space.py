@@ -6,13 +6,13 @@ import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from penstroke.config.settings import RunConfig, Settings
-from penstroke.config.toml import assign, value_at
+from penstroke.config.settings import ListOf, RunConfig, Settings
+from penstroke.config.toml import flatten
 from penstroke.errors import ConfigError
 
 Method = Literal["sweep", "grid", "random", "tpe", "hyperband", "asha"]
@@ -21,51 +21,53 @@ Values = dict[str, Any]
 
 _DIGITS = 4
 """Significant digits of a drawn float: a person should be able to read and repeat it."""
-_VAIN_DRAWS = 1000
-"""So many draws without a setting that is new, and the space is taken for exhausted."""
+_MAX_FAILED_DRAWS = 1000
+"""Draws in a row that repeat earlier settings before the space counts as exhausted."""
 
 
 class Parameter(Settings):
     """One field of the run config: a range, choices, or multiples of the recipe's own value."""
 
-    low: int | float | None = Field(None, description="least value of a range")
-    high: int | float | None = Field(None, description="greatest; two integers give integers")
-    step: int | float | None = Field(None, gt=0, description="values are low, low + step, …")
-    log: bool = Field(False, description="drawn evenly in the logarithm")
-    choices: Annotated[tuple[Any, ...] | None, Field(strict=False)] = Field(
-        None, min_length=1, description="these values"
+    low: int | float | None = Field(None, description="lowest value of a range")
+    high: int | float | None = Field(
+        None, description="highest value of a range; two integers give integers"
     )
-    factors: Annotated[tuple[float, ...] | None, Field(strict=False)] = Field(
-        None, min_length=1, description="the recipe's own value times these"
+    step: int | float | None = Field(None, gt=0, description="distance between values of a range")
+    log: bool = Field(False, description="whether a range is drawn evenly in the logarithm")
+    choices: ListOf[Any] | None = Field(None, min_length=1, description="values to choose from")
+    factors: ListOf[float] | None = Field(
+        None, min_length=1, description="multiples of the recipe's value to choose from"
     )
-    when: dict[str, Any] = Field({}, description="searched only where other parameters are so")
+    when: dict[str, Any] = Field(
+        {}, description="values of other parameters under which this one is searched"
+    )
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> Self:
         is_range = self.low is not None or self.high is not None
         if is_range + (self.choices is not None) + (self.factors is not None) != 1:
             raise ValueError("give low and high, or choices, or factors")
-        if is_range:
-            if self.low is None or self.high is None:
-                raise ValueError("low and high belong together")
-            if self.low > self.high:
-                raise ValueError(f"the range is empty: low {self.low} is above high {self.high}")
-            if self.log and self.low <= 0:
-                raise ValueError("log needs a low above 0")
-            if self.step is not None and (self.log or not self._is_whole(self.step)):
-                raise ValueError("step goes without log, and is whole where the range is")
-        elif self.step is not None or self.log:
-            raise ValueError("step and log belong to a range")
+        if not is_range:
+            if self.step is not None or self.log:
+                raise ValueError("step and log belong to a range")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("low and high belong together")
+        if self.low > self.high:
+            raise ValueError(f"the range is empty: low {self.low} is above high {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError("log needs a low above 0")
+        if self.step is not None and self.log:
+            raise ValueError("step and log exclude each other")
+        if self.step is not None and self.is_integer and self.step != int(self.step):
+            raise ValueError("step must be an integer where low and high are")
         return self
-
-    def _is_whole(self, step: float) -> bool:
-        return not self.is_integer or step == int(step)
 
     @property
     def ends(self) -> tuple[int | float, int | float]:
-        """Least and greatest value of a range."""
+        """Lowest and highest value of a range."""
         if self.low is None or self.high is None:
-            raise ValueError("no range")
+            raise ValueError("the parameter is not a range")
         return self.low, self.high
 
     @property
@@ -81,9 +83,8 @@ class Parameter(Settings):
         if step is None and (not self.is_integer or self.log):
             return [low] if low == high else None
         step = step or 1
-        count = math.floor((high - low) / step + 1e-9) + 1
-        return [round(low + step * k) if self.is_integer else float(f"{low + step * k:.12g}")
-                for k in range(count)]  # fmt: skip
+        values = [low + step * k for k in range(math.floor((high - low) / step + 1e-9) + 1)]
+        return [round(v) if self.is_integer else float(f"{v:.12g}") for v in values]
 
     def draw(self, random: np.random.Generator) -> Any:
         """Return a value drawn from the range or the choices."""
@@ -91,60 +92,78 @@ class Parameter(Settings):
         if values is not None:
             return values[int(random.integers(len(values)))]
         low, high = self.ends
-        if not self.log:
-            return _readable(float(random.uniform(low, high)), self)
-        # Integers are drawn as the middle of their bin: the ends are as likely as the rest.
-        margin = 0.5 if self.is_integer else 0.0
-        logs = math.log(low - margin), math.log(high + margin)
-        return _readable(math.exp(random.uniform(*logs)), self)
-
-
-def _readable(value: float, parameter: Parameter) -> int | float:
-    low, high = parameter.ends
-    rounded = round(value) if parameter.is_integer else float(f"{value:.{_DIGITS}g}")
-    return min(max(rounded, low), high)
+        if self.log:
+            # Integers are drawn as the middle of their bin: the ends are as likely as the rest.
+            margin = 0.5 if self.is_integer else 0.0
+            value = math.exp(random.uniform(math.log(low - margin), math.log(high + margin)))
+        else:
+            value = float(random.uniform(low, high))
+        rounded = round(value) if self.is_integer else float(f"{value:.{_DIGITS}g}")
+        return min(max(rounded, low), high)
 
 
 class SearchConfig(Settings):
-    """How the best settings are looked for."""
+    """How the best settings are searched for."""
 
-    method: Method = Field("hyperband", description="how settings are chosen and given up")
-    space: dict[str, Parameter] = Field(min_length=1, description="dotted name → what it may be")
-    trials: int = Field(20, ge=1, description="of random, tpe and asha: settings tried")
-    max_epochs: int | None = Field(None, ge=1, description="most epochs of a trial (train.epochs)")
-    final_epochs: int | None = Field(
-        None, ge=1, description="of the last training, with the best settings (max_epochs)"
+    method: Method = Field("hyperband", description="search algorithm")
+    space: dict[str, Parameter] = Field(
+        min_length=1, description="parameters to search, by dotted name"
     )
-    eta: int = Field(3, ge=2, description="of hyperband and asha: one in so many is promoted")
-    rounds: int = Field(1, ge=1, description="of hyperband: all brackets so many times")
-    repeats: int = Field(1, ge=1, description="a setting's score is the mean of so many seeds")
-    folds: int | None = Field(None, ge=2, description="… or of so many folds")
-    metric: Literal["val_accuracy", "val_loss"] = Field("val_accuracy", description="the score")
-    seed: int = Field(0, ge=0, description="of the settings drawn")
-    after: str | None = Field(None, description="search that recipe first; go on from its best")
+    trials: int = Field(20, ge=1, description="number of trials of random, tpe and asha")
+    max_epochs: int | None = Field(
+        None, ge=1, description="most epochs of a trial; none: train.epochs"
+    )
+    final_epochs: int | None = Field(
+        None, ge=1, description="epochs of the final training; none: max_epochs"
+    )
+    eta: int = Field(
+        3, ge=2, description="reduction factor of hyperband and asha: 1 of eta trials is promoted"
+    )
+    rounds: int = Field(1, ge=1, description="number of times hyperband runs all its brackets")
+    seeds: int = Field(1, ge=1, description="training seeds whose mean is a trial's score")
+    folds: int | None = Field(
+        None, ge=2, description="cross-validation folds whose mean is a trial's score"
+    )
+    metric: Literal["val_accuracy", "val_loss"] = Field("val_accuracy", description="score")
+    seed: int = Field(0, ge=0, description="random seed of the search")
+    after: str | None = Field(
+        None, description="recipe to search first; this search starts from its best settings"
+    )
 
     @property
-    def runs_a_trial(self) -> int:
-        """How many runs make one score."""
-        return self.folds or self.repeats
+    def runs_per_trial(self) -> int:
+        """Number of training runs behind one score."""
+        return self.folds or self.seeds
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check(self) -> Self:
         if self.method == "sweep" and len(self.space) != 1:
             raise ValueError(
                 f"method: a sweep changes one parameter, the space has {len(self.space)}; "
                 "use grid for several"
             )
-        if self.folds is not None and self.repeats > 1:
-            raise ValueError("folds: a score is a mean over repeats or over folds, not both")
+        if self.folds is not None and self.seeds > 1:
+            raise ValueError("folds: a score is a mean over seeds or over folds, not both")
         return self
+
+    def fixed(self, name: str, value: Any) -> Self | None:
+        """Return the search of the other parameters where `name` is always `value`.
+
+        None if no parameter is left.
+        """
+        rest = {}
+        for other, parameter in self.space.items():
+            if other != name and parameter.when.get(name, value) == value:
+                when = {k: wanted for k, wanted in parameter.when.items() if k != name}
+                rest[other] = parameter.replace({"when": when})
+        return self.replace({"space": rest}) if rest else None
 
 
 class Space:
     """The run configs that a search chooses from: a base, and parameters that change it.
 
     Raises:
-        ConfigError: a parameter names no field, or a value is none that the field takes.
+        ConfigError: a parameter is not a setting, or the setting does not take one of its values.
     """
 
     def __init__(self, base: RunConfig, parameters: Mapping[str, Parameter]) -> None:
@@ -157,10 +176,7 @@ class Space:
 
     def config(self, values: Values) -> RunConfig:
         """Return the base with `values` in place."""
-        changed = self.base.to_dict()
-        for name, value in values.items():
-            assign(changed, name, value)
-        return RunConfig.parse(changed, source="search.space")
+        return self.base.replace(values, source="search.space")
 
     def draw(self, random: np.random.Generator) -> Values:
         """Return one setting; parameters whose condition does not hold are left out."""
@@ -175,24 +191,15 @@ class Space:
         }
         return kept if len(kept) == len(values) else self.active(kept)
 
-    def fixed(self, name: str, value: Any) -> dict[str, Parameter]:
-        """Return the other parameters, where `name` is always `value`."""
-        rest = {}
-        for other, parameter in self.parameters.items():
-            if other != name and parameter.when.get(name, value) == value:
-                when = {k: wanted for k, wanted in parameter.when.items() if k != name}
-                rest[other] = parameter.model_copy(update={"when": when})
-        return rest
-
     def distinct_draws(self, seed: int) -> Iterator[Values]:
-        """Yield settings drawn with `seed`, none that gives a run already given; may end."""
+        """Yield settings drawn with `seed`, each run once; ends when the space is exhausted."""
         random = np.random.default_rng(seed)
         seen: set[str] = set()
-        vain = 0
-        while vain < _VAIN_DRAWS:
+        failed_draws = 0
+        while failed_draws < _MAX_FAILED_DRAWS:
             values = self.draw(random)
             fingerprint = self.config(values).fingerprint()
-            vain = vain + 1 if fingerprint in seen else 0
+            failed_draws = failed_draws + 1 if fingerprint in seen else 0
             if fingerprint not in seen:
                 seen.add(fingerprint)
                 yield values
@@ -203,15 +210,15 @@ class Space:
         Raises:
             ConfigError: a parameter is a range without steps.
         """
-        found: list[Values] = [{}]
+        settings: list[Values] = [{}]
         for name, parameter in self.parameters.items():
             listed = parameter.listed()
             if listed is None:
                 raise ConfigError(
                     f"search.space.{name}: a grid needs choices, or a range with step"
                 )
-            found = [{**values, name: value} for values in found for value in listed]
-        by_run = {self.config(v).fingerprint(): v for v in map(self.active, reversed(found))}
+            settings = [{**values, name: value} for values in settings for value in listed]
+        by_run = {self.config(v).fingerprint(): v for v in map(self.active, reversed(settings))}
         return list(reversed(by_run.values()))
 
     def _check(self, name: str, parameter: Parameter) -> None:
@@ -219,9 +226,9 @@ class Space:
         for condition in parameter.when:
             if condition not in self.parameters or condition == name:
                 raise ConfigError(
-                    f"search.space.{name}.when: {condition} is no parameter of this space"
+                    f"search.space.{name}.when: {condition} is not a parameter of this space"
                 )
-        values = parameter.listed() or [parameter.low, parameter.high]
+        values = parameter.listed() or list(parameter.ends)
         for value in values if parameter.choices else (values[0], values[-1]):
             try:
                 self._config_with(name, value)
@@ -230,35 +237,30 @@ class Space:
                 raise ConfigError(f"search.space.{name} = {json.dumps(value)}: {message}") from None
 
     def _conditions(self, name: str) -> Values:
-        """Return what must hold for `name` to be searched, and for that in turn."""
+        """Return the values under which `name` is searched, and the conditions of those."""
         conditions: Values = {}
         for other, wanted in self.parameters[name].when.items():
             conditions |= self._conditions(other) | {other: wanted}
         return conditions
 
     def _config_with(self, name: str, value: Any) -> RunConfig:
-        """Return the base with `value`; where it is refused alone, with what goes along with it."""
-        conditions = self._conditions(name)
+        """Return the base with `value`, and if that alone is refused, with the other parameters."""
+        wanted = {**self._conditions(name), name: value}
         try:
-            return self.config({**conditions, name: value})
+            return self.config(wanted)
         except ConfigError:
-            others = {other: _first(p) for other, p in self.parameters.items()}
-            along = self.active({**others, **conditions, name: value})
-            if along.get(name) == value:
+            first = {other: (p.listed() or p.ends)[0] for other, p in self.parameters.items()}
+            values = self.active({**first, **wanted})
+            if name in values:
                 with contextlib.suppress(ConfigError):
-                    return self.config(along)
+                    return self.config(values)
             raise
-
-
-def _first(parameter: Parameter) -> Any:
-    listed = parameter.listed()
-    return parameter.low if listed is None else listed[0]
 
 
 def _resolve_factors(name: str, parameter: Parameter, base: RunConfig) -> Parameter:
     if parameter.factors is None:
         return parameter
-    value = value_at(base.to_dict(), name)
+    value = flatten(base.to_dict()).get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(
             f"search.space.{name}: factors need a number in the recipe, it has {value!r}"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.config.toml import flat
+from penstroke.config.toml import flatten
 from penstroke.errors import RunError
 from penstroke.evaluation.calibration import calibration
 from penstroke.evaluation.comparison import Difference, Right, adjusted, compare
@@ -179,7 +179,7 @@ def _seed(run: Run) -> int:
 
 
 def _key(run: Run) -> str:
-    config = run.record.config.replace(train={"seed": 0})
+    config = run.record.config.replace({"train.seed": 0})
     start = run.record.start.sha256 if run.record.start else "nothing"
     return f"{config.fingerprint()} {len(run.record.members)} {start}"
 
@@ -213,7 +213,7 @@ def _said(run: Run) -> Predictions:
 def _names(groups: Sequence[Sequence[Run]]) -> list[str]:
     """Return a name a way: its runs' own, and what differs where that would not tell them apart."""
     stems = [group[0].name.rpartition("-")[0] or group[0].name for group in groups]
-    settings = [flat(group[0].record.config.to_dict()) for group in groups]
+    settings = [flatten(group[0].record.config.to_dict()) for group in groups]
     names = []
     for stem, own in zip(stems, settings, strict=True):
         twins = [s for other, s in zip(stems, settings, strict=True) if other == stem]

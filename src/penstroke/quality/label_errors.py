@@ -111,12 +111,11 @@ def _train(train: Dataset, seed: int) -> nn.Module:
     instead of 51, though a person disputes more than that.
     """
     recipe = load_recipe(_RECIPE)
-    config = recipe.run_config().replace(
-        data={"validation_fraction": 0.0},
-        train={"epochs": _EPOCHS, "min_steps": _MIN_STEPS, "seed": seed, "label_smoothing": 0.0,
-               "checkpoint_metric": "last",
-               "batch_size": min(recipe.train.batch_size, len(train))},
-    )  # fmt: skip
+    config = recipe.run_config().replace({
+        "data.validation_fraction": 0.0, "train.epochs": _EPOCHS, "train.min_steps": _MIN_STEPS,
+        "train.seed": seed, "train.label_smoothing": 0.0, "train.checkpoint_metric": "last",
+        "train.batch_size": min(recipe.train.batch_size, len(train)),
+    })  # fmt: skip
     empty = train.subset(np.arange(0))
     data = DataSplits("out of fold", train, empty, SealedTest(empty), train.fingerprint)
     *_, last = fit(config, data)

@@ -197,13 +197,11 @@ def _figures(cross: CrossValidation, parts: list[Predictions], said: Predictions
 
 
 def _fold(config: RunConfig, folds: int, fold: int) -> RunConfig:
-    values = config.to_dict()
-    values["data"] |= {"folds": folds, "fold": fold}
-    return RunConfig.parse(values)
+    return config.replace({"data.folds": folds, "data.fold": fold})
 
 
 def _shared(config: RunConfig) -> RunConfig:
-    return config.replace(data={"folds": None, "fold": None})
+    return config.replace({"data.folds": None, "data.fold": None})
 
 
 def _images(cross: CrossValidation, classes: tuple[str, ...]) -> Dataset:

@@ -30,7 +30,7 @@ class Source:
 
     def applied_to(self, config: RunConfig) -> RunConfig:
         """Return `config` with the network of the source, the only one that its weights fit."""
-        return config.model_copy(update={"model": self.run.record.config.model})
+        return config.replace({"model": self.run.record.config.model})
 
     def facts(self, data: DataSplits) -> StartFacts:
         """Return what a record says of the source of a run on `data`."""

@@ -136,7 +136,7 @@ def train(config: RunConfig, *, name: str | None = None, overwrite: bool = False
 
     Examples:
         >>> import penstroke
-        >>> recipe = penstroke.load_recipe("fast", ["train.epochs=4", "train.min_steps=0"])
+        >>> recipe = penstroke.load_recipe("fast", {"train.epochs": 4, "train.min_steps": 0})
         >>> run = penstroke.train(recipe.run_config(), name="example")
         >>> run.status, len(run.history())
         ('finished', 4)

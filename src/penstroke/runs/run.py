@@ -67,7 +67,7 @@ class Run(RecordedFolder[RunRecord]):
 
     Examples:
         >>> import penstroke
-        >>> recipe = penstroke.load_recipe("fast", ["train.epochs=4", "train.min_steps=0"])
+        >>> recipe = penstroke.load_recipe("fast", {"train.epochs": 4, "train.min_steps": 0})
         >>> run = penstroke.train(recipe.run_config(), name="example")
         >>> penstroke.Run.open(run.path).best_epoch()
         4

@@ -85,7 +85,7 @@ class CostModel:
     def estimate(self, search: SearchConfig, max_epochs: int) -> Estimate:
         """Return the cost of `search` with trials of at most `max_epochs`."""
         brackets = planned_brackets(self._space, search, max_epochs)
-        epochs = search.runs_a_trial * sum(bracket.epochs for bracket in brackets)
+        epochs = search.runs_per_trial * sum(bracket.epochs for bracket in brackets)
         return Estimate(
             tuple(brackets), sum(b.rungs[0].trials for b in brackets), epochs,
             round(3 * epochs * self._images * self._multiply_adds), epochs * self._epoch_seconds,
@@ -120,7 +120,7 @@ def fit_to_time(
         )
     if has_free_trials:
         trials = max(1, int(search.trials * workers * seconds / least.worker_seconds))
-        return config, search.model_copy(update={"trials": trials})
+        return config, search.replace({"trials": trials})
     while epochs > 1:
         plan = cost.estimate(search, epochs)
         if plan.worker_seconds <= workers * seconds and plan.longest_seconds <= seconds:
@@ -129,15 +129,15 @@ def fit_to_time(
     if search.method == "hyperband":
         round_seconds = cost.estimate(search, epochs).worker_seconds / search.rounds
         rounds = max(1, int(workers * seconds / round_seconds))
-        search = search.model_copy(update={"rounds": rounds})
+        search = search.replace({"rounds": rounds})
     return with_epochs(config, epochs), search
 
 
 def with_epochs(config: RunConfig, epochs: int) -> RunConfig:
     """Return `config` with exactly this number of epochs."""
-    return config.replace(train={"epochs": epochs, "min_steps": 0})
+    return config.replace({"train.epochs": epochs, "train.min_steps": 0})
 
 
 def one_thread(config: RunConfig) -> RunConfig:
     """Return `config` as a worker trains it: one thread each is faster than two that wait."""
-    return config.replace(train={"threads": 1})
+    return config.replace({"train.threads": 1})

@@ -72,12 +72,12 @@ class Study(RecordedFolder[StudyRecord]):
         folds = self.record.search.folds
         if folds is None:
             return [config]
-        return [config.replace(data={"folds": folds, "fold": k}) for k in range(folds)]
+        return [config.replace({"data.folds": folds, "data.fold": k}) for k in range(folds)]
 
     def runs_of(self, trial: int, settings: Values) -> list[Run]:
         """Return the runs of a trial, one for each seed or fold; created if they do not exist."""
         config, search = self.space.config(settings), self.record.search
-        configs = self.folds_of(config) if search.folds else config.seeds(search.repeats)
+        configs = self.folds_of(config) if search.folds else config.seeds(search.seeds)
         stem = self.path / "trials" / f"{trial:04d}"
         if len(configs) == 1:
             return [self.run_at(stem, configs[0])]

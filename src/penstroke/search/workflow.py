@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from penstroke.config.settings import RunConfig
 from penstroke.config.space import SearchConfig, Space, Values
-from penstroke.config.toml import flat
+from penstroke.config.toml import flatten
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import ConfigError, StudyError
 from penstroke.files import runs_root, sha256
@@ -194,8 +194,8 @@ def _check_same(study: Study, request: SearchRequest, config: RunConfig, data: D
         )
     if record.request == request.fingerprint:
         return
-    theirs = {**flat(record.config.to_dict()), **flat({"search": record.search.to_dict()})}
-    ours = {**flat(config.to_dict()), **flat({"search": request.search.to_dict()})}
+    theirs = {**flatten(record.config.to_dict()), **flatten({"search": record.search.to_dict()})}
+    ours = {**flatten(config.to_dict()), **flatten({"search": request.search.to_dict()})}
     names = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
     what = ", ".join(f"{k} ({theirs.get(k)} there, {ours.get(k)} here)" for k in names[:4])
     raise StudyError(
@@ -208,7 +208,7 @@ def planned_epochs(study: Study) -> int:
     """Return the epochs that the whole plan trains; for asha an expectation."""
     record = study.record
     brackets = planned_brackets(study.space, record.search, record.max_epochs)
-    return record.search.runs_a_trial * sum(bracket.epochs for bracket in brackets)
+    return record.search.runs_per_trial * sum(bracket.epochs for bracket in brackets)
 
 
 def search(
@@ -251,7 +251,7 @@ def confirm(
     if best is None or seeds == 0:
         return []
     config = study.space.config(best.settings)
-    epochs, used = config.train.epochs, study.record.search.repeats
+    epochs, used = config.train.epochs, study.record.search.seeds
     groups = []
     for one in config.seeds(used + seeds)[used:]:
         stem = study.path / "confirm" / f"{best.number:04d}-seed-{one.train.seed}"
@@ -291,10 +291,10 @@ def conclude(
     study.write_best(config, f"The best of {study.name}")
     result = _result(study, best, confirmed)
     if refit_all:
-        config = config.replace(
-            data={"validation_fraction": 0.0, "folds": None, "fold": None},
-            train={"checkpoint_metric": "last", "patience": None},
-        )
+        config = config.replace({
+            "data.validation_fraction": 0.0, "data.folds": None, "data.fold": None,
+            "train.checkpoint_metric": "last", "train.patience": None,
+        })  # fmt: skip
     path = _best_run_path(study.path)
     if (path / "run.toml").exists():
         old = Run.open(path)

@@ -62,7 +62,7 @@ def serve(
         MissingToolError: the worker processes cannot be started.
     """
     if not settings.is_local and settings.token is None:
-        settings = settings.model_copy(update={"token": secrets.token_urlsafe(24)})
+        settings = settings.replace({"token": secrets.token_urlsafe(24)})
     service = Service(Models(models), settings)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = min(max(soft, settings.max_connections + _OTHER_FILES), hard)

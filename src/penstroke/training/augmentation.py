@@ -11,9 +11,6 @@ from torch import Tensor
 
 from penstroke.config.settings import IMAGE_SIZE, AugmentConfig
 
-_CONTROL_POINTS = 6
-"""A side of the coarse field that an elastic displacement is smoothly spread from."""
-
 
 def warp(images: Tensor, config: AugmentConfig) -> Tensor:
     """Return (B, 1, 28, 28) with each image warped by a draw of its own, in one sampling.
@@ -24,14 +21,9 @@ def warp(images: Tensor, config: AugmentConfig) -> Tensor:
         return images
     matrices = _draw_affine(len(images), config, images.device)
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
-    if config.elastic_pixels:
-        grid = grid + _draw_elastic(len(images), config.elastic_pixels, images.device)
     warped = F.grid_sample(images, grid, align_corners=False)
     if config.stroke_width:
         warped = _change_strokes(warped, config.stroke_width)
-    if config.blur:
-        share = torch.rand(len(images), 1, 1, 1, device=images.device) * config.blur
-        warped = warped.lerp(F.avg_pool2d(warped, 3, stride=1, padding=1), share)
     return warped.contiguous(memory_format=torch.channels_last)
 
 
@@ -45,24 +37,6 @@ def _change_strokes(images: Tensor, limit: float) -> Tensor:
     grown = F.max_pool2d(images, 3, stride=1, padding=1)
     shrunk = -F.max_pool2d(-images, 3, stride=1, padding=1)
     return images.lerp(torch.where(share > 0, grown, shrunk), share.abs())
-
-
-def _draw_elastic(count: int, pixels: float, device: torch.device) -> Tensor:
-    """Return displacements (count, 28, 28, 2), smooth over the image (Simard et al. 2003).
-
-    They are spread from a coarse field by one matrix product, where the paper blurs a fine one.
-    """
-    coarse = torch.randn(count, 2, _CONTROL_POINTS**2, device=device) * (pixels / (IMAGE_SIZE / 2))
-    fine = coarse @ _spread(device)
-    return fine.reshape(count, 2, IMAGE_SIZE, IMAGE_SIZE).permute(0, 2, 3, 1)
-
-
-@functools.cache
-def _spread(device: torch.device) -> Tensor:
-    """Return the matrix (36, 784) that interpolates the coarse field bicubically."""
-    units = torch.eye(_CONTROL_POINTS**2).reshape(-1, 1, _CONTROL_POINTS, _CONTROL_POINTS)
-    fine = F.interpolate(units, (IMAGE_SIZE, IMAGE_SIZE), mode="bicubic", align_corners=True)
-    return fine.reshape(_CONTROL_POINTS**2, -1).to(device)
 
 
 def _draw_affine(count: int, config: AugmentConfig, device: torch.device) -> Tensor:

@@ -97,4 +97,4 @@ def settle(train: TrainConfig, data: DataSplits) -> TrainConfig:
             f"{data.name} leaves to train on; take a smaller one: --batch-size "
             f"{max(1, images // 2)}"
         )
-    return train.model_copy(update={"epochs": train.epochs_for(images)})
+    return train.replace({"epochs": train.epochs_for(images)})

@@ -36,7 +36,7 @@ def apply(config: RunConfig, resolved: Resolved) -> RunConfig:
     """Return `config` with `auto` replaced; sets torch's threads."""
     torch.set_num_threads(resolved.threads)
     keep_freed_memory()
-    return config.replace(train=resolved.model_dump())
+    return config.replace({f"train.{k}": v for k, v in resolved})
 
 
 @functools.cache
@@ -109,7 +109,11 @@ def _time_precisions(config: RunConfig, rounds: int = 3, steps: int = 6) -> dict
     least: dict[str, float] = {}
     for _ in range(rounds):
         for precision in ("float32", "bfloat16"):
-            one = {"batch_size": batch_size, "precision": precision, "device": "cpu"}
-            seconds = seconds_a_step(config.replace(train=one), steps=steps)
+            one = {
+                "train.batch_size": batch_size,
+                "train.precision": precision,
+                "train.device": "cpu",
+            }
+            seconds = seconds_a_step(config.replace(one), steps=steps)
             least[precision] = min(seconds, least.get(precision, seconds))
     return least

@@ -60,7 +60,7 @@ def fit(
 
     Examples:
         >>> import penstroke
-        >>> config = penstroke.load_recipe("fast", ["train.epochs=8"]).run_config()
+        >>> config = penstroke.load_recipe("fast", {"train.epochs": 8}).run_config()
         >>> data = penstroke.load_dataset(config.data)
         >>> for epoch in penstroke.fit(config, data):
         ...     if epoch.metrics["val_accuracy"] > 0.8:
