@@ -26,7 +26,7 @@ def mnist_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs with one in it, `mnist-fast`: the recipe, trained on MNIST."""
 
     def train() -> None:
-        settings = ["data.dataset=mnist", "train.threads=1"]
+        settings = {"data.dataset": "mnist", "train.threads": 1}
         prepared = prepare(load_recipe("fast", settings).run_config(), stem="x", name="mnist-fast")
         for _ in prepared.train():
             pass
