@@ -63,10 +63,11 @@ class Step:
 
     @property
     def is_for_show(self) -> bool:
-        """Whether it is not run: another program's command, or one with a PLACEHOLDER."""
+        """Whether it is not run: not ours, a service (it does not end), or with a PLACEHOLDER."""
         words = command_of(self)
         is_ours = words.startswith(("penstroke ", "python scripts/"))
-        return self.kind == "command" and (not is_ours or bool(_PLACEHOLDER.search(words)))
+        is_run = is_ours and not words.startswith("penstroke serve ")
+        return self.kind == "command" and (not is_run or bool(_PLACEHOLDER.search(words)))
 
     def where(self, meanings: Mapping[str, str]) -> Step:
         """Return the step with its placeholders filled in, as far as `meanings` has them."""
