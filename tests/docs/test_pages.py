@@ -205,7 +205,7 @@ def test_a_notebook_is_run_and_its_troubles_are_told(tmp_path: Path) -> None:
     assert "NameError: name 'nonsense' is not defined" in re.sub(r"\x1b\[[0-9;]*m", "", failed)
     path.write_text(path.read_text().replace("print(nonsense)", "print('calibration error: 1 %')"))
     first, second = run_notebook(path)
-    assert "there is no data set" in first
+    assert "unknown data set" in first
     assert "--nonsense" in second
 
 
