@@ -154,8 +154,8 @@ def test_curves_grow_while_a_run_goes_on(browser: Browser, service: str, folder:
         with run.locked():
             # The newest is drawn, as nobody chose another.
             eventually(page, lambda: compared(page) == ["live"] and points_drawn(page) == [1])
-            expect(live.locator(".status")).to_have_text("live")
             append_history(run, [metrics_of(2, 0.6)])
+            expect(live.locator(".status")).to_have_text("live")
             eventually(page, lambda: points_drawn(page) == [2])
             append_history(run, [metrics_of(3, 0.5), metrics_of(4, 0.4)])
             eventually(page, lambda: points_drawn(page) == [4])

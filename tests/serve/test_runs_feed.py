@@ -115,7 +115,7 @@ def test_over_the_wire(run: Run, model: Path) -> None:
 
 
 def _first_event(running: Running, run: Run) -> dict[str, Any]:
-    with httpx2.stream("GET", f"{running.url}/v1/runs/events", timeout=10) as stream:
+    with httpx2.stream("GET", f"{running.url}/v1/runs/events", timeout=60) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         for number, line in enumerate(stream.iter_lines()):
             if number == 0:
