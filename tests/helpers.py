@@ -197,12 +197,14 @@ def trained_run(
     config = config or small_config()
 
     def make() -> None:
-        from penstroke.runs.pipeline import finish, prepare
+        from penstroke.files import runs_root
+        from penstroke.runs.pipeline import start_or_resume
 
-        prepared = prepare(config, stem=stem, name=name)
-        for _ in prepared.train():
+        path = runs_root() / name if name else None
+        training = start_or_resume(config, stem=stem, path=path)
+        for _ in training.epochs():
             pass
-        finish(prepared, report=report)
+        training.finish(report=report)
 
     key = sha256(repr((config.to_dict(), stem, name, report)).encode())[:16]
     runs = copy_made_once(f"run-{key}", make)

@@ -62,8 +62,8 @@ def _eager(run: Path) -> Callable[[Pixels], object]:
     """Return the same network as PyTorch runs it eagerly: images (B, 28, 28) to probabilities."""
     import torch
 
-    from penstroke.models.trained import load_network
     from penstroke.runs.run import Run
+    from penstroke.runs.trained import load_network
 
     network = load_network(Run.open(run)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

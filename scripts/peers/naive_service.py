@@ -14,14 +14,14 @@ import uvicorn
 from fastapi import FastAPI, Request, UploadFile
 from PIL import Image
 
-from penstroke.models.trained import load_network
 from penstroke.preprocessing.ink import preprocess
 from penstroke.runs.run import find_run
+from penstroke.runs.trained import load_network
 
 run = find_run(sys.argv[1])
-network = load_network(run).eval()
+network = load_network(run)
 classes = run.record.data.classes
-temperature = float(run.summary().get("temperature", 1.0))
+temperature = run.summary().temperature
 app = FastAPI()
 
 

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from penstroke.data.dataset import Dataset, DataSplits
     from penstroke.data.loading import load_dataset
     from penstroke.errors import PenstrokeError
-    from penstroke.evaluation.evaluator import Evaluation, evaluate
+    from penstroke.evaluation.evaluator import Evaluation
     from penstroke.inference.recognizer import Recognition, Recognizer
     from penstroke.runs.pipeline import train
     from penstroke.runs.run import Run
+    from penstroke.runs.trained import evaluate
     from penstroke.sklearn import CharacterClassifier
     from penstroke.training.loop import Epoch, fit
 
@@ -70,7 +71,7 @@ _HOMES = {
     "load_dataset": "data.loading",
     "PenstrokeError": "errors",
     "Evaluation": "evaluation.evaluator",
-    "evaluate": "evaluation.evaluator",
+    "evaluate": "runs.trained",
     "load_recipe": "config.recipes",
     "Recognition": "inference.recognizer",
     "Recognizer": "inference.recognizer",

@@ -1,7 +1,7 @@
 """Penstroke as a scikit-learn classifier: arrays in, labels out, trained by the same `fit`.
 
-What is kept of a fitted classifier is the model file that would be deployed, as bytes: so it can be
-copied and sent to other processes, and predicting needs no torch.
+A fitted classifier keeps the model file that would be deployed, as bytes, so that it can be copied
+and sent to other processes, and predicting needs no torch.
 """
 
 from __future__ import annotations
@@ -19,23 +19,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from penstroke.config.recipes import load_recipe
 from penstroke.config.settings import IMAGE_SIZE, RunConfig
-from penstroke.data.dataset import Dataset, DataSplits, Images
+from penstroke.data.dataset import Dataset, Images
 from penstroke.data.splitting import split
 from penstroke.errors import ArrayError, ConfigError
 from penstroke.evaluation.calibration import fit_temperature, ood_threshold
-from penstroke.evaluation.predictions import predict_with
+from penstroke.evaluation.predictions import predict
 from penstroke.files import write_atomically
-from penstroke.inference.recognizer import Recognizer, model_metadata
-from penstroke.machine import package_version
-from penstroke.models.build import network_for
-from penstroke.models.onnx_export import export_onnx
-from penstroke.models.trained import load_weights
-from penstroke.preprocessing.ink import estimate_geometry
-from penstroke.training.checkpoint import Checkpoint
-from penstroke.training.loop import fit
+from penstroke.inference.recognizer import Recognizer
+from penstroke.runs.pipeline import data_facts
+from penstroke.runs.trained import model_file
+from penstroke.training.loop import fit_network
 
 PIXELS = IMAGE_SIZE**2
-"""Features of an image, row by row."""
+"""Features of an image: its pixels, row by row."""
 
 
 class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -52,19 +48,19 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: images a step instead of the recipe's, which is lowered where there are fewer.
         learning_rate: peak of the schedule instead of the recipe's.
         validation_fraction: share of the images held out to choose the epoch and to calibrate the
-            probabilities; 0 trains on all, and leaves the probabilities as they come.
-        settings: any other settings of a run by their dotted names:
+            probabilities; 0 trains on all images and does not calibrate.
+        settings: other settings of a run by their dotted names, such as
             `{"train.augment.rotation_degrees": 10}`.
-        pixel_max: what full ink is. `auto`: 255 where any level is above 1, else 1; decided in
-            `fit`, and kept to afterwards.
+        pixel_max: the value of full ink. `auto`: 255 if any value is above 1, else 1; `fit`
+            decides.
 
     Attributes:
         classes_: (K,) the labels, sorted.
         config_: the settings it was trained with, a `RunConfig`.
-        history_: the figures of each epoch, as `fit` yields them.
+        history_: the metrics of each epoch, as `fit` yields them.
         best_epoch_: the epoch that was kept.
-        temperature_: what logits are divided by, so that probabilities mean what they say.
-        pixel_max_: what full ink is.
+        temperature_: the divisor of the logits that calibrates the probabilities.
+        pixel_max_: the value of full ink.
         onnx_: the model file, as bytes.
         n_features_in_: 784.
 
@@ -106,7 +102,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Train on images `X`, (N, 784) or (N, 28, 28), and their labels `y`, (N,).
 
         Raises:
-            ArrayError: `X` is of another shape, or its values are no levels of ink.
+            ArrayError: `X` has another shape, or values outside 0..`pixel_max`.
             ConfigError: a parameter is unknown, out of range or at odds with another, or the
                 rarest class has too few images to hold any of them out.
             TrainingError: the loss is no longer finite.
@@ -116,25 +112,32 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         _refuse_negative(rows)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ArrayError("there is one class only: a classifier needs two or more")
+            raise ArrayError("the labels have one class only: a classifier needs two or more")
         self.pixel_max_ = self._full_ink(rows)
         names = tuple(str(label) for label in self.classes_)
         dataset = Dataset(self._images(rows), labels.astype(np.int64), names)
         self.config_ = self._config(len(dataset))
-        self._train(split(dataset, dataset.subset(np.arange(0)), self.config_.data))
+        data = split(dataset, dataset.subset(np.arange(0)), self.config_.data)
+        network, self.history_ = fit_network(self.config_, data)
+        self.best_epoch_ = self.history_[-1]["best_epoch"]
+        held_out = predict(network, data.validation)
+        self.temperature_ = fit_temperature(held_out)
+        self.onnx_ = model_file(
+            network, data_facts(data), temperature=self.temperature_,
+            ood_threshold=ood_threshold(held_out), dataset=data.name,
+        )  # fmt: skip
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
-        """Return the likeliest label of each image of `X`: (N,).
+        """Return the most probable label of each image of `X`: (N,).
 
         Raises:
             ArrayError: as `fit` does.
         """
-        likeliest = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[likeliest])
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
-        """Return how likely each class is for each image of `X`: (N, K), in `classes_` order.
+        """Return the probability of each class for each image of `X`: (N, K), in `classes_` order.
 
         Raises:
             ArrayError: as `fit` does.
@@ -142,11 +145,12 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         rows = validate_data(self, _as_rows(X), dtype="numeric", reset=False)
         _refuse_negative(rows)
-        likely = _opened(self.onnx_).probabilities(self._images(rows)).astype(np.float64)
-        return np.asarray(likely / likely.sum(axis=1, keepdims=True))
+        recognizer = _open_model(self.onnx_)
+        probabilities = recognizer.probabilities(self._images(rows)).astype(np.float64)
+        return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
     def recognizer(self) -> Recognizer:
-        """Return the same network as a `Recognizer`, which reads images of any size and paper."""
+        """Return the network as a `Recognizer`, which reads images of any size and background."""
         check_is_fitted(self)
         return Recognizer.from_bytes(self.onnx_)
 
@@ -167,12 +171,12 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _full_ink(self, rows: npt.NDArray[Any]) -> float:
-        """Return what full ink is in `rows`: as given, else 255, or 1 where none is above 1."""
-        given = self.pixel_max
-        if isinstance(given, int | float) and given > 0:
-            return float(given)
-        if given != "auto":
-            raise ConfigError(f'pixel_max: "auto" or a number above 0, not {given!r}')
+        """Return the value of full ink in `rows`: `pixel_max`, else 255, or 1 if none is above."""
+        pixel_max = self.pixel_max
+        if isinstance(pixel_max, int | float) and pixel_max > 0:
+            return float(pixel_max)
+        if pixel_max != "auto":
+            raise ConfigError(f'pixel_max: "auto" or a number above 0, not {pixel_max!r}')
         return 255.0 if rows.max() > 1 else 1.0
 
     def _config(self, images: int) -> RunConfig:
@@ -192,7 +196,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         yield "train.seed", self.seed
         if self.epochs is not None:
             yield "train.epochs", self.epochs
-            yield "train.min_steps", 0  # who says how many means so many
+            yield "train.min_steps", 0
         if self.batch_size is not None:
             yield "train.batch_size", self.batch_size
         if self.learning_rate is not None:
@@ -204,30 +208,6 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(self.settings, Mapping | None):
             raise ConfigError(f"settings: a dict of dotted names, not {self.settings!r}")
         yield from (self.settings or {}).items()
-
-    def _train(self, data: DataSplits) -> None:
-        """Train on `data` and keep what came of it: the model file and the figures."""
-        self.history_, best = [], None
-        for epoch in fit(self.config_, data):
-            self.history_.append(epoch.metrics)
-            self.best_epoch_ = epoch.metrics["best_epoch"]
-            if self.best_epoch_ == epoch.metrics["epoch"]:
-                best = epoch.state
-        if best is None:
-            raise ConfigError("train.epochs: none was trained")
-        self.onnx_ = self._model_file(best, data)
-
-    def _model_file(self, best: Checkpoint, data: DataSplits) -> bytes:
-        network = network_for(self.config_.model, data.train).eval()
-        load_weights(network, best.weights)
-        held_out = predict_with(network, data.validation)
-        self.temperature_ = fit_temperature(held_out)
-        metadata = model_metadata(
-            data.classes, estimate_geometry(data.train.images), self.temperature_,
-            ood_threshold(held_out), dataset=data.name, data_fingerprint=data.fingerprint,
-            penstroke_version=package_version("penstroke"),
-        )  # fmt: skip
-        return export_onnx(network, metadata)
 
     def _images(self, rows: npt.NDArray[Any]) -> Images:
         """Return rows (N, 784) of ink in 0..`pixel_max_` as images (N, 28, 28) uint8."""
@@ -242,9 +222,9 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(model_file: bytes) -> Recognizer:
-    """Return the open model; kept here, since an open ONNX session cannot be copied or sent."""
-    return Recognizer.from_bytes(model_file)
+def _open_model(content: bytes) -> Recognizer:
+    """Return the open model; cached here, since an ONNX session cannot be copied or pickled."""
+    return Recognizer.from_bytes(content)
 
 
 def _as_rows(images: Any) -> Any:

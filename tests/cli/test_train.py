@@ -187,8 +187,8 @@ def test_data_too_small_says_what_is(penstroke: Cli, tmp_path: Path) -> None:
     [
         (
             ("--batch-size", "5000"),
-            "train.batch_size: 5000 is more than the 1293 images that digits leaves to train on; "
-            "take a smaller one: --batch-size 646",
+            "train.batch_size: 5000 is more than the 1293 training images; choose a smaller one: "
+            "--batch-size 646",
         ),
         (("--preset", "fasst"), 'did you mean "fast"'),
         (("baseline-cnn", "--preset", "fast"), "not both"),

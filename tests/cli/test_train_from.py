@@ -30,7 +30,7 @@ def source() -> Path:
 def test_from_a_run_in_words(penstroke: Cli, source: Path) -> None:
     done = penstroke("train", "--init-from", "source", *TUNED)
     assert done.exit_code == 0, done.err
-    assert "begins with the network of source (" in done.out
+    assert "starts from the network of source (" in done.out
     assert "every layer, and of the last one 10 of 10 classes\n" in done.out
     assert "on the old data      " in done.out
     assert "144 validation images of digits" in done.out

@@ -9,7 +9,7 @@ from helpers import random_images, small_config
 from penstroke.data.loading import load_dataset
 from penstroke.evaluation.explanations import nearest_neighbours, saliency
 from penstroke.models.build import build_network
-from penstroke.models.trained import Ensemble
+from penstroke.models.ensemble import Ensemble
 
 
 class Smooth(nn.Module):

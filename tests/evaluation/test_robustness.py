@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 from sklearn.metrics import accuracy_score, roc_auc_score
+from torch import nn
 
 from browsing import opened
 from helpers import small_config, trained_run, write_idx_set
@@ -23,11 +24,17 @@ from penstroke.evaluation.ood import foreign_characters, gather_strangers, made_
 from penstroke.evaluation.predictions import predict
 from penstroke.evaluation.robustness import judge_robustness, write_page
 from penstroke.runs.run import Run
+from penstroke.runs.trained import load_network
 
 
 @pytest.fixture
 def run() -> Run:
     return trained_run(small_config(epochs=4), name="run <i>&")
+
+
+@pytest.fixture
+def network(run: Run) -> nn.Module:
+    return load_network(run)
 
 
 @pytest.fixture(scope="module")
@@ -46,25 +53,25 @@ def letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_figures_equal_scikit_learns(
-    run: Run, digits: DataSplits, strangers: dict[str, Images]
+    network: nn.Module, digits: DataSplits, strangers: dict[str, Images]
 ) -> None:
     shown = digits.validation
     told: list[str] = []
-    found = judge_robustness(run, shown, strangers, seed=5, progress=told.append)
+    found = judge_robustness(network, shown, strangers, seed=5, progress=told.append)
     assert told == ["clean", *CORRUPTIONS, *strangers]
-    clean = predict(run, shown)
+    clean = predict(network, shown)
     assert found.clean.accuracy == accuracy_score(shown.labels, clean.predicted)
     assert [reading.name for reading in found.corruptions] == list(CORRUPTIONS)
     for reading in found.corruptions:
         spoilt = Dataset(corrupt(shown.images, reading.name, 5), shown.labels, shown.classes)
-        assert reading.accuracy == accuracy_score(shown.labels, predict(run, spoilt).predicted)
+        assert reading.accuracy == accuracy_score(shown.labels, predict(network, spoilt).predicted)
         assert 0 <= reading.low <= reading.accuracy <= reading.high <= 1
         assert reading.low < reading.high
     assert found.mean_accuracy == pytest.approx(np.mean([r.accuracy for r in found.corruptions]))
     assert found.mean_accuracy < found.clean.accuracy
     for rejection in found.rejections:
         images = strangers[rejection.kind]
-        others = predict(run, Dataset(images, np.zeros(len(images), int), shown.classes))
+        others = predict(network, Dataset(images, np.zeros(len(images), int), shown.classes))
         scores = [of.probabilities.max(axis=1) for of in (clean, others)]
         truth = [1] * len(clean) + [0] * len(others)
         assert rejection.auroc == pytest.approx(roc_auc_score(truth, np.concatenate(scores)))
@@ -72,18 +79,20 @@ def test_figures_equal_scikit_learns(
 
 
 def test_the_seed_decides_everything(
-    run: Run, digits: DataSplits, strangers: dict[str, Images]
+    network: nn.Module, digits: DataSplits, strangers: dict[str, Images]
 ) -> None:
     first, again, other = (
-        judge_robustness(run, digits.validation, strangers, seed=seed) for seed in (0, 0, 1)
+        judge_robustness(network, digits.validation, strangers, seed=seed) for seed in (0, 0, 1)
     )
     assert first == again
     assert first.corruptions != other.corruptions
     assert first.clean == other.clean
 
 
-def test_to_dict_is_plain(run: Run, digits: DataSplits, strangers: dict[str, Images]) -> None:
-    found = judge_robustness(run, digits.validation, strangers)
+def test_to_dict_is_plain(
+    network: nn.Module, digits: DataSplits, strangers: dict[str, Images]
+) -> None:
+    found = judge_robustness(network, digits.validation, strangers)
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert values["mean_accuracy"] == found.mean_accuracy
     assert [r["kind"] for r in values["rejections"]] == ["noise", "scribbles", "blank paper"]
@@ -124,9 +133,9 @@ def test_no_stranger_is_an_error(letters: str) -> None:
 
 
 @pytest.fixture
-def page(run: Run, digits: DataSplits, strangers: dict[str, Images]) -> Path:
+def page(run: Run, network: nn.Module, digits: DataSplits, strangers: dict[str, Images]) -> Path:
     shown = digits.validation
-    return write_page(run, judge_robustness(run, shown, strangers), shown, strangers)
+    return write_page(run, judge_robustness(network, shown, strangers), shown, strangers)
 
 
 def test_page_is_self_contained(page: Path, run: Run) -> None:
@@ -142,11 +151,13 @@ def test_page_is_self_contained(page: Path, run: Run) -> None:
         assert name.replace("_", " ") in text
 
 
-def test_a_page_of_three_classes(tmp_path: Path, strangers: dict[str, Images], run: Run) -> None:
+def test_a_page_of_three_classes(
+    strangers: dict[str, Images], run: Run, network: nn.Module
+) -> None:
     """Not all of a network's classes need be among the images."""
     labels = np.array([9, 2, 2, 5])
     shown = Dataset(np.full((4, 28, 28), 99, np.uint8), labels, tuple("0123456789"))
-    found = judge_robustness(run, shown, strangers)
+    found = judge_robustness(network, shown, strangers)
     assert write_page(run, found, shown, strangers).exists()
 
 

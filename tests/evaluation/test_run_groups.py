@@ -14,7 +14,7 @@ from penstroke.config.settings import MLPConfig, RunConfig
 from penstroke.errors import RunError
 from penstroke.evaluation.predictions import Predictions
 from penstroke.evaluation.run_groups import claims, compare_runs
-from penstroke.runs.pipeline import prepare
+from penstroke.runs.pipeline import start_or_resume
 from penstroke.runs.run import Run, find_run
 
 Cli = Callable[..., Outcome]
@@ -113,12 +113,12 @@ def test_a_run_and_its_twin_are_no_two_seeds(networks: list[Run], penstroke: Cli
 def test_what_is_not_trained_to_its_end_is_not_compared(
     networks: list[Run], penstroke: Cli
 ) -> None:
-    begun = prepare(small_config(epochs=7), stem="begun", name="begun").run
+    begun = start_or_resume(small_config(epochs=7), stem="begun").run
     refused = penstroke("compare", networks[0].name, begun.name)
     assert (refused.exit_code, "`penstroke evaluate` writes it" in refused.err) == (1, True)
     networks[2].model_path.unlink()
     refused = penstroke("compare", networks[0].name, networks[2].name)
-    assert (refused.exit_code, "cannot read the model" in refused.err) == (1, True)
+    assert (refused.exit_code, "has no model yet" in refused.err) == (1, True)
 
 
 def test_what_cannot_be_compared(networks: list[Run], penstroke: Cli) -> None:
@@ -148,7 +148,7 @@ def test_the_exported_model_has_the_temperature(networks: list[Run]) -> None:
     from penstroke import Recognizer
 
     run = find_run("learned-0")
-    temperature = run.summary()["temperature"]
+    temperature = run.summary().temperature
     assert temperature != 1.0
     assert Recognizer.load(run.model_path).temperature == temperature
     validation = Predictions.load(run.path / "predictions" / "validation.safetensors")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import penstroke
 from composing import (
     Box,
     Composed,
@@ -27,7 +28,6 @@ from penstroke.errors import ImageError
 from penstroke.inference.line_reader import PageReading, read_page
 from penstroke.inference.recognizer import Recognizer
 from penstroke.preprocessing.decoding import ImageLike
-from penstroke.runs.pipeline import finish, prepare
 
 APART = LineStyle(touching=0)
 
@@ -44,11 +44,7 @@ def recognizer(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PENSTROKE_RUNS", str(tmp_path_factory.mktemp("runs")))
-        prepared = prepare(config, stem="small")
-        for _ in prepared.train():
-            pass
-        finish(prepared, report=False)
-        return Recognizer.load(prepared.run.path)
+        return Recognizer.load(penstroke.train(config, report=False).path)
 
 
 @pytest.fixture(scope="module")

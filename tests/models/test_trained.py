@@ -6,8 +6,8 @@ from torch import nn
 
 from penstroke.config.settings import CNNConfig, ResNetConfig, Stage
 from penstroke.models.build import build_network
+from penstroke.models.ensemble import Ensemble, ensemble_weights
 from penstroke.models.summary import summarize
-from penstroke.models.trained import Ensemble, ensemble_weights
 
 
 def networks(count: int) -> list[nn.Module]:

@@ -20,7 +20,7 @@ def network(
     return build_network(config, num_classes=len(classes), mean=mean, std=0.3, seed=seed)
 
 
-def start_of(trained: nn.Module, classes: tuple[str, ...]) -> PretrainedWeights:
+def weights_of(trained: nn.Module, classes: tuple[str, ...]) -> PretrainedWeights:
     return PretrainedWeights(
         {name: t.numpy().copy() for name, t in trained.state_dict().items()}, classes
     )
@@ -47,7 +47,7 @@ def test_everything_is_carried_and_rows_go_by_name(config: AnyModelConfig) -> No
     theirs, ours = ("0", "Aa", "7"), ("7", "a", "new")
     trained, untrained = network(theirs, 1, config), network(ours, 2, config, mean=0.9)
     untouched = {name: tensor.clone() for name, tensor in untrained.state_dict().items()}
-    start_of(trained, theirs).put_into(untrained, ours)
+    weights_of(trained, theirs).copy_into(untrained, ours)
     state = trained.state_dict()
     for name, tensor in untrained.state_dict().items():
         if not name.startswith("output."):
@@ -61,7 +61,7 @@ def test_everything_is_carried_and_rows_go_by_name(config: AnyModelConfig) -> No
 
 def test_both_cases_as_one_begin_with_their_mean() -> None:
     trained, untrained = network(("A", "a"), 1), network(("Aa",), 2)
-    start_of(trained, ("A", "a")).put_into(untrained, ("Aa",))
+    weights_of(trained, ("A", "a")).copy_into(untrained, ("Aa",))
     for name in ("output.weight", "output.bias"):
         both = trained.state_dict()[name]
         assert torch.allclose(untrained.state_dict()[name][0], both.mean(dim=0))
@@ -70,7 +70,7 @@ def test_both_cases_as_one_begin_with_their_mean() -> None:
 def test_the_same_classes_give_the_same_answers() -> None:
     classes = tuple("0123456789")
     trained, untrained = network(classes, 1).eval(), network(classes, 2).eval()
-    start_of(trained, classes).put_into(untrained, classes)
+    weights_of(trained, classes).copy_into(untrained, classes)
     images = torch.from_numpy(np.random.default_rng(0).random((4, 1, 28, 28), np.float32))
     assert torch.equal(untrained(images), trained(images))
 
@@ -78,5 +78,5 @@ def test_the_same_classes_give_the_same_answers() -> None:
 @pytest.mark.parametrize("other", [MLPConfig(), SMALL_CNN.model_copy(update={"dense": ()})])
 def test_another_architecture_is_refused_with_a_layer(other: AnyModelConfig) -> None:
     classes = ("0", "1")
-    with pytest.raises(ConfigError, match=r"model: it is not the network to begin from: \w+"):
-        start_of(network(classes, 1), classes).put_into(network(classes, 2, other), classes)
+    with pytest.raises(ConfigError, match=r"model: the pretrained network has another arch.*: \w+"):
+        weights_of(network(classes, 1), classes).copy_into(network(classes, 2, other), classes)

@@ -15,7 +15,7 @@ from helpers import small_config, trained_run
 @pytest.fixture
 def report() -> Path:
     run = trained_run(small_config(epochs=2), name="run <i>&lt;one", report=True)
-    return Path(run.summary()["report"])
+    return Path(run.to_dict()["report"])
 
 
 def test_report_is_self_contained(report: Path) -> None:

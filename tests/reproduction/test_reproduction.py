@@ -95,7 +95,7 @@ def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_
     mean = 100 * sum(accuracies) / 2
     assert f"| `one-conv-trial-1` | digits | test accuracy | 96.27 % | {mean:.2f} ± " in page
     assert f"{100 * outcomes[1].search.best_metric:.2f} %" in page
-    verdicts = {run.summary()["verdict"] for run in outcomes[0].runs}
+    verdicts = {str(run.summary().verdict) for run in outcomes[0].runs}
     assert f"| {', '.join(sorted(verdicts))} |" in page
     # Nobody published a search on these images, so none can reach what was published.
     assert f"| {100 * outcomes[1].search.test['test_accuracy']:.2f} % | – | – |" in page

@@ -15,12 +15,13 @@ from penstroke.data import store
 from penstroke.data.dataset import Dataset, sealed
 from penstroke.data.loading import imported_folder, load_dataset
 from penstroke.errors import ConfigError, DataError, RunError
-from penstroke.evaluation.evaluator import evaluate
 from penstroke.evaluation.intervals import wilson
 from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions
-from penstroke.runs.cross_validation import CrossValidation, cross_validation, finish_fold, pool
-from penstroke.runs.pipeline import prepare
+from penstroke.runs.cross_validation import CrossValidation, cross_validation, finish_fold
+from penstroke.runs.pipeline import start_or_resume
+from penstroke.runs.summaries import FoldsSummary
+from penstroke.runs.trained import evaluate
 
 
 def config(**train: object) -> RunConfig:
@@ -31,13 +32,12 @@ def whole_config(**train: object) -> RunConfig:
     return config(**train).replace({"data.max_train_images": None})
 
 
-def trained(cross: CrossValidation) -> dict[str, object]:
+def trained(cross: CrossValidation) -> FoldsSummary:
     for fold in range(len(cross.folds)):
-        prepared = cross.prepare(fold)
-        for _ in prepared.train():
-            pass
-        finish_fold(prepared)
-    return pool(cross)
+        training = cross.start_or_resume(fold)
+        list(training.epochs())
+        finish_fold(training)
+    return cross.aggregate()
 
 
 def test_folds_are_where_the_name_says(runs: Path) -> None:
@@ -48,8 +48,9 @@ def test_folds_are_where_the_name_says(runs: Path) -> None:
 
 def test_every_image_is_judged_once_and_the_test_split_stays_sealed(runs: Path) -> None:
     with sealed():
-        figures = trained(cross_validation(whole_config(), 3, stem="small"))
-    path = Path(str(figures["run"]))
+        cross = cross_validation(whole_config(), 3, stem="small")
+        figures = trained(cross)
+    path = cross.path
     assert path.parent == runs
     assert path.name.startswith("small-3-folds-")
     said = Predictions.load(path / "predictions.safetensors")
@@ -57,7 +58,7 @@ def test_every_image_is_judged_once_and_the_test_split_stays_sealed(runs: Path) 
     images = {i.tobytes() for s in (everything.train, everything.validation) for i in s.images}
     folds = [load_dataset(c.data) for c in cross_validation(whole_config(), 3, stem="x").folds]
     judged = [i.tobytes() for fold in folds for i in fold.validation.images]
-    assert len(judged) == len(said) == figures["images"] == 1437
+    assert len(judged) == len(said) == figures.images == 1437
     assert set(judged) == images
     for fold in folds:
         assert not {i.tobytes() for i in fold.train.images} & {
@@ -65,22 +66,22 @@ def test_every_image_is_judged_once_and_the_test_split_stays_sealed(runs: Path) 
         }
     assert list(said.labels) == [label for fold in folds for label in fold.validation.labels]
     assert not list(path.rglob("test_openings.jsonl"))
-    check_pooled(path, figures, said)
+    check_aggregate(path, figures, said)
 
 
-def check_pooled(path: Path, figures: dict[str, object], said: Predictions) -> None:
+def check_aggregate(path: Path, figures: FoldsSummary, said: Predictions) -> None:
     """The figures and the page are those of all images."""
     metrics = compute_metrics(said)
-    assert figures["accuracy"] == metrics.accuracy
-    assert figures["balanced_accuracy"] == metrics.balanced_accuracy
-    assert figures["intervals"]["accuracy"] == wilson(int(said.is_right.sum()), len(said))  # type: ignore[index]
+    assert figures.accuracy == metrics.accuracy
+    assert figures.balanced_accuracy == metrics.balanced_accuracy
+    assert figures.intervals["accuracy"] == wilson(int(said.is_right.sum()), len(said))
     accuracies = [
         json.loads((path / f"fold-{k}" / "summary.json").read_text())["val_accuracy"]
         for k in range(3)
     ]
-    assert figures["fold_accuracies"] == accuracies
-    assert figures["fold_mean"] == pytest.approx(np.mean(accuracies))
-    assert figures["fold_sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert list(figures.fold_accuracies) == accuracies
+    assert figures.fold_mean == pytest.approx(np.mean(accuracies))
+    assert figures.fold_sd == pytest.approx(np.std(accuracies, ddof=1))
     assert 0.5 < metrics.accuracy < 1
     page = (path / "report" / "index.html").read_text()
     assert "3 folds of the 1,437 training images of digits" in page
@@ -91,28 +92,27 @@ def check_pooled(path: Path, figures: dict[str, object], said: Predictions) -> N
 
 
 def test_stopped_between_and_inside_folds_it_goes_on_to_the_same_bits() -> None:
-    through = trained(cross_validation(config(), 2, stem="through"))
+    through = cross_validation(config(), 2, stem="through")
+    trained(through)
     halted = cross_validation(config(), 2, stem="halted")
-    first = halted.prepare(0)
-    for _ in first.train():
-        pass
+    first = halted.start_or_resume(0)
+    list(first.epochs())
     finish_fold(first)
-    stream = halted.prepare(1).train()
+    stream = halted.start_or_resume(1).epochs()
     next(stream)
     stream.close()
     with pytest.raises(RunError, match="fold-1 not finished yet"):
-        pool(halted)
-    assert halted.summary() == {}
-    assert halted.prepare(1).epochs_done == 1
+        halted.aggregate()
+    assert halted.summary() is None
+    assert halted.start_or_resume(1).epochs_done == 1
     trained(halted)
-    assert halted.summary()["images"] == 1437
-    said = [
-        (Path(str(path)) / "predictions.safetensors").read_bytes()
-        for path in (through["run"], halted.path)
-    ]
+    summary = halted.summary()
+    assert summary is not None
+    assert summary.images == 1437
+    said = [(cross.path / "predictions.safetensors").read_bytes() for cross in (through, halted)]
     assert said[0] == said[1]
-    assert halted.prepare(1, overwrite=True).epochs_done == 0
-    assert halted.summary() == {}, "no figures stay of what is trained again"
+    assert halted.start_or_resume(1, overwrite=True).epochs_done == 0
+    assert halted.summary() is None, "no figures stay of what is trained again"
 
 
 def test_without_any_test_images() -> None:
@@ -123,14 +123,14 @@ def test_without_any_test_images() -> None:
     chosen = config(batch_size=16).replace(
         {"data.dataset": "untested", "data.max_train_images": None}
     )
-    figures = trained(cross_validation(chosen, 3, stem="few"))
-    assert figures["images"] == 90
-    fold = Path(str(figures["run"])) / "fold-0"
-    with pytest.raises(RunError, match="untested has no test images to judge"):
+    cross = cross_validation(chosen, 3, stem="few")
+    assert trained(cross).images == 90
+    fold = cross.path / "fold-0"
+    with pytest.raises(RunError, match="untested has no test images to evaluate"):
         evaluate(fold)
     single = chosen.replace({"data.folds": 3, "data.fold": 0})
     with pytest.raises(DataError, match=r"untested has no test images .* --folds 5"):
-        prepare(single, stem="x")
+        start_or_resume(single, stem="x")
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from penstroke.config.settings import RunConfig
 from penstroke.data.dataset import sealed
 from penstroke.data.loading import load_dataset
 from penstroke.errors import RunError, SealedTestError
-from penstroke.evaluation.evaluator import evaluate
 from penstroke.evaluation.predictions import Predictions
 from penstroke.inference.recognizer import Recognizer
-from penstroke.runs.pipeline import finish, history_csv, make_ensemble, prepare
-from penstroke.runs.run import Run, find_run
+from penstroke.runs.pipeline import make_ensemble, start_or_resume
+from penstroke.runs.run import Run, find_run, history_csv
+from penstroke.runs.trained import evaluate
 
 
 def test_a_finished_run_holds_what_the_design_promises(runs: Path) -> None:
@@ -34,8 +34,8 @@ def test_a_finished_run_holds_what_the_design_promises(runs: Path) -> None:
     }  # fmt: skip
     figures = run.summary()
     for name in ("accuracy", "loss", "auroc", "f1"):
-        assert {f"train_{name}", f"val_{name}", f"test_{name}"} <= set(figures)
-    assert figures["val_accuracy"] == max(
+        assert {f"train_{name}", f"val_{name}", f"test_{name}"} <= set(figures.to_dict())
+    assert figures.val_accuracy == max(
         line["val_accuracy"] for line in run.history() if line["epoch"] == best
     )
     assert len((run.path / "test_openings.jsonl").read_text().splitlines()) == 1
@@ -46,7 +46,7 @@ def test_recogniser_and_evaluation_say_the_same() -> None:
     stored = Predictions.load(run.path / "predictions" / "test.safetensors")
     test = load_dataset(run.record.config.data).test.unseal()
     probabilities = Recognizer.load(run.path).probabilities(test.images)
-    calibrated = stored.at(run.summary()["temperature"]).probabilities
+    calibrated = stored.at(run.summary().temperature).probabilities
     np.testing.assert_allclose(probabilities, calibrated, atol=1e-5)
 
 
@@ -54,7 +54,7 @@ def test_evaluating_again_gives_the_same_figures_and_is_on_record() -> None:
     run = trained_run(report=True)
     judged = evaluate(run.name)
     for name, value in judged.figures().items():
-        assert run.summary()[name] == value
+        assert getattr(run.summary(), name) == value
     assert len((run.path / "test_openings.jsonl").read_text().splitlines()) == 2
 
 
@@ -66,36 +66,36 @@ def test_a_sealed_test_split_stays_shut() -> None:
 
 def test_same_settings_are_the_same_run() -> None:
     run = trained_run(report=True)
-    again = prepare(small_config(), stem="small")
+    again = start_or_resume(small_config(), stem="small")
     assert again.run.path == run.path
     assert again.run.status == "finished"
     assert again.epochs_done == 3
-    assert list(again.train()) == []
-    other = prepare(small_config(seed=1), stem="small")
+    assert list(again.epochs()) == []
+    other = start_or_resume(small_config(seed=1), stem="small")
     assert other.run.path != run.path
 
 
 def test_stopping_early_and_going_on_gives_the_same_model() -> None:
     through = (trained_run(report=True).path / "model.safetensors").read_bytes()
-    halted = prepare(small_config(), stem="halted")
-    stream = halted.train()
+    halted = start_or_resume(small_config(), stem="halted")
+    stream = halted.epochs()
     next(stream)
     stream.close()
-    again = prepare(small_config(), stem="halted")
+    again = start_or_resume(small_config(), stem="halted")
     assert again.epochs_done == 1
-    assert list(again.train())
-    finish(again, report=False)
+    assert list(again.epochs())
+    again.finish(report=False)
     assert (again.run.path / "model.safetensors").read_bytes() == through
 
 
 def test_who_comes_second_leaves_the_history_alone(runs: Path) -> None:
-    first = prepare(small_config(), stem="shared")
-    stream = first.train()
+    first = start_or_resume(small_config(), stem="shared")
+    stream = first.epochs()
     next(stream)
     newest = first.run.path / "checkpoints" / "epoch-0001.safetensors"
     newest.unlink()  # as between a line and its checkpoint
     with pytest.raises(RunError, match="another process"):
-        prepare(small_config(), stem="shared")
+        start_or_resume(small_config(), stem="shared")
     assert len(first.run.history()) == 1
     stream.close()
 
@@ -105,19 +105,19 @@ def test_an_ensemble_is_judged_once_and_outlives_its_members(runs: Path) -> None
         trained_run(one, stem=f"m-{k}") for k, one in enumerate(small_config(epochs=1).seeds(2))
     ]
     data = load_dataset(small_config().data)
-    figures = make_ensemble(members, data, report=False)
-    ensemble = find_run(figures["run"])
+    ensemble = make_ensemble(members, data, report=False)
+    figures = ensemble.summary()
     opened = (ensemble.path / "test_openings.jsonl").read_text()
-    assert make_ensemble(members, data, report=False) == figures
+    assert make_ensemble(members, data, report=False).path == ensemble.path
     assert (ensemble.path / "test_openings.jsonl").read_text() == opened
     for member in members:
         member.remove()
-    assert ensemble.elapsed_seconds() == figures["elapsed_seconds"] > 0
-    assert evaluate(ensemble.path).figures()["test_loss"] == figures["test_loss"]
+    assert ensemble.elapsed_seconds() == figures.elapsed_seconds > 0
+    assert evaluate(ensemble.path).figures()["test_loss"] == figures.test_loss
 
 
 def test_what_is_removed_leaves_nothing_behind(runs: Path) -> None:
-    run = prepare(small_config(), stem="gone").run
+    run = start_or_resume(small_config(), stem="gone").run
     (runs / f".{run.name}.going").mkdir()  # by who was killed
     with run.locked(), pytest.raises(RunError):
         Run.open(run.path).remove()
@@ -125,11 +125,12 @@ def test_what_is_removed_leaves_nothing_behind(runs: Path) -> None:
     assert list(runs.iterdir()) == []
 
 
-def test_a_name_of_other_settings_is_refused() -> None:
-    prepare(small_config(), stem="x", name="mine")
+def test_a_name_of_other_settings_is_refused(runs: Path) -> None:
+    start_or_resume(small_config(), stem="x", path=runs / "mine")
     with pytest.raises(RunError, match="other settings"):
-        prepare(small_config(seed=1), stem="x", name="mine")
-    assert prepare(small_config(seed=1), stem="x", name="mine", overwrite=True).state is None
+        start_or_resume(small_config(seed=1), stem="x", path=runs / "mine")
+    again = start_or_resume(small_config(seed=1), stem="x", path=runs / "mine", overwrite=True)
+    assert again.run.record.config.train.seed == 1
 
 
 def test_changed_data_is_refused() -> None:
@@ -139,7 +140,7 @@ def test_changed_data_is_refused() -> None:
     with pytest.raises(RunError, match="another version of digits"):
         evaluate(run.path)
     with pytest.raises(RunError, match="another version of digits"):
-        prepare(small_config(), stem="x", name=run.name)
+        start_or_resume(small_config(), stem="x", path=run.path)
 
 
 def test_history_as_csv() -> None:
@@ -156,8 +157,8 @@ def test_a_run_without_validation(tmp_path: Path) -> None:
         "train": {"epochs": 1, "checkpoint_metric": "last"},
     })  # fmt: skip
     figures = trained_run(config).summary()
-    assert "val_accuracy" not in figures
-    assert "test_accuracy" in figures
+    assert figures.val_accuracy is None
+    assert figures.test_accuracy is not None
 
 
 def test_find_run_by_name() -> None:

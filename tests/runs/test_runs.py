@@ -15,6 +15,7 @@ from penstroke.errors import CheckpointError, RunError
 from penstroke.runs.epochs import last_checkpoint, save_each, write_epochs
 from penstroke.runs.record import DataFacts, now
 from penstroke.runs.run import Run, RunRecord, find_run, list_runs, run_name
+from penstroke.runs.summaries import RunSummary
 from penstroke.training.checkpoint import Checkpoint
 
 
@@ -159,9 +160,9 @@ def test_of_a_trial_only_the_last_checkpoint_is_kept(run: Run) -> None:
     assert (state.facts["epoch"], notes) == (3, [])
 
 
-def test_write_model_takes_the_best_epoch(run: Run) -> None:
+def test_the_model_has_its_classes(run: Run) -> None:
     list(save_each(run, epochs(1, 2, 2)))
-    run.write_model()
+    run.write_weights(run.checkpoint(run.best_epoch()).weights, epoch=2)
     model = run.model()
     assert model.weights["w"][0] == 2
     assert model.facts["classes"] == ["a", "b"]
@@ -169,9 +170,14 @@ def test_write_model_takes_the_best_epoch(run: Run) -> None:
 
 
 def test_status_and_summary(run: Run) -> None:
-    assert (run.status, run.summary()) == ("unfinished", {})
-    run.write_summary({"test_accuracy": 0.5})
-    assert (run.status, run.summary()) == ("finished", {"test_accuracy": 0.5})
+    assert run.status == "unfinished"
+    with pytest.raises(RunError, match="is not finished"):
+        run.summary()
+    RunSummary(test_accuracy=0.5).write(run.path)
+    assert (run.status, run.summary()) == ("finished", RunSummary(test_accuracy=0.5))
+    (run.path / "summary.json").write_text('{"test_accuracy": "high"}')
+    with pytest.raises(RunError, match=r"summary.json is damaged"):
+        run.summary()
 
 
 def test_each_opening_of_the_test_split_is_written_down(run: Run) -> None:
@@ -210,7 +216,7 @@ def test_newer_and_damaged_runs_are_refused(run: Run) -> None:
     with pytest.raises(RunError, match="newer Penstroke \\(format 2; this one reads up to 1\\)"):
         Run.open(run.path)
     path.write_text("format_version = 1\n")
-    with pytest.raises(RunError, match="no run directory"):
+    with pytest.raises(RunError, match="not a valid run directory"):
         Run.open(run.path)
 
 

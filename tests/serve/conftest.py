@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+import penstroke
 import serving
 from helpers import drawn_digit, made_once
 from penstroke.config.recipes import load_recipe
 from penstroke.data.dataset import DataSplits
 from penstroke.inference.recognizer import Recognizer
-from penstroke.runs.pipeline import finish, prepare
 from serve.visiting import served
 from serving import Running, png, service, write_model
 
@@ -27,10 +27,7 @@ def mnist_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def train() -> None:
         settings = {"data.dataset": "mnist", "train.threads": 1}
-        prepared = prepare(load_recipe("fast", settings).run_config(), stem="x", name="mnist-fast")
-        for _ in prepared.train():
-            pass
-        finish(prepared, report=False)
+        penstroke.train(load_recipe("fast", settings).run_config(), name="mnist-fast", report=False)
 
     folder = tmp_path_factory.mktemp("runs")
     shutil.copytree(made_once("mnist-fast", train), folder, dirs_exist_ok=True)

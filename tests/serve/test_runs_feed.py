@@ -31,11 +31,11 @@ def test_facts_about_runs(run: Run) -> None:
     assert facts.name == run.name
     assert (facts.status, facts.dataset) == ("finished", "digits")
     assert (facts.epochs, facts.total_epochs) == (3, 3)
-    assert facts.val_accuracy == run.summary()["val_accuracy"]
-    assert facts.test_accuracy == run.summary()["test_accuracy"]
+    assert facts.val_accuracy == run.summary().val_accuracy
+    assert facts.test_accuracy == run.summary().test_accuracy
     one = feed.one(run.name)
     assert one.history == run.history()
-    assert one.verdict == run.summary()["verdict"]
+    assert one.verdict == run.summary().verdict
     shutil.rmtree(run.path)
     assert feed.all() == []
 

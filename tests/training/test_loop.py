@@ -11,8 +11,7 @@ from helpers import small_config
 from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.errors import TrainingError
-from penstroke.models.build import build_network
-from penstroke.models.trained import load_weights
+from penstroke.models.build import build_network, load_weights
 from penstroke.models.transfer import PretrainedWeights
 from penstroke.training.batches import Batches
 from penstroke.training.checkpoint import Array, Checkpoint
@@ -172,12 +171,12 @@ def test_fit_never_opens_the_test_split(data: DataSplits, monkeypatch: pytest.Mo
     assert opened == []
 
 
-def test_a_start_is_where_training_begins(data: DataSplits) -> None:
+def test_training_starts_from_pretrained_weights(data: DataSplits) -> None:
     """At a rate of nothing the first epoch ends where the trained network was."""
     trained = list(fit(small_config(), data))[-1].state.weights
     still = small_config(epochs=1, learning_rate=1e-12, optimizer="sgd")
-    start = PretrainedWeights(trained, data.classes)
-    begun = next(fit(still, data, start=start)).state.weights
+    pretrained = PretrainedWeights(trained, data.classes)
+    begun = next(fit(still, data, pretrained=pretrained)).state.weights
     for name, array in begun.items():
         if "running" not in name and "num_batches" not in name:  # batch norm measures as it goes
             assert far_from(array, trained[name]) < 1e-9, name
@@ -189,12 +188,14 @@ def far_from(one: Array, other: Array) -> float:
     return float(np.abs(np.asarray(one, float) - np.asarray(other, float)).max())
 
 
-def test_resumed_with_and_without_its_start_to_the_same_bits(data: DataSplits) -> None:
-    start = PretrainedWeights(next(fit(small_config(seed=9), data)).state.weights, data.classes)
+def test_resumed_with_and_without_pretrained_weights_to_the_same_bits(data: DataSplits) -> None:
+    pretrained = PretrainedWeights(
+        next(fit(small_config(seed=9), data)).state.weights, data.classes
+    )
     config = small_config(**EVERYTHING_RANDOM, ema_decay=0.9)
-    through = list(fit(config, data, start=start))
-    for again in (start, None):
-        resumed = list(fit(config, data, through[0].state, start=again))
+    through = list(fit(config, data, pretrained=pretrained))
+    for again in (pretrained, None):
+        resumed = list(fit(config, data, through[0].state, pretrained=again))
         assert [bits(e) for e in resumed] == [bits(e) for e in through[1:]]
     assert bits(through[0]) != bits(next(fit(config, data)))
 

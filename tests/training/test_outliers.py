@@ -7,8 +7,7 @@ import torch
 
 from helpers import small_config
 from penstroke.data.dataset import DataSplits
-from penstroke.models.build import network_for
-from penstroke.models.trained import load_weights
+from penstroke.models.build import load_weights, network_for
 from penstroke.training.loop import fit
 from penstroke.training.outlier_exposure import make_outliers, uniform_cross_entropy
 

@@ -11,7 +11,7 @@ from penstroke.config.settings import TrainConfig
 from penstroke.data.dataset import Dataset
 from penstroke.errors import TrainingError
 from penstroke.training.batches import Batches
-from penstroke.training.device import available_devices, resolve
+from penstroke.training.device import available_devices, resolve_auto
 from penstroke.training.optimizer import Optimizer
 from penstroke.training.step import score, train_step
 
@@ -69,16 +69,16 @@ def test_a_device_that_is_not_there() -> None:
     absent = next((d for d in ("cuda", "mps") if d not in available_devices()), None)
     if absent is None:
         pytest.skip("this machine has every device")
-    with pytest.raises(TrainingError, match=f'"{absent}" is not here; this machine has'):
-        resolve(small_config(device=absent))
+    with pytest.raises(TrainingError, match=f'"{absent}" is not available; this machine has'):
+        resolve_auto(small_config(device=absent))
 
 
 def test_precision_is_measured_once_and_then_kept() -> None:
     from penstroke.files import cache_root
 
     config = small_config(precision="auto", threads=1)
-    first = resolve(config)
+    first = resolve_auto(config)
     kept = list((cache_root() / "precision").iterdir())
-    assert first.precision in ("float32", "bfloat16")
-    assert resolve(config) == first
+    assert first.train.precision in ("float32", "bfloat16")
+    assert resolve_auto(config) == first
     assert list((cache_root() / "precision").iterdir()) == kept

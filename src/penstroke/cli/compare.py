@@ -55,14 +55,21 @@ def _compare_folds(names: list[str], as_json: bool) -> bool:
     from penstroke.runs.cross_validation import compare_folds
 
     claims = compare_folds(found)
+    summaries = [(one, summary) for one in found if (summary := one.summary())]
     if as_json:
         facts = [asdict(claim) | {"is_shown": claim.is_shown} for claim in claims]
-        print_json({"folds": [one.summary() for one in found], "claims": facts})
+        print_json(
+            {
+                "folds": [
+                    {"run": str(one.path), **summary.to_dict()} for one, summary in summaries
+                ],
+                "claims": facts,
+            }
+        )
         return True
     rows = [
-        (one.name, f"{f['images']:,}", percent(f["accuracy"]), percent(f["balanced_accuracy"]))
-        for one in found
-        for f in [one.summary()]
+        (one.name, f"{f.images:,}", percent(f.accuracy), percent(f.balanced_accuracy))
+        for one, f in summaries
     ]
     print_table(("cross-validation", "images", "accuracy", "balanced"), rows, "123")
     say("")

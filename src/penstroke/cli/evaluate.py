@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from penstroke.evaluation.external import Hands
     from penstroke.evaluation.metrics import Metrics
     from penstroke.evaluation.robustness import Robustness
+    from penstroke.runs.run import Run
 
 
 def command(
@@ -57,20 +58,22 @@ def command(
         _judge_splits(run, others, as_json)
 
 
-def _judge_splits(run: str, others: Mapping[str, Images] | None, as_json: bool) -> None:
-    from penstroke.evaluation.evaluator import evaluate
-    from penstroke.runs.pipeline import summary_of
+def _judge_splits(name: str, others: Mapping[str, Images] | None, as_json: bool) -> None:
+    from penstroke.reports.run_report import write_report
+    from penstroke.runs.run import find_run
+    from penstroke.runs.trained import evaluate, summary_of
 
+    run = find_run(name)
     judged = evaluate(run)
-    figures = {"run": str(judged.run.path), **summary_of(judged)}
-    figures["report"] = str(judged.write_report())
-    everything = {**figures, **_details(judged)}
+    report = str(write_report(run, judged))
+    figures = {"run": str(run.path), **summary_of(run, judged).to_dict()}
+    everything = {**figures, "model": str(run.model_path), "report": report, **_details(judged)}
     if not as_json:
         _show_splits(judged.metrics)
         _show_trust(judged)
-        say(f"\nreport  {figures['report']}")
+        say(f"\nreport  {report}")
     if others is not None:
-        found, page = _judge_robustness(judged, others)
+        found, page = _judge_robustness(run, judged, others)
         everything |= {"robustness": found.to_dict(), "robustness_report": page}
         if not as_json:
             _show_robustness(found)
@@ -135,15 +138,17 @@ def _gather(run: str, strangers: str | None) -> dict[str, Images]:
         return gather_strangers(known, strangers)
 
 
-def _judge_robustness(judged: Evaluation, others: Mapping[str, Images]) -> tuple[Robustness, str]:
+def _judge_robustness(
+    run: Run, judged: Evaluation, others: Mapping[str, Images]
+) -> tuple[Robustness, str]:
     from penstroke.evaluation.corruptions import CORRUPTIONS
     from penstroke.evaluation.robustness import judge_robustness, write_page
 
-    run, test = judged.run, judged.test_images
+    test = judged.test_images
     with progress_bar() as bar:
         task = bar.add_task("corruptions", total=1 + len(CORRUPTIONS) + len(others))
         found = judge_robustness(
-            run, test, others, clean=judged.predictions["test"],
+            judged.network, test, others, clean=judged.predictions["test"],
             progress=lambda _: bar.advance(task),
         )  # fmt: skip
     return found, str(write_page(run, found, test, others))

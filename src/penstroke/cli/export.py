@@ -39,15 +39,14 @@ def command(
 ) -> None:
     """Write a run's model as one ONNX file, its history as a table, or a page that reads."""
     from penstroke.files import write_atomically
-    from penstroke.runs.pipeline import export, history_csv
-    from penstroke.runs.run import find_run
+    from penstroke.runs.run import find_run, history_csv
 
     found = find_run(run)
     if to is Target.WEB:
         _export_web(found, output or Path(f"{found.name}-web"), runtime, as_json)
         return
     path = output or Path(f"{found.name}.{to.value}")
-    content = export(found) if to is Target.ONNX else history_csv(found)
+    content = found.model_file() if to is Target.ONNX else history_csv(found)
     write_atomically(path, content)
     if as_json:
         print_json({"run": str(found.path), "file": str(path), "size_bytes": len(content)})

@@ -37,7 +37,9 @@ def _of_study(name: str) -> tuple[Path, Path] | None:
 
 
 def _of_run(name: str) -> tuple[Path, Path]:
-    from penstroke.evaluation.evaluator import evaluate
+    from penstroke.reports.run_report import write_report
+    from penstroke.runs.run import find_run
+    from penstroke.runs.trained import evaluate
 
-    judged = evaluate(name)
-    return judged.run.path, judged.write_report()
+    run = find_run(name)
+    return run.path, write_report(run, evaluate(run))

@@ -27,7 +27,7 @@ def list_command(as_json: Json = False) -> None:
     runs, studies, folds = list_runs(), list_studies(), list_folds()
     if as_json:
         facts = [{"study": str(path), "summary": read_summary(path)} for path in studies]
-        by_fold = [{"folds": str(one.path), "summary": one.summary()} for one in folds]
+        by_fold = [{"folds": str(one.path), "summary": _summary(one)} for one in folds]
         print_json({
             "runs": [_facts(run) for run in runs], "studies": facts, "cross_validations": by_fold
         })  # fmt: skip
@@ -48,10 +48,13 @@ def list_command(as_json: Json = False) -> None:
 def _show_folds(folds: list[FoldRuns]) -> None:
     rows = []
     for one in folds:
-        figures = one.summary()
-        rows.append((one.name, figures.get("dataset", "–"),
-                     "finished" if figures else "unfinished", figures.get("folds", "–"),
-                     figures.get("images", "–"), percent(figures.get("accuracy"))))  # fmt: skip
+        summary = one.summary()
+        rows.append(
+            (one.name, summary.dataset, "finished", summary.folds, summary.images,
+             percent(summary.accuracy))
+            if summary
+            else (one.name, "–", "unfinished", "–", "–", percent(None))
+        )  # fmt: skip
     headings = ("cross-validation", "data set", "status", "folds", "images", "accuracy")
     print_table(headings, rows, "345")
 
@@ -73,10 +76,11 @@ def _show_studies(studies: list[Path]) -> None:
 def _show_runs(runs: list[Run]) -> None:
     rows = []
     for run in runs:
-        figures = run.summary()
+        summary = run.summary() if run.status == "finished" else None
         rows.append((
             run.name, run.record.config.data.dataset, run.status, len(run.history()),
-            percent(figures.get("val_accuracy")), percent(figures.get("test_accuracy")),
+            percent(summary.val_accuracy if summary else None),
+            percent(summary.test_accuracy if summary else None),
             f"{run.size_bytes / 1e6:.1f} MB",
         ))  # fmt: skip
     headings = ("run", "data set", "status", "epochs", "validation", "test", "size")
@@ -113,7 +117,7 @@ def show_command(
         for line in history
     ]  # fmt: skip
     print_table(("epoch", "train loss", "accuracy", "val loss", "accuracy", ""), rows, "01234")
-    for key, value in run.summary().items():
+    for key, value in _summary(run).items():
         say(f"{key:16} {value:.5g}" if isinstance(value, float) else f"{key:16} {value}")
     say(f"\n{run.record.to_toml()}")
 
@@ -141,6 +145,13 @@ def remove_command(
         say(f"removed {listed}")
 
 
+def _summary(run: Run | FoldRuns) -> dict[str, Any]:
+    """Return the final figures; empty while it is unfinished."""
+    is_finished = (run.path / "summary.json").exists()
+    summary = run.summary() if is_finished else None
+    return summary.to_dict() if summary else {}
+
+
 def _facts(run: Run) -> dict[str, Any]:
     return {
         "run": str(run.path),
@@ -149,5 +160,5 @@ def _facts(run: Run) -> dict[str, Any]:
         "dataset": run.record.config.data.dataset,
         "epochs": len(run.history()),
         "size_bytes": run.size_bytes,
-        "summary": run.summary(),
+        "summary": _summary(run),
     }

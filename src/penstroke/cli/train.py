@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,8 +24,9 @@ from penstroke.config.toml import parse_assignments
 
 if TYPE_CHECKING:
     from penstroke.config.settings import RunConfig
-    from penstroke.runs.finetuning import Source
-    from penstroke.runs.pipeline import Prepared
+    from penstroke.runs.finetuning import PretrainedRun
+    from penstroke.runs.pipeline import Training
+    from penstroke.runs.run import Run
 
 
 _PRESETS = ("fast", "balanced", "best")
@@ -59,7 +61,14 @@ class _Way:
     overwrite: bool
     report: bool
     as_json: bool
-    source: Source | None
+    pretrained: PretrainedRun | None
+
+    @property
+    def path(self) -> Path | None:
+        """Directory of the run, where it has a name."""
+        from penstroke.files import runs_root
+
+        return runs_root() / self.name if self.name else None
 
 
 def command(
@@ -100,13 +109,13 @@ def command(
     given |= {field: value for field, value in options.items() if value is not None}
     given |= {} if epochs is None else {"train.min_steps": 0}
     given |= parse_assignments(changes or [])
-    chosen, source = _recipe(recipe, preset, origin), _origin(recipe, origin)
-    config = _config(chosen, given, source)
+    chosen, pretrained = _recipe(recipe, preset, origin), _pretrained(recipe, origin)
+    config = _config(chosen, given, pretrained)
     if dry_run:
         show_plan(config, as_json)
         return
     stem = name or chosen.rstrip("/").rpartition("/")[2].removesuffix(".toml")
-    way = _Way(stem, name, overwrite, report, as_json, source)
+    way = _Way(stem, name, overwrite, report, as_json, pretrained)
     if folds is not None:
         _refuse_both(repeats > 1 or ensemble > 1, "--folds, or --seeds or --ensemble")
         _cross_validate(config, folds, way)
@@ -116,15 +125,15 @@ def command(
         _train_several(config, repeats, ensemble, way)
 
 
-def _config(chosen: str, given: dict[str, Any], source: Source | None) -> RunConfig:
+def _config(chosen: str, given: dict[str, Any], pretrained: PretrainedRun | None) -> RunConfig:
     from penstroke.config.recipes import load_recipe
 
     config = load_recipe(chosen, given).run_config()
-    if source is None:
+    if pretrained is None:
         return config
     sets_model = any(name.partition(".")[0] == "model" for name in given)
     _refuse_both(sets_model, "--init-from, whose network it is, or --model or --set model.…")
-    return source.applied_to(config)
+    return pretrained.applied_to(config)
 
 
 def _refuse_both(holds: bool, what: str) -> None:
@@ -132,37 +141,35 @@ def _refuse_both(holds: bool, what: str) -> None:
         raise typer.BadParameter(f"give {what}, not both")
 
 
-def _origin(recipe: str | None, origin: str | None) -> Source | None:
+def _pretrained(recipe: str | None, origin: str | None) -> PretrainedRun | None:
     """Return the run to begin from: the one named, or that of the run to repeat."""
-    from pathlib import Path
-
     if origin is not None:
-        from penstroke.runs.finetuning import find_source
+        from penstroke.runs.finetuning import find_pretrained
 
-        return find_source(origin)
+        return find_pretrained(origin)
     if recipe is None or not (Path(recipe) / "run.toml").exists():
         return None
-    from penstroke.runs.finetuning import source_again
+    from penstroke.runs.finetuning import pretrained_of
     from penstroke.runs.run import Run
 
-    return source_again(Run.open(Path(recipe)))
+    return pretrained_of(Run.open(Path(recipe)))
 
 
 def _train_one(config: RunConfig, way: _Way) -> None:
-    from penstroke.runs.pipeline import prepare
+    from penstroke.runs.pipeline import start_or_resume
 
-    prepared = prepare(
-        config, stem=way.stem, name=way.name, overwrite=way.overwrite, source=way.source
+    training = start_or_resume(
+        config, stem=way.stem, path=way.path, overwrite=way.overwrite, pretrained=way.pretrained
     )
-    show_figures(_train(prepared, way.report, way.as_json), way.as_json)
+    show_figures(_train(training, way.report, way.as_json), way.as_json)
 
 
 def _train_several(config: RunConfig, repeats: int, ensemble: int, way: _Way) -> None:
-    from penstroke.runs.pipeline import prepare
+    from penstroke.runs.pipeline import start_or_resume
 
     several = [
         _train(
-            prepare(one, stem=way.stem, overwrite=way.overwrite, source=way.source),
+            start_or_resume(one, stem=way.stem, overwrite=way.overwrite, pretrained=way.pretrained),
             way.report and ensemble == 1,
             way.as_json,
         )
@@ -175,23 +182,22 @@ def _train_several(config: RunConfig, repeats: int, ensemble: int, way: _Way) ->
 
 
 def _cross_validate(config: RunConfig, folds: int, way: _Way) -> None:
-    from penstroke.runs.cross_validation import cross_validation, finish_fold, pool
+    from penstroke.runs.cross_validation import cross_validation, finish_fold
 
-    cross = cross_validation(config, folds, stem=way.stem, name=way.name, source=way.source)
-    figures = {} if way.overwrite else cross.summary()
-    if figures:
+    cross = cross_validation(config, folds, stem=way.stem, name=way.name, pretrained=way.pretrained)
+    summary = None if way.overwrite else cross.summary()
+    if summary:
         say(f"{cross.path} is finished already; --overwrite trains it again", as_json=True)
-        show_folds(figures, way.as_json)
-        return
-    for fold in range(folds):
-        prepared = cross.prepare(fold, overwrite=way.overwrite)
-        if prepared.run.status == "unfinished":
-            _follow_all(prepared, way.as_json)
-            finish_fold(prepared)
-    with progress_bar() as bar:
-        bar.add_task("putting the folds together", total=None)
-        figures = pool(cross, report=way.report)
-    show_folds(figures, way.as_json)
+    else:
+        for fold in range(folds):
+            training = cross.start_or_resume(fold, overwrite=way.overwrite)
+            if training.run.status == "unfinished":
+                _follow_all(training, way.as_json)
+                finish_fold(training)
+        with progress_bar() as bar:
+            bar.add_task("aggregating the folds", total=None)
+            summary = cross.aggregate(report=way.report)
+    show_folds(cross, summary, way.as_json)
 
 
 def _recipe(recipe: str | None, preset: str | None, origin: str | None) -> str:
@@ -208,50 +214,47 @@ def _recipe(recipe: str | None, preset: str | None, origin: str | None) -> str:
     return preset
 
 
-def _train(prepared: Prepared, report: bool, as_json: bool) -> dict[str, Any]:
-    from penstroke.runs.pipeline import finish
-
-    run = prepared.run
+def _train(training: Training, report: bool, as_json: bool) -> Run:
+    run = training.run
     if run.status == "finished":
         say(f"{run.path} is finished already; --overwrite trains it again", as_json=True)
-        return run.summary()
-    _follow_all(prepared, as_json)
+        return run
+    _follow_all(training, as_json)
     with progress_bar() as bar:
         bar.add_task("exporting and judging", total=None)
-        return finish(prepared, report=report)
+        training.finish(report=report)
+    return run
 
 
-def _follow_all(prepared: Prepared, as_json: bool) -> None:
-    for note in prepared.notes:
+def _follow_all(training: Training, as_json: bool) -> None:
+    for note in training.notes:
         say(f"note: {note}", as_json=True)
-    run = prepared.run
-    goes_on = f", going on after epoch {prepared.epochs_done}" if prepared.state else ""
-    say(f"{run.path}: {describe(prepared)}{goes_on}", as_json=as_json)
-    if run.record.start:
-        say(begins_from(run.record.start), as_json=as_json)
+    run = training.run
+    goes_on = f", going on after epoch {training.epochs_done}" if training.checkpoint else ""
+    say(f"{run.path}: {describe(training)}{goes_on}", as_json=as_json)
+    if run.record.pretrained:
+        say(begins_from(run.record.pretrained), as_json=as_json)
     try:
-        _follow(prepared, as_json)
+        _follow(training, as_json)
     except KeyboardInterrupt:
         say("interrupted: the same command goes on after the last epoch shown", as_json=True)
         raise typer.Exit(130) from None
 
 
-def _average(members: list[dict[str, Any]], config: RunConfig, report: bool) -> dict[str, Any]:
+def _average(members: list[Run], config: RunConfig, report: bool) -> Run:
     from penstroke.data.loading import load_dataset
     from penstroke.runs.pipeline import make_ensemble
-    from penstroke.runs.run import find_run
 
     with progress_bar() as bar:
         bar.add_task("averaging, exporting and judging", total=None)
-        runs = [find_run(figures["run"]) for figures in members]
-        return make_ensemble(runs, load_dataset(config.data), report=report)
+        return make_ensemble(members, load_dataset(config.data), report=report)
 
 
-def _follow(prepared: Prepared, as_json: bool) -> None:
-    total = prepared.total_epochs
-    marks_best = prepared.run.record.config.train.checkpoint_metric != "last"
+def _follow(training: Training, as_json: bool) -> None:
+    total = training.run.total_epochs
+    marks_best = training.run.record.config.train.checkpoint_metric != "last"
     with progress_bar() as bar:
-        task = bar.add_task("training", total=total, completed=prepared.epochs_done)
-        for epoch in prepared.train():
+        task = bar.add_task("training", total=total, completed=training.epochs_done)
+        for epoch in training.epochs():
             bar.advance(task)
             say(line(epoch.metrics, total, marks_best), as_json=as_json)

@@ -9,8 +9,10 @@ from penstroke.cli.console import percent, print_json, print_table, program, say
 
 if TYPE_CHECKING:
     from penstroke.config.settings import RunConfig
-    from penstroke.runs.pipeline import Prepared
-    from penstroke.runs.run import StartFacts
+    from penstroke.runs.cross_validation import CrossValidation
+    from penstroke.runs.pipeline import Training
+    from penstroke.runs.run import PretrainedFacts, Run
+    from penstroke.runs.summaries import FoldsSummary
 
 _EXAMPLE = "examples/seven.png"  # there in a clone: the first command to try should work
 
@@ -27,66 +29,72 @@ def line(metrics: dict[str, Any], total: int, marks_best: bool) -> str:
     return "  ".join(words) + (" *" if marks_best and is_best else "")
 
 
-def describe(prepared: Prepared) -> str:
+def describe(training: Training) -> str:
     """Return what is about to be trained, and how."""
-    record = prepared.run.record
+    record = training.run.record
     resolved = record.resolved
     return (
-        f"{record.config.model.architecture} on {len(prepared.data.train):,} images of "
-        f"{prepared.data.name}, {resolved.precision} on {resolved.device}"
+        f"{record.config.model.architecture} on {len(training.data.train):,} images of "
+        f"{training.data.name}, {resolved.precision} on {resolved.device}"
         + (f", {resolved.threads} threads" if resolved.device == "cpu" else "")
     )
 
 
-def begins_from(start: StartFacts) -> str:
-    """Return what a fine-tuned network begins with."""
-    count = len(start.known) + len(start.new)
-    new = f"; new are {' '.join(start.new)}" if start.new else ""
+def begins_from(pretrained: PretrainedFacts) -> str:
+    """Return what a fine-tuned network starts from."""
+    known, new = pretrained.known_classes, pretrained.new_classes
     return (
-        f"begins with the network of {start.run} ({start.sha256[:12]}…): every layer, and of the "
-        f"last one {len(start.known)} of {count} classes{new}"
+        f"starts from the network of {pretrained.run} ({pretrained.sha256[:12]}…): every layer, "
+        f"and of the last one {len(known)} of {len(known) + len(new)} classes"
+        + (f"; new are {' '.join(new)}" if new else "")
     )
 
 
-def show_figures(figures: dict[str, Any], as_json: bool) -> None:
-    """Show how a run ended, and the next command to try."""
+def show_figures(run: Run, as_json: bool) -> None:
+    """Show the figures of a finished run, and the next command to try."""
+    values = run.to_dict()
     if as_json:
-        print_json(figures)
+        print_json(values)
         return
+    summary = run.summary()
     say("")
-    if "val_accuracy" in figures:
-        kept = f"(epoch {figures['best_epoch']}, the one kept)" if "best_epoch" in figures else ""
-        say(f"validation accuracy  {percent(figures['val_accuracy'])}  {kept}")
-    rest = f"loss {figures['test_loss']:.4f}  macro F1 {figures['test_f1']:.4f}"
-    say(f"test accuracy        {percent(figures['test_accuracy'])}  {rest}")
-    if figures.get("old_images"):
-        before, after = (percent(figures[f"old_accuracy_{when}"]) for when in ("before", "after"))
-        say(f"on the old data      {before} before, {after} now: {figures['old_images']:,} "
-            f"validation images of {figures['old_dataset']}")  # fmt: skip
-    elif "source" in figures:
-        say(f"on the old data      not measured: {figures['old_reason']}")
-    if "verdict" in figures:
-        why = "" if figures["verdict"] == "good fit" else "; the report says why, and what to try"
-        say(f"learning curves      {figures['verdict']}{why}")
-    say(f"trained in           {figures['elapsed_seconds']:.1f} s")
-    say(f"model                {figures['model']}")
-    if "report" in figures:
-        say(f"report               {figures['report']}")
+    if summary.val_accuracy is not None:
+        kept = f"(epoch {summary.best_epoch}, the one kept)" if summary.best_epoch else ""
+        say(f"validation accuracy  {percent(summary.val_accuracy)}  {kept}")
+    rest = f"loss {summary.test_loss:.4f}  macro F1 {summary.test_f1:.4f}"
+    say(f"test accuracy        {percent(summary.test_accuracy)}  {rest}")
+    if summary.old_images:
+        say(f"on the old data      {percent(summary.old_accuracy_before)} before, "
+            f"{percent(summary.old_accuracy_after)} now: {summary.old_images:,} validation images "
+            f"of {summary.old_dataset}")  # fmt: skip
+    elif summary.source:
+        say(f"on the old data      not measured: {summary.old_reason}")
+    if summary.verdict:
+        why = "" if summary.verdict == "good fit" else "; the report says why, and what to try"
+        say(f"learning curves      {summary.verdict}{why}")
+    say(f"trained in           {summary.elapsed_seconds:.1f} s")
+    say(f"model                {values['model']}")
+    if "report" in values:
+        say(f"report               {values['report']}")
     image = _EXAMPLE if Path(_EXAMPLE).exists() else "IMAGE.png"
-    say(f"\nnext: {program()} predict {figures['run']} {image}")
+    say(f"\nnext: {program()} predict {run.path} {image}")
 
 
-def show_spread(several: list[dict[str, Any]], as_json: bool) -> None:
-    """Show mean and spread over seeds."""
+def show_spread(several: list[Run], as_json: bool) -> None:
+    """Show mean and standard deviation over seeds."""
     from dataclasses import asdict
 
     from penstroke.evaluation.seed_variation import spread
 
     names = [f"test_{name}" for name in ("accuracy", "loss", "auroc", "f1")]
-    names = ["val_accuracy", *names, "elapsed_seconds"]
-    found = {name: spread([run[name] for run in several]) for name in names if name in several[0]}
+    figures = [run.summary().to_dict() for run in several]
+    found = {
+        name: spread([one[name] for one in figures])
+        for name in ["val_accuracy", *names, "elapsed_seconds"]
+        if name in figures[0]
+    }
     if as_json:
-        runs = [run["run"] for run in several]
+        runs = [str(run.path) for run in several]
         print_json({"runs": runs, **{name: asdict(one) for name, one in found.items()}})
         return
     say("")
@@ -99,29 +107,30 @@ def show_spread(several: list[dict[str, Any]], as_json: bool) -> None:
     )
 
 
-def show_folds(figures: dict[str, Any], as_json: bool) -> None:
-    """Show what a cross-validation came to, and the command that makes the network to use."""
+def show_folds(cross: CrossValidation, summary: FoldsSummary, as_json: bool) -> None:
+    """Show the figures of a cross-validation, and the command that trains the network to use."""
+    page = {"report": str(cross.report_path)} if cross.report_path.exists() else {}
     if as_json:
-        print_json(figures)
+        print_json({"run": str(cross.path), **summary.to_dict(), **page})
         return
     say("")
-    rows = [(f"fold {k}", percent(one)) for k, one in enumerate(figures["fold_accuracies"])]
-    low, high = figures["intervals"]["accuracy"]
+    rows = [(f"fold {k}", percent(one)) for k, one in enumerate(summary.fold_accuracies)]
+    low, high = summary.intervals["accuracy"]
     rows += [
-        ("mean ± sd", f"{percent(figures['fold_mean'])} ± {percent(figures['fold_sd'])}"),
-        ("all images", percent(figures["accuracy"])),
+        ("mean ± sd", f"{percent(summary.fold_mean)} ± {percent(summary.fold_sd)}"),
+        ("all images", percent(summary.accuracy)),
     ]
     print_table(("", "accuracy"), rows)
-    say(f"\n{figures['images']:,} images, each judged by a network that never saw it: "
+    say(f"\n{summary.images:,} images, each judged by a network that never saw it: "
         f"{100 * low:.2f} to {100 * high:.2f} % (95 %), balanced accuracy "
-        f"{percent(figures['balanced_accuracy'])}, macro F1 {figures['f1']:.4f}")  # fmt: skip
-    say(f"trained in  {figures['elapsed_seconds']:.1f} s")
-    if "report" in figures:
-        say(f"report      {figures['report']}")
-    if figures["test_images"]:
+        f"{percent(summary.balanced_accuracy)}, macro F1 {summary.f1:.4f}")  # fmt: skip
+    say(f"trained in  {summary.elapsed_seconds:.1f} s")
+    if page:
+        say(f"report      {page['report']}")
+    if summary.test_images:
         say("\nnext: the same command without --folds trains the network to use")
     else:
-        say(f"\nnext: give {figures['dataset']} a few test images; then the same command without "
+        say(f"\nnext: give {summary.dataset} a few test images; then the same command without "
             "--folds trains the network to use")  # fmt: skip
 
 
@@ -146,12 +155,11 @@ def show_plan(config: RunConfig, as_json: bool) -> None:
     from penstroke.data.loading import load_dataset
     from penstroke.models.build import build_network
     from penstroke.models.summary import summarize
-    from penstroke.training.batches import settle
 
     data = load_dataset(config.data)
     network = build_network(config.model, num_classes=len(data.classes), mean=0.0, std=1.0)
     summary = summarize(network)
-    epochs = settle(config.train, data).epochs
+    epochs = config.train.epochs_for(len(data.train))
     seen = len(data.train) * epochs
     if as_json:
         print_json({

@@ -346,7 +346,16 @@ class TrainConfig(Settings):
         return max(1, full + (rest > 1 or (rest == 1 and full == 0)))
 
     def epochs_for(self, images: int) -> int:
-        """Return the number of epochs on `images` training images, which `min_steps` may raise."""
+        """Return the number of epochs on `images` training images; more of few, for `min_steps`.
+
+        Raises:
+            ConfigError: a batch is larger than that.
+        """
+        if self.batch_size > images:
+            raise ConfigError(
+                f"train.batch_size: {self.batch_size} is more than the {images} training images; "
+                f"choose a smaller one: --batch-size {max(1, images // 2)}"
+            )
         return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch(images)))
 
     def is_over(self, epoch: int, best_epoch: int) -> bool:
@@ -416,6 +425,15 @@ class Resolved(Settings):
     device: str = Field(description="device that the network is trained on")
     precision: str = Field(description="precision of the matrix products")
     threads: int = Field(description="processor threads; the last bits depend on their number")
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Self:
+        """Return the resolved values in `config`; see `training.device.resolve_auto`."""
+        return cls(**config.train.model_dump(include=set(cls.model_fields)))
+
+    def applied_to(self, config: RunConfig) -> RunConfig:
+        """Return `config` with these values instead of `auto`."""
+        return config.replace({f"train.{name}": value for name, value in self})
 
 
 def _put(values: dict[str, Any], name: str, value: Any) -> None:

@@ -1,42 +1,43 @@
-"""What a fine-tuned network still knows of what its source had learned."""
+"""How well a fine-tuned network still reads the data of the network it started from."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from penstroke.config.class_names import is_same_character
 from penstroke.data.dataset import Dataset
-from penstroke.data.loading import load_dataset
-from penstroke.errors import PenstrokeError
 from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.predictions import predict
 from penstroke.files import write_text_atomically
-from penstroke.runs.run import Run
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _FILE = "forgetting.json"
 
 
 @dataclass(frozen=True)
 class Forgetting:
-    """How well the source's validation images are read before and after fine-tuning.
+    """Accuracy on the validation images of the pretrained run, before and after fine-tuning.
 
     The same images both times: of classes that both networks have, and that neither was trained
     on. They never chose a setting of the fine-tuned run.
 
     Attributes:
-        source: name of the run.
-        dataset: the source's.
-        images: how many images are judged.
-        before, after: share read right by the source and by the fine-tuned network; None of none.
-        before_interval, after_interval: of these, 95 % (Wilson).
-        trained_on: images left out since the fine-tuned network was trained on them.
-        dropped: classes of the source that the fine-tuned network has no more, left out too.
-        reason: why nothing could be judged; empty where something was.
+        source: name of the pretrained run.
+        dataset: its data set.
+        images: how many images were evaluated.
+        before, after: accuracy of the pretrained and of the fine-tuned network; None without any.
+        before_interval, after_interval: 95 % (Wilson).
+        trained_on: images left out because the fine-tuned network was trained on them.
+        dropped: classes that the fine-tuned network no longer has, left out too.
+        reason: why nothing was measured; empty where something was.
     """
 
     source: str
@@ -50,82 +51,71 @@ class Forgetting:
     dropped: tuple[str, ...] = ()
     reason: str = ""
 
+    def save(self, folder: Path) -> None:
+        """Write it into the run directory `folder`."""
+        write_text_atomically(folder / _FILE, json.dumps(asdict(self), indent=2) + "\n")
 
-def measure(run: Run, source: Run, trained_on: Dataset) -> Forgetting:
-    """Return what `run`, which began from `source`, has forgotten; kept in the run.
+    @classmethod
+    def load(cls, folder: Path) -> Forgetting | None:
+        """Read what `save` wrote; None where there is nothing."""
+        path = folder / _FILE
+        if not path.exists():
+            return None
+        values: dict[str, Any] = json.loads(path.read_text())
+        for name, value in values.items():
+            values[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
 
-    `trained_on` are the images that `run` was trained on. The test split is not opened.
+    def figures(self) -> dict[str, Any]:
+        """Return the figures of a run's summary: `source` and `old_…`."""
+        return {
+            "source": self.source,
+            "old_dataset": self.dataset,
+            "old_images": self.images,
+            "old_accuracy_before": self.before,
+            "old_accuracy_after": self.after,
+            **({"old_reason": self.reason} if self.reason else {}),
+        }
+
+
+def measure_forgetting(
+    source: str, dataset: str, old: Dataset, pretrained: nn.Module, tuned: nn.Module, new: Dataset
+) -> Forgetting:
+    """Compare two networks on the images of `old` that neither was trained on.
+
+    Args:
+        source: name of the pretrained run.
+        dataset: name of its data set.
+        old: its validation images.
+        pretrained: its network.
+        tuned: the network that was fine-tuned from it.
+        new: the images that `tuned` was trained on.
     """
-    found = _measured(run, source, trained_on)
-    write_text_atomically(run.path / _FILE, json.dumps(asdict(found), indent=2) + "\n")
-    return found
-
-
-def kept(run: Run) -> Forgetting | None:
-    """Return what was measured of `run`; None where nothing was."""
-    path = run.path / _FILE
-    if not path.exists():
-        return None
-    values: dict[str, Any] = json.loads(path.read_text())
-    for name, value in values.items():
-        values[name] = tuple(value) if isinstance(value, list) else value
-    return Forgetting(**values)
-
-
-def figures(run: Run) -> dict[str, Any]:
-    """Return what a summary says of it: `source` and `old_…`; empty of a run that has none."""
-    found = kept(run)
-    if found is None:
-        return {}
-    return {
-        "source": found.source,
-        "old_dataset": found.dataset,
-        "old_images": found.images,
-        "old_accuracy_before": found.before,
-        "old_accuracy_after": found.after,
-        **({"old_reason": found.reason} if found.reason else {}),
-    }
-
-
-def _measured(run: Run, source: Run, trained_on: Dataset) -> Forgetting:
-    record = source.record
-    nothing = Forgetting(source.name, record.config.data.dataset)
-    classes = run.record.data.classes
-    try:
-        data = load_dataset(record.config.data)
-    except PenstrokeError as error:  # fine-tuning needs the source's weights, not its images
-        return _because(nothing, str(error))
-    if data.fingerprint != record.data.fingerprint:
-        return _because(nothing, f"{data.name} is no longer what {source.name} was trained on")
-    old = data.validation
     if not len(old):
-        return _because(nothing, f"{source.name} held out no validation images")
-    dropped = tuple(name for name in old.classes if not _known(name, classes))
-    is_fresh = ~old.is_in(trained_on)
+        return Forgetting(source, dataset, reason=f"{source} held out no validation images")
+    dropped = tuple(
+        name for name in old.classes if not any(is_same_character(name, k) for k in new.classes)
+    )
+    is_fresh = ~old.is_in(new)
     is_kept = np.array([old.classes[label] not in dropped for label in old.labels], bool)
     judged = old.subset(np.flatnonzero(is_fresh & is_kept))
-    if not len(judged):
-        return _because(nothing, "no image is left that neither network was trained on")
-    before, after = (_right(one, judged) for one in (source, run))
+    count = len(judged)
+    if not count:
+        reason = "no image is left that neither network was trained on"
+        return Forgetting(source, dataset, reason=reason)
+    before = int(_is_correct(pretrained, judged, old.classes).sum())
+    after = int(_is_correct(tuned, judged, new.classes).sum())
     return Forgetting(
-        source.name, data.name, len(judged), float(before.mean()), float(after.mean()),
-        wilson(int(before.sum()), len(judged)), wilson(int(after.sum()), len(judged)),
-        int((~is_fresh).sum()), dropped,
+        source, dataset, count, before / count, after / count, wilson(before, count),
+        wilson(after, count), int((~is_fresh).sum()), dropped,
     )  # fmt: skip
 
 
-def _because(found: Forgetting, reason: str) -> Forgetting:
-    return Forgetting(found.source, found.dataset, reason=reason)
-
-
-def _known(name: str, classes: tuple[str, ...]) -> bool:
-    return any(is_same_character(name, one) for one in classes)
-
-
-def _right(run: Run, images: Dataset) -> npt.NDArray[np.bool_]:
-    """Return whether `run` reads each image as its class, or as one that takes that in."""
-    classes = run.record.data.classes
+def _is_correct(
+    network: nn.Module, images: Dataset, classes: tuple[str, ...]
+) -> npt.NDArray[np.bool_]:
+    """Return whether `network`, with outputs for `classes`, names each image's character."""
     unlabelled = Dataset(images.images, np.zeros(len(images), np.int64), classes)
-    read = predict(run, unlabelled).predicted
+    predicted = predict(network, unlabelled).predicted
     agrees = np.array([[is_same_character(a, b) for b in classes] for a in images.classes])
-    return np.asarray(agrees[images.labels, read])
+    return np.asarray(agrees[images.labels, predicted])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,15 @@ from penstroke.data.dataset import Dataset, Images
 from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt
 from penstroke.evaluation.intervals import wilson
 from penstroke.evaluation.metrics import auroc
-from penstroke.evaluation.predictions import Predictions, predict_with
+from penstroke.evaluation.predictions import Predictions, predict
 from penstroke.files import write_text_atomically
-from penstroke.models.trained import load_network
 from penstroke.reports import plots
 from penstroke.reports.html import render
-from penstroke.runs.run import Run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from penstroke.runs.run import Run
 
 _EXAMPLES = 8
 _GAP = 2
@@ -86,36 +89,35 @@ class Robustness:
 
 
 def judge_robustness(
-    run: Run,
+    network: nn.Module,
     test: Dataset,
     strangers: Mapping[str, Images],
     seed: int = 0,
     clean: Predictions | None = None,
     progress: Progress = lambda _: None,
 ) -> Robustness:
-    """Judge the network of `run` on spoilt test images and on images that show no character.
+    """Judge `network` on spoilt test images and on images that show no character.
 
     Args:
-        run: the finished run.
+        network: in evaluation mode.
         test: its test images, which evaluation has opened and written down.
         strangers: images (N, 28, 28) uint8 by kind; see `gather_strangers`.
         seed: of what the corruptions draw.
         clean: what the network says of the test images, where that is known already.
         progress: told each name when it is done.
     """
-    network = load_network(run)
-    clean = predict_with(network, test) if clean is None else clean
+    clean = predict(network, test) if clean is None else clean
     progress("clean")
     readings = []
     for name in CORRUPTIONS:
         spoilt = Dataset(corrupt(test.images, name, seed), test.labels, test.classes)
-        readings.append(_reading(name, predict_with(network, spoilt)))
+        readings.append(_reading(name, predict(network, spoilt)))
         progress(name)
     rejections = []
     for kind, images in strangers.items():
         # What they show is none of the classes; a label is needed to be a data set.
         unlabelled = Dataset(images, np.zeros(len(images), np.int64), test.classes)
-        rejections.append(_rejection(kind, clean, predict_with(network, unlabelled)))
+        rejections.append(_rejection(kind, clean, predict(network, unlabelled)))
         progress(kind)
     return Robustness(
         images=len(test),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,12 @@ from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.metrics import Metrics, compute_metrics
 from penstroke.evaluation.predictions import Predictions
 from penstroke.evaluation.seed_variation import spread
-from penstroke.files import reason
-from penstroke.models.summary import summarize
-from penstroke.models.trained import untrained_network
-from penstroke.runs.run import Run
+from penstroke.models.build import build_network
+from penstroke.models.ensemble import Ensemble
+from penstroke.models.summary import NetworkSummary, summarize
+
+if TYPE_CHECKING:
+    from penstroke.runs.run import Run
 
 BySeed = Mapping[int, npt.NDArray[np.bool_]]
 """(images,) of each seed: which it read right."""
@@ -70,9 +72,9 @@ class Way:
     @cached_property
     def figures(self) -> dict[str, Any]:
         """What `compare --json` tells of it."""
-        network = summarize(untrained_network(self.runs[0]))
+        network = _network_summary(self.runs[0])
         low, high = self.accuracy_interval
-        temperatures = [float(run.summary().get("temperature", 1.0)) for run in self.runs]
+        temperatures = [run.summary().temperature for run in self.runs]
         scaled = [p.at(t) for p, t in zip(self.predictions, temperatures, strict=True)]
         return {
             "name": self.name, "runs": [str(run.path) for run in self.runs],
@@ -174,14 +176,23 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     return Comparison(runs[0].record.config.data.dataset, len(labels), ways, claimed)
 
 
+def _network_summary(run: Run) -> NetworkSummary:
+    model, count = run.record.config.model, len(run.record.data.classes)
+    members = [
+        build_network(model, num_classes=count, mean=0.0, std=1.0)
+        for _ in run.record.members or ("itself",)
+    ]
+    return summarize(Ensemble(members))
+
+
 def _seed(run: Run) -> int:
     return run.record.config.train.seed
 
 
 def _key(run: Run) -> str:
     config = run.record.config.replace({"train.seed": 0})
-    start = run.record.start.sha256 if run.record.start else "nothing"
-    return f"{config.fingerprint()} {len(run.record.members)} {start}"
+    pretrained = run.record.pretrained.sha256 if run.record.pretrained else "nothing"
+    return f"{config.fingerprint()} {len(run.record.members)} {pretrained}"
 
 
 def _refuse_twins(group: Sequence[Run]) -> None:
@@ -229,7 +240,7 @@ def _latencies(runs: Sequence[Run]) -> list[float]:
     """Return the milliseconds that one image takes each model, least of several turns."""
     import onnxruntime
 
-    models = [onnxruntime.InferenceSession(_model(run)) for run in runs]
+    models = [onnxruntime.InferenceSession(run.model_file()) for run in runs]
     image = np.zeros((1, 28, 28), np.uint8)
     least = [math.inf] * len(models)
     for _ in range(_LATENCY_ROUNDS):
@@ -240,13 +251,6 @@ def _latencies(runs: Sequence[Run]) -> list[float]:
             taken = (time.perf_counter() - start) / _LATENCY_CALLS
             least[index] = min(least[index], 1000 * taken)
     return least
-
-
-def _model(run: Run) -> bytes:
-    try:
-        return run.model_path.read_bytes()
-    except OSError as error:
-        raise RunError(f"cannot read the model {run.model_path}: {reason(error)}") from error
 
 
 def claims(ways: Sequence[tuple[str, BySeed]]) -> tuple[Claim, ...]:

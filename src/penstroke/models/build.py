@@ -1,7 +1,11 @@
-"""From a config to a network."""
+"""From a config to a network, with new weights or with given ones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -10,6 +14,9 @@ from penstroke.data.dataset import Dataset
 from penstroke.models.cnn import CNN
 from penstroke.models.mlp import MLP
 from penstroke.models.resnet import ResNet
+
+Weights = Mapping[str, npt.NDArray[np.generic]]
+"""Arrays by their names inside a network; the pixels' mean and deviation are among them."""
 
 
 def network_for(config: AnyModelConfig, dataset: Dataset, seed: int = 0) -> nn.Module:
@@ -37,3 +44,8 @@ def build_network(
                 return CNN(config, num_classes=num_classes, mean=mean, std=std)
             case ResNetConfig():
                 return ResNet(config, num_classes=num_classes, mean=mean, std=std)
+
+
+def load_weights(network: nn.Module, weights: Weights) -> None:
+    """Put `weights` into `network`."""
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})

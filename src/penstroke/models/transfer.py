@@ -1,4 +1,4 @@
-"""Beginning from a trained network: all its weights, and of its output layer the known classes."""
+"""Fine-tuning starts here: all weights of a trained network, and its outputs for known classes."""
 
 from __future__ import annotations
 
@@ -10,62 +10,58 @@ from torch import Tensor, nn
 
 from penstroke.config.class_names import is_same_character
 from penstroke.errors import ConfigError
-from penstroke.training.checkpoint import Array
+from penstroke.models.build import Weights
 
 _HEAD = "output."
-"""Every architecture's last layer: a row of weights and a bias a class."""
+"""The last layer of every architecture: one row of weights and one bias for each class."""
 
 
 @dataclass(frozen=True, eq=False)
 class PretrainedWeights:
-    """A trained network to begin from.
+    """A trained network to start from.
 
     Attributes:
-        weights: by their names inside the network; the pixels' mean and deviation are among them.
-        classes: what the rows of its output layer stand for.
+        weights: by their names inside the network.
+        classes: of the rows of its output layer.
     """
 
-    weights: Mapping[str, Array]
+    weights: Weights
     classes: tuple[str, ...]
 
     def knows(self, name: str) -> bool:
-        """Return whether a class `name` begins with what the network knows of it."""
+        """Return whether the output for a class `name` starts from trained weights."""
         return bool(rows_of(name, self.classes))
 
-    def put_into(self, network: nn.Module, classes: Sequence[str]) -> None:
-        """Begin `network`, new and made for `classes`, where the trained one ended.
+    def copy_into(self, network: nn.Module, classes: Sequence[str]) -> None:
+        """Copy the weights into a new `network` with outputs for `classes`.
 
-        A class that was known keeps its row of the output layer, wherever that stood; `A` begins
-        with the row of `Aa`, and `Aa` with the mean of those of `A` and `a`. Rows of new classes
-        stay as they are.
+        A known class keeps its row of the output layer, whatever its position; `A` starts from the
+        row of `Aa`, and `Aa` from the mean of those of `A` and `a`. Rows of new classes stay as
+        they are.
 
         Raises:
-            ConfigError: the network is of another architecture; names a layer.
+            ConfigError: the network has another architecture; names a layer.
         """
         state = network.state_dict()
-        _refuse_another(state, self.weights)
+        _check_architecture(state, self.weights)
         for name, tensor in state.items():
-            given = torch.from_numpy(self.weights[name]).to(tensor)
-            if name.startswith(_HEAD):
-                _carry_rows(tensor, given, [rows_of(one, self.classes) for one in classes])
-            else:
-                tensor.copy_(given)
+            trained = torch.from_numpy(self.weights[name]).to(tensor)
+            if not name.startswith(_HEAD):
+                tensor.copy_(trained)
+                continue
+            for row, class_name in enumerate(classes):
+                if known := rows_of(class_name, self.classes):
+                    tensor[row] = trained[known].mean(dim=0)
 
 
 def rows_of(name: str, classes: Sequence[str]) -> list[int]:
-    """Return which of `classes` the class `name` begins from: itself, or else other cases of it."""
+    """Return the indices in `classes` of `name`, or else of the same character in another case."""
     if name in classes:
         return [classes.index(name)]
     return [row for row, known in enumerate(classes) if is_same_character(name, known)]
 
 
-def _carry_rows(head: Tensor, given: Tensor, rows: Sequence[list[int]]) -> None:
-    for place, known in enumerate(rows):
-        if known:
-            head[place] = given[known].mean(dim=0)
-
-
-def _refuse_another(state: Mapping[str, Tensor], weights: Mapping[str, Array]) -> None:
+def _check_architecture(state: Mapping[str, Tensor], weights: Weights) -> None:
     for name in sorted({*state, *weights}):
         ours = tuple(state[name].shape) if name in state else None
         theirs = tuple(weights[name].shape) if name in weights else None
@@ -73,5 +69,6 @@ def _refuse_another(state: Mapping[str, Tensor], weights: Mapping[str, Array]) -
             ours, theirs = ours[1:], theirs[1:]
         if ours != theirs:
             raise ConfigError(
-                f"model: it is not the network to begin from: {name} is {ours} here, {theirs} there"
+                f"model: the pretrained network has another architecture: {name} is {ours} here, "
+                f"{theirs} there"
             )

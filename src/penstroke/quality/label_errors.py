@@ -12,11 +12,9 @@ from penstroke.config.recipes import load_recipe
 from penstroke.data.dataset import Dataset, DataSplits, Labels, SealedTest
 from penstroke.data.splitting import stratified_folds
 from penstroke.errors import ConfigError
-from penstroke.evaluation.predictions import predict_with
-from penstroke.models.build import network_for
-from penstroke.models.trained import load_weights
+from penstroke.evaluation.predictions import predict
 from penstroke.quality.audit_images import AuditImages, OnProgress, Rows
-from penstroke.training.loop import fit
+from penstroke.training.loop import fit_network
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -85,8 +83,8 @@ def out_of_fold_probabilities(
     for number, fold in enumerate(stratified_folds(train.labels, folds, seed)):
         on_progress("cross-validating", number / folds)
         network = _train(train.subset(np.setdiff1d(np.arange(len(train)), fold)), seed)
-        of_train[fold] = predict_with(network, train.subset(fold)).probabilities
-        of_test += predict_with(network, test).probabilities / folds
+        of_train[fold] = predict(network, train.subset(fold)).probabilities
+        of_test += predict(network, test).probabilities / folds
     return np.concatenate([of_train, of_test])
 
 
@@ -118,7 +116,5 @@ def _train(train: Dataset, seed: int) -> nn.Module:
     })  # fmt: skip
     empty = train.subset(np.arange(0))
     data = DataSplits("out of fold", train, empty, SealedTest(empty), train.fingerprint)
-    *_, last = fit(config, data)
-    network = network_for(config.model, train)
-    load_weights(network, last.state.weights)
-    return network.eval()
+    network, _ = fit_network(config, data)
+    return network

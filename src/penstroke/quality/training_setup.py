@@ -16,7 +16,7 @@ from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.models.blocks import Dropout
 from penstroke.models.build import network_for
 from penstroke.training.batches import Batches
-from penstroke.training.device import apply, resolve
+from penstroke.training.device import resolve_auto
 from penstroke.training.optimizer import Optimizer
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -42,7 +42,7 @@ class TrainingSetup:
     @classmethod
     def from_config(cls, config: RunConfig, data: DataSplits) -> TrainingSetup:
         """Return what `config` would train on `data`."""
-        config = apply(config, resolve(config))
+        config = resolve_auto(config)
         network = network_for(config.model, data.train, config.train.seed)
         return cls(config, data.train, data.validation, network.to(config.train.device))
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from penstroke.data.dataset import Dataset
 from penstroke.evaluation.intervals import wilson
@@ -16,9 +15,12 @@ from penstroke.reports.contact_sheet import contact_sheet
 from penstroke.reports.html import render
 from penstroke.reports.mistakes import error_sheets
 
+if TYPE_CHECKING:
+    from penstroke.runs.summaries import FoldsSummary
+
 
 def write_folds_report(
-    path: Path, name: str, figures: Mapping[str, Any], said: Predictions, images: Dataset
+    path: Path, name: str, figures: FoldsSummary, said: Predictions, images: Dataset
 ) -> None:
     """Write the page to `path`: `said` of `images`, in one order, with the pooled `figures`."""
     metrics = compute_metrics(said)
@@ -27,7 +29,7 @@ def write_folds_report(
         name=name,
         figures=figures,
         cards=_cards(figures),
-        intervals=figures["intervals"],
+        intervals=figures.intervals,
         confusion=plots.confusion_matrix(metrics.confusion, said.classes),
         confused=most_confused(metrics.confusion, said.classes),
         by_class=[(c, wilson(round(c.recall * c.images), c.images)) for c in metrics.classes],
@@ -37,15 +39,15 @@ def write_folds_report(
     write_text_atomically(path, page)
 
 
-def _cards(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
-    low, high = figures["intervals"]["accuracy"]
+def _cards(figures: FoldsSummary) -> list[tuple[str, str]]:
+    low, high = figures.intervals["accuracy"]
     return [
-        ("accuracy", f"{100 * figures['accuracy']:.2f} %"),
+        ("accuracy", f"{100 * figures.accuracy:.2f} %"),
         ("its 95 % interval", f"{100 * low:.2f}–{100 * high:.2f} %"),
-        ("fold by fold", f"{100 * figures['fold_mean']:.2f} ± {100 * figures['fold_sd']:.2f} %"),
-        ("balanced accuracy", f"{100 * figures['balanced_accuracy']:.2f} %"),
-        ("macro F1", f"{figures['f1']:.4f}"),
-        ("loss", f"{figures['loss']:.4f}"),
-        ("images", f"{figures['images']:,}"),
-        ("training time", f"{figures['elapsed_seconds']:.1f} s"),
+        ("fold by fold", f"{100 * figures.fold_mean:.2f} ± {100 * figures.fold_sd:.2f} %"),
+        ("balanced accuracy", f"{100 * figures.balanced_accuracy:.2f} %"),
+        ("macro F1", f"{figures.f1:.4f}"),
+        ("loss", f"{figures.loss:.4f}"),
+        ("images", f"{figures.images:,}"),
+        ("training time", f"{figures.elapsed_seconds:.1f} s"),
     ]

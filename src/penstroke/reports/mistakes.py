@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,10 @@ from penstroke.evaluation.explanations import nearest_neighbours, saliency
 from penstroke.evaluation.intervals import wilson
 from penstroke.evaluation.metrics import Metrics
 from penstroke.evaluation.predictions import Predictions
-from penstroke.models.trained import load_network
 from penstroke.reports import plots
-from penstroke.runs.run import Run
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _ANSWERS_SHOWN = 3
 _NEIGHBOURS = 3
@@ -75,13 +77,12 @@ class Sheet:
 
 
 def worst_mistakes(
-    run: Run, predictions: Predictions, dataset: Dataset, training: Dataset, count: int
+    network: nn.Module, predictions: Predictions, dataset: Dataset, training: Dataset, count: int
 ) -> list[Mistake]:
-    """Return the `count` dataset whose true class `run` found least likely, and why."""
+    """Return the `count` dataset whose true class `network` found least likely, and why."""
     worst = predictions.worst_mistakes(count)
     if not len(worst):
         return []
-    network = load_network(run)
     images, read = dataset.images[worst], predictions.predicted[worst]
     chosen = np.random.default_rng(0).permutation(len(training))[:_COMPARED_WITH]
     alike = chosen[nearest_neighbours(network, images, training.images[chosen], _NEIGHBOURS)]

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from penstroke.errors import RunError
 from penstroke.evaluation.external import Hands
-from penstroke.evaluation.forgetting import kept as kept_forgetting
+from penstroke.evaluation.forgetting import Forgetting
 from penstroke.files import write_text_atomically
 from penstroke.inference.recognizer import Recognizer
-from penstroke.runs.run import Run
+
+if TYPE_CHECKING:
+    from penstroke.runs.run import Run
+    from penstroke.runs.summaries import RunSummary
 
 _FOLDER = "hands"
 
@@ -40,8 +42,6 @@ def write_card(run: Run) -> str:
         ModelFileError: its model.onnx is missing or damaged.
     """
     figures = run.summary()
-    if not figures:
-        raise RunError(f"{run.path} is not finished: its card is written from what was measured")
     recognizer = Recognizer.load(run.path)
     sections = [
         [f"# {run.name}", "", *_what_it_is(run, recognizer)],
@@ -91,10 +91,10 @@ def _training(run: Run) -> list[str]:
 
 
 def _origin(run: Run) -> list[str]:
-    start, old = run.record.start, kept_forgetting(run)
+    start, old = run.record.pretrained, Forgetting.load(run.path)
     if start is None:
         return []
-    line = f"- begun with the network of `{start.run}` (SHA-256 {start.sha256[:12]}…)"
+    line = f"- fine-tuned from the network of `{start.run}` (SHA-256 {start.sha256[:12]}…)"
     if old is None or not old.images:
         return [line]
     return [
@@ -103,16 +103,16 @@ def _origin(run: Run) -> list[str]:
     ]
 
 
-def _own(run: Run, figures: dict[str, Any]) -> list[str]:
-    if "test_accuracy" not in figures:
+def _own(run: Run, figures: RunSummary) -> list[str]:
+    if figures.test_accuracy is None:
         return [f"Not measured: `penstroke evaluate {run.name}`."]
     rows = [
-        ("accuracy, validation", _percent(figures.get("val_accuracy"))),
-        ("accuracy, test", _percent(figures["test_accuracy"])),
-        ("balanced accuracy, test", _percent(figures.get("test_balanced_accuracy"))),
-        ("macro F1, test", f"{figures.get('test_f1', float('nan')):.4f}"),
-        ("AUROC, test", f"{figures.get('test_auroc', float('nan')):.5f}"),
-        ("calibration error of its probabilities, test", _percent(figures.get("test_ece"))),
+        ("accuracy, validation", _percent(figures.val_accuracy)),
+        ("accuracy, test", _percent(figures.test_accuracy)),
+        ("balanced accuracy, test", _percent(figures.test_balanced_accuracy)),
+        ("macro F1, test", _number(figures.test_f1, 4)),
+        ("AUROC, test", _number(figures.test_auroc, 5)),
+        ("calibration error of its probabilities, test", _percent(figures.test_ece)),
     ]
     return _table(("figure", "value"), rows)
 
@@ -183,6 +183,10 @@ def _refuses(recognizer: Recognizer) -> list[str]:
 
 def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.2f} %"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _escaped(text: str) -> str:

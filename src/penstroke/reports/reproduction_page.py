@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from penstroke.reproduction.commands import ProjectResult, StepResult
     from penstroke.reproduction.projects import Reproduction
 
+if TYPE_CHECKING:
+    from penstroke.runs.summaries import RunSummary
+
 
 class Shown(NamedTuple):
     """How a figure is called and printed."""
@@ -139,12 +142,12 @@ def _trainings(outcomes: Sequence[StepResult], rows: list[dict[str, Any]]) -> li
     for outcome in outcomes:
         runs = [run.summary() for run in outcome.runs]
         goals = load_recipe(outcome.step.name).published
-        seconds = statistics.mean(run["elapsed_seconds"] for run in runs)
+        seconds = statistics.mean(run.elapsed_seconds for run in runs)
         for figure, shown in FIGURES.items():
             goal = getattr(goals, figure, None)
-            if figure not in runs[0] or (goal is None and figure not in _ALWAYS):
+            if getattr(runs[0], figure) is None or (goal is None and figure not in _ALWAYS):
                 continue
-            values = [run[figure] for run in runs]
+            values = [getattr(run, figure) for run in runs]
             rows.append(_row(outcome, figure, values, goal))
             is_first = figure == "test_accuracy"
             lines.append("| " + " | ".join((
@@ -162,8 +165,8 @@ def _headings(*names: str) -> list[str]:
     return [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
 
 
-def _curves(runs: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(sorted({run.get("verdict", "–") for run in runs}))
+def _curves(runs: Sequence[RunSummary]) -> str:
+    return ", ".join(sorted({run.verdict or "–" for run in runs}))
 
 
 def _row(

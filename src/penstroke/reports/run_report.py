@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstroke.evaluation.forgetting import kept as kept_forgetting
+from penstroke.evaluation.forgetting import Forgetting
 from penstroke.evaluation.intervals import wilson
 from penstroke.evaluation.metrics import most_confused
 from penstroke.files import write_text_atomically
 from penstroke.models.summary import NetworkSummary, summarize
-from penstroke.models.trained import untrained_network
 from penstroke.reports import plots
 from penstroke.reports.contact_sheet import contact_sheet
 from penstroke.reports.html import render
@@ -18,18 +17,19 @@ from penstroke.reports.mistakes import error_sheets, worst_mistakes
 
 if TYPE_CHECKING:
     from penstroke.evaluation.evaluator import Evaluation
+    from penstroke.runs.run import Run
 
 _WORST_SHOWN = 24
 _TOP = 3
 
 
-def write_report(judged: Evaluation) -> Path:
+def write_report(run: Run, judged: Evaluation) -> Path:
     """Write report/index.html of a run, its test split in detail; return its path."""
-    run, metrics = judged.run, judged.metrics["test"]
+    metrics = judged.metrics["test"]
     predictions = judged.predictions["test"].at(judged.temperature)
     images = judged.test_images
     record, history = run.record, run.history()
-    network = summarize(untrained_network(run))
+    network = summarize(judged.network)
     page = render(
         "run.html.j2",
         name=run.name,
@@ -41,9 +41,9 @@ def write_report(judged: Evaluation) -> Path:
         best_epoch=run.best_epoch() if history else None,
         history=history,
         members=record.members,
-        start=record.start,
-        old=kept_forgetting(run),
-        cards=_cards(judged, network),
+        pretrained=record.pretrained,
+        old=Forgetting.load(run.path),
+        cards=_cards(judged, network, run.elapsed_seconds()),
         splits=judged.metrics,
         mistakes={s: round(m.images * (1 - m.accuracy)) for s, m in judged.metrics.items()},
         intervals=judged.intervals,
@@ -58,7 +58,7 @@ def write_report(judged: Evaluation) -> Path:
         temperature=judged.temperature,
         calibration=judged.calibrations,
         reliability=plots.reliability(*judged.calibrations),
-        worst=worst_mistakes(run, predictions, images, judged.data.train, _WORST_SHOWN),
+        worst=worst_mistakes(judged.network, predictions, images, judged.data.train, _WORST_SHOWN),
         sheets=error_sheets(predictions, images, metrics),
         sheet=plots.data_uri(contact_sheet(judged.data.train)),
         network=network,
@@ -72,11 +72,12 @@ def write_report(judged: Evaluation) -> Path:
 def _curves(judged: Evaluation) -> str:
     if judged.verdict is None:
         return ""
-    run = judged.run
-    return plots.learning_curves(run.history(), run.best_epoch(), judged.verdict.lowest_epoch)
+    history = list(judged.history)
+    best_epoch = history[-1]["best_epoch"]
+    return plots.learning_curves(history, best_epoch, judged.verdict.lowest_epoch)
 
 
-def _cards(judged: Evaluation, network: NetworkSummary) -> list[tuple[str, str]]:
+def _cards(judged: Evaluation, network: NetworkSummary, seconds: float) -> list[tuple[str, str]]:
     metrics, (low, high) = judged.metrics["test"], judged.intervals.accuracy
     return [
         ("test accuracy", f"{100 * metrics.accuracy:.2f} %"),
@@ -85,7 +86,7 @@ def _cards(judged: Evaluation, network: NetworkSummary) -> list[tuple[str, str]]
         ("macro AUROC", f"{metrics.auroc:.5f}"),
         ("macro F1", f"{metrics.f1:.4f}"),
         ("calibration error", f"{100 * judged.calibrations[1].ece:.2f} %"),
-        ("training time", f"{judged.run.elapsed_seconds():.1f} s"),
+        ("training time", f"{seconds:.1f} s"),
         ("parameters", f"{network.parameters:,}"),
         ("multiply-adds an image", f"{network.multiply_adds:,}"),
     ]

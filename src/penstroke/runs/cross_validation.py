@@ -1,21 +1,21 @@
-"""K-fold cross-validation: each training image judged once, by a network that never saw it.
+"""K-fold cross-validation: each training image is judged by a network that was not trained on it.
 
-For few images, where a test split would be too small to tell anything. The test split, if there
-is one, stays sealed. Each fold is a run of its own inside one directory:
+For few images, where a test split would be too small. The test split, if there is one, stays
+sealed. Each fold is a run inside one directory:
 
 folds.toml           the settings that all folds share
-fold-0 …             a run directory each: trained on the others, judged on this
-predictions.safetensors   what was said of every image, fold after fold
-summary.json         the figures; its presence says that all is finished
+fold-0 …             a run directory each: trained on the other folds, evaluated on this one
+predictions.safetensors   the logits of every image, fold after fold
+summary.json         the aggregate figures; its presence marks all folds as finished
 report/              the page
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,49 +30,89 @@ from penstroke.evaluation.run_groups import Claim, claims
 from penstroke.evaluation.seed_variation import spread
 from penstroke.files import runs_root, write_text_atomically
 from penstroke.reports.folds_report import write_folds_report
-from penstroke.runs.finetuning import Source
-from penstroke.runs.pipeline import Prepared, prepare
-from penstroke.runs.record import read_summary, write_summary
-from penstroke.runs.run import FOLDS_FILE, FoldRuns, Run, name_of, run_name
-from penstroke.training.batches import settle
+from penstroke.runs.finetuning import PretrainedRun
+from penstroke.runs.pipeline import Training, start_or_resume
+from penstroke.runs.run import FOLDS_FILE, FoldRuns, Run, run_name
+from penstroke.runs.summaries import FoldsSummary, RunSummary
 
-_SAID = "predictions.safetensors"
+_PREDICTIONS = "predictions.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """One cross-validation: where it lies, and the settings of each of its folds."""
+    """One cross-validation: its directory, and the settings of each fold."""
 
     path: Path
     folds: tuple[RunConfig, ...]
-    source: Source | None
+    pretrained: PretrainedRun | None
 
-    def summary(self) -> dict[str, Any]:
-        """Return the pooled figures; empty while a fold is unfinished.
+    def summary(self) -> FoldsSummary | None:
+        """Return the aggregate figures; None while a fold is unfinished.
 
         Raises:
-            RunError: what lies there has other settings.
+            RunError: the directory has other settings.
         """
-        found = read_summary(self.path)
-        if found:
-            self.prepare(0)
-        return found
+        summary = FoldsSummary.read(self.path)
+        if summary:
+            self.start_or_resume(0)
+        return summary
 
-    def prepare(self, fold: int, *, overwrite: bool = False) -> Prepared:
-        """Return the run of one fold; see `workflow.prepare`. `overwrite`: no figures are left."""
+    def start_or_resume(self, fold: int, *, overwrite: bool = False) -> Training:
+        """Return the run of one fold; with `overwrite`, the aggregate figures are removed."""
         if overwrite:
             (self.path / "summary.json").unlink(missing_ok=True)
-        name = name_of(self.path / f"fold-{fold}")
-        prepared = prepare(
-            self.folds[fold],
-            stem="",
-            name=name,
-            overwrite=overwrite,
-            source=self.source,
-            needs_test=False,
-        )
-        write_text_atomically(self.path / FOLDS_FILE, _shared(self.folds[0]).to_toml())
-        return prepared
+        training = start_or_resume(
+            self.folds[fold], stem="", path=self.path / f"fold-{fold}", overwrite=overwrite,
+            pretrained=self.pretrained, needs_test=False,
+        )  # fmt: skip
+        shared = self.folds[0].replace({"data.folds": None, "data.fold": None})
+        write_text_atomically(self.path / FOLDS_FILE, shared.to_toml())
+        return training
+
+    def aggregate(self, *, report: bool = True) -> FoldsSummary:
+        """Compute the figures over the images of all folds, write and return them.
+
+        Raises:
+            RunError: a fold is not finished.
+        """
+        folders = [self.path / f"fold-{k}" for k in range(len(self.folds))]
+        if unfinished := [one.name for one in folders if not (one / "summary.json").exists()]:
+            raise RunError(f"{self.path}: {', '.join(unfinished)} not finished yet")
+        runs = [Run.open(folder) for folder in folders]
+        parts = [Predictions.load(r.path / "predictions" / "validation.safetensors") for r in runs]
+        predictions = Predictions.concatenate(parts)
+        predictions.save(self.path / _PREDICTIONS)
+        accuracies = [float(part.is_right.mean()) for part in parts]
+        by_fold = spread(accuracies)
+        pairs = asdict(intervals(predictions)).items()
+        summary = FoldsSummary.parse({
+            "dataset": self.folds[0].data.dataset,
+            "source": self.pretrained.run.name if self.pretrained else None,
+            "folds": len(parts),
+            "images": len(predictions),
+            **compute_metrics(predictions).figures(),
+            "intervals": {name: pair for name, pair in pairs if math.isfinite(sum(pair))},
+            "fold_accuracies": tuple(accuracies),
+            "fold_mean": by_fold.mean,
+            "fold_sd": by_fold.sd,
+            "test_images": runs[0].record.data.test_images,
+            "elapsed_seconds": sum(run.elapsed_seconds() for run in runs),
+        })  # fmt: skip
+        if report:
+            held_out = [load_dataset(fold.data).validation for fold in self.folds]
+            images = np.concatenate([part.images for part in held_out])
+            labels = np.concatenate([part.labels for part in held_out])
+            write_folds_report(
+                self.report_path, self.path.name, summary, predictions,
+                Dataset(images, labels, predictions.classes),
+            )  # fmt: skip
+        summary.write(self.path)
+        return summary
+
+    @property
+    def report_path(self) -> Path:
+        """The page."""
+        return self.path / "report" / "index.html"
 
 
 def cross_validation(
@@ -81,7 +121,7 @@ def cross_validation(
     *,
     stem: str,
     name: str | None = None,
-    source: Source | None = None,
+    pretrained: PretrainedRun | None = None,
 ) -> CrossValidation:
     """Return the cross-validation of `config`: the same settings on the same data are the same.
 
@@ -97,114 +137,51 @@ def cross_validation(
             "would choose the epoch that they judge: set train.checkpoint_metric=last (and how "
             "many epochs)"
         )
-    cut = tuple(_fold(config, folds, k) for k in range(max(folds, 1)))
-    data = load_dataset(cut[0].data)
-    settle(config.train, data)
-    drawn = run_name(
-        f"{stem}-{folds}-folds", cut[0], data.fingerprint, source.sha256 if source else None
-    )
-    return CrossValidation(runs_root() / (name or drawn), cut, source)
+    configs = [
+        config.replace({"data.folds": folds, "data.fold": fold}) for fold in range(max(folds, 1))
+    ]
+    data = load_dataset(configs[0].data)
+    config.train.epochs_for(len(data.train))
+    weights = pretrained.sha256 if pretrained else ""
+    derived = run_name(f"{stem}-{folds}-folds", configs[0], data.fingerprint, weights)
+    return CrossValidation(runs_root() / (name or derived), tuple(configs), pretrained)
 
 
-def finish_fold(prepared: Prepared) -> dict[str, Any]:
-    """Keep the last epoch and judge the images held out; return the figures."""
-    run, held_out = prepared.run, prepared.data.validation
-    run.write_model()
-    said = predict(run, held_out)
-    said.save(run.path / "predictions" / "validation.safetensors")
-    figures = {
-        "run": str(run.path),
-        **compute_metrics(said).figures("val_"),
-        "elapsed_seconds": run.elapsed_seconds(),
-    }
-    run.write_summary(figures)
-    return figures
-
-
-def pool(cross: CrossValidation, *, report: bool = True) -> dict[str, Any]:
-    """Put together what was said of every image, and keep and return the figures.
-
-    Raises:
-        RunError: a fold is not finished.
-    """
-    folders = [cross.path / f"fold-{k}" for k in range(len(cross.folds))]
-    if unfinished := [one.name for one in folders if not read_summary(one)]:
-        raise RunError(f"{cross.path}: {', '.join(unfinished)} not finished yet")
-    runs = [Run.open(folder) for folder in folders]
-    parts = [Predictions.load(r.path / "predictions" / "validation.safetensors") for r in runs]
-    said = pooled(parts)
-    said.save(cross.path / _SAID)
-    figures = _figures(cross, parts, said)
-    figures["test_images"] = runs[0].record.data.test_images
-    figures["elapsed_seconds"] = sum(run.elapsed_seconds() for run in runs)
-    if report:
-        images = _images(cross, said.classes)
-        page = cross.path / "report" / "index.html"
-        write_folds_report(page, cross.path.name, figures, said, images)
-        figures["report"] = str(page)
-    write_summary(cross.path, figures)
-    return figures
+def finish_fold(training: Training) -> None:
+    """Evaluate the last epoch on the images held out; do nothing if the fold is finished."""
+    run = training.run
+    if run.status == "finished":
+        return
+    with run.locked():
+        predictions = predict(training.best_network(), training.data.validation)
+        predictions.save(run.path / "predictions" / "validation.safetensors")
+        summary = RunSummary.parse({
+            "epochs": len(run.history()),
+            **compute_metrics(predictions).figures("val_"),
+            "elapsed_seconds": run.elapsed_seconds(),
+        })  # fmt: skip
+        summary.write(run.path)
 
 
 def compare_folds(several: Sequence[FoldRuns]) -> tuple[Claim, ...]:
-    """Return what may be said of each cross-validation against the first, image by image.
+    """Compare each cross-validation with the first, image by image.
 
     Raises:
         RunError: one is not finished, or they judged different images or folds.
     """
-    ways, judged = [], set()
+    groups, judged = [], set()
     for one in several:
-        if not one.summary():
-            raise RunError(f"{one.path} is not finished: the command that began it goes on with it")
-        said = Predictions.load(one.path / _SAID)
+        if one.summary() is None:
+            raise RunError(f"{one.path} is not finished: the same `penstroke train` continues it")
+        predictions = Predictions.load(one.path / _PREDICTIONS)
         record = Run.open(one.path / "fold-0").record
         data = record.config.data.model_dump_json(exclude={"dataset"})
-        judged.add((record.data.fingerprint, data, said.labels.tobytes()))
-        ways.append((one.path.name, {record.config.train.seed: said.is_right}))
+        judged.add((record.data.fingerprint, data, predictions.labels.tobytes()))
+        groups.append((one.path.name, {record.config.train.seed: predictions.is_right}))
     if len(judged) > 1:
         names = ", ".join(one.path.name for one in several)
         raise RunError(
-            f"{names} were not judged on the same images in the same folds: accuracies compare "
-            "there only"
+            f"{names} did not judge the same images in the same folds, so their accuracies cannot "
+            "be compared"
         )
-    return claims(ways)
-
-
-def pooled(parts: list[Predictions]) -> Predictions:
-    """Return what was said of the images of all `parts`, one after the other."""
-    return Predictions(
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.logits for part in parts]),
-        parts[0].classes,
-    )
-
-
-def _figures(cross: CrossValidation, parts: list[Predictions], said: Predictions) -> dict[str, Any]:
-    accuracies = [float(part.is_right.mean()) for part in parts]
-    by_fold = spread(accuracies)
-    return {
-        "run": str(cross.path),
-        "dataset": cross.folds[0].data.dataset,
-        **({"source": cross.source.run.name} if cross.source else {}),
-        "folds": len(parts),
-        "images": len(said),
-        **compute_metrics(said).figures(),
-        "intervals": asdict(intervals(said)),
-        "fold_accuracies": accuracies,
-        "fold_mean": by_fold.mean,
-        "fold_sd": by_fold.sd,
-    }
-
-
-def _fold(config: RunConfig, folds: int, fold: int) -> RunConfig:
-    return config.replace({"data.folds": folds, "data.fold": fold})
-
-
-def _shared(config: RunConfig) -> RunConfig:
-    return config.replace({"data.folds": None, "data.fold": None})
-
-
-def _images(cross: CrossValidation, classes: tuple[str, ...]) -> Dataset:
-    held_out = [load_dataset(one.data).validation for one in cross.folds]
-    images = np.concatenate([part.images for part in held_out])
-    return Dataset(images, np.concatenate([part.labels for part in held_out]), classes)
+    return claims(groups)

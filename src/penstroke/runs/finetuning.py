@@ -1,89 +1,109 @@
-"""Fine-tuning: a finished run as the place where another begins."""
+"""Fine-tuning: a finished run as the start of another, and what that one has forgotten of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from penstroke.config.settings import RunConfig
-from penstroke.data.dataset import Dataset, DataSplits
+from penstroke.data.dataset import Dataset
 from penstroke.data.loading import load_dataset
 from penstroke.errors import PenstrokeError, RunError
+from penstroke.evaluation.forgetting import Forgetting, measure_forgetting
 from penstroke.files import sha256
 from penstroke.models.transfer import PretrainedWeights
-from penstroke.runs.run import Run, StartFacts, find_run
+from penstroke.runs.run import PretrainedFacts, Run, find_run
+from penstroke.runs.trained import network_of
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """A run to begin from.
+class PretrainedRun:
+    """A finished run to start from.
 
     Attributes:
         run: the directory.
-        start: its weights and classes.
+        weights: its weights and classes.
         sha256: of its model.safetensors.
     """
 
     run: Run
-    start: PretrainedWeights
+    weights: PretrainedWeights
     sha256: str
 
     def applied_to(self, config: RunConfig) -> RunConfig:
-        """Return `config` with the network of the source, the only one that its weights fit."""
+        """Return `config` with the architecture of the run, the only one that its weights fit."""
         return config.replace({"model": self.run.record.config.model})
 
-    def facts(self, data: DataSplits) -> StartFacts:
-        """Return what a record says of the source of a run on `data`."""
-        known = [name for name in data.classes if self.start.knows(name)]
-        new = [name for name in data.classes if not self.start.knows(name)]
-        return StartFacts(run=self.run.name, sha256=self.sha256, known=tuple(known), new=tuple(new))
+    def facts(self, classes: tuple[str, ...]) -> PretrainedFacts:
+        """Return the record for a run on `classes` that starts from this one."""
+        known = tuple(name for name in classes if self.weights.knows(name))
+        new = tuple(name for name in classes if not self.weights.knows(name))
+        return PretrainedFacts(
+            run=self.run.name, sha256=self.sha256, known_classes=known, new_classes=new
+        )
+
+    def count_trained_on(self, images: Dataset) -> int:
+        """Return how many of `images` the run was trained on; 0 if its data cannot be loaded."""
+        try:
+            trained_on = load_dataset(self.run.record.config.data).train
+        except PenstrokeError:
+            return 0
+        return int(images.is_in(trained_on).sum())
+
+    def measure_forgetting(self, tuned: nn.Module, new: Dataset) -> Forgetting:
+        """Return how well `tuned`, fine-tuned on `new`, still reads this run's validation images.
+
+        The test split is not opened.
+        """
+        record, name = self.run.record, self.run.name
+        try:
+            data = load_dataset(record.config.data)
+        except PenstrokeError as error:  # fine-tuning needs the weights, not the images
+            return Forgetting(name, record.config.data.dataset, reason=str(error))
+        if data.fingerprint != record.data.fingerprint:
+            reason = f"{data.name} is no longer what {name} was trained on"
+            return Forgetting(name, data.name, reason=reason)
+        pretrained = network_of(record, self.weights.weights)
+        return measure_forgetting(name, data.name, data.validation, pretrained, tuned, new)
 
 
-def find_source(name: str) -> Source:
-    """Return the finished run `name`, a name or a path, as a source.
+def find_pretrained(name: str) -> PretrainedRun:
+    """Return the finished run `name`, a name or a path, to start from.
 
     Raises:
-        RunError: there is no such run, it is not finished, or it is none to begin from: an ONNX
+        RunError: there is no such run, it is not finished, or it cannot be trained on: an ONNX
             file, or an ensemble.
     """
     if name.endswith(".onnx"):
         raise RunError(
-            f"{name} is an ONNX file, which is for recognising: its weights are folded and cannot "
-            f"be trained on. Name the run that it came from: {Path(name).parent}"
+            f"{name} is an ONNX file, whose weights are folded and cannot be trained on: name the "
+            f"run that it came from: {Path(name).parent}"
         )
     run = find_run(name)
     if run.record.members:
         raise RunError(
-            f"{run.path} averages {len(run.record.members)} networks, and only one can be begun "
-            f"from: name one of them, say {run.record.members[0]}"
+            f"{run.path} averages {len(run.record.members)} networks, and training starts from "
+            f"one: name one of them, {run.record.members[0]} for instance"
         )
-    model = run.model()
-    content = (run.path / "model.safetensors").read_bytes()
-    return Source(run, PretrainedWeights(model.weights, run.record.data.classes), sha256(content))
+    weights = PretrainedWeights(run.model().weights, run.record.data.classes)
+    return PretrainedRun(run, weights, sha256((run.path / "model.safetensors").read_bytes()))
 
 
-def source_again(run: Run) -> Source | None:
-    """Return what `run` began from; None where it began at random.
+def pretrained_of(run: Run) -> PretrainedRun | None:
+    """Return the run that `run` was fine-tuned from; None if it was not.
 
     Raises:
-        RunError: that is no longer there, or no longer the same.
+        RunError: that run no longer exists, or has other weights now.
     """
-    if run.record.start is None:
+    facts = run.record.pretrained
+    if facts is None:
         return None
-    source = find_source(run.record.start.run)
-    if source.sha256 != run.record.start.sha256:
+    pretrained = find_pretrained(facts.run)
+    if pretrained.sha256 != facts.sha256:
         raise RunError(
-            f"{run.path} began from {run.record.start.run}, whose weights are others now: name the "
-            "run to begin from with --init-from"
+            f"{run.path} started from {facts.run}, which has other weights now: name the run to "
+            "start from with --init-from"
         )
-    return source
-
-
-def seen_by(source: Source, images: Dataset) -> int:
-    """Return how many of `images` the source was trained on; 0 where its data cannot be read."""
-    config = source.run.record.config.data
-    try:
-        trained_on = load_dataset(config).train
-    except PenstrokeError:
-        return 0
-    return int(images.is_in(trained_on).sum())
+    return pretrained

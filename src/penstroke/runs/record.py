@@ -1,4 +1,4 @@
-"""What the directories of runs and studies share: a record at the start, a summary at the end."""
+"""Directories of runs and studies: a record at the start, a lock, removal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMAT_VERSION = 1
 
 
 class DataFacts(Settings):
-    """What the network was trained on."""
+    """The data set a network was trained on."""
 
     fingerprint: str = Field(description="SHA-256 of the data set")
     classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(description="class names")
@@ -37,7 +37,7 @@ class DataFacts(Settings):
 
 
 class Record(Settings):
-    """Everything that was decided before the first step."""
+    """Everything that is decided before the first step."""
 
     format_version: int = Field(FORMAT_VERSION, description="of the directory")
     created: str = Field(description="when, in UTC")
@@ -52,7 +52,7 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 class Folder:
-    """A directory of runs' doing, which is finished when it has a summary."""
+    """A directory of a run, a study or a cross-validation."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,21 +67,17 @@ class Folder:
         """What the directory takes on disk."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
-    def summary(self) -> dict[str, Any]:
-        """Return the final figures; empty while it is unfinished."""
-        return read_summary(self.path)
-
 
 class RecordedFolder(Folder, Generic[RecordT]):
-    """A directory that begins with a record, and is finished when it has a summary."""
+    """A directory with a record, which one process at a time may change."""
 
     record_file: str
     record_type: type[RecordT]
     error_type: type[PenstrokeError]
-    is_what: str
-    """What such a directory is, as an error says it."""
-    is_held: str
-    """What another process that holds its lock does with it."""
+    kind: str
+    """What such a directory is called in messages."""
+    locked_message: str
+    """Why it is locked, in messages."""
 
     def __init__(self, path: Path, record: RecordT) -> None:
         super().__init__(path)
@@ -98,7 +94,7 @@ class RecordedFolder(Folder, Generic[RecordT]):
         """Open the directory at `path`.
 
         Raises:
-            RunError, StudyError: it is none, is damaged, or was written by a newer version.
+            RunError, StudyError: it is something else, damaged, or of a newer version.
         """
         file = path / cls.record_file
         try:
@@ -111,41 +107,37 @@ class RecordedFolder(Folder, Generic[RecordT]):
                 )
             return cls(path, cls.record_type.parse(values, source=str(file)))
         except ConfigError as error:
-            raise cls.error_type(f"{path} is no {cls.is_what}: {error}") from error
+            raise cls.error_type(f"{path} is not a valid {cls.kind}: {error}") from error
 
     def remove(self) -> None:
-        """Delete the directory and all in it, whole or not at all; not while another holds it.
+        """Delete the directory with all its files, or nothing if another process has locked it.
 
         Raises:
-            RunError, StudyError: another process holds it.
+            RunError, StudyError: another process has locked it.
         """
         with self.locked():
-            self.forget()
+            self.remove_elsewhere()
             going = self.path.with_name(f".{self.name}.going")
-            shutil.rmtree(going, ignore_errors=True)  # of who was killed
-            self.path.rename(going)  # whole or gone: a kill in between leaves no half of it
+            shutil.rmtree(going, ignore_errors=True)  # left by a process that was killed
+            self.path.rename(going)  # at once: a kill in between leaves no half of it
             shutil.rmtree(going)
 
-    def forget(self) -> None:
-        """Delete what of it lies elsewhere."""
-
-    def write_summary(self, figures: Mapping[str, Any]) -> None:
-        """Write the final figures, which marks it as finished."""
-        write_summary(self.path, figures)
+    def remove_elsewhere(self) -> None:
+        """Delete what is stored outside the directory."""
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory for this process; the lock falls with it, however that ends.
+        """Lock the directory for this process; the lock ends with the process, however that ends.
 
         Raises:
-            RunError, StudyError: another process holds it.
+            RunError, StudyError: another process has locked it.
         """
         try:
             descriptor = lock(self.path / ".lock")
         except BlockingIOError:
-            raise self.error_type(f"{self.path} {self.is_held}") from None
+            raise self.error_type(f"{self.path} {self.locked_message}") from None
         try:
-            for half_written in self.path.rglob(".*.*"):  # by who was killed: write_atomically
+            for half_written in self.path.rglob(".*.*"):  # left by a killed write_atomically
                 half_written.unlink(missing_ok=True)
             yield
         finally:
@@ -153,13 +145,13 @@ class RecordedFolder(Folder, Generic[RecordT]):
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Return the figures in the summary.json of `folder`; empty where there is none."""
+    """Return the figures in the summary.json of a study; empty where there is none."""
     path = folder / "summary.json"
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def write_summary(folder: Path, figures: Mapping[str, Any]) -> None:
-    """Write the final figures of what lies in `folder`, which marks it as finished."""
+    """Write the final figures of a study, which marks it as finished."""
     write_text_atomically(folder / "summary.json", json.dumps(dict(figures), indent=2) + "\n")
 
 

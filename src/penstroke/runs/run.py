@@ -1,21 +1,22 @@
-"""The run directory: plain files that a person can read, whole at every moment.
+"""The run directory: plain files that a person can read, complete at every moment.
 
 run.toml             settings, data fingerprint, versions, machine
-history.jsonl        a line an epoch
+history.jsonl        one line for each epoch
 checkpoints/         the last two epochs and the best
-model.safetensors    the weights of the chosen epoch
+model.safetensors    the weights of the best epoch
 model.onnx           the one file to deploy
-summary.json         the figures; its presence says that the run is finished
+summary.json         the figures; its presence marks the run as finished
 test_openings.jsonl  each time the test split was opened
-predictions/         what the network said of each image, a file a split
+predictions/         the logits of each image, one file for each split
 report/              pages and plots
 """
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from penstroke.config.settings import RunConfig, Settings
 from penstroke.errors import CheckpointError, RunError, near_match
 from penstroke.files import append_lines, reason, runs_root, sha256, write_atomically
 from penstroke.runs.record import Folder, Record, RecordedFolder, now
+from penstroke.runs.summaries import FoldsSummary, RunSummary
 from penstroke.training.checkpoint import MODEL_PREFIX, Array, Checkpoint
 
 FOLDS_FILE = "folds.toml"
@@ -36,16 +38,16 @@ Metrics = dict[str, Any]
 Status = Literal["finished", "unfinished"]
 
 
-class StartFacts(Settings):
-    """The trained network that a run began from."""
+class PretrainedFacts(Settings):
+    """The trained network that a run was fine-tuned from."""
 
     run: str = Field(description="its name")
     sha256: str = Field(description="of its model.safetensors")
-    known: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        description="classes that began with what it knew of them"
+    known_classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        description="classes whose outputs start from trained weights"
     )
-    new: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        description="classes that began at random"
+    new_classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        description="classes whose outputs start from random weights"
     )
 
 
@@ -55,7 +57,7 @@ class RunRecord(Record):
     members: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (), description="of an ensemble: the runs whose networks it averages"
     )
-    start: StartFacts | None = Field(None, description="of a fine-tuned run: what it began from")
+    pretrained: PretrainedFacts | None = Field(None, description="of a fine-tuned run: its start")
 
 
 class Run(RecordedFolder[RunRecord]):
@@ -76,17 +78,30 @@ class Run(RecordedFolder[RunRecord]):
     record_file = "run.toml"
     record_type = RunRecord
     error_type = RunError
-    is_what = "run directory"
-    is_held = "is being trained by another process"
+    kind = "run directory"
+    locked_message = "is being trained by another process"
 
     @property
     def model_path(self) -> Path:
         """The one file to deploy."""
         return self.path / "model.onnx"
 
+    def model_file(self) -> bytes:
+        """Return the content of model.onnx.
+
+        Raises:
+            RunError: there is none yet, or it cannot be read.
+        """
+        try:
+            return self.model_path.read_bytes()
+        except FileNotFoundError:
+            raise RunError(f"{self.path} has no model yet: `penstroke train` finishes it") from None
+        except OSError as error:
+            raise RunError(f"cannot read {self.model_path}: {reason(error)}") from error
+
     @property
     def status(self) -> Status:
-        """Whether training came to its end."""
+        """Whether training and evaluation are finished."""
         return "finished" if (self.path / "summary.json").exists() else "unfinished"
 
     @property
@@ -118,25 +133,45 @@ class Run(RecordedFolder[RunRecord]):
                     ) from error
         return history
 
+    def summary(self) -> RunSummary:
+        """Return the final figures.
+
+        Raises:
+            RunError: the run is not finished, or its summary.json is damaged.
+        """
+        summary = RunSummary.read(self.path)
+        if summary is None:
+            raise RunError(f"{self.path} is not finished: `penstroke train` finishes it")
+        return summary
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures of a finished run and the paths of its files, for JSON."""
+        paths = {"model": self.model_path, "report": self.path / "report" / "index.html"}
+        return {
+            "run": str(self.path),
+            **self.summary().to_dict(),
+            **{name: str(path) for name, path in paths.items() if path.exists()},
+        }
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the whole training, unless patience runs out before."""
+        return self.record.config.train.epochs_for(self.record.data.train_images)
+
     def elapsed_seconds(self) -> float:
-        """Return the seconds of training, in all; of an ensemble, those of its members."""
-        if self.record.members:
-            known = self.summary().get("elapsed_seconds")
-            if known is not None:  # members may have been removed since
-                return float(known)
-            return sum(
-                Run.open(self.path.parent / m).elapsed_seconds() for m in self.record.members
-            )
-        history = self.history()
-        return float(history[-1]["elapsed_seconds"]) if history else 0.0
+        """Return the seconds of training in total; of an ensemble, those of its members."""
+        if not self.record.members:
+            history = self.history()
+            return float(history[-1]["elapsed_seconds"]) if history else 0.0
+        if self.status == "finished":  # members may have been removed since
+            return self.summary().elapsed_seconds
+        return sum(Run.open(self.path.parent / m).elapsed_seconds() for m in self.record.members)
 
     def best_epoch(self) -> int:
         """Return the epoch that is kept: the one its validation figures chose."""
         history = self.history()
         if not history:
-            raise RunError(
-                f"{self.path} has no finished epoch yet: `penstroke train` goes on with it"
-            )
+            raise RunError(f"{self.path} has no finished epoch yet: `penstroke train` continues it")
         return int(history[-1]["best_epoch"])
 
     def checkpoint(self, epoch: int) -> Checkpoint:
@@ -151,13 +186,8 @@ class Run(RecordedFolder[RunRecord]):
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
 
-    def write_model(self) -> None:
-        """Write model.safetensors: the weights of the chosen epoch, with classes and settings."""
-        epoch = self.best_epoch()
-        self.write_weights(self.checkpoint(epoch).weights, epoch=epoch)
-
     def write_weights(self, weights: Mapping[str, Array], **facts: Any) -> None:
-        """Write model.safetensors: `weights`, with classes, settings and `facts` beside them."""
+        """Write model.safetensors: `weights`, with classes, settings and `facts`."""
         facts |= {
             "classes": self.record.data.classes,
             "model": self.record.config.model.to_dict(),
@@ -166,7 +196,11 @@ class Run(RecordedFolder[RunRecord]):
         write_atomically(self.path / "model.safetensors", Checkpoint(prefixed, facts).to_bytes())
 
     def model(self) -> Checkpoint:
-        """Return the weights in model.safetensors, and the facts beside them."""
+        """Return the weights and facts in model.safetensors.
+
+        Raises:
+            RunError: there is none yet, or it cannot be read.
+        """
         path = self.path / "model.safetensors"
         try:
             return Checkpoint.from_bytes(path.read_bytes(), str(path))
@@ -182,13 +216,10 @@ class Run(RecordedFolder[RunRecord]):
 
 
 def run_name(
-    stem: str, config: RunConfig, data_fingerprint: str, start_sha256: str | None = None
+    stem: str, config: RunConfig, data_fingerprint: str, pretrained_sha256: str = ""
 ) -> str:
-    """Return the name of the run of these settings on this data: same command, same name.
-
-    Another network to begin from is another run, whatever it is called.
-    """
-    parts = [config.fingerprint(), data_fingerprint, *([start_sha256] if start_sha256 else [])]
+    """Return the name of the run with these settings, data and pretrained weights."""
+    parts = [config.fingerprint(), data_fingerprint, *filter(None, [pretrained_sha256])]
     return f"{stem}-{sha256(' '.join(parts).encode())[:8]}"
 
 
@@ -223,7 +254,11 @@ def list_studies() -> list[Path]:
 
 
 class FoldRuns(Folder):
-    """A cross-validation: a directory of runs, one a fold."""
+    """A cross-validation: a directory with one run for each fold."""
+
+    def summary(self) -> FoldsSummary | None:
+        """Return the aggregate figures; None while a fold is unfinished."""
+        return FoldsSummary.read(self.path)
 
     def remove(self) -> None:
         """Delete it and its folds; not while another process trains one."""
@@ -248,9 +283,14 @@ def folders_with(file: str, root: Path | None = None) -> list[Path]:
     return sorted(path.parent for path in (root or runs_root()).glob(f"[!.]*/{file}"))
 
 
-def name_of(path: Path) -> str:
-    """Return the name that `workflow.prepare` knows the run at `path` by, wherever that is."""
-    return os.path.relpath(path, runs_root())
+def history_csv(run: Run) -> bytes:
+    """Return the history of `run` as CSV, one line for each epoch."""
+    history = run.history()
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(history[0]) if history else ["epoch"])
+    writer.writeheader()
+    writer.writerows(history)
+    return stream.getvalue().encode()
 
 
 def _oldest_first(file: str) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from penstroke.config.settings import RunConfig
+from penstroke.config.settings import Resolved, RunConfig
 from penstroke.config.space import SearchConfig, Space
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import ConfigError
@@ -17,7 +17,7 @@ from penstroke.models.build import build_network
 from penstroke.models.summary import summarize
 from penstroke.search.plan import Bracket, brackets_of
 from penstroke.search.proposals import draw_settings
-from penstroke.training.device import apply, resolve
+from penstroke.training.device import resolve_auto
 from penstroke.training.timing import seconds_a_step
 
 _MEASURED = 3
@@ -67,13 +67,15 @@ class CostModel:
             summarize(build_network(c.model, num_classes=classes, mean=0.0, std=1.0)).multiply_adds
             for c in configs
         ]
-        resolved = resolve(one_thread(config))
+        resolved = Resolved.of(resolve_auto(one_thread(config)))
         places = np.linspace(0, len(sizes) - 1, min(_MEASURED, len(sizes))).astype(int)
         measured = np.argsort(sizes, kind="stable")[places]
         batch_sizes = np.array([config.train.batch_size for config in configs])
         work = np.array(sizes) * batch_sizes / 1e6  # millions of multiply-adds per step
         seconds = [
-            seconds_a_step(apply(configs[k], resolved), num_classes=classes, seconds=_SECONDS_EACH)
+            seconds_a_step(
+                resolved.applied_to(configs[k]), num_classes=classes, seconds=_SECONDS_EACH
+            )
             for k in measured
         ]
         terms = np.stack([np.ones(len(measured)), work[measured]], axis=1)

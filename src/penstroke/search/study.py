@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -23,7 +23,7 @@ from penstroke.config.settings import RunConfig
 from penstroke.config.space import SearchConfig, Space, Values
 from penstroke.errors import StudyError
 from penstroke.files import runs_root, write_text_atomically
-from penstroke.runs.record import Record, RecordedFolder, now
+from penstroke.runs.record import Record, RecordedFolder, now, read_summary, write_summary
 from penstroke.runs.run import Run, RunRecord
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Study(RecordedFolder[StudyRecord]):
     record_file = "study.toml"
     record_type = StudyRecord
     error_type = StudyError
-    is_what = "study"
-    is_held = "is searched by another process"
+    kind = "study"
+    locked_message = "is searched by another process"
 
     def __init__(self, path: Path, record: StudyRecord) -> None:
         from penstroke.search.trial_store import TrialStore  # Optuna, only where there is a study
@@ -161,7 +161,15 @@ class Study(RecordedFolder[StudyRecord]):
         """Record that the time budget is spent."""
         write_text_atomically(self.path / "time-is-up", now() + "\n")
 
-    def forget(self) -> None:
+    def summary(self) -> dict[str, Any]:
+        """Return the final figures; empty while it is unfinished."""
+        return read_summary(self.path)
+
+    def write_summary(self, figures: Mapping[str, Any]) -> None:
+        """Write the final figures, which marks it as finished."""
+        write_summary(self.path, figures)
+
+    def remove_elsewhere(self) -> None:
         """Delete the trials in the storage."""
         self.store.delete()
 

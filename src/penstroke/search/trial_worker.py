@@ -18,7 +18,6 @@ from penstroke.data.dataset import DataSplits, sealed
 from penstroke.data.loading import load_dataset
 from penstroke.errors import PenstrokeError
 from penstroke.training.checkpoint import Checkpoint
-from penstroke.training.device import apply
 from penstroke.training.loop import fit
 
 _REPORT_EVERY_SECONDS = 30.0
@@ -78,12 +77,13 @@ def run_job(job: Job) -> Iterator[Event]:
 
 
 def _train(job: Job) -> Iterator[Progress]:
+    config = job.resolved.applied_to(job.config)
     state = Checkpoint.from_bytes(job.state) if job.state is not None else None
     if state is not None and state.facts["epoch"] >= job.epochs:
         return
     unreported: list[dict[str, Any]] = []
     last_report = time.monotonic()
-    for epoch in fit(apply(job.config, job.resolved), shared_data(job.config.data), state):
+    for epoch in fit(config, shared_data(config.data), state):
         unreported.append(epoch.metrics)
         is_last = epoch.metrics["epoch"] >= job.epochs
         if is_last or time.monotonic() - last_report > _REPORT_EVERY_SECONDS:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from penstroke.config.settings import RunConfig
+from penstroke.config.settings import Resolved, RunConfig
 from penstroke.config.space import SearchConfig, Space, Values
 from penstroke.config.toml import flatten
 from penstroke.data.dataset import DataSplits
@@ -19,9 +19,9 @@ from penstroke.errors import ConfigError, StudyError
 from penstroke.files import runs_root, sha256
 from penstroke.machine import machine_facts, package_versions
 from penstroke.runs.epochs import remove_checkpoints
-from penstroke.runs.pipeline import data_facts, finish, prepare
+from penstroke.runs.pipeline import data_facts, start_or_resume
 from penstroke.runs.record import now
-from penstroke.runs.run import Run, name_of
+from penstroke.runs.run import Run
 from penstroke.search.cost_estimate import (
     CostModel,
     Estimate,
@@ -37,8 +37,7 @@ from penstroke.search.runner import Runner, SearchStatus, TrainingQueue
 from penstroke.search.study import Study, StudyRecord, has_ended
 from penstroke.search.trial_store import Trial
 from penstroke.search.trial_worker import shared_data
-from penstroke.training.batches import settle
-from penstroke.training.device import resolve
+from penstroke.training.device import resolve_auto
 from penstroke.training.loop import Epoch
 
 _USABLE_SHARE = 0.9
@@ -74,7 +73,8 @@ class SearchRequest:
             )
         epochs = self.search.max_epochs
         if epochs is None:
-            epochs = settle(self.config.train, shared_data(self.config.data)).epochs
+            images = len(shared_data(self.config.data).train)
+            epochs = self.config.train.epochs_for(images)
         return with_epochs(self.config, epochs)
 
 
@@ -173,7 +173,7 @@ def open_study(
             f"{best_run} already exists, from a study that was removed: remove it with "
             f"`penstroke runs rm {best_run.name}`, or choose another --name"
         )
-    resolved = resolve(one_thread(config))
+    resolved = Resolved.of(resolve_auto(one_thread(config)))
     search = request.search
     if request.time_budget_seconds is not None:
         config, search, _ = plan_search(request, workers)
@@ -300,15 +300,14 @@ def conclude(
         old = Run.open(path)
         if old.record.config != config and old.status == "unfinished":
             old.remove()  # begun with other settings: the search itself costs more than that
-    prepared = prepare(config, stem=study.name, name=name_of(path))
-    if prepared.run.status == "finished":  # the test split is opened once
-        figures = prepared.run.summary()
-    else:
-        for epoch in prepared.train():
-            on_epoch(epoch, prepared.total_epochs)
-        figures = finish(prepared, report=report)
+    training = start_or_resume(config, stem=study.name, path=path)
+    for epoch in training.epochs():
+        on_epoch(epoch, training.run.total_epochs)
+    training.finish(report=report)  # opens the test split, unless the run was finished before
+    run = training.run
+    figures = run.summary().to_dict()
     test = {name: figures[name] for name in figures if name.startswith("test_")}
-    result = replace(result, run=figures["run"], model=figures["model"], test=test)
+    result = replace(result, run=str(run.path), model=str(run.model_path), test=test)
     study.write_summary(result.to_dict())
     return result
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from penstroke.errors import PenstrokeError, near_match
 from penstroke.runs.run import Metrics, Run, folders_with
+from penstroke.runs.summaries import RunSummary
 from penstroke.serve.responses import ApiError, busy
 from penstroke.serve.schemas import RunAnswer, RunEvent, RunFacts
 
@@ -27,7 +28,7 @@ class _Known:
     stamps: tuple[int, ...]
     run: Run
     history: list[Metrics]
-    summary: Metrics
+    summary: RunSummary | None
 
     def facts(self) -> RunFacts:
         record = self.run.record
@@ -35,9 +36,9 @@ class _Known:
         return RunFacts(
             name=self.run.name, dataset=record.config.data.dataset, status=self.run.status,
             epochs=len(self.history),
-            total_epochs=record.config.train.epochs_for(record.data.train_images),
-            val_accuracy=self.summary.get("val_accuracy") or last,
-            test_accuracy=self.summary.get("test_accuracy"), created=record.created,
+            total_epochs=self.run.total_epochs,
+            val_accuracy=(self.summary and self.summary.val_accuracy) or last,
+            test_accuracy=self.summary and self.summary.test_accuracy, created=record.created,
         )  # fmt: skip
 
 
@@ -70,7 +71,7 @@ class RunsFeed:
             near = near_match(name, runs)
             raise ApiError(404, "unknown_run", f'there is no run "{name[:100]}"{near}')
         run = runs[name]
-        verdict = run.summary.get("verdict")
+        verdict = run.summary and run.summary.verdict
         return RunAnswer(**run.facts().model_dump(), history=run.history, verdict=verdict)
 
     def refresh(self) -> Runs:
@@ -164,7 +165,7 @@ def _read(path: Path, before: _Known | None) -> _Known:
         return before
     same_record = before is not None and before.stamps[0] == stamps[0]
     run = before.run if before is not None and same_record else Run.open(path)
-    return _Known(stamps, run, run.history(), run.summary())
+    return _Known(stamps, run, run.history(), RunSummary.read(path))
 
 
 def _time_stamp(path: Path) -> int:

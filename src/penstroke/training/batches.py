@@ -1,4 +1,4 @@
-"""Images that live on the device as uint8, and come out as float batches: no DataLoader."""
+"""Images stored on the device as uint8 and drawn as float batches, without a DataLoader."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from penstroke.config.settings import TrainConfig
-from penstroke.data.dataset import Dataset, DataSplits
-from penstroke.errors import ConfigError
+from penstroke.data.dataset import Dataset
 
 
 class Batches:
@@ -26,9 +24,9 @@ class Batches:
     def shuffled(
         self, batch_size: int, seed: int, balance: float | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, in an order drawn by `seed`: see `_gather`.
+        """Yield (images, labels) of each image once, in an order drawn by `seed`.
 
-        With `balance`, as many images in all, but those of rare classes more often: see
+        With `balance`, the same number of images, but those of rare classes more often; see
         `balanced_order`.
         """
         generator = torch.Generator().manual_seed(seed)
@@ -36,11 +34,11 @@ class Batches:
             order = balanced_order(self.labels.cpu(), balance, generator)
         else:
             order = torch.randperm(len(self), generator=generator)
-        order = order.to(self.labels.device)
-        return (self._gather(indices) for indices in split_order(order, batch_size))
+        batches = split_order(order.to(self.labels.device), batch_size)
+        return (self._gather(indices) for indices in batches)
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, in the order they are stored."""
+        """Yield (images, labels) of each image once, in the order they are stored."""
         order = torch.arange(len(self), device=self.labels.device)
         return (self._gather(indices) for indices in torch.split(order, batch_size))
 
@@ -51,10 +49,9 @@ class Batches:
 
 
 def balanced_order(labels: Tensor, balance: float, generator: torch.Generator) -> Tensor:
-    """Return N indices into `labels` (N,), a class of n images drawn as often as n^(1 - balance).
+    """Return N indices into `labels` (N,); a class of n images is drawn in proportion to n^(1-b).
 
-    Drawn evenly inside a class: no image comes twice more often than another, and where a class
-    is to come less often than it has images, none comes twice.
+    Within a class, images are drawn evenly: how often any two are drawn differs by one at most.
     """
     counts = torch.bincount(labels)
     shares = torch.where(counts > 0, counts.double() ** (1 - balance), 0.0)
@@ -82,19 +79,3 @@ def split_order(order: Tensor, batch_size: int) -> list[Tensor]:
         last = batches.pop()
         batches[-1] = torch.cat([batches[-1], last])
     return batches
-
-
-def settle(train: TrainConfig, data: DataSplits) -> TrainConfig:
-    """Return `train` with its epochs settled for so much data.
-
-    Raises:
-        ConfigError: the batch is larger than the data.
-    """
-    images = len(data.train)
-    if train.batch_size > images:
-        raise ConfigError(
-            f"train.batch_size: {train.batch_size} is more than the {images} images that "
-            f"{data.name} leaves to train on; take a smaller one: --batch-size "
-            f"{max(1, images // 2)}"
-        )
-    return train.replace({"epochs": train.epochs_for(images)})

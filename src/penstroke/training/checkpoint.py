@@ -1,6 +1,6 @@
-"""Arrays and facts as bytes: one safetensors file, checked whole, with JSON in its header.
+"""Checkpoints: arrays and facts in one safetensors file with a checksum. Nothing is pickled.
 
-Nothing is pickled. A single file, so that weights and facts can never be of two different moments.
+One file, so that weights and facts always belong to the same moment.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from penstroke.errors import CheckpointError
 Array = npt.NDArray[np.generic]
 
 MODEL_PREFIX = "model."
-"""Names of the network's own arrays begin so; the optimiser's do not."""
+"""Prefix of the network's arrays, as opposed to the optimiser's."""
 
 _KEY = "penstroke"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A moment of training that can be gone on from.
+    """A state that training can resume from.
 
     Attributes:
         arrays: weights (`model.…`) and optimiser state (`optimizer.…`).
@@ -40,7 +40,7 @@ class Checkpoint:
 
     @property
     def weights(self) -> dict[str, Array]:
-        """The network's own arrays, by their names inside the network."""
+        """The network's arrays, by their names inside the network."""
         return {
             name.removeprefix(MODEL_PREFIX): array
             for name, array in self.arrays.items()
@@ -59,7 +59,7 @@ class Checkpoint:
         """Read what `to_bytes` wrote.
 
         Raises:
-            CheckpointError: cut short, changed, or no checkpoint of Penstroke's; says `name`.
+            CheckpointError: it is cut short, changed, or another kind of file; says `name`.
         """
         try:
             arrays = safetensors.numpy.load(content)

@@ -1,4 +1,4 @@
-"""`fit`: training as a generator of epochs. It touches no disk and knows no one."""
+"""`fit`: training as a generator of epochs. It touches no disk."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from penstroke.config.settings import RunConfig, TrainConfig
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import TrainingError
-from penstroke.models.build import network_for
+from penstroke.models.build import load_weights, network_for
 from penstroke.models.transfer import PretrainedWeights
-from penstroke.training.batches import Batches, settle
+from penstroke.training.batches import Batches
 from penstroke.training.checkpoint import Checkpoint
-from penstroke.training.device import apply, resolve
-from penstroke.training.regional_forms import Styles
+from penstroke.training.device import resolve_auto
+from penstroke.training.regional_forms import RegionalForms
 from penstroke.training.schedule import learning_rate_at
 from penstroke.training.step import score, train_step
 from penstroke.training.train_state import TrainState
@@ -29,12 +29,12 @@ from penstroke.training.train_state import TrainState
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch's figures, and the state from which training can go on.
+    """The figures of one epoch, and the state that training can resume from.
 
     `metrics`: epoch, train_loss, train_accuracy, val_loss and val_accuracy (absent without
-    validation images), learning_rate, best_epoch, elapsed_seconds (of training, in all).
+    validation images), learning_rate, best_epoch, elapsed_seconds (of training, in total).
 
-    `state`: weights and optimiser, as a `Checkpoint`: `fit(config, data, state)` goes on from it.
+    `state`: weights and optimiser, as a `Checkpoint`: `fit(config, data, state)` resumes from it.
     """
 
     metrics: dict[str, Any]
@@ -46,17 +46,18 @@ def fit(
     data: DataSplits,
     state: Checkpoint | None = None,
     *,
-    start: PretrainedWeights | None = None,
+    pretrained: PretrainedWeights | None = None,
 ) -> Iterator[Epoch]:
-    """Train, yielding after each epoch; with `state`, go on from there to the same bits.
+    """Train, yielding after each epoch; with `state`, resume from there to the same bits.
 
-    The first weights are drawn by `config.train.seed`, or are those of `start`, a trained network.
-    The test split is not looked at. Stopping early is up to `config.train.patience`, or to the
-    caller, who may simply stop asking.
+    The first weights are drawn by `config.train.seed`, or are those of `pretrained`. The test split
+    is not used. Training ends after the last epoch, when `config.train.patience` runs out, or when
+    the caller stops iterating.
 
     Raises:
         TrainingError: the loss is no longer finite (says at which step), or no such device.
-        ConfigError: `start` is of another architecture than `config.model`.
+        ConfigError: a batch is larger than the training split, or `pretrained` has another
+            architecture than `config.model`.
 
     Examples:
         >>> import penstroke
@@ -68,29 +69,54 @@ def fit(
         >>> sorted(epoch.metrics)[:3]
         ['best_epoch', 'elapsed_seconds', 'epoch']
     """
-    config = apply(config, resolve(config))
-    train = settle(config.train, data)
-    train_state, batches, validation = _prepare(config, train, data, start)
-    best = Best()
+    config = resolve_auto(config)
+    train = config.train.model_copy(update={"epochs": config.train.epochs_for(len(data.train))})
+    network = network_for(config.model, data.train, _seed(train.seed, 0))
+    if pretrained is not None:
+        pretrained.copy_into(network, data.classes)
+    network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batches, validation = (Batches(split, train.device) for split in (data.train, data.validation))
+    train_state = TrainState.of(network, train)
+    best, done, elapsed = Best(), 0, 0.0
     if state is not None:
         train_state.restore(state)
-        best = Best(**state.facts["best"])
-    done = state.facts["epoch"] if state is not None else 0
-    elapsed = state.facts["elapsed_seconds"] if state is not None else 0.0
+        best, done = Best(**state.facts["best"]), state.facts["epoch"]
+        elapsed = state.facts["elapsed_seconds"]
     while not train.is_over(done, best.epoch):
+        started = time.perf_counter()
         epoch = done + 1
-        began = time.perf_counter()
-        with _explained_when_out_of_memory(train):
+        with _explain_out_of_memory(train):
             metrics = {"epoch": epoch, **_train_epoch(train_state, batches, train, epoch)}
         if len(validation):
             metrics["val_loss"], metrics["val_accuracy"] = score(train_state.deployed, validation)
-            _refuse_non_finite_validation(metrics["val_loss"], epoch)
+            if not math.isfinite(metrics["val_loss"]):
+                raise TrainingError(
+                    f"the validation loss became {metrics['val_loss']} after epoch {epoch}: lower "
+                    "train.learning_rate; the checkpoint of the epoch before is kept"
+                )
         best = best.after(metrics, train.checkpoint_metric)
-        elapsed += time.perf_counter() - began
+        elapsed += time.perf_counter() - started
         metrics |= {"best_epoch": best.epoch, "elapsed_seconds": elapsed}
-        facts = {"epoch": epoch, "best": vars(best), "elapsed_seconds": elapsed}
+        facts = {"epoch": epoch, "best": asdict(best), "elapsed_seconds": elapsed}
         yield Epoch(metrics, train_state.capture(facts))
         done = epoch
+
+
+def fit_network(config: RunConfig, data: DataSplits) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Train to the end; return the network of the best epoch, in evaluation mode, and the history.
+
+    Raises:
+        TrainingError, ConfigError: see `fit`.
+    """
+    history, weights = [], None
+    for epoch in fit(config, data):
+        history.append(epoch.metrics)
+        if epoch.metrics["best_epoch"] == epoch.metrics["epoch"]:
+            weights = epoch.state.weights
+    assert weights is not None, "the first epoch is the best so far"
+    network = network_for(config.model, data.train)
+    load_weights(network, weights)
+    return network.eval(), history
 
 
 @dataclass(frozen=True)
@@ -109,50 +135,29 @@ class Best:
         return self
 
 
-def _prepare(
-    config: RunConfig, train: TrainConfig, data: DataSplits, start: PretrainedWeights | None
-) -> tuple[TrainState, Batches, Batches]:
-    network = network_for(config.model, data.train, _seed(train.seed, 0))
-    if start is not None:
-        start.put_into(network, data.classes)
-    network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batches, validation = (Batches(split, train.device) for split in (data.train, data.validation))
-    return TrainState.of(network, train), batches, validation
-
-
 def _train_epoch(
     train_state: TrainState, batches: Batches, config: TrainConfig, epoch: int
 ) -> dict[str, float]:
     steps = config.steps_per_epoch(len(batches))
     losses = torch.zeros(steps, dtype=torch.float64, device=batches.labels.device)
-    right = torch.zeros((), dtype=torch.int64, device=batches.labels.device)
+    correct = torch.zeros((), dtype=torch.int64, device=batches.labels.device)
     sizes = []
     learning_rate = config.learning_rate
-    vary = Styles(batches.classes, config.augment.regional_forms)
+    add_regional_forms = RegionalForms(batches.classes, config.augment.regional_forms)
     # Seeded anew for each epoch: no random state needs to be stored, and none of ours leaks out.
     with torch.random.fork_rng():
         torch.manual_seed(_seed(config.seed, epoch, 1))
         order = batches.shuffled(config.batch_size, _seed(config.seed, epoch, 2), config.balance)
         for step, (images, labels) in enumerate(order):
-            step_in_all = (epoch - 1) * steps + step
-            learning_rate = learning_rate_at(step_in_all, steps, config)
-            losses[step], correct = train_step(
+            total_step = (epoch - 1) * steps + step
+            learning_rate = learning_rate_at(total_step, steps, config)
+            losses[step], correct_here = train_step(
                 train_state.network, train_state.optimizer, learning_rate,
-                vary(images, labels), labels, config,
+                add_regional_forms(images, labels), labels, config,
             )  # fmt: skip
-            train_state.update_average(step_in_all)
-            right += correct
+            train_state.update_average(total_step)
+            correct += correct_here
             sizes.append(len(labels))
-    _refuse_non_finite(losses, epoch)
-    images_seen = sum(sizes)
-    return {
-        "train_loss": float(losses.cpu() @ torch.tensor(sizes, dtype=torch.float64)) / images_seen,
-        "train_accuracy": int(right) / images_seen,
-        "learning_rate": learning_rate,
-    }
-
-
-def _refuse_non_finite(losses: Tensor, epoch: int) -> None:
     bad = torch.nonzero(~torch.isfinite(losses))
     if len(bad):
         step = int(bad[0])
@@ -161,22 +166,20 @@ def _refuse_non_finite(losses: Tensor, epoch: int) -> None:
             f"the loss became {value} at step {step + 1} of {len(losses)} in epoch {epoch}: "
             "lower train.learning_rate; the checkpoint of the epoch before is kept"
         )
-
-
-def _refuse_non_finite_validation(loss: float, epoch: int) -> None:
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"the validation loss became {loss} after epoch {epoch}: lower train.learning_rate; "
-            "the checkpoint of the epoch before is kept"
-        )
+    images_seen = sum(sizes)
+    return {
+        "train_loss": float(losses.cpu() @ torch.tensor(sizes, dtype=torch.float64)) / images_seen,
+        "train_accuracy": int(correct) / images_seen,
+        "learning_rate": learning_rate,
+    }
 
 
 @contextlib.contextmanager
-def _explained_when_out_of_memory(train: TrainConfig) -> Iterator[None]:
+def _explain_out_of_memory(train: TrainConfig) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # On a processor torch raises a bare RuntimeError, known only by its words.
+        # On a processor torch raises a bare RuntimeError, known only by its message.
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or "memory" in str(error):
             raise TrainingError(
                 f"out of memory on {train.device} at train.batch_size={train.batch_size}: "

@@ -17,7 +17,7 @@ _INKED = 0.3
 """Of full ink, in 0..1: a pixel with less does not tell where a stroke ends."""
 
 
-class Styles:
+class RegionalForms:
     """Adds strokes to a share of the images of the classes named 1 and 7; to no others."""
 
     def __init__(self, classes: Sequence[str], share: float) -> None:

@@ -1,6 +1,8 @@
-"""One step of training, and one pass of scoring."""
+"""One training step, and one pass of scoring."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -23,34 +25,40 @@ def train_step(
     labels: Tensor,
     config: TrainConfig,
 ) -> tuple[Tensor, Tensor]:
-    """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number right).
+    """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number correct).
 
-    With `config.outlier_exposure`, images of no character go through the network beside them.
+    With `config.outlier_exposure`, images without a character go through the network beside them.
     """
     count = round(config.outlier_exposure * len(images))
     shown = torch.cat([images, make_outliers(images, count)]) if count else images
     with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
-        every = network(warp(shown, config.augment))
-    logits, of_outliers = every.float().split([len(images), count])
+        outputs = network(warp(shown, config.augment))
+    logits, outlier_logits = outputs.float().split([len(images), count])
     loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     objective = loss
     if count:
-        objective = loss + config.outlier_exposure_weight * uniform_cross_entropy(of_outliers)
+        objective = loss + config.outlier_exposure_weight * uniform_cross_entropy(outlier_logits)
     torch.autograd.backward(objective)
     optimizer.step(learning_rate)
     return loss.detach(), (logits.argmax(1) == labels).sum()
 
 
-@torch.no_grad()
-def score(network: nn.Module, batches: Batches) -> tuple[float, float]:
-    """Return (mean loss over images, accuracy) in evaluation mode and full precision."""
+def predict_in_order(network: nn.Module, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (logits (B, K) float32, labels (B,)) of all images, in evaluation mode."""
     network.eval()
-    loss_sum = torch.zeros((), dtype=torch.float64)
-    right = torch.zeros((), dtype=torch.int64)
     for images, labels in batches.in_order(_SCORING_BATCH):
-        logits = network(images)
+        with torch.no_grad():
+            logits = network(images)
+        yield logits, labels
+
+
+def score(network: nn.Module, batches: Batches) -> tuple[float, float]:
+    """Return (mean loss over images, accuracy) in full precision; back to training mode after."""
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    correct = torch.zeros((), dtype=torch.int64)
+    for logits, labels in predict_in_order(network, batches):
         # Sums, not means: the last batch is smaller, and a mean of means would overrate it.
         loss_sum += F.cross_entropy(logits, labels, reduction="sum").cpu()
-        right += (logits.argmax(1) == labels).sum().cpu()
+        correct += (logits.argmax(1) == labels).sum().cpu()
     network.train()
-    return float(loss_sum) / len(batches), float(right) / len(batches)
+    return float(loss_sum) / len(batches), float(correct) / len(batches)

@@ -1,0 +1,119 @@
+"""The trained network of a run, its evaluation, and its model file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from penstroke.data.dataset import DataSplits
+from penstroke.data.loading import load_dataset
+from penstroke.errors import RunError
+from penstroke.evaluation.evaluator import SPLITS, Evaluation, evaluate_network
+from penstroke.evaluation.forgetting import Forgetting
+from penstroke.inference.recognizer import model_metadata
+from penstroke.machine import package_version
+from penstroke.models.build import Weights, build_network, load_weights
+from penstroke.models.ensemble import Ensemble
+from penstroke.models.onnx_export import export_onnx
+from penstroke.runs.record import DataFacts
+from penstroke.runs.run import Run, RunRecord, find_run
+from penstroke.runs.summaries import RunSummary
+
+
+def evaluate(
+    run: Run | str | Path,
+    data: DataSplits | None = None,
+    splits: Sequence[str] = SPLITS,
+    *,
+    network: nn.Module | None = None,
+) -> Evaluation:
+    """Evaluate the best epoch of `run` on `splits` (all three), and keep the predictions.
+
+    Opens the test split, which is recorded in the run first. `data` and `network` are those of the
+    run where they are loaded already.
+
+    Raises:
+        RunError: there is no such run, it has no model yet, or its data set is no longer the same
+            or has no test images.
+
+    Examples:
+        >>> import penstroke
+        >>> recipe = penstroke.load_recipe("fast", {"train.epochs": 4, "train.min_steps": 0})
+        >>> run = penstroke.train(recipe.run_config(), name="example")
+        >>> evaluation = penstroke.evaluate(run)
+        >>> evaluation.metrics["test"].accuracy > 0.8
+        True
+        >>> low, high = evaluation.intervals.accuracy
+        >>> low < evaluation.metrics["test"].accuracy < high
+        True
+    """
+    run = run if isinstance(run, Run) else find_run(run)
+    data = data or load_dataset(run.record.config.data)
+    if data.fingerprint != run.record.data.fingerprint:
+        raise RunError(
+            f"{run.path} was trained on another version of {data.name}: fingerprint "
+            f"{run.record.data.fingerprint[:12]}…, but here it is {data.fingerprint[:12]}…"
+        )
+    if not len(data.test):
+        raise RunError(f"{data.name} has no test images to evaluate {run.path} on")
+    evaluation = evaluate_network(
+        load_network(run) if network is None else network, data, splits,
+        history=run.history(), log_opening=lambda: run.log_test_opening("evaluate"),
+    )  # fmt: skip
+    for name, predictions in evaluation.predictions.items():
+        predictions.save(run.path / "predictions" / f"{name}.safetensors")
+    return evaluation
+
+
+def load_network(run: Run) -> nn.Module:
+    """Return the trained network of `run`, in evaluation mode.
+
+    Raises:
+        RunError: the run has no model yet.
+    """
+    return network_of(run.record, run.model().weights)
+
+
+def network_of(record: RunRecord, weights: Weights) -> nn.Module:
+    """Return the network of a run with these weights, in evaluation mode."""
+    data = record.data
+    members = [
+        build_network(
+            record.config.model, num_classes=len(data.classes), mean=data.mean, std=data.std
+        )
+        for _ in record.members or ("itself",)
+    ]
+    network = Ensemble(members) if record.members else members[0]
+    load_weights(network, weights)
+    return network.eval()
+
+
+def model_file(
+    network: nn.Module,
+    data: DataFacts,
+    *,
+    temperature: float,
+    ood_threshold: float | None,
+    **facts: str,
+) -> bytes:
+    """Return the ONNX file that a `Recognizer` opens; `facts` in its metadata are for people."""
+    metadata = model_metadata(
+        data.classes, data.ink, temperature, ood_threshold, data_fingerprint=data.fingerprint,
+        penstroke_version=package_version("penstroke"), **facts,
+    )  # fmt: skip
+    return export_onnx(network, metadata)
+
+
+def summary_of(run: Run, evaluation: Evaluation) -> RunSummary:
+    """Return the final figures of `run`."""
+    forgetting, history = Forgetting.load(run.path), run.history()
+    return RunSummary.parse({
+        "epochs": len(history),
+        "best_epoch": run.best_epoch() if history else None,
+        "verdict": evaluation.verdict.name if evaluation.verdict else None,
+        **evaluation.figures(),
+        **(forgetting.figures() if forgetting else {}),
+        "elapsed_seconds": run.elapsed_seconds(),
+    })  # fmt: skip
