@@ -17,6 +17,12 @@ def allowed_cores() -> int:
     return os.cpu_count() or 1
 
 
+def allowed_threads() -> int:
+    """Return how many threads to compute with: OMP_NUM_THREADS, or one for each allowed core."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(limit), allowed_cores()) if limit.isdecimal() and int(limit) else allowed_cores()
+
+
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that compute."""
     return {"python": platform.python_version()} | {p: package_version(p) for p in _PACKAGES}

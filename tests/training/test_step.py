@@ -10,6 +10,7 @@ from helpers import random_images, small_config
 from penstroke.config.settings import TrainConfig
 from penstroke.data.dataset import Dataset
 from penstroke.errors import TrainingError
+from penstroke.machine import allowed_cores
 from penstroke.training.batches import Batches
 from penstroke.training.device import available_devices, resolve_auto
 from penstroke.training.optimizer import Optimizer
@@ -82,3 +83,12 @@ def test_precision_is_measured_once_and_then_kept() -> None:
     assert first.train.precision in ("float32", "bfloat16")
     assert resolve_auto(config) == first
     assert list((cache_root() / "precision").iterdir()) == kept
+
+
+@pytest.mark.parametrize(("limit", "threads"), [("1", 1), ("0", None), ("4,2", None), ("", None)])
+def test_threads_are_limited_as_everywhere(
+    monkeypatch: pytest.MonkeyPatch, limit: str, threads: int | None
+) -> None:
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert resolve_auto(small_config(threads=0)).train.threads == (threads or allowed_cores())

@@ -12,7 +12,7 @@ import torch
 from penstroke.config.settings import Resolved, RunConfig
 from penstroke.errors import StorageError, TrainingError
 from penstroke.files import cache_root, sha256, write_text_atomically
-from penstroke.machine import allowed_cores
+from penstroke.machine import allowed_threads
 from penstroke.training.timing import seconds_a_step
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -26,7 +26,7 @@ def resolve_auto(config: RunConfig) -> RunConfig:
     Raises:
         TrainingError: this machine does not have the device; lists those it has.
     """
-    threads = config.train.threads or allowed_cores()
+    threads = config.train.threads or allowed_threads()
     torch.set_num_threads(threads)
     available = available_devices()
     device = available[0] if config.train.device == "auto" else config.train.device
