@@ -121,7 +121,7 @@ def test_a_folder_and_a_zip_of_it_hold_the_same(folder: Path, tmp_path: Path) ->
 def test_sources_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("no zip")
     for path, said in (
-        (tmp_path / "text.zip", "no zip that can be read"),
+        (tmp_path / "text.zip", "is not a zip file"),
         (tmp_path, "holds no images"),
         (tmp_path / "nothing", "no folder or file"),
     ):

@@ -72,6 +72,8 @@ class Settings(BaseModel):
     @classmethod
     def _refuse_unknown(cls, values: Any) -> Any:
         # pydantic's own message has no near match.
+        if cls.model_config.get("extra") == "ignore":
+            return values
         known = list(cls.model_fields)
         for name in values if isinstance(values, Mapping) else ():
             if name not in known:
