@@ -7,47 +7,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstroke.cli.console import Json, percent, print_json, print_table, program, progress_bar, say
+from penstroke.cli.console import (
+    DatasetName,
+    Json,
+    percent,
+    print_json,
+    print_table,
+    program,
+    progress_bar,
+    say,
+)
 
 if TYPE_CHECKING:
     from penstroke.quality.data_audit import Audit
 
-Exclude = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Leave out what it lists: `penstroke data audit` writes it."),
-]
-"""The option of the commands that train."""
-
-
-def excluded(path: Path | None) -> list[int] | None:
-    """Return the setting `data.exclude` of the list at `path`; None where there is nothing in it.
-
-    Raises:
-        ConfigError: it cannot be read, or a line of it is no position.
-    """
-    if path is None:
-        return None
-    from penstroke.quality.exclusion import read_list
-
-    return read_list(path) or None
-
 
 def command(
-    name: Annotated[str, typer.Argument(help="Data set: `penstroke data list`.")],
+    name: DatasetName,
     against: Annotated[
-        str | None, typer.Option(help="Another one, whose images may be in this one too.")
+        str | None,
+        typer.Option(metavar="NAME", help="Second data set, to find its images in this one."),
     ] = None,
-    folds: Annotated[int, typer.Option(help="Networks, each reading what the others learn.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds and networks.")] = 0,
+    folds: Annotated[
+        int, typer.Option(help="Number of networks; each reads what the others train on.")
+    ] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the folds and networks.")] = 0,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Look at so many training images only.")
+        int | None, typer.Option(min=1, help="Number of training images to audit; all by default.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for page and list.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the report and the list.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Look for labels in doubt, copies, leaks into the test split, and flawed images.
+    """Find doubtful labels, duplicates, leaks into the test split, and defective images.
 
-    Writes a page to look through, and a list of training images for `penstroke train --exclude`.
+    Writes a report, and a list of training images for `penstroke train --exclude`.
     """
     from penstroke.files import cache_root
     from penstroke.quality.exclusion import write_list
@@ -59,11 +52,11 @@ def command(
     write_page(found, page)
     write_list(found, exclude)
     if as_json:
-        print_json({**found.to_dict(), "page": str(page), "exclude": str(exclude)})
+        print_json({**found.to_dict(), "report": str(page), "exclude": str(exclude)})
         return
     _show(found)
     excluded = len(found.excluded_positions())
-    say(f"\npage     {page}\nexclude  {exclude} ({excluded:,} training images)")
+    say(f"\nreport   {page}\nexclude  {exclude} ({excluded:,} training images)")
     say(f"\nnext: {program()} train --dataset {name} --exclude {exclude}")
 
 

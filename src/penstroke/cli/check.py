@@ -1,4 +1,4 @@
-"""`penstroke check`: what is usually wrong before training, as verdicts."""
+"""`penstroke check`: the usual mistakes, found before training."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
-from penstroke.config.toml import parse_assignments
+from penstroke.cli.console import (
+    Changes,
+    Dataset,
+    Json,
+    changes_from,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    stem_of,
+)
 
 if TYPE_CHECKING:
     from penstroke.quality.checks import Finding
@@ -19,17 +28,15 @@ if TYPE_CHECKING:
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe, or a .toml file.")] = "fast",
-    dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
+    recipe: Annotated[str, typer.Argument(help="Shipped recipe, or a .toml file.")] = "fast",
+    dataset: Dataset = None,
     rates: Annotated[
-        bool, typer.Option("--lr", help="Look for a learning rate: the range test, with its curve.")
+        bool, typer.Option("--lr", help="Learning-rate range test, with its curve.")
     ] = False,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
-    ] = None,
+    changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Check a recipe before training it; exit code 1 where a check fails.
+    """Check a recipe before training; exit code 1 if a check fails.
 
     Nothing is kept but the page: every check trains a copy.
     """
@@ -39,8 +46,8 @@ def command(
     from penstroke.quality.learning_rate_range import range_test
     from penstroke.quality.training_setup import TrainingSetup
 
-    given = {"data.dataset": dataset} if dataset else {}
-    config = load_recipe(recipe, {**given, **parse_assignments(changes or [])}).run_config()
+    settings = changes_from(changes, {"data.dataset": dataset})
+    config = load_recipe(recipe, settings).run_config()
     setup = TrainingSetup.from_config(config, load_dataset(config.data))
     with progress_bar() as bar:
         task = bar.add_task("checking", total=None)
@@ -65,7 +72,7 @@ def _write_page(
     from penstroke.files import runs_root
     from penstroke.reports.check_report import write_page
 
-    name = Path(recipe).name.removesuffix(".toml") + ("-lr" if rates else "")
+    name = stem_of(recipe) + ("-lr" if rates else "")
     path = runs_root() / "checks" / name / "index.html"
     write_page(path, name, setup, found, rates)
     return path

@@ -1,4 +1,4 @@
-"""`penstroke compare`: whether one way is really better than another."""
+"""`penstroke compare`: whether one run is really better than another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstroke.cli.console import Json, percent, print_json, print_table, say
+from penstroke.cli.console import Json, Report, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
     from penstroke.evaluation.run_groups import Comparison
@@ -16,21 +16,23 @@ if TYPE_CHECKING:
 def command(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN RUN…", help="Names or paths: `penstroke runs list`."),
+        typer.Argument(
+            metavar="RUN RUN…", help="Names or paths of runs (see `penstroke runs list`)."
+        ),
     ],
-    report: Annotated[bool, typer.Option(help="Write the page.")] = True,
+    report: Report = True,
     as_json: Json = False,
 ) -> None:
-    """Compare runs on the same test images; the first is the baseline.
+    """Compare runs on the same test images.
 
-    Runs that differ in their seed alone are one way. "Better" is said only where neither luck with
-    the images nor luck with the seeds explains the difference.
+    The first is the baseline. Runs that differ only in their seed are grouped. A difference is
+    reported only if it exceeds what the choice of test images and of seeds explains.
     """
     from penstroke.evaluation.run_groups import compare_runs
     from penstroke.runs.run import find_run
 
     if len(set(runs)) < 2:
-        raise typer.BadParameter("name two runs or more")
+        raise typer.BadParameter("name at least two runs")
     if _compare_folds(list(dict.fromkeys(runs)), as_json):
         return
     comparison = compare_runs([find_run(name) for name in dict.fromkeys(runs)])
@@ -51,7 +53,9 @@ def _compare_folds(names: list[str], as_json: bool) -> bool:
     if not found:
         return False
     if len(found) < len(names):
-        raise typer.BadParameter("a cross-validation compares with others of its kind alone")
+        raise typer.BadParameter(
+            "a cross-validation can be compared only with other cross-validations"
+        )
     from penstroke.runs.cross_validation import compare_folds
 
     claims = compare_folds(found)

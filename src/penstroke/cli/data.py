@@ -1,4 +1,4 @@
-"""`penstroke data`: what there is to learn from."""
+"""`penstroke data`: the data sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from penstroke.cli import audit
 from penstroke.cli import data_import as importing
-from penstroke.cli.console import Json, print_json, print_table, progress_bar, say
+from penstroke.cli.console import DatasetName, Json, print_json, print_table, progress_bar, say
 
 app = typer.Typer(
     name="data", help="List, show, download, import and audit data sets.", no_args_is_help=True
@@ -20,9 +20,9 @@ app.command("audit")(audit.command)
 
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
-    """List the data sets: the catalogue, what was imported, and what was collected.
+    """List the data sets: those of the catalogue, imported ones, and collected corrections.
 
-    Several together are one: mnist+collected.
+    Data sets can be combined, as in mnist+collected.
     """
     from penstroke.data import collected
     from penstroke.data.catalogue import catalogue
@@ -51,13 +51,13 @@ def list_command(as_json: Json = False) -> None:
 
 @app.command("show")
 def show_command(
-    name: Annotated[str, typer.Argument(help="Data set: `penstroke data list`.")],
+    name: DatasetName,
     sheet: Annotated[
-        Path | None, typer.Option(help="Where to write the contact sheet (PNG).")
+        Path | None, typer.Option(metavar="FILE", help="Where to write the contact sheet (PNG).")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Count a data set, class by class, and draw a sheet of its training images."""
+    """Show the size of each class, and write a contact sheet of training images."""
     from penstroke.config.settings import DataConfig
     from penstroke.data.loading import load_dataset
     from penstroke.files import cache_root, write_atomically
@@ -92,14 +92,16 @@ def show_command(
 
 @app.command("download")
 def download_command(
-    name: Annotated[str, typer.Argument(help="Data set of the catalogue.")],
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="Data set of the catalogue.")],
     copy: Annotated[
         Path | None,
-        typer.Option("--from", help="Copy to take it from: a zip, or a folder with the files."),
+        typer.Option(
+            "--from", help="Local copy to use instead: a zip, or a folder with the files."
+        ),
     ] = None,
     keep: Annotated[
         bool,
-        typer.Option(help="Keep an archive that holds other data sets too, for when they follow."),
+        typer.Option(help="Whether an archive that holds other data sets too is kept for them."),
     ] = True,
     as_json: Json = False,
 ) -> None:

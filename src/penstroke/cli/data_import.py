@@ -1,180 +1,179 @@
-"""`penstroke data import`: one's own images, or IDX files, as a data set."""
+"""`penstroke data import`: your own images, or IDX files, as a data set."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from penstroke.cli.console import Json, options_typed, print_json, program, progress_bar, say
+from penstroke.cli.console import Json, print_json, program, progress_bar, say, takes
 
 if TYPE_CHECKING:
     from penstroke.data.image_import import ImportResult, ImportSettings
 
 _LISTED = 5
 _FOR_IDX = {"transposed", "label_offset"}
-_FOR_BOTH = {"classes", "replace", "as_json"}
-Name = Annotated[str, typer.Argument(help="What to call it.")]
-Where = Annotated[Path, typer.Argument(help="Folder, .zip, .csv, .parquet, .npz, or IDX files.")]
-Labels = Annotated[
-    str | None, typer.Option(metavar="folder|table", help="Where labels are; found out by default.")
-]
-Pattern = Annotated[
-    str | None, typer.Option(metavar="REGEX", help="Labels are in file names: group (?P<label>…).")
-]
-Images = Annotated[
-    Path | None, typer.Option(help="Folder or zip of the images that a table names.")
-]
-FileColumn = Annotated[str | None, typer.Option(help="Of a table.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Of a table or Parquet file.")]
-ImageColumn = Annotated[str | None, typer.Option(help="Of a Parquet file.")]
-Encoding = Annotated[str, typer.Option(help="Of a table.")]
-Classes = Annotated[
-    str | None,
-    typer.Option(help="Keep these only, with commas: digits, letters, upper, lower, alphanumeric, "
-                      "or names: 0,1,2. Of IDX files: the names of their classes."),
-]  # fmt: skip
-Map = Annotated[
-    list[str] | None,
-    typer.Option("--map", metavar="LABEL=CLASS", help="Rename a label or folder; LABEL= drops it."),
-]
-MergeCase = Annotated[
-    bool, typer.Option("--merge-case", help="Both cases of a letter are one class, Aa.")
-]
-Test = Annotated[Path | None, typer.Option(help="Another source, to test on.")]
-TestShare = Annotated[
-    float, typer.Option(help="Of each class, where the source does not say which to test on.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="Of that choice.")]
-MaxUnreadable = Annotated[
-    str, typer.Option(help="Most images that may be unreadable: a share, or a number.")
-]
-Placed = Annotated[
-    bool | None,
-    typer.Option(
-        "--preprocessed/--preprocess", help="28×28 arrays are as MNIST's already, or are not."
-    ),
-]
-Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes that read.")]
-Transposed = Annotated[
-    bool | None,
-    typer.Option("--transposed/--upright", help="IDX: they lie on their side, as EMNIST's do."),
-]
-LabelOffset = Annotated[int, typer.Option(help="IDX: label of the first class.")]
-Replace = Annotated[bool, typer.Option("--replace", help="If it is there already.")]
-HtmlPage = Annotated[Path | None, typer.Option(help="Where to write the page (HTML).")]
+_FOR_BOTH = {"name", "source", "classes", "replace", "as_json"}
 
 
-def command(
-    context: typer.Context,
-    name: Name,
-    source: Where,
-    labels: Labels = None,
-    pattern: Pattern = None,
-    images: Images = None,
-    file_column: FileColumn = None,
-    label_column: LabelColumn = None,
-    image_column: ImageColumn = None,
-    encoding: Encoding = "utf-8",
-    classes: Classes = None,
-    map_: Map = None,
-    merge_case: MergeCase = False,
-    test: Test = None,
-    test_share: TestShare = 0.2,
-    seed: Seed = 0,
-    max_unreadable: MaxUnreadable = "0.05",
-    placed: Placed = None,
-    workers: Workers = 2,
-    transposed: Transposed = None,
-    label_offset: LabelOffset = 0,
-    replace: Replace = False,
-    page: HtmlPage = None,
-    as_json: Json = False,
-) -> None:
-    """Import images as a data set: a folder a class, a zip, a table, Parquet, NPZ or IDX.
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """The options of `penstroke data import`."""
 
-    Every image is brought to the 28×28 that networks read. A page shows what came out beside what
-    went in. Interrupted, the same command goes on.
+    name: Annotated[str, typer.Argument(help="Name of the new data set.")]
+    source: Annotated[
+        Path, typer.Argument(help="Folder, .zip, .csv, .parquet or .npz file, or IDX files.")
+    ]
+    labels: Annotated[
+        Literal["folder", "table"] | None,
+        typer.Option(help="Where the labels are; detected by default."),
+    ] = None
+    pattern: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Pattern of labels in file names: (?P<label>…)."),
+    ] = None
+    images: Annotated[
+        Path | None, typer.Option(help="Folder or zip with the images that a table names.")
+    ] = None
+    file_column: Annotated[
+        str | None, typer.Option(help="Column of a table with the file names.")
+    ] = None
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of a table or Parquet file with the labels.")
+    ] = None
+    image_column: Annotated[
+        str | None, typer.Option(help="Column of a Parquet file with the images.")
+    ] = None
+    encoding: Annotated[str, typer.Option(help="Text encoding of a table.")] = "utf-8"
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Classes to keep, separated by commas: digits, letters, upper, lower, "
+            "alphanumeric, or names (0,1,2). For IDX files: the names of the classes."
+        ),
+    ] = None
+    map: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL=CLASS", help="New name of a label or folder; LABEL= drops it."),
+    ] = None
+    merge_case: Annotated[
+        bool, typer.Option("--merge-case", help="Upper and lower case as one class, such as Aa.")
+    ] = False
+    test: Annotated[Path | None, typer.Option(help="Second source, with the test images.")] = None
+    test_fraction: Annotated[
+        float, typer.Option(help="Fraction of each class to test on, unless the source says which.")
+    ] = 0.2
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the test images.")] = 0
+    max_unreadable: Annotated[
+        str, typer.Option(help="Most unreadable images allowed: a fraction or a number.")
+    ] = "0.05"
+    preprocessed: Annotated[
+        bool | None,
+        typer.Option(
+            "--preprocessed/--preprocess",
+            help="Whether 28×28 arrays are already normalised as MNIST is; detected by default.",
+        ),
+    ] = None
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of processes.")] = 2
+    transposed: Annotated[
+        bool | None,
+        typer.Option(
+            "--transposed/--upright", help="Orientation of IDX images; EMNIST's are transposed."
+        ),
+    ] = None
+    label_offset: Annotated[int, typer.Option(help="Label of the first class in IDX files.")] = 0
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a data set of that name.")] = (
+        False
+    )
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write the import report (HTML).")
+    ] = None
+    as_json: Json = False
+
+    def given(self) -> dict[str, str]:
+        """Return the options that differ from their defaults, as they are typed."""
+        return {
+            field.name: "--" + field.name.replace("_", "-")
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
+    def class_names(self) -> tuple[str, ...] | None:
+        """Return the names in --classes."""
+        return tuple(map(str.strip, self.classes.split(","))) if self.classes else None
+
+    def import_settings(self) -> ImportSettings:
+        """Return how the images become a data set."""
+        from penstroke.data.class_map import ClassMap, parse_map
+        from penstroke.data.image_import import ImportSettings
+        from penstroke.data.sources.listing import SourceOptions
+
+        return ImportSettings(
+            options=SourceOptions(
+                labels=self.labels, pattern=self.pattern, images=self.images,
+                file_column=self.file_column, label_column=self.label_column,
+                image_column=self.image_column, encoding=self.encoding,
+            ),
+            classes=ClassMap(
+                wanted=self.class_names(), renamed=parse_map(self.map or []),
+                merge_case=self.merge_case,
+            ),
+            test=self.test, test_fraction=self.test_fraction, seed=self.seed,
+            max_unreadable=_limit(self.max_unreadable), preprocessed=self.preprocessed,
+        )  # fmt: skip
+
+
+@takes(ImportOptions)
+def command(options: ImportOptions) -> None:
+    """Import images as a data set: a folder per class, a zip, a table, Parquet, NPZ or IDX.
+
+    Each image is normalised to 28×28 pixels. A report shows the results beside the originals. The
+    same command resumes an import that was interrupted.
     """
-    given = {option: value for option, value in locals().items() if value is not None}
-    _refuse_taken(name, replace=replace)
     from penstroke.data.idx_import import holds_idx
+    from penstroke.data.loading import check_new_name, imported_names
+    from penstroke.errors import ConfigError
 
-    is_idx = holds_idx(source)
-    _refuse_others(options_typed(context), source, is_idx=is_idx)
+    check_new_name(options.name)
+    if options.name in imported_names() and not options.replace:
+        raise ConfigError(f'the data set "{options.name}" already exists; use --replace')
+    is_idx = holds_idx(options.source)
+    for name, option in options.given().items():
+        if is_idx and name not in _FOR_IDX | _FOR_BOTH:
+            raise ConfigError(f"{option} is for images, but {options.source} holds IDX files")
+        if not is_idx and name in _FOR_IDX:
+            raise ConfigError(f"{option} is for IDX files only")
     if is_idx:
-        _import_idx(given)
+        _import_idx(options)
         return
-    settings = _settings(given)
-    result, path = _import_images(name, source, settings, workers, page, as_json)
-    if as_json:
-        print_json({**result.to_dict(), "page": None if path is None else str(path)})
+    result = _import_images(options)
+    path = _write_report(result, options)
+    if options.as_json:
+        print_json({**result.to_dict(), "report": None if path is None else str(path)})
     else:
         _show(result, path)
 
 
-def _refuse_taken(name: str, *, replace: bool) -> None:
-    from penstroke.data.loading import check_new_name, imported_names
-    from penstroke.errors import ConfigError
-
-    check_new_name(name)
-    if name in imported_names() and not replace:
-        raise ConfigError(f'"{name}" is imported already: --replace does it again')
-
-
-def _refuse_others(typed: dict[str, str], source: Path, *, is_idx: bool) -> None:
-    from penstroke.errors import ConfigError
-
-    for name, option in typed.items():
-        if is_idx and name not in _FOR_IDX | _FOR_BOTH:
-            raise ConfigError(f"{option} goes with images; {source} is IDX files")
-        if not is_idx and name in _FOR_IDX:
-            raise ConfigError(f"{option} goes with IDX files only")
-
-
-def _import_idx(given: dict[str, Any]) -> None:
+def _import_idx(options: ImportOptions) -> None:
     from penstroke.data.idx_import import import_idx
     from penstroke.data.loading import imported_folder
 
-    name, classes = given["name"], given.get("classes")
+    name = options.name
     train, test = import_idx(
-        name, given["source"], imported_folder(name), transposed=given.get("transposed"),
-        label_offset=given["label_offset"], classes=tuple(classes.split(",")) if classes
-        else None,
+        name, options.source, imported_folder(name), transposed=options.transposed,
+        label_offset=options.label_offset, classes=options.class_names(),
     )  # fmt: skip
-    if given["as_json"]:
+    if options.as_json:
         print_json({"name": name, "classes": train.classes, "train": len(train), "test": len(test)})
         return
     _show_sizes(name, len(train), len(test), len(train.classes))
     say(f"\nnext: {program()} data show {name}")
 
 
-def _settings(given: dict[str, Any]) -> ImportSettings:
-    from penstroke.data.class_map import ClassMap, parse_map
-    from penstroke.data.image_import import ImportSettings
-    from penstroke.data.sources.listing import SourceOptions
-    from penstroke.errors import ConfigError
-
-    if given.get("labels") not in (None, "folder", "table"):
-        raise ConfigError(f"--labels: {given['labels']!r} is neither folder nor table")
-    keys = ("labels", "pattern", "images", "file_column", "label_column", "image_column",
-            "encoding")  # fmt: skip
-    wanted = given.get("classes")
-    return ImportSettings(
-        options=SourceOptions(**{key: given[key] for key in keys if key in given}),
-        classes=ClassMap(
-            wanted=tuple(word.strip() for word in wanted.split(",")) if wanted else None,
-            renamed=parse_map(given.get("map_", [])),
-            merge_case=given["merge_case"],
-        ),
-        test=given.get("test"), test_fraction=given["test_share"], seed=given["seed"],
-        max_unreadable=_limit(given["max_unreadable"]), preprocessed=given.get("placed"),
-    )  # fmt: skip
-
-
 def _limit(text: str) -> float | int:
-    """Return the share or number of images that `text` says."""
+    """Return the fraction or number of images in `text`."""
     from penstroke.errors import ConfigError
 
     try:
@@ -185,41 +184,39 @@ def _limit(text: str) -> float | int:
         return int(value)
     if 0 <= value <= 1:
         return value
-    raise ConfigError(f"--max-unreadable: {text!r} is neither a share (0.05) nor a number (20)")
+    raise ConfigError(f"--max-unreadable: {text!r} is neither a fraction (0.05) nor a number (20)")
 
 
-def _import_images(
-    name: str, source: Path, settings: ImportSettings, workers: int, page: Path | None,
-    as_json: bool,
-) -> tuple[ImportResult, Path | None]:  # fmt: skip
+def _import_images(options: ImportOptions) -> ImportResult:
     from penstroke.data.image_import import import_images
     from penstroke.data.loading import imported_folder
 
+    settings = options.import_settings()
     try:
         with progress_bar("{task.completed:,.0f} of {task.total:,.0f}") as bar:
             task = bar.add_task("reading", total=1.0)
-            result = import_images(
-                name, source, imported_folder(name), settings, workers=workers,
+            return import_images(
+                options.name, options.source, imported_folder(options.name), settings,
+                workers=options.workers,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )  # fmt: skip
     except KeyboardInterrupt:
         say("interrupted: the same command goes on from here", as_json=True)
         raise typer.Exit(130) from None
-    return result, _write_page(result, page, as_json)
 
 
-def _write_page(result: ImportResult, page: Path | None, as_json: bool) -> Path | None:
-    """Write the page; the data set is whole without it, where the packages for it are missing."""
+def _write_report(result: ImportResult, options: ImportOptions) -> Path | None:
+    """Write the report; without the packages for it, the data set is complete all the same."""
+    from penstroke.errors import MissingExtraError
     from penstroke.files import cache_root
 
-    path = page or cache_root() / "imports" / result.name / "index.html"
+    path = options.report or cache_root() / "imports" / result.name / "index.html"
     try:
-        from penstroke.errors import MissingExtraError
         from penstroke.reports.import_report import write_page
 
         write_page(result, path)
     except (ModuleNotFoundError, MissingExtraError) as error:
-        say(f'no page: {error}; pip install "penstroke[train]"', as_json=as_json)
+        say(f'no report: {error}; pip install "penstroke[train]"', as_json=options.as_json)
         return None
     return path
 
@@ -233,7 +230,7 @@ def _show(result: ImportResult, path: Path | None) -> None:
     _show_some("without ink, left out", result.empty)
     _show_some("unreadable", [f"{name}: {why}" for name, why in result.unreadable])
     if path:
-        say(f"\npage  {path}")
+        say(f"\nreport  {path}")
     name = result.name
     say(f"\nnext: {program()} data show {name}\n      {program()} train --dataset {name}")
 

@@ -1,4 +1,4 @@
-"""`penstroke evaluate`: judge a run on all three splits, and on spoilt images if asked."""
+"""`penstroke evaluate`: a run on its splits, on corrupted and on external images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstroke.cli.console import Json, percent, print_json, print_table, progress_bar, say
+from penstroke.cli.console import Json, RunName, percent, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from penstroke.data.dataset import Images
@@ -21,40 +21,46 @@ if TYPE_CHECKING:
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Name or path of a run: `penstroke runs list`.")],
+    run: RunName,
     corruptions: Annotated[
-        bool, typer.Option("--corruptions", help="Also judge spoilt images and strangers.")
+        bool,
+        typer.Option(
+            "--corruptions", help="Also evaluate on corrupted and out-of-distribution images."
+        ),
     ] = False,
-    strangers: Annotated[
+    ood: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Judge as well characters of this data set that the run does not know.",
+            help="Data set whose other characters serve as out-of-distribution images too.",
         ),
     ] = None,
-    hands: Annotated[
+    external: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATH",
-            help="Judge model.onnx on other people's handwriting instead: a folder a class, or a "
-            "zip of one. The test split stays sealed.",
+            help="External images to evaluate model.onnx on instead: a folder per class, or a zip "
+            "of them. The test split stays sealed.",
         ),
     ] = None,
-    look_alikes: Annotated[
+    confusable: Annotated[
         str,
         typer.Option(
             "--except",
             metavar="CHARS",
-            help="With --external: these cannot be told from its classes.",
+            help="With --external: characters that cannot be told from the model's classes.",
         ),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Judge a run's network; opens the test split, writes predictions and report."""
-    if hands:
-        _judge_hands(run, hands, look_alikes, as_json)
+    """Evaluate a run on its test split, or on external images.
+
+    Opens the test split, and writes predictions and a report.
+    """
+    if external:
+        _judge_hands(run, external, confusable, as_json)
     else:
-        others = _gather(run, strangers) if corruptions or strangers else None
+        others = _gather(run, ood) if corruptions or ood else None
         _judge_splits(run, others, as_json)
 
 

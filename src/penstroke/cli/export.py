@@ -1,4 +1,4 @@
-"""`penstroke export`: a run in somebody else's format."""
+"""`penstroke export`: a run in other formats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstroke.cli.console import Json, print_json, say
+from penstroke.cli.console import Json, RunName, print_json, say
 
 if TYPE_CHECKING:
     from penstroke.runs.run import Run
@@ -23,21 +23,23 @@ class Target(StrEnum):
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Name or path of a run: `penstroke runs list`.")],
+    run: RunName,
     to: Annotated[
         Target,
-        typer.Option(help="onnx: the model; csv: the history; web: a page for any file server."),
+        typer.Option(help="Format: onnx (the model), csv (the history) or web (an offline page)."),
     ] = Target.ONNX,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; of web, the folder.")
+        Path | None, typer.Option("--output", "-o", help="File to write; for web, the folder.")
     ] = None,
     runtime: Annotated[
         Path | None,
-        typer.Option(help="Of web: ONNX Runtime Web as npm packs it (.tgz), instead of fetching."),
+        typer.Option(
+            metavar="FILE", help="For web: ONNX Runtime Web as an npm .tgz, to avoid the download."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's model as one ONNX file, its history as a table, or a page that reads."""
+    """Export a run as an ONNX file, a table or an offline page."""
     from penstroke.files import write_atomically
     from penstroke.runs.run import find_run, history_csv
 

@@ -1,53 +1,52 @@
-"""`penstroke`: puts the commands together, and turns errors into a line and an exit code."""
+"""`penstroke`: loads the commands as they are called, and turns errors into exit codes."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from penstroke.cli import (
-    check,
-    compare,
-    data,
-    evaluate,
-    export,
-    predict,
-    report,
-    reproduce,
-    runs,
-    serve,
-    train,
-    tune,
-)
-from penstroke.cli import (
-    self_test as doctor,
-)
+_COMMANDS = {
+    "data": "data", "check": "check", "train": "train", "tune": "tune", "evaluate": "evaluate",
+    "compare": "compare", "report": "report", "predict": "predict", "read": "read",
+    "serve": "serve", "export": "export", "runs": "runs", "reproduce": "reproduce",
+    "doctor": "self_test",
+}  # fmt: skip
+"""The module of each command, in the order of `--help`."""
 
+
+class _LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are called or listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _COMMANDS and cmd_name not in self.commands:
+            module = importlib.import_module(f"penstroke.cli.{_COMMANDS[cmd_name]}")
+            one = getattr(module, "app", None)
+            if one is None:
+                one = typer.Typer(add_completion=False, rich_markup_mode=None)
+                one.command(cmd_name, context_settings=_CONTEXT)(module.command)
+            self.commands[cmd_name] = typer.main.get_command(one)
+        return super().get_command(ctx, cmd_name)
+
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="penstroke",
-    help="Train, judge and use small neural networks that read handwritten characters.",
-    epilog="First time here? `penstroke train` learns from real digits, in seconds.",
+    cls=_LazyGroup,
+    help="Train, tune, evaluate and serve small neural networks that read handwriting.",
+    epilog="First time here? `penstroke train` trains a network on real digits in seconds.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_CONTEXT,
 )
-app.add_typer(data.app)
-app.command("check")(check.command)
-app.command("train")(train.command)
-app.command("tune")(tune.command)
-app.command("evaluate")(evaluate.command)
-app.command("compare")(compare.command)
-app.command("report")(report.command)
-app.command("predict")(predict.command)
-app.command("serve")(serve.command)
-app.command("export")(export.command)
-app.add_typer(runs.app)
-app.command("reproduce")(reproduce.command)
-app.command("doctor")(doctor.command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -61,13 +60,16 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks; works after any command too.")
+        bool, typer.Option("--debug", help="Show tracebacks; may follow any command.")
     ] = False,
 ) -> None:
-    """Train, judge and use small neural networks that read handwritten characters."""
+    """Train, tune, evaluate and serve small neural networks that read handwriting."""
 
 
 def main() -> None:
@@ -92,7 +94,7 @@ def _explain(error: Exception) -> int:
         return error.exit_code
     typer.echo(
         f"error: {type(error).__name__}: {error}\n"
-        "This is a fault of Penstroke's own: the same command with --debug shows where.",
+        "This is a bug in Penstroke; run the same command with --debug to see where.",
         err=True,
     )
     return 1

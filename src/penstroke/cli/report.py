@@ -1,4 +1,4 @@
-"""`penstroke report`: the page about a run or a study."""
+"""`penstroke report`: the report of a run or a study."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from penstroke.cli.console import Json, print_json, say
 
 def command(
     name: Annotated[
-        str, typer.Argument(metavar="RUN|STUDY", help="Its name or path: `penstroke runs list`.")
+        str, typer.Argument(metavar="RUN|STUDY", help="Name or path (see `penstroke runs list`).")
     ],
     as_json: Json = False,
 ) -> None:
-    """Write the page of a run (curves, mistakes) or of a study (trials, what mattered)."""
+    """Write the HTML report of a run or a study."""
     folder, page = _of_study(name) or _of_run(name)
     if as_json:
         print_json({"run": str(folder), "report": str(page)})

@@ -1,4 +1,4 @@
-"""`penstroke reproduce`: the published projects again, side by side with what was published."""
+"""`penstroke reproduce`: published projects repeated, beside their published results."""
 
 from __future__ import annotations
 
@@ -18,23 +18,31 @@ if TYPE_CHECKING:
 
 def command(
     projects: Annotated[
-        list[str], typer.Argument(metavar="R0 … R4|all", help="Also: presets, letters.")
+        list[str],
+        typer.Argument(metavar="R0 … R4|all", help="Projects to repeat; also presets and letters."),
     ],
-    quick: Annotated[bool, typer.Option("--quick", help="A taste, in minutes.")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Training seeds of each recipe.")] = 3,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few images and epochs: minutes instead of hours.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of training seeds per recipe.")] = 3,
     budget: Annotated[
-        str, typer.Option(metavar="TIME", help="For each search of R2's own space.")
+        str, typer.Option(metavar="TIME", help="Time for each search of the published space of R2.")
     ] = "5m",
-    digits: Annotated[str, typer.Option(help="Data set of digits for R2.")] = "emnist-digits",
-    letters: Annotated[str, typer.Option(help="Data set of letters for R2.")] = "emnist-letters",
-    page: Annotated[Path, typer.Option(help="The page to write.")] = Path("results.md"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the commands.")] = False,
+    digits: Annotated[
+        str, typer.Option(help="Data set of digits for R2 and letters.")
+    ] = "emnist-digits",
+    letters: Annotated[
+        str, typer.Option(help="Data set of letters for R2 and letters.")
+    ] = "emnist-letters",
+    page: Annotated[Path, typer.Option(metavar="FILE", help="Markdown page to write.")] = Path(
+        "results.md"
+    ),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List of the commands only.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Repeat the published projects, and write what was published beside what was measured.
+    """Repeat published projects and compare the results.
 
-    Every step is a command that can be typed by itself. The same call goes on where it was
-    stopped, and what is done already is not done again.
+    Each step is a command of its own. The same call resumes where it was interrupted.
     """
     from penstroke.reproduction.projects import Reproduction, find_projects, steps_of
 

@@ -1,4 +1,4 @@
-"""`penstroke runs`: what has been trained."""
+"""`penstroke runs`: the trained runs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstroke.cli.console import Json, percent, print_json, print_table, say
+from penstroke.cli.console import Json, RunName, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
     from penstroke.runs.run import FoldRuns, Run
 
 app = typer.Typer(name="runs", help="List, show and remove runs.", no_args_is_help=True)
-
-_Name = Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run.")]
 
 
 @app.command("list")
@@ -33,7 +31,7 @@ def list_command(as_json: Json = False) -> None:
         })  # fmt: skip
         return
     if not runs and not studies and not folds:
-        say(f"no runs in {runs_root()}: `penstroke train` makes one")
+        say(f"no runs in {runs_root()}; `penstroke train` creates one")
         return
     if runs:
         _show_runs(runs)
@@ -89,13 +87,11 @@ def _show_runs(runs: list[Run]) -> None:
 
 @app.command("show")
 def show_command(
-    name: _Name,
-    card: Annotated[
-        bool, typer.Option("--card", help="Its model card, in Markdown, from what was measured.")
-    ] = False,
+    name: RunName,
+    card: Annotated[bool, typer.Option("--card", help="Model card in Markdown instead.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show one run: figures, history, settings."""
+    """Show a run: results, history and settings."""
     from penstroke.runs.run import find_run
 
     run = find_run(name)
@@ -124,11 +120,11 @@ def show_command(
 
 @app.command("rm")
 def remove_command(
-    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="Names or paths.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="Names or paths of runs.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove runs, studies or cross-validations, with all that is in them."""
+    """Remove runs, studies or cross-validations with all their files."""
     from penstroke.runs.run import find_folds, find_run
     from penstroke.search.study import find_study
 

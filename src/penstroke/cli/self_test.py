@@ -1,4 +1,4 @@
-"""`penstroke doctor`: whether all is there, and computes what it should."""
+"""`penstroke doctor`: the installation and a numerical self-test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from penstroke.cli.console import Json, print_json, print_table
 
 
 def command(as_json: Json = False) -> None:
-    """Show machine, versions, data and precision, and run a numerical self-test."""
+    """Show the installation and run a numerical self-test."""
     from penstroke.doctor import diagnose
 
     checks = diagnose()

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def command(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL…", help="A model.onnx, or a run; the first is the default."),
+        typer.Argument(
+            metavar="MODEL…", help="Models: model.onnx files or runs; the first is the default."
+        ),
     ],
     host: Annotated[
         str, typer.Option(help="Address to listen on; beyond this machine a token is required.")
@@ -40,10 +42,10 @@ def command(
     ] = 1.0,
     as_json: Json = False,
 ) -> None:
-    """Recognise over HTTP, with a page to draw on: http://127.0.0.1:8000.
+    """Serve models over HTTP, with a page to draw on.
 
-    SIGTERM and Ctrl-C stop it after all accepted requests are answered. SIGHUP loads the models
-    again; so does a change of their files.
+    The page is at http://127.0.0.1:8000. SIGTERM and Ctrl-C stop the service after all accepted
+    requests are answered. SIGHUP or a change of their files reloads the models.
     """
     from penstroke.errors import MissingExtraError
 

@@ -40,7 +40,7 @@ def describe(training: Training) -> str:
     )
 
 
-def begins_from(pretrained: PretrainedFacts) -> str:
+def pretrained_from(pretrained: PretrainedFacts) -> str:
     """Return what a fine-tuned network starts from."""
     known, new = pretrained.known_classes, pretrained.new_classes
     return (
@@ -77,10 +77,10 @@ def show_figures(run: Run, as_json: bool) -> None:
     if "report" in values:
         say(f"report               {values['report']}")
     image = _EXAMPLE if Path(_EXAMPLE).exists() else "IMAGE.png"
-    say(f"\nnext: {program()} predict {run.path} {image}")
+    say(f"\nnext: {program()} predict {image} --model {run.path}")
 
 
-def show_spread(several: list[Run], as_json: bool) -> None:
+def show_variation(several: list[Run], as_json: bool) -> None:
     """Show mean and standard deviation over seeds."""
     from dataclasses import asdict
 
@@ -146,8 +146,8 @@ def show_recipes(as_json: bool) -> None:
         (name, r.data.dataset, r.search.method if r.search else "", r.title, r.reference)
         for name, r in recipes.items()
     ]
-    print_table(("recipe", "data set", "search", "what it is", "repeats"), rows)
-    say("\nnext: penstroke train NAME, or penstroke tune NAME where a search is named")
+    print_table(("recipe", "data set", "search", "title", "reference"), rows)
+    say("\nnext: penstroke train NAME, or penstroke tune NAME for a recipe with a search")
 
 
 def show_plan(config: RunConfig, as_json: bool) -> None:

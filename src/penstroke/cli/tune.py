@@ -5,13 +5,25 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from penstroke.cli.audit import Exclude, excluded
-from penstroke.cli.console import Json, options_typed, say, seconds_of
+from penstroke.cli.console import (
+    Changes,
+    Dataset,
+    Exclude,
+    Json,
+    Overwrite,
+    Report,
+    changes_from,
+    excluded_images,
+    say,
+    seconds_of,
+    stem_of,
+    takes,
+)
 from penstroke.cli.tune_view import (
     counting_bar,
     describe,
@@ -23,220 +35,214 @@ from penstroke.cli.tune_view import (
     show_result,
     training_bar,
 )
-from penstroke.config.toml import parse_assignments
 
 if TYPE_CHECKING:
     from penstroke.config.recipes import Recipe
-    from penstroke.config.settings import DataConfig
     from penstroke.search.engine import AnyEngine
     from penstroke.search.runner import SearchStatus
     from penstroke.search.study import Study
     from penstroke.search.workflow import SearchRequest, SearchResult
 
-_Recipe = Annotated[
-    str, typer.Argument(help="A recipe with a [search] table, or a study to go on with.")
-]
-_Changes = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting.")
-]
-_TimeBudget = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Fit the plan to it: 90s, 20m, 2h.")
-]
-
-_Method = Annotated[str | None, typer.Option(help="sweep, grid, random, tpe, hyperband or asha.")]
-_Each = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A study for each value of a parameter.")
-]
-_Everything = Annotated[
-    bool, typer.Option("--refit-all", help="Train the last one on validation images too.")
-]
-_Storage = Annotated[str, typer.Option(metavar="URL", help="Optuna storage instead of study.db.")]
-_EngineName = Annotated[
-    Literal["local", "ray"], typer.Option(help="Processes here, or a Ray cluster.")
-]
-
-_FOR_EVERY_STUDY = {
-    "workers", "engine", "address", "gpus", "confirm", "everything", "report", "as_json",
+_FOR_EACH_CALL = {
+    "recipe", "workers", "engine", "address", "gpus", "confirm_seeds", "refit_all", "report",
+    "as_json",
 }  # fmt: skip
-"""What may be said anew each time; all else was settled when a study began."""
+"""Options that may differ when a study is resumed; the others are settled when it is created."""
 
 
-def command(
-    context: typer.Context,
-    recipe: _Recipe = "tuned",
-    dataset: Annotated[str | None, typer.Option(help="Data set: `penstroke data list`.")] = None,
-    exclude: Exclude = None,
-    method: _Method = None,
-    trials: Annotated[int | None, typer.Option(help="Settings tried: random, tpe, asha.")] = None,
-    max_epochs: Annotated[int | None, typer.Option(help="Most epochs of a trial.")] = None,
-    eta: Annotated[int | None, typer.Option(help="One in so many is promoted.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Score by the mean of so many seeds.")] = None,
-    folds: Annotated[int | None, typer.Option(help="… or by cross-validation.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the settings drawn.")] = None,
-    time_budget: _TimeBudget = None,
-    each: _Each = None,
-    changes: _Changes = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core.")] = None,
-    engine: _EngineName = "local",
-    address: Annotated[str, typer.Option(help="Of a Ray cluster; local starts one.")] = "local",
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each Ray worker: 0.25 say.")] = 0.0,
-    storage: _Storage = "",
-    confirm: Annotated[int, typer.Option(min=0, help="Train the best with new seeds.")] = 3,
-    everything: _Everything = False,
-    name: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin again if it is there.")
-    ] = False,
-    report: Annotated[bool, typer.Option(help="Write the report.")] = True,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan, and its cost.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Search the settings of a recipe; then train, confirm and judge the best.
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions:
+    """The options of `penstroke tune`."""
 
-    Settings are chosen on validation images; the test split is opened once, at the end. The same
-    command goes on where it was stopped.
+    recipe: Annotated[
+        str, typer.Argument(help="Recipe with a [search] table, or a study to resume.")
+    ] = "tuned"
+    dataset: Dataset = None
+    exclude: Exclude = None
+    method: Annotated[
+        str | None,
+        typer.Option(help="Search algorithm: sweep, grid, random, tpe, hyperband or asha."),
+    ] = None
+    trials: Annotated[int | None, typer.Option(help="Number of trials (random, tpe and asha).")] = (
+        None
+    )
+    max_epochs: Annotated[int | None, typer.Option(help="Most epochs of a trial.")] = None
+    eta: Annotated[
+        int | None, typer.Option(help="Reduction factor: 1 of ETA trials is promoted.")
+    ] = None
+    seeds: Annotated[
+        int | None, typer.Option(help="Training seeds whose mean is a trial's score.")
+    ] = None
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validation folds whose mean is a trial's score.")
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Random seed of the search.")] = None
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time that the plan must fit: 90s, 20m, 2h.")
+    ] = None
+    for_each: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Parameter with one study for each value.")
+    ] = None
+    changes: Changes = None
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes; one per core by default.")
+    ] = None
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Processes on this machine, or a Ray cluster.")
+    ] = "local"
+    address: Annotated[str, typer.Option(help="Address of the Ray cluster; local starts one.")] = (
+        "local"
+    )
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each Ray worker, such as 0.25.")] = 0.0
+    storage: Annotated[
+        str, typer.Option(metavar="URL", help="Optuna storage in place of study.db.")
+    ] = ""
+    confirm_seeds: Annotated[
+        int, typer.Option(min=0, help="New seeds to train the best settings with.")
+    ] = 3
+    refit_all: Annotated[
+        bool,
+        typer.Option("--refit-all", help="Final training on the validation images as well."),
+    ] = False
+    name: Annotated[str | None, typer.Option(help="Name of the study.")] = None
+    overwrite: Overwrite = False
+    report: Report = True
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and its cost only.")] = False
+    as_json: Json = False
+
+    @property
+    def worker_count(self) -> int:
+        """Number of workers."""
+        from penstroke.machine import allowed_cores
+
+        return self.workers or allowed_cores()
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that differ from the recipe's, by their dotted names."""
+        return changes_from(self.changes, {
+            "data.dataset": self.dataset, "data.exclude": excluded_images(self.exclude),
+            "search.method": self.method, "search.trials": self.trials,
+            "search.max_epochs": self.max_epochs, "search.eta": self.eta,
+            "search.seeds": self.seeds, "search.folds": self.folds, "search.seed": self.seed,
+        })  # fmt: skip
+
+    def for_new_studies(self) -> list[str]:
+        """Return the options given here that a study cannot change once it exists."""
+        flags = {"changes": "--set"}
+        return [
+            flags.get(field.name, "--" + field.name.replace("_", "-"))
+            for field in fields(self)
+            if field.name not in _FOR_EACH_CALL and getattr(self, field.name) != field.default
+        ]
+
+
+@takes(TuneOptions)
+def command(options: TuneOptions) -> None:
+    """Search for the best settings of a recipe.
+
+    The best are confirmed with new seeds, trained and evaluated. Settings are chosen on validation
+    images; the test split is opened once, at the end. The same command resumes a search that was
+    interrupted.
     """
-    crew = _Crew(workers or _cores(), engine, address, gpus)
-    job = _Job(crew, confirm, everything, overwrite, report, dry_run, as_json)
-    if (study := _named_study(recipe, options_typed(context))) is not None:
-        _finish(study, job)
-        return
-    loaded = _load(recipe, changes or [], {
-        "data.dataset": dataset, "data.exclude": excluded(exclude),
-        "search.method": method, "search.trials": trials,
-        "search.max_epochs": max_epochs, "search.eta": eta, "search.seeds": seeds,
-        "search.folds": folds, "search.seed": seed,
-    })  # fmt: skip
-    _begin(_request(loaded, recipe, seconds_of(time_budget), storage, job), recipe, job,
-           each, name)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Crew:
-    """Who trains."""
-
-    workers: int
-    engine: str
-    address: str
-    gpus: float
-
-    def assemble(self, data: DataConfig, device: str) -> AnyEngine:
-        """Return the workers, with the data that they will need first."""
-        from penstroke.search.engine import patience_seconds
-        from penstroke.search.trial_worker import shared_data
-
-        patience = patience_seconds(len(shared_data(data).train))
-        if self.engine == "ray":
-            from penstroke.search.ray_engine import RayEngine
-
-            return RayEngine(self.workers, self.address, self.gpus, [data], patience)
-        from penstroke.search.local_engine import LocalEngine
-
-        return LocalEngine(self.workers, [data], device, patience)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is to be done with every study of this command."""
-
-    crew: _Crew
-    confirm: int
-    everything: bool
-    overwrite: bool
-    report: bool
-    dry_run: bool
-    as_json: bool
-
-
-def _begin(
-    request: SearchRequest, source: str, job: _Job, each: str | None, name: str | None
-) -> None:
-    stem = source.rstrip("/").rpartition("/")[2].removesuffix(".toml")
-    if each is not None:
-        _search_each(request, each, name or stem, job, named=name is not None)
-    elif job.dry_run:
-        show_plan(request, job.crew.workers, job.as_json)
-    else:
-        _finish(_open(request, stem, job, name), job)
-
-
-def _load(name: str, changes: list[str], options: dict[str, Any]) -> Recipe:
     from penstroke.config.recipes import load_recipe
 
-    given = {field: value for field, value in options.items() if value is not None}
-    return load_recipe(name, {**given, **parse_assignments(changes)})
+    if (study := _existing_study(options)) is not None:
+        show_result(_run(study, options), options.as_json)
+        return
+    time_budget = seconds_of(options.time_budget)
+    request = _request(load_recipe(options.recipe, options.settings()), options.recipe, options)
+    request = replace(request, time_budget_seconds=time_budget, storage=options.storage)
+    stem = stem_of(options.recipe)
+    if options.for_each is not None:
+        _search_each(request, options.for_each, options.name or stem, options)
+    elif options.dry_run:
+        show_plan(request, options.worker_count, options.as_json)
+    else:
+        study = _open(request, stem, options, options.name)
+        show_result(_run(study, options), options.as_json)
 
 
-def _open(request: SearchRequest, stem: str, job: _Job, name: str | None = None) -> Study:
+def _existing_study(options: TuneOptions) -> Study | None:
+    """Return the study to resume; None where the recipe starts a new one."""
+    from penstroke.config.recipes import shipped_recipes
+    from penstroke.search.study import find_study
+
+    study, refused = find_study(options.recipe), options.for_new_studies()
+    if study is None or (refused and options.recipe in shipped_recipes()):
+        return None
+    if refused:
+        raise typer.BadParameter(
+            f"{study.path} is an existing study, whose settings are fixed: leave out "
+            f"{', '.join(refused)}, or name its recipe"
+        )
+    return study
+
+
+def _open(
+    request: SearchRequest, stem: str, options: TuneOptions, name: str | None = None
+) -> Study:
     from penstroke.search.workflow import open_study
 
     return open_study(
-        request, stem=stem, name=name, workers=job.crew.workers, overwrite=job.overwrite
+        request, stem=stem, name=name, workers=options.worker_count, overwrite=options.overwrite
     )
 
 
-def _request(
-    recipe: Recipe, source: str, time_budget: float | None, storage: str, job: _Job
-) -> SearchRequest:
-    from penstroke.config.space import Space
+def _request(recipe: Recipe, source: str, options: TuneOptions) -> SearchRequest:
     from penstroke.errors import ConfigError
     from penstroke.search.workflow import SearchRequest
 
     if recipe.search is None:
         raise ConfigError(
-            f"{source} has no [search] table, which says what to search: see the recipes marked "
-            "in `penstroke train --list`, tuned for one"
+            f"{source} has no [search] table, which says what to search: `penstroke train --list` "
+            "marks the recipes that have one, such as tuned"
         )
     config, search = recipe.run_config(), recipe.search
-    if search.after is not None and job.dry_run:
+    if search.after is not None and options.dry_run:
         say(f"{search.after} is searched first; its own plan: `tune {search.after} --dry-run`\n",
-            as_json=job.as_json)  # fmt: skip
+            as_json=options.as_json)  # fmt: skip
     elif search.after is not None:
-        best = _best_of(search.after, recipe, job)
-        config = Space(config, {}).config(best)
-    search = search.replace({"after": None})
-    return SearchRequest(config, search, recipe.title, time_budget, storage)
+        config = config.replace(_best_of(search.after, recipe, options))
+    return SearchRequest(config, search.replace({"after": None}), recipe.title)
 
 
-def _best_of(source: str, then: Recipe, job: _Job) -> dict[str, Any]:
+def _best_of(source: str, then: Recipe, options: TuneOptions) -> dict[str, Any]:
     """Search the recipe that comes before, on the same data; return its best settings."""
+    from penstroke.config.recipes import load_recipe
     from penstroke.errors import ConfigError, StudyError
 
-    exclude = list(then.data.exclude) if then.data.exclude else None
-    before = _load(source, [], {"data.dataset": then.data.dataset, "data.exclude": exclude})
+    data = {"data.dataset": then.data.dataset, "data.exclude": then.data.exclude}
+    before = load_recipe(source, data)
     if before.search is not None and before.search.after is not None:
         raise ConfigError(
-            f"search.after: {source} begins with another search itself; only one can go before"
+            f"search.after: {source} itself starts from another search; only one can go before"
         )
-    request = _request(before, source, None, "", job)
-    study = _open(request, source.rpartition("/")[2].removesuffix(".toml"), job)
+    study = _open(_request(before, source, options), stem_of(source), options)
     with study.locked():
-        _search(study, replace(job, confirm=0))
+        _search(study, replace(options, confirm_seeds=0))
     best = study.best()
     if best is None:
         raise StudyError(f"{study.path}: no trial has a score, so {then.title!r} cannot begin")
     study.write_best(study.space.config(best.settings), f"The best of {study.name}")
-    say(f"{study.path}: best {best.settings}, {best.metric:.4f}", as_json=job.as_json)
+    say(f"{study.path}: best {best.settings}, {best.metric:.4f}", as_json=options.as_json)
     return best.settings
 
 
-def _search_each(request: SearchRequest, name: str, stem: str, job: _Job, named: bool) -> None:
-    """Search once for each value of one parameter, that value fixed."""
-    ones = _one_for_each(request, name)
-    if job.dry_run:
-        show_plans(name, ones, job.crew.workers, job.as_json)
+def _search_each(request: SearchRequest, name: str, stem: str, options: TuneOptions) -> None:
+    """Search once for each value of one parameter, with that value fixed."""
+    requests = _requests_for_each(request, name)
+    if options.dry_run:
+        show_plans(name, requests, options.worker_count, options.as_json)
         return
     results = []
-    for value, one in ones:
-        study = _open(one, stem, job, f"{stem}-{value}" if named else None)
-        say(f"{name} = {value}", as_json=job.as_json)
-        results.append((value, _run(study, job)))
-    show_each(name, results, job.as_json)
+    for value, one in requests:
+        study = _open(one, stem, options, f"{stem}-{value}" if options.name else None)
+        say(f"{name} = {value}", as_json=options.as_json)
+        results.append((value, _run(study, options)))
+    show_each(name, results, options.as_json)
 
 
-def _one_for_each(request: SearchRequest, name: str) -> list[tuple[Any, SearchRequest]]:
+def _requests_for_each(request: SearchRequest, name: str) -> list[tuple[Any, SearchRequest]]:
     from penstroke.config.space import Space
     from penstroke.errors import ConfigError, near_match
 
@@ -248,10 +254,10 @@ def _one_for_each(request: SearchRequest, name: str) -> list[tuple[Any, SearchRe
         )
     values = space.parameters[name].listed()
     if values is None:
-        raise ConfigError(f"--for-each {name}: give it choices, or a range with step")
+        raise ConfigError(f"--for-each {name}: it needs choices, or a range with step")
     if len(space.parameters) == 1:
         raise ConfigError(
-            f"--for-each {name}: nothing else is left to search; leave --for-each out"
+            f"--for-each {name}: no other parameter is left to search; leave --for-each out"
         )
     return [
         (value, replace(request, config=space.config({name: value}), search=rest))
@@ -260,27 +266,27 @@ def _one_for_each(request: SearchRequest, name: str) -> list[tuple[Any, SearchRe
     ]  # fmt: skip
 
 
-def _finish(study: Study, job: _Job) -> None:
-    show_result(_run(study, job), job.as_json)
-
-
-def _run(study: Study, job: _Job) -> SearchResult:
-    """Search, confirm, train and judge the best; what is done already is not done again."""
+def _run(study: Study, options: TuneOptions) -> SearchResult:
+    """Search, confirm, train and evaluate the best; what is finished is not repeated."""
     from penstroke.search.workflow import conclude, result_so_far
 
     if study.summary():
         say(
-            f"{study.path} is finished already; its recipe with --overwrite begins again",
+            f"{study.path} is already finished; its recipe with --overwrite replaces it",
             as_json=True,
         )
         return result_so_far(study)
     with study.locked():
-        confirmed = _search(study, job)
-        with training_bar("training the best") as watch:
+        confirmed = _search(study, options)
+        with training_bar("training the best settings") as watch:
             result = conclude(
-                study, confirmed, refit_all=job.everything, report=job.report, on_epoch=watch
+                study,
+                confirmed,
+                refit_all=options.refit_all,
+                report=options.report,
+                on_epoch=watch,
             )
-        if job.report:
+        if options.report:
             from penstroke.reports.search_report import write_report
 
             result = replace(result, report=str(write_report(study, result)))
@@ -288,29 +294,45 @@ def _run(study: Study, job: _Job) -> SearchResult:
     return result
 
 
-def _search(study: Study, job: _Job) -> list[float]:
+def _search(study: Study, options: TuneOptions) -> list[float]:
     from penstroke.search.workflow import confirm, search
 
-    say(describe(study, job.crew.workers), as_json=job.as_json)
+    workers = options.worker_count
+    say(describe(study, workers), as_json=options.as_json)
     # Workers are forked before the table is drawn, while this process is still one thread.
-    engine = job.crew.assemble(study.record.config.data, study.record.resolved.device)
+    engine = _start_engine(study, options)
     try:
-        with live_table(study, job.crew.workers) as watch, _interrupted_between_steps() as check:
+        with live_table(study, workers) as watch, _interrupted_between_steps() as check:
 
-            def look(status: SearchStatus) -> None:
+            def on_status(status: SearchStatus) -> None:
                 check()
                 watch(status)
 
-            is_through = search(study, engine, look)
-            if not is_through:
-                say("the time is up: going on with the best so far", as_json=True)
-        with counting_bar("the best again, with new seeds", job.confirm) as count:
-            return confirm(study, engine, job.confirm, count)
+            if not search(study, engine, on_status):
+                say("the time is up: continuing with the best so far", as_json=True)
+        with counting_bar("confirming with new seeds", options.confirm_seeds) as count:
+            return confirm(study, engine, options.confirm_seeds, count)
     except KeyboardInterrupt:
         show_interrupted(study)
         raise typer.Exit(130) from None
     finally:
         engine.close()
+
+
+def _start_engine(study: Study, options: TuneOptions) -> AnyEngine:
+    """Return the workers, with the data that they will need first."""
+    from penstroke.search.engine import patience_seconds
+    from penstroke.search.trial_worker import shared_data
+
+    data, workers = study.record.config.data, options.worker_count
+    patience = patience_seconds(len(shared_data(data).train))
+    if options.engine == "ray":
+        from penstroke.search.ray_engine import RayEngine
+
+        return RayEngine(workers, options.address, options.gpus, [data], patience)
+    from penstroke.search.local_engine import LocalEngine
+
+    return LocalEngine(workers, [data], study.record.resolved.device, patience)
 
 
 @contextlib.contextmanager
@@ -331,26 +353,3 @@ def _interrupted_between_steps() -> Iterator[Callable[[], None]]:
         check()
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _named_study(name: str, options: dict[str, str]) -> Study | None:
-    """Return the study that `name` goes on with; None where it is a recipe to begin with."""
-    from penstroke.config.recipes import shipped_recipes
-    from penstroke.search.study import find_study
-
-    study = find_study(name)
-    beginning = [typed for field, typed in options.items() if field not in _FOR_EVERY_STUDY]
-    if study is None or (beginning and name in shipped_recipes()):
-        return None
-    if beginning:
-        raise typer.BadParameter(
-            f"{study.path} is a study, which keeps to what it was begun with: leave out "
-            f"{', '.join(beginning)}, or name its recipe"
-        )
-    return study
-
-
-def _cores() -> int:
-    from penstroke.machine import allowed_cores
-
-    return allowed_cores()

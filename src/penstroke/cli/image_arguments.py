@@ -1,0 +1,96 @@
+"""Images and models as `penstroke predict` and `penstroke read` take them on the command line."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from penstroke.cli.console import print_json
+
+if TYPE_CHECKING:
+    from penstroke.inference.recognizer import Recognizer
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+ImageNames = Annotated[
+    list[str],
+    typer.Argument(metavar="IMAGE…", help="Image files, folders or patterns; - is stdin."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Model: a model.onnx, or the name or path of a run."),
+]
+Item = TypeVar("Item")
+
+
+def open_recognizer(model: str | None) -> Recognizer:
+    """Return the recognizer of `--model`: an ONNX file or a run."""
+    from penstroke.inference.recognizer import Recognizer
+    from penstroke.runs.run import find_run
+
+    if model is None:
+        raise typer.BadParameter(
+            "name a model: a run (`penstroke runs list` lists them, `penstroke train` makes one) "
+            "or a model.onnx",
+            param_hint="--model",
+        )
+    path = Path(model)
+    if path.exists() or path.suffix == ".onnx":  # a missing file is reported when it is opened
+        return Recognizer.load(path)
+    return Recognizer.load(find_run(model).model_path)
+
+
+def expand(names: Sequence[str]) -> list[str]:
+    """Return the image files that `names` stand for; folders are searched, patterns expanded."""
+    from penstroke.errors import ImageError
+
+    expanded: list[str] = []
+    for name in names:
+        path = Path(name)
+        if name == "-" or path.is_file():
+            expanded.append(name)
+        elif path.is_dir():
+            inside = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
+            if not inside:
+                raise ImageError(f"the folder {name} holds no images ({', '.join(_SUFFIXES)})")
+            expanded += inside
+        else:
+            # Shells that do not expand patterns (Windows) leave it to us.
+            matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - may begin at the root
+            expanded += matches or [name]
+    return expanded
+
+
+def source_of(name: str) -> bytes | Path:
+    """Return what to read the image `name` from."""
+    return sys.stdin.buffer.read() if name == "-" else Path(name)
+
+
+def answer_each(
+    items: Sequence[tuple[str, Item]],
+    answer: Callable[[str, Item], dict[str, Any]],
+    show: Callable[[list[dict[str, Any]]], None],
+    *,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Answer for each image and show the answers; exit with 1 if an image could not be read."""
+    from penstroke.errors import ImageError
+
+    answers: list[dict[str, Any]] = []
+    for name, item in items:
+        try:
+            answers.append(answer(name, item))
+        except ImageError as error:
+            answers.append({"image": name, "status": "error", "error": str(error)})
+            typer.echo(f"error: {error}", err=True)
+    if as_json:
+        print_json({"model": model, "answers": answers})
+    else:
+        show(answers)
+    if any(one["status"] == "error" for one in answers):
+        raise typer.Exit(1)

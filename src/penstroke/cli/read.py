@@ -1,0 +1,99 @@
+"""`penstroke read`: lines of characters, such as numbers and words, from images and pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from penstroke.cli.console import Json, percent, print_table, say
+from penstroke.cli.image_arguments import (
+    ImageNames,
+    Model,
+    answer_each,
+    expand,
+    open_recognizer,
+    source_of,
+)
+
+
+def command(
+    images: ImageNames,
+    model: Model = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(help="Folder, or one .svg, for the images with the recognised text on them."),
+    ] = None,
+    top: Annotated[
+        int, typer.Option(min=1, help="Number of alternatives listed for a doubtful character.")
+    ] = 3,
+    as_json: Json = False,
+) -> None:
+    """Read lines of characters: numbers, words, or a page of them.
+
+    The characters must stand apart or just touch; the model reads one at a time.
+    """
+    recognizer = open_recognizer(model)
+    names = expand(images)
+    overlays = _overlay_paths(names, overlay) if overlay else [None] * len(names)
+
+    def answer(name: str, path: Path | None) -> dict[str, Any]:
+        from penstroke.files import write_text_atomically
+        from penstroke.inference.line_reader import read_page
+        from penstroke.inference.overlay import overlay_svg
+
+        source = source_of(name)
+        page = read_page(recognizer, source)
+        result = {"image": name, "status": "ok" if page.lines else "empty", **page.to_dict()}
+        if path is not None:
+            write_text_atomically(path, overlay_svg(page, source, recognizer.ink))
+            result["overlay"] = str(path)
+        return result
+
+    answer_each(list(zip(names, overlays, strict=True)), answer,
+                lambda answers: _show(answers, top), model=model, as_json=as_json)  # fmt: skip
+
+
+def _overlay_paths(names: list[str], target: Path) -> list[Path]:
+    """Return where each overlay is written: into a folder, or to the one file."""
+    if target.suffix.lower() == ".svg":
+        if len(names) > 1:
+            raise typer.BadParameter(
+                "one .svg, but several images: name a folder", param_hint="--overlay"
+            )
+        return [target]
+    paths: list[Path] = []
+    for name in names:
+        stem = "stdin" if name == "-" else Path(name).name
+        number = 2
+        path = target / f"{stem}.svg"
+        while path in paths:
+            path, number = target / f"{stem}-{number}.svg", number + 1
+        paths.append(path)
+    return paths
+
+
+def _show(answers: list[dict[str, Any]], top: int) -> None:
+    rows: list[tuple[object, ...]] = []
+    for answer in answers:
+        if answer["status"] == "empty":
+            rows.append((answer["image"], "", "", "no ink found"))
+        for number, line in enumerate(answer.get("lines", ()), start=1):
+            rows.append((answer["image"], number, line["text"], _doubts(line, top)))
+    if rows:
+        print_table(("image", "line", "text", "alternatives"), rows, "1")
+    for answer in answers:
+        if "overlay" in answer:
+            say(f"overlay  {answer['overlay']}")
+
+
+def _doubts(line: dict[str, Any], top: int) -> str:
+    """Return the doubtful characters by their number, and what else they may be."""
+    doubts = []
+    for number, character in enumerate(line["characters"], start=1):
+        if character["status"] == "rejected":
+            likely = sorted(character["probabilities"].items(), key=lambda item: -item[1])
+            others = " or ".join(f"{label} {percent(p, 1)}" for label, p in likely[:top])
+            doubts.append(f"{number}: {others}")
+    return "; ".join(doubts)
