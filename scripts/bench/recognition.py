@@ -165,6 +165,6 @@ def _photographed(digit: Pixels, seed: int) -> Pixels:
 
 def _cold(repeats: int, run: Path) -> list[Figure]:
     say("recognition: cold starts")
-    command = (PENSTROKE, "predict", run, ROOT / "examples" / "seven.png")
+    command = (PENSTROKE, "predict", ROOT / "examples" / "seven.png", "--model", run)
     seconds = [run_process(*command).seconds for _ in range(repeats + 1)]
     return [Figure("`penstroke predict` of one image, whole process", "s", tuple(seconds[1:]))]

@@ -115,9 +115,7 @@ def _ratios(rates: dict[str, list[float]]) -> list[Figure]:
 def _whole(own: _Own, repeats: int) -> list[Figure]:
     """Return wall time from start to exit, peak memory, and what accuracy it bought."""
     contestants: Contestants = {
-        "`penstroke train --preset fast`": lambda: own.train(
-            "--preset", "fast", "--dataset", "mnist"
-        )
+        "`penstroke train fast`": lambda: own.train("fast", "--dataset", "mnist")
     }
     if PEERS.exists():
         contestants |= {
@@ -134,10 +132,10 @@ def _whole(own: _Own, repeats: int) -> list[Figure]:
         figures.append(Figure(label, "s", tuple(run.seconds for run in runs)))
         memory = tuple(run.peak_megabytes for run in runs)
         figures.append(Figure(f"{name}: peak memory", "MB", memory))
-    plain, fast = found.get("plain PyTorch, 5 epochs"), found["`penstroke train --preset fast`"]
+    plain, fast = found.get("plain PyTorch, 5 epochs"), found["`penstroke train fast`"]
     if plain:
         ratios = tuple(b.seconds / a.seconds for a, b in zip(fast, plain, strict=True))
-        figures.append(Figure("plain PyTorch's 5 epochs to `--preset fast`", "×", ratios, "≥ 15"))
+        figures.append(Figure("plain PyTorch's 5 epochs to `fast`", "×", ratios, "≥ 15"))
     return figures
 
 

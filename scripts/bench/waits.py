@@ -35,7 +35,7 @@ def _cold_starts(run: Path, repeats: int) -> list[Figure]:
         "`python -c pass`, for comparison": ([sys.executable, "-c", "pass"], ""),
         "`penstroke --help`": ([PENSTROKE, "--help"], "< 0.25 s"),
         "`penstroke predict` of one image": (
-            [PENSTROKE, "predict", run, ROOT / "examples" / "seven.png"], "< 0.6 s",
+            [PENSTROKE, "predict", ROOT / "examples" / "seven.png", "--model", run], "< 0.6 s",
         ),
     }  # fmt: skip
     say("waits: cold starts")

@@ -158,7 +158,7 @@ def test_audit_and_train_without_what_it_found(
     facts = json.loads(done.out)
     assert facts["images"] == {"train": 200, "test": 50}
     assert facts["findings"]["in the test split of digits"]["train"] >= 0
-    assert Path(facts["page"]).read_text().startswith("<!doctype html>")
+    assert Path(facts["report"]).read_text().startswith("<!doctype html>")
     exclude = Path(facts["exclude"])
     exclude.write_text("# mine\n3\n1400  # a 7\n")
     quick = ("--epochs", 1, "--set", "data.max_train_images=200", "--no-report", "--json")
@@ -178,7 +178,7 @@ def test_audit_for_people(penstroke: Cli, cache: Path, monkeypatch: pytest.Monke
     done = penstroke("data", "audit", "digits", "--folds", 2, "--limit", 100)
     assert done.exit_code == 0, done.err
     assert re.search(r"label errors +\d+ +\d+ +\d+", done.out)
-    assert f"page     {cache}/audits/digits/index.html" in done.out
+    assert f"report   {cache}/audits/digits/index.html" in done.out
     assert "train --dataset digits --exclude" in done.out
 
 

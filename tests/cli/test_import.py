@@ -36,14 +36,14 @@ def test_from_a_folder_to_a_model(penstroke: Cli, tmp_path: Path, cache: Path) -
     assert "labels    a folder a class, in a folder" in done.out
     assert "2 images of classes that were not asked for" in done.out
     page = cache / "imports/mine/index.html"
-    assert f"page  {page}" in done.out
+    assert f"report  {page}" in done.out
     assert page.read_text().startswith("<!doctype html>")
     again = penstroke(*arguments)
     assert (again.exit_code, "imported already: --replace" in again.err) == (2, True)
     facts = json.loads(penstroke(*arguments, "--replace", "--json").out)
     assert facts["classes"] == ["A", "B"]
     assert facts["class_counts"] == {"train": [9, 9], "test": [3, 3]}
-    assert facts["page"] == str(page)
+    assert facts["report"] == str(page)
     assert "mine" in penstroke("data", "list").out
     shown = json.loads(penstroke("data", "show", "mine", "--json").out)
     assert shown["images"] == {"train": 18, "test": 6}
@@ -78,12 +78,12 @@ def test_36_classes_of_real_images_and_what_was_left_out(penstroke: Cli, shared:
         (("in", "--max-unreadable", "many"), 2, "'many' is neither a share"),
         (("in", "--max-unreadable", "1.5"), 2, "'1.5' is neither a share"),
         (("in", "--test-fraction", "2"), 2, "2 is no share"),
-        (("in", "--transposed"), 2, "--transposed goes with IDX files only"),
-        (("in", "--label-offset", "1"), 2, "--label-offset goes with IDX files only"),
-        (("idx", "--merge-case"), 2, "--merge-case goes with images"),
-        (("idx", "--preprocess"), 2, "--preprocessed goes with images"),
-        (("idx", "--test-fraction", "0.2"), 2, "--test-fraction goes with images"),
-        (("idx", "--page", "seen.html"), 2, "--page goes with images"),
+        (("in", "--transposed"), 2, "--transposed is for IDX files only"),
+        (("in", "--label-offset", "1"), 2, "--label-offset is for IDX files only"),
+        (("idx", "--merge-case"), 2, "--merge-case is for images"),
+        (("idx", "--preprocess"), 2, "--preprocessed is for images"),
+        (("idx", "--test-fraction", "0.3"), 2, "--test-fraction is for images"),
+        (("idx", "--report", "seen.html"), 2, "--report is for images"),
         (("in", "--workers", "0"), 2, "--workers"),
     ],
 )

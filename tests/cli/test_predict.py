@@ -41,7 +41,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def test_table(penstroke: Cli, model: Path, images: Path) -> None:
-    done = penstroke("predict", model, images)
+    done = penstroke("predict", images, "--model", model)
     assert done.exit_code == 0, done.err
     rows = {Path(line.split()[0]).name: line for line in done.out.splitlines()[1:]}
     assert set(rows) == {"one.png", "two.jpg", "three.PNG", "blank.png"}
@@ -54,7 +54,9 @@ def test_json_files_folders_globs_and_stdin(
 ) -> None:
     stdin = io.TextIOWrapper(io.BytesIO((images / "one.png").read_bytes()))
     monkeypatch.setattr(sys, "stdin", stdin)
-    done = penstroke("predict", model, images / "deep", images / "*.jpg", "-", "--json", "--top", 2)
+    done = penstroke(
+        "predict", images / "deep", images / "*.jpg", "-", "--json", "--top", 2, "--model", model
+    )
     answers = json.loads(done.out)["answers"]
     assert [Path(answer["image"]).name for answer in answers] == ["three.PNG", "two.jpg", "-"]
     assert all(len(answer["top"]) == 2 for answer in answers)
@@ -63,7 +65,7 @@ def test_json_files_folders_globs_and_stdin(
 
 def test_one_bad_image_does_not_stop_the_others(penstroke: Cli, model: Path, images: Path) -> None:
     (images / "bad.png").write_bytes(b"")
-    done = penstroke("predict", model, images / "bad.png", images / "one.png", "--json")
+    done = penstroke("predict", images / "bad.png", images / "one.png", "--json", "--model", model)
     assert done.exit_code == 1
     assert "bad.png is empty: zero bytes" in done.err
     assert [answer["status"] for answer in json.loads(done.out)["answers"]] == ["error", "rejected"]
@@ -71,13 +73,16 @@ def test_one_bad_image_does_not_stop_the_others(penstroke: Cli, model: Path, ima
 
 def test_what_cannot_be_read(penstroke: Cli, model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "holds no images" in penstroke("predict", model, tmp_path / "empty").err
-    missing = penstroke("predict", model, tmp_path / "nothing.png")
+    assert "holds no images" in penstroke("predict", tmp_path / "empty", "--model", model).err
+    missing = penstroke("predict", tmp_path / "nothing.png", "--model", model)
     assert (missing.exit_code, "No such file" in missing.err) == (1, True)
-    no_model = penstroke("predict", tmp_path / "nothing.onnx", tmp_path)
+    no_model = penstroke("predict", tmp_path, "--model", tmp_path / "nothing.onnx")
     assert (no_model.exit_code, "cannot read the model" in no_model.err) == (1, True)
-    assert "no run" in penstroke("predict", "nothing", tmp_path).err
-    assert penstroke("predict", model).exit_code == 2
+    assert "no run" in penstroke("predict", tmp_path, "--model", "nothing").err
+    assert penstroke("predict", "--model", model).exit_code == 2
+    for command in ("predict", "read"):
+        without = penstroke(command, tmp_path)
+        assert (without.exit_code, "name a model" in without.err) == (2, True)
 
 
 def test_predicting_never_imports_torch(model: Path, images: Path) -> None:
@@ -88,7 +93,7 @@ def test_predicting_never_imports_torch(model: Path, images: Path) -> None:
         "finally: print([m for m in ('torch', 'sklearn', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, "predict", str(model), str(images / "one.png")],
+        [sys.executable, "-c", script, "predict", str(images / "one.png"), "--model", str(model)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
@@ -108,10 +113,10 @@ def sevens(tmp_path: Path) -> Path:
 
 
 def test_lines_as_a_table(penstroke: Cli, model: Path, sevens: Path) -> None:
-    done = penstroke("predict", model, sevens, "--line")
+    done = penstroke("read", sevens, "--model", model)
     assert done.exit_code == 0, done.err
     headings, *rows = done.out.splitlines()
-    assert headings.split() == ["image", "line", "reads", "in", "doubt"]
+    assert headings.split() == ["image", "line", "text", "alternatives"]
     assert [row.split()[1] for row in rows] == ["1", "2"]
     assert re.match(r"\S+ +1 +([abc])\1 \1  ", rows[0])
     assert "1: " in rows[0]  # an untrained network is never sure
@@ -121,8 +126,7 @@ def test_lines_as_json_with_overlays(
     penstroke: Cli, model: Path, sevens: Path, images: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "new" / "overlays"
-    done = penstroke(
-        "predict", model, sevens, images / "blank.png", sevens, "--line", "--json",
+    done = penstroke("read", sevens, images / "blank.png", sevens, "--model", model, "--json",
         "--overlay", folder,
     )  # fmt: skip
     first, blank, again = json.loads(done.out)["answers"]
@@ -138,7 +142,7 @@ def test_an_overlay_that_cannot_be_written(
     penstroke: Cli, model: Path, sevens: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = penstroke("predict", model, sevens, "--line", "--overlay", tmp_path / "file")
+    done = penstroke("read", sevens, "--model", model, "--overlay", tmp_path / "file")
     assert done.exit_code == 1
     assert f"cannot write {tmp_path / 'file'}" in done.err
 
@@ -148,17 +152,17 @@ def test_one_overlay_as_a_file(
 ) -> None:
     path = tmp_path / "answer.svg"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(sevens.read_bytes())))
-    done = penstroke("predict", model, "-", "--line", "--overlay", path)
+    done = penstroke("read", "-", "--model", model, "--overlay", path)
     assert f"overlay  {path}" in done.out
     assert path.read_text("utf-8").count("<text") == 5
 
 
 def test_lines_asked_for_wrongly(penstroke: Cli, model: Path, sevens: Path, tmp_path: Path) -> None:
-    two = penstroke("predict", model, sevens, sevens, "--line", "--overlay", tmp_path / "a.svg")
+    two = penstroke("read", sevens, sevens, "--model", model, "--overlay", tmp_path / "a.svg")
     assert (two.exit_code, "name a folder" in two.err) == (2, True)
-    alone = penstroke("predict", model, sevens, "--overlay", tmp_path)
-    assert (alone.exit_code, "goes with --line" in alone.err) == (2, True)
+    alone = penstroke("predict", sevens, "--model", model, "--overlay", tmp_path)
+    assert (alone.exit_code, "--overlay" in alone.err) == (2, True)
     (tmp_path / "bad.png").write_bytes(b"no image")
-    bad = penstroke("predict", model, tmp_path / "bad.png", sevens, "--line", "--json")
+    bad = penstroke("read", tmp_path / "bad.png", sevens, "--model", model, "--json")
     assert (bad.exit_code, "not an image" in bad.err) == (1, True)
     assert [answer["status"] for answer in json.loads(bad.out)["answers"]] == ["error", "ok"]

@@ -31,7 +31,7 @@ def test_words_for_people_and_the_next_step(penstroke: Cli) -> None:
     assert "report/index.html" in done.out
     assert "next: " in done.out
     again = penstroke("train", *QUICK)
-    assert "finished already" in again.err
+    assert "already finished" in again.err
     assert "test accuracy" in again.out
     assert "epoch 1/2" in penstroke("train", *QUICK, "--overwrite").out
 
@@ -129,7 +129,7 @@ def test_nan_keeps_the_last_good_checkpoint(
     assert (state.facts["epoch"], notes, run.status) == (2, [], "unfinished")
 
 
-def test_repeats_give_mean_and_spread(penstroke: Cli) -> None:
+def test_seeds_give_mean_and_variation(penstroke: Cli) -> None:
     done = penstroke("train", *QUICK, "--seeds", 3, "--json", "--no-report")
     found = json.loads(done.out)
     accuracies = [
@@ -154,19 +154,19 @@ def test_an_ensemble_is_one_model(penstroke: Cli) -> None:
     assert sizes[2] > 1.8 * sizes[0]
     assert "networks, their probabilities averaged" in (run / "report/index.html").read_text()
     assert json.loads(penstroke("evaluate", run, "--json").out)["test_loss"] == figures["test_loss"]
-    assert penstroke("predict", run, "examples/seven.png").exit_code == 0
+    assert penstroke("predict", "examples/seven.png", "--model", run).exit_code == 0
     assert penstroke("runs", "show", run).exit_code == 0
 
 
-@pytest.mark.parametrize("preset", ["fast", "balanced", "best"])
-def test_presets_adapt_to_any_data(penstroke: Cli, tmp_path: Path, preset: str) -> None:
+@pytest.mark.parametrize("recipe", ["fast", "balanced", "best"])
+def test_recipes_adapt_to_any_data(penstroke: Cli, tmp_path: Path, recipe: str) -> None:
     from helpers import write_idx_set
 
     write_idx_set(tmp_path / "idx")
-    name = f"few-{preset}"
+    name = f"few-{recipe}"
     assert penstroke("data", "import", name, tmp_path / "idx").exit_code == 0
     done = penstroke(
-        "train", "--preset", preset, "--dataset", name, "--batch-size", 9, "--epochs", 1,
+        "train", recipe, "--dataset", name, "--batch-size", 9, "--epochs", 1,
         "--json", "--no-report",
     )  # fmt: skip
     assert done.exit_code == 0, done.err
@@ -190,8 +190,8 @@ def test_data_too_small_says_what_is(penstroke: Cli, tmp_path: Path) -> None:
             "train.batch_size: 5000 is more than the 1293 training images; choose a smaller one: "
             "--batch-size 646",
         ),
-        (("--preset", "fasst"), 'did you mean "fast"'),
-        (("baseline-cnn", "--preset", "fast"), "not both"),
+        (("fasst",), 'did you mean "fast"'),
+        (("fast", "--folds", "3", "--seeds", "2"), "not both"),
         (("--set", "model.convolutions.0.kernel=40"), "no pixels are left"),
     ],
 )

@@ -52,7 +52,7 @@ def test_json_has_source_and_what_was_forgotten(penstroke: Cli, source: Path) ->
     assert record["start"]["run"] == "source"
     assert record["config"]["model"]["convolutions"][0]["filters"] == 16, "fast's own network"
     again = penstroke("train", "--init-from", "source", *TUNED, "--json", "--no-report")
-    assert "finished already" in again.err
+    assert "already finished" in again.err
     assert json.loads(again.out)["run"] == figures["run"]
 
 
@@ -108,7 +108,7 @@ def test_folds_in_words_and_json(penstroke: Cli, runs: Path) -> None:
     assert "fold 1" in done.out
     assert (runs / "crossed/report/index.html").exists()
     again = penstroke(*few, "--json")
-    assert "finished already" in again.err
+    assert "already finished" in again.err
     figures = json.loads(again.out)
     assert (figures["folds"], figures["images"]) == (2, 1437)
     assert len(figures["fold_accuracies"]) == 2

@@ -59,7 +59,7 @@ def test_the_whole_way(penstroke: Cli, recipe: Path, runs: Path) -> None:
     assert load_recipe(figures["best_recipe"]).train.learning_rate
     again = penstroke("tune", recipe, "--name", "s", "--confirm-seeds", 2)
     assert again.exit_code == 0
-    assert "finished already" in again.err
+    assert "already finished" in again.err
     by_name = penstroke("tune", "s", "--json")
     assert json.loads(by_name.out) == figures
     shown = penstroke("tune", recipe, "--name", "s").out
@@ -233,7 +233,7 @@ main()
         (
             ("RECIPE", "--for-each", "train.learning_rate"),
             2,
-            "give it choices, or a range with step",
+            "it needs choices, or a range with step",
         ),
         (("RECIPE", "--time-budget", "20"), 2, "write it as 90s, 20m or 2h"),
         (("RECIPE", "--method", "sweep"), 2, "a sweep changes one parameter, the space has 4"),

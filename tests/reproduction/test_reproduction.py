@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,8 +60,10 @@ def test_its_commands_are_understood(project: Project, quick: bool) -> None:
     """Every option is one that the command has, and every setting one that the recipe has."""
     import typer
 
+    group: Any = typer.main.get_command(app)
+    context = group.context_class(group)
     for step in steps_of(project, Reproduction(quick=quick)):
-        command = typer.main.get_command(app).commands[step.command[0]]  # type: ignore[attr-defined]
+        command = group.get_command(context, step.command[0])
         parsed = command.make_context("penstroke", list(step.command[1:]))
         recipe = load_recipe(
             parsed.params["recipe"], parse_assignments(parsed.params["changes"] or [])

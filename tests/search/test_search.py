@@ -87,7 +87,7 @@ def test_every_method_comes_to_its_end(changes: dict[str, Any], trials: int) -> 
 
 
 def test_a_score_is_the_mean_over_seeds_or_folds() -> None:
-    ways: list[dict[str, Any]] = [{"repeats": 3}, {"folds": 3}]
+    ways: list[dict[str, Any]] = [{"seeds": 3}, {"folds": 3}]
     for how in ways:
         study = small_search(str(how)[2:7], method="random", trials=2, max_epochs=2, **how)
         for number, trial in study.trials().items():

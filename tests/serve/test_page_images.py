@@ -63,7 +63,7 @@ def test_what_was_corrected_is_trained_on(browser: Browser, tmp_path: Path) -> N
         eventually(page, lambda: sum(collected(page).values()) == len(DIGITS))
         command = page.locator("#command").inner_text().split()
     trained = subprocess.run(
-        [sys.executable, "-m", *command, "--preset", "fast", "--no-report", "--json"],
+        [sys.executable, "-m", *command, "fast", "--no-report", "--json"],
         env={**os.environ, "PENSTROKE_CACHE": str(tmp_path / ".cache"), "OMP_NUM_THREADS": "1"},
         check=True, capture_output=True, text=True,
     )  # fmt: skip

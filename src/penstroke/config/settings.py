@@ -72,10 +72,10 @@ class Settings(BaseModel):
     @classmethod
     def _refuse_unknown(cls, values: Any) -> Any:
         # pydantic's own message has no near match.
-        if cls.model_config.get("extra") == "ignore":
+        if not isinstance(values, Mapping) or cls.model_config.get("extra") != "forbid":
             return values
         known = list(cls.model_fields)
-        for name in values if isinstance(values, Mapping) else ():
+        for name in values:
             if name not in known:
                 hint = near_match(str(name), known) or _one_of(known)
                 raise ValueError(f"{name}: unknown setting{hint}")

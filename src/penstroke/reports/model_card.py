@@ -55,7 +55,7 @@ def write_card(run: Run) -> str:
 
 
 _LIMITS = [
-    "- Cursive words: characters must stand apart, or merely touch (`penstroke predict --line`).",
+    "- Cursive words: characters must stand apart, or merely touch (`penstroke read`).",
     "- Images on their side or upside down: what is read is taken to stand upright.",
     "- A decision about a person on one character's answer: probabilities are there to be checked.",
 ]
