@@ -138,7 +138,7 @@ def test_confirm_and_conclude(runs: Path) -> None:
     assert result.trials == 10
     final = find_study(study.path)
     assert final is not None
-    assert final.summary() == result.to_dict()
+    assert final.result() == result
     assert result_so_far(final) == result
     opened = (runs / "s-best" / "test_openings.jsonl").read_text().splitlines()
     assert len(opened) == 1

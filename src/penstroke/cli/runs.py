@@ -19,12 +19,13 @@ app = typer.Typer(name="runs", help="List, show and remove runs.", no_args_is_he
 def list_command(as_json: Json = False) -> None:
     """List the runs, the studies and the cross-validations, oldest first."""
     from penstroke.files import runs_root
-    from penstroke.runs.record import read_summary
     from penstroke.runs.run import list_folds, list_runs, list_studies
+    from penstroke.search.result import SearchResult
 
     runs, studies, folds = list_runs(), list_studies(), list_folds()
     if as_json:
-        facts = [{"study": str(path), "summary": read_summary(path)} for path in studies]
+        results = [(path, SearchResult.read(path)) for path in studies]
+        facts = [{"study": str(p), "summary": r.to_dict() if r else {}} for p, r in results]
         by_fold = [{"folds": str(one.path), "summary": _summary(one)} for one in folds]
         print_json({
             "runs": [_facts(run) for run in runs], "studies": facts, "cross_validations": by_fold
@@ -58,15 +59,20 @@ def _show_folds(folds: list[FoldRuns]) -> None:
 
 
 def _show_studies(studies: list[Path]) -> None:
-    from penstroke.runs.record import read_summary
+    from penstroke.search.result import SearchResult
 
     rows = []
     for path in studies:
-        figures = read_summary(path)
-        rows.append((path.name, "finished" if figures else "unfinished", figures.get("trials", "–"),
-                     percent(figures.get("best_val_accuracy")),
-                     percent(figures.get("confirmed_val_accuracy")),
-                     percent(figures.get("test_accuracy"))))  # fmt: skip
+        result = SearchResult.read(path)
+        is_accuracy = result is not None and result.metric == "val_accuracy"
+        rows.append(
+            (path.name, "finished", result.trials,
+             percent(result.best_metric if is_accuracy else None),
+             percent(result.confirmed_mean if is_accuracy and result.confirmed else None),
+             percent(result.test.get("test_accuracy")))
+            if result
+            else (path.name, "unfinished", "–", percent(None), percent(None), percent(None))
+        )  # fmt: skip
     headings = ("study", "status", "trials", "validation", "new seeds", "test")
     print_table(headings, rows, "2345")
 

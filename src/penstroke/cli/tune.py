@@ -39,9 +39,10 @@ from penstroke.cli.tune_view import (
 if TYPE_CHECKING:
     from penstroke.config.recipes import Recipe
     from penstroke.search.engine import AnyEngine
+    from penstroke.search.result import SearchResult
     from penstroke.search.runner import SearchStatus
     from penstroke.search.study import Study
-    from penstroke.search.workflow import SearchRequest, SearchResult
+    from penstroke.search.workflow import SearchRequest
 
 _FOR_EACH_CALL = {
     "recipe", "workers", "engine", "address", "gpus", "confirm_seeds", "refit_all", "report",
@@ -270,7 +271,7 @@ def _run(study: Study, options: TuneOptions) -> SearchResult:
     """Search, confirm, train and evaluate the best; what is finished is not repeated."""
     from penstroke.search.workflow import conclude, result_so_far
 
-    if study.summary():
+    if study.result():
         say(
             f"{study.path} is already finished; its recipe with --overwrite replaces it",
             as_json=True,
@@ -289,8 +290,8 @@ def _run(study: Study, options: TuneOptions) -> SearchResult:
         if options.report:
             from penstroke.reports.search_report import write_report
 
-            result = replace(result, report=str(write_report(study, result)))
-            study.write_summary(result.to_dict())
+            result = result.replace({"report": str(write_report(study, result))})
+            result.write(study.path)
     return result
 
 

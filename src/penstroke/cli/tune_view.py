@@ -13,9 +13,10 @@ from penstroke.cli.console import percent, print_json, print_table, program, pro
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from penstroke.search.result import SearchResult
     from penstroke.search.runner import SearchStatus
     from penstroke.search.study import Study
-    from penstroke.search.workflow import SearchRequest, SearchResult
+    from penstroke.search.workflow import SearchRequest
     from penstroke.training.loop import Epoch
 
 _REDRAWN_EVERY_SECONDS = 0.5

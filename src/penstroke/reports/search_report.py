@@ -12,8 +12,8 @@ from penstroke.reports.html import render
 from penstroke.reports.search_plots import TrialLine
 
 if TYPE_CHECKING:
+    from penstroke.search.result import SearchResult
     from penstroke.search.study import Study
-    from penstroke.search.workflow import SearchResult
 
 _FEWEST_FOR_IMPORTANCE = 8
 

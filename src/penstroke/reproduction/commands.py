@@ -17,8 +17,8 @@ from penstroke.errors import ConfigError, DataError, RunError
 from penstroke.files import runs_root, write_text_atomically
 from penstroke.reproduction.projects import Project, Step
 from penstroke.runs.run import Run, find_run
+from penstroke.search.result import SearchResult
 from penstroke.search.study import Study
-from penstroke.search.workflow import SearchResult
 
 _INTERRUPTED = 130
 
@@ -47,7 +47,7 @@ class StepResult:
     @property
     def search(self) -> SearchResult:
         """The result of a search."""
-        return SearchResult.from_dict(self.output)
+        return SearchResult.parse(self.output)
 
     def open_study(self) -> Study:
         """Return the study of a search."""

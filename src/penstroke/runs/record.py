@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 
 from pydantic import Field
 
@@ -142,17 +141,6 @@ class RecordedFolder(Folder, Generic[RecordT]):
             yield
         finally:
             os.close(descriptor)
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """Return the figures in the summary.json of a study; empty where there is none."""
-    path = folder / "summary.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {}
-
-
-def write_summary(folder: Path, figures: Mapping[str, Any]) -> None:
-    """Write the final figures of a study, which marks it as finished."""
-    write_text_atomically(folder / "summary.json", json.dumps(dict(figures), indent=2) + "\n")
 
 
 def now() -> str:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -23,8 +23,9 @@ from penstroke.config.settings import RunConfig
 from penstroke.config.space import SearchConfig, Space, Values
 from penstroke.errors import StudyError
 from penstroke.files import runs_root, write_text_atomically
-from penstroke.runs.record import Record, RecordedFolder, now, read_summary, write_summary
+from penstroke.runs.record import Record, RecordedFolder, now
 from penstroke.runs.run import Run, RunRecord
+from penstroke.search.result import SearchResult
 
 if TYPE_CHECKING:
     from penstroke.search.trial_store import Trial
@@ -161,13 +162,9 @@ class Study(RecordedFolder[StudyRecord]):
         """Record that the time budget is spent."""
         write_text_atomically(self.path / "time-is-up", now() + "\n")
 
-    def summary(self) -> dict[str, Any]:
-        """Return the final figures; empty while it is unfinished."""
-        return read_summary(self.path)
-
-    def write_summary(self, figures: Mapping[str, Any]) -> None:
-        """Write the final figures, which marks it as finished."""
-        write_summary(self.path, figures)
+    def result(self) -> SearchResult | None:
+        """Return the result; None while the search is not finished."""
+        return SearchResult.read(self.path)
 
     def remove_elsewhere(self) -> None:
         """Delete the trials in the storage."""

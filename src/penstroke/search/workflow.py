@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 from penstroke.config.settings import Resolved, RunConfig
-from penstroke.config.space import SearchConfig, Space, Values
+from penstroke.config.space import SearchConfig, Space
 from penstroke.config.toml import flatten
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import ConfigError, StudyError
@@ -33,6 +31,7 @@ from penstroke.search.cost_estimate import (
 from penstroke.search.engine import AnyEngine
 from penstroke.search.plan import plan_of
 from penstroke.search.proposals import TPESettings, draw_settings
+from penstroke.search.result import SearchResult
 from penstroke.search.runner import Runner, SearchStatus, TrainingQueue
 from penstroke.search.study import Study, StudyRecord, has_ended
 from penstroke.search.trial_store import Trial
@@ -76,60 +75,6 @@ class SearchRequest:
             images = len(shared_data(self.config.data).train)
             epochs = self.config.train.epochs_for(images)
         return with_epochs(self.config, epochs)
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """The result of a search, or what is known of it so far.
-
-    Attributes:
-        study: path of the study.
-        metric: val_accuracy or val_loss, which `best_metric` and `confirmed` are values of.
-        trials: in all; of which `complete`, `pruned` and `failed`.
-        best_recipe: path of the best settings as a recipe.
-        worker_seconds: of training, of one worker.
-        confirmed: the metric of the best settings for each new seed.
-        run, model, report: paths; empty while the best settings have not been trained.
-        test: figures of the test split, by name.
-    """
-
-    study: str
-    method: str
-    metric: str
-    trials: int
-    complete: int
-    pruned: int
-    failed: int
-    best_trial: int
-    best_metric: float
-    best_settings: Values
-    best_recipe: str
-    epochs_trained: int
-    worker_seconds: float
-    confirmed: tuple[float, ...] = ()
-    run: str = ""
-    model: str = ""
-    report: str = ""
-    test: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def confirmed_mean(self) -> float:
-        """Mean over the new seeds; nan without any."""
-        return statistics.fmean(self.confirmed) if self.confirmed else float("nan")
-
-    @property
-    def confirmed_sd(self) -> float:
-        """Standard deviation over the new seeds; nan with fewer than two."""
-        return statistics.stdev(self.confirmed) if len(self.confirmed) > 1 else float("nan")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self) | {"confirmed": list(self.confirmed)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` was called on, also after a round trip through JSON."""
-        return cls(**{**values, "confirmed": tuple(values["confirmed"])})
 
 
 def plan_search(request: SearchRequest, workers: int) -> tuple[RunConfig, SearchConfig, Estimate]:
@@ -307,8 +252,8 @@ def conclude(
     run = training.run
     figures = run.summary().to_dict()
     test = {name: figures[name] for name in figures if name.startswith("test_")}
-    result = replace(result, run=str(run.path), model=str(run.model_path), test=test)
-    study.write_summary(result.to_dict())
+    result = result.replace({"run": str(run.path), "model": str(run.model_path), "test": test})
+    result.write(study.path)
     return result
 
 
@@ -329,8 +274,8 @@ def result_so_far(study: Study) -> SearchResult:
     Raises:
         StudyError: no trial has a score yet.
     """
-    if summary := study.summary():
-        return SearchResult.from_dict(summary)
+    if result := study.result():
+        return result
     best = study.best()
     if best is None:
         raise StudyError(
