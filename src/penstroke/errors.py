@@ -1,4 +1,4 @@
-"""What can go wrong, by kind: each message says what is wrong, where, and what to do."""
+"""Errors by kind: each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class PenstrokeError(Exception):
-    """Base of every error that a person can mend; the command line exits with `exit_code`.
+    """Base of all errors that a user can fix; the command line exits with `exit_code`.
 
     Examples:
         >>> import penstroke
@@ -23,13 +23,13 @@ path of a .toml file works too
 
 
 class ConfigError(PenstrokeError):
-    """A setting is unknown, out of range or at odds with another; the message names the field."""
+    """A setting is unknown, out of range or contradicts another; the message names the field."""
 
     exit_code = 2
 
 
 class DataError(PenstrokeError):
-    """A data set is missing, damaged, changed or not in the layout it claims."""
+    """A data set is missing, damaged, changed or in an unexpected format."""
 
 
 class DownloadError(DataError):
@@ -37,11 +37,11 @@ class DownloadError(DataError):
 
 
 class ArchiveError(DataError):
-    """An archive is damaged, or holds what is not read from a stranger's: links, bombs, `..`."""
+    """A zip is damaged or refused: links, bombs, encryption, paths that lead out of it."""
 
 
 class SealedTestError(PenstrokeError):
-    """The test split was asked for where it must stay sealed."""
+    """The test split was opened where it must stay sealed."""
 
 
 class ImageError(PenstrokeError):
@@ -69,7 +69,7 @@ class ModelFileError(PenstrokeError):
 
 
 class TrainingError(PenstrokeError):
-    """Training cannot go on: the loss is no longer finite, or the device is not there."""
+    """Training cannot continue: the loss is not finite, or the device is missing."""
 
 
 class MissingToolError(PenstrokeError):

@@ -65,10 +65,10 @@ def append_lines(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Find out before hours of work whether a file can be written to `path` after them.
+    """Check, before hours of work, that a file can be written to `path` after them.
 
     Raises:
-        StorageError: it cannot, and why.
+        StorageError: it cannot be written; says why.
     """
     if path.is_dir():
         raise StorageError(f"cannot write {path}: it is a folder")
@@ -78,7 +78,7 @@ def check_writable(path: Path) -> None:
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Rename the finished file `temporary` to `path`, for good: also a power cut leaves it whole.
+    """Rename the finished file `temporary` to `path`, durably: a power cut leaves it whole.
 
     Raises:
         OSError: it cannot be written.
@@ -90,15 +90,15 @@ def move_into_place(temporary: Path, path: Path) -> None:
 
 
 def lock(path: Path) -> int:
-    """Lock the file at `path`, made if need be, and return its descriptor, open to append to it.
+    """Lock the file at `path`, created if missing, and return its descriptor, open to append.
 
-    Closing that lets go of it; the lock falls with its process too, however that ends.
+    The lock ends when the descriptor is closed, or its process ends in any way.
 
     Raises:
         BlockingIOError: another process holds it.
     """
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND)
-    if os.name == "nt":  # no flock there
+    if os.name == "nt":  # it has no flock
         return descriptor
     import fcntl
 
@@ -137,7 +137,7 @@ def runs_root() -> Path:
 
 
 def reason(error: OSError) -> str:
-    """Return the operating system's words for `error`, without its number."""
+    """Return the operating system's message for `error`, without its number."""
     return error.strerror or str(error)
 
 

@@ -1,4 +1,4 @@
-"""What a run was made on: processor, cores, versions."""
+"""The machine: processor, cores, versions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def processor_name() -> str:
 
 
 def machine_facts() -> dict[str, str | int]:
-    """Return what a record says of this machine."""
+    """Return what is recorded about this machine."""
     return {
         "processor": processor_name(),
         "cores": allowed_cores(),

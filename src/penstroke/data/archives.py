@@ -1,4 +1,4 @@
-"""The reader of every zip that comes from elsewhere, within bounds on the whole and on each file.
+"""The one reader of untrusted zips, with bounds on the whole and on each file.
 
 No name in a zip ever becomes a path on this machine. Refused as a whole are names that lead out of
 it, links, devices, encryption, one name twice, too many files, and what would unpack to far more

@@ -89,7 +89,7 @@ class PartialFile:
             if not self.size:
                 self.partial_path.unlink(missing_ok=True)
                 if self._created_folder:
-                    with contextlib.suppress(OSError):  # something else stands in it
+                    with contextlib.suppress(OSError):  # it is not empty
                         self.partial_path.parent.rmdir()
 
     def write(self, block: bytes) -> None:

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from penstroke.config.settings import Settings
 from penstroke.config.toml import read_toml
-from penstroke.data.dataset import Dataset, Images, Labels
+from penstroke.data.dataset import Dataset, Images
 from penstroke.errors import ConfigError, DataError, StorageError
 from penstroke.files import reason, write_text_atomically
 
@@ -58,12 +58,20 @@ def save(
         raise StorageError(f"cannot write {folder}: {reason(error)}") from error
     try:
         for split, dataset in (("train", train), ("test", test)):
-            _write_npy(temporary / f"{split}-images.npy", dataset.images)
-            _write_npy(temporary / f"{split}-labels.npy", dataset.labels)
+            for kind, array in (("images", dataset.images), ("labels", dataset.labels)):
+                with (temporary / f"{split}-{kind}.npy").open("wb") as stream:  # no copy in memory
+                    np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+                    stream.flush()
+                    os.fsync(stream.fileno())
         for file, text in (beside or {}).items():
             write_text_atomically(temporary / file, text)
         write_text_atomically(temporary / INDEX, index.to_toml())
-        _swap(temporary, folder)
+        temporary.chmod(0o755)
+        aside = temporary.with_name(f"{temporary.name}.old")
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(aside)  # a rename does not replace a full folder
+        temporary.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {reason(error)}") from error
     finally:
@@ -101,24 +109,6 @@ def load_index(folder: Path) -> StoredIndex:
         return StoredIndex.parse(values, source=str(folder / INDEX))
     except ConfigError as error:
         raise DataError(f"{folder} is not a stored data set: {error}") from error
-
-
-def _swap(temporary: Path, folder: Path) -> None:
-    """Rename `temporary` to `folder`; what is there is moved first, as it cannot be replaced."""
-    aside = temporary.with_name(f"{temporary.name}.old")
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(aside)
-    temporary.chmod(0o755)
-    os.replace(temporary, folder)  # noqa: PTH105 - Path.replace reads as if it were a file
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _write_npy(path: Path, array: Images | Labels) -> None:
-    """Write without a copy in memory: EMNIST ByClass has 550 MB."""
-    with path.open("wb") as stream:
-        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _read_npy(path: Path) -> Images:
