@@ -1,4 +1,4 @@
-"""The service under load, by scripts/load.py: beside the usual way, in time, too much, stopped."""
+"""The service under load, by scripts/load.py: throughput beside peers, latency, overload, stops."""
 
 from __future__ import annotations
 
@@ -10,56 +10,50 @@ from measure import ROOT, Figure, run_process, say, trained_model
 
 
 def measure() -> dict[str, list[Figure]]:
-    """Return the figures of one run; minutes, in which this machine should do nothing else."""
+    """Return the figures of one run; for minutes this machine should do nothing else."""
     with tempfile.TemporaryDirectory() as folder:
         run = trained_model(folder, "service")
         say("service: under load, for some minutes")
-        told = run_process(sys.executable, ROOT / "scripts" / "load.py", run, "--json").told
+        figures = run_process(sys.executable, ROOT / "scripts" / "load.py", run, "--json").told
     return {
-        "throughput": _throughput(told),
-        "in time, and asked too much": _bearing(told),
-        "nothing lost, nothing mixed up": _keeping(told),
+        "throughput": _throughput(figures),
+        "latency and overload": _latency_and_overload(figures),
+        "stops and batches": _stops_and_batches(figures),
     }
 
 
-def _throughput(told: dict[str, Any]) -> list[Figure]:
-    ours, large = told["throughput"], told["throughput_200px"]
-    usual = {
-        form: max(rate for name, rate in told.items() if name.startswith(f"naive_{form}_"))
-        for form in ("form", "raw")
-    }
-    return [
-        Figure("`penstroke serve`, PNGs of 28×28", "/s", (ours,)),
-        Figure("FastAPI and eager PyTorch, image as the body", "/s", (usual["raw"],)),
-        Figure("FastAPI and eager PyTorch, image in a form", "/s", (usual["form"],)),
-        Figure("ours to the faster of them", "×", (ours / max(usual.values()),), "≥ 3"),
-        Figure("ours to theirs, PNGs of 200×200", "×", (large / told["naive_raw_200px"],)),
-        Figure("`uvicorn --workers 2`, a Recognizer each", "/s", (told["fair"],)),
-        Figure("ours to it", "×", (ours / told["fair"],)),
-        Figure("`penstroke serve`, PNGs of 200×200", "/s", (large,)),
-        Figure("`uvicorn --workers 2`, PNGs of 200×200", "/s", (told["fair_200px"],)),
-        Figure("ours to it, PNGs of 200×200", "×", (large / told["fair_200px"],)),
-    ]
+def _throughput(figures: dict[str, Any]) -> list[Figure]:
+    rows = []
+    for suffix, size in (("", "28×28"), ("_200px", "200×200")):
+        rate, fair = figures["throughput" + suffix], figures["fair" + suffix]
+        naive = figures["naive" + suffix]
+        rows += [
+            Figure(f"`penstroke serve`, PNGs of {size}", "/s", (rate,)),
+            Figure("`uvicorn --workers 2`, one Recognizer each", "/s", (fair,)),
+            Figure("FastAPI with eager PyTorch, one process", "/s", (naive,)),
+            Figure(f"`penstroke serve` to `uvicorn --workers 2`, {size}", "×", (rate / fair,)),
+        ]
+    return rows
 
 
-def _bearing(told: dict[str, Any]) -> list[Figure]:
-    early, late = told["memory_megabytes_early"], told["memory_megabytes_late"]
+def _latency_and_overload(figures: dict[str, Any]) -> list[Figure]:
+    early, late = figures["memory_megabytes_early"], figures["memory_megabytes_late"]
     return [
-        Figure("p50 at 60 % of the throughput", "ms", (told["p50_milliseconds"],)),
-        Figure("p99 at 60 % of the throughput", "ms", (told["p99_milliseconds"],), "≤ 50 ms"),
-        Figure("asked three times the throughput: answers 200", "/s", (told["overload_goodput"],)),
-        Figure("… answers other than 200, 429 and 503", "", (told["overload_other"],), "0"),
+        Figure("p50 at 60 % of the throughput", "ms", (figures["p50_milliseconds"],)),
+        Figure("p99 at 60 % of the throughput", "ms", (figures["p99_milliseconds"],), "≤ 50 ms"),
+        Figure("at three times the throughput: answers 200", "/s", (figures["overload_goodput"],)),
+        Figure("… answers other than 200, 429 and 503", "", (figures["overload_other"],), "0"),
         Figure("… memory, late to early", "×", (late / early,), "flat"),
-        Figure("… back to normal after", "s", (told["back_to_normal_seconds"],), "≤ 5 s"),
+        Figure("… back to normal after", "s", (figures["back_to_normal_seconds"],), "≤ 5 s"),
     ]
 
 
-def _keeping(told: dict[str, Any]) -> list[Figure]:
+def _stops_and_batches(figures: dict[str, Any]) -> list[Figure]:
     return [
-        Figure(f"told to stop under load, {told['stops']} times: lost", "", (told["lost"],), "0"),
-        Figure("… ended with another exit code than 0", "",
-               (sum(code != 0 for code in told["exit_codes"]),), "0"),
-        Figure("images read at once, on average", "", (told["mean_batch"],)),
-        Figure(f"{told['images']:,} images so and alone, furthest apart", "",
-               (told["furthest"],), "≤ 1e-5"),
+        Figure(f"stopped under load, {figures['stops']} times: lost", "", (figures["lost"],), "0"),
+        Figure("… exit codes other than 0", "",
+               (sum(code != 0 for code in figures["exit_codes"]),), "0"),
+        Figure("images in a batch, on average", "", (figures["mean_batch"],)),
+        Figure(f"{figures['images']:,} images in batches and alone, furthest apart", "",
+               (figures["furthest"],), "≤ 1e-5"),
     ]  # fmt: skip

@@ -1,33 +1,33 @@
-"""The usual way to serve a network: FastAPI, an uploaded file, torch on that one image.
+"""The usual way to serve a network: FastAPI, and torch on the one image of the request.
 
-It finds ink as Penstroke does, so that both do the same job and give the same answer. /raw takes
-the image as the whole body, which spares the form. Usage: naive_service.py RUN PORT
+It preprocesses as Penstroke does, so that both do the same work and give the same answer. Usage:
+RUN=… uvicorn --app-dir scripts/peers naive_service:app
 """
 
 from __future__ import annotations
 
 import io
-import sys
+import os
 
 import torch
-import uvicorn
-from fastapi import FastAPI, Request, UploadFile
+from fastapi import FastAPI, Request, Response
 from PIL import Image
 
 from penstroke.preprocessing.ink import preprocess
 from penstroke.runs.run import find_run
 from penstroke.runs.trained import load_network
 
-run = find_run(sys.argv[1])
+run = find_run(os.environ["RUN"])
 network = load_network(run)
 classes = run.record.data.classes
 temperature = run.summary().temperature
 app = FastAPI()
 
 
-def read(content: bytes) -> dict:
-    preprocessed = preprocess(Image.open(io.BytesIO(content)))
-    images = torch.from_numpy(preprocessed.pixels).reshape(1, 1, 28, 28).float() / 255
+@app.post("/recognize")
+async def recognize(request: Request) -> dict:
+    pixels = preprocess(Image.open(io.BytesIO(await request.body()))).pixels
+    images = torch.from_numpy(pixels).reshape(1, 1, 28, 28).float() / 255
     with torch.no_grad():
         probabilities = torch.softmax(network(images) / temperature, dim=1)[0]
     best = int(probabilities.argmax())
@@ -38,15 +38,6 @@ def read(content: bytes) -> dict:
     }
 
 
-@app.post("/recognize")
-async def recognize(image: UploadFile) -> dict:
-    return read(await image.read())
-
-
-@app.post("/raw")
-async def recognize_raw(request: Request) -> dict:
-    return read(await request.body())
-
-
-if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), access_log=False)
+@app.get("/healthz")
+async def healthz() -> Response:
+    return Response("ok")

@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def respond(models: dict[str, Recognizer], message: Message) -> Iterator[bytes]:
-    """Yield the replies to one message: load or unload a model, or recognize images.
+    """Yield the replies to one message: load or unload a model, or recognise images.
 
     An empty reply confirms a model. Images are answered batch by batch, each with its number: as
     many together as fit in `batch_size` and are preprocessed within `batch_seconds`, so that a
@@ -146,7 +146,7 @@ def _error(task: _Task) -> tuple[int, str, str] | None:
         return None
     error = api_error(task.error)
     if error.status_code == 500:
-        log.error("an image could not be recognized", exc_info=task.error)
+        log.error("an image could not be recognised", exc_info=task.error)
     return error.status_code, error.code, error.detail
 
 

@@ -13,6 +13,8 @@ from penstroke.serve.service_settings import ServiceSettings
 ALWAYS_ANSWERED = ("/healthz", "/readyz", "/metrics")
 """A monitor must be answered when the service is busiest."""
 ENDLESS = "/v1/runs/events"
+_BODY_HEADERS = (b"content-length", b"transfer-encoding")
+"""A request with one of them has a body (RFC 9112, 6.3)."""
 
 
 class Limits:
@@ -60,19 +62,18 @@ class Limits:
         is_endless = scope["path"] == ENDLESS
         answer_deadline = None if is_endless else now + settings.answer_seconds
         body_deadline = now + settings.body_seconds
-        size, is_whole, is_started = 0, False, False
+        size, is_started = 0, False
+        is_whole = not any(name in _BODY_HEADERS for name, _ in scope["headers"])
 
         async def receive_bounded() -> Message:
             nonlocal size, is_whole
-            if is_whole:
-                return await receive()
-            timeout.reschedule(body_deadline)
             message = await receive()
-            timeout.reschedule(answer_deadline)
-            is_whole = not message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > settings.max_body_bytes:
                 raise _too_large(settings)
+            if not is_whole and not message.get("more_body", False):
+                is_whole = True
+                timeout.reschedule(answer_deadline)
             return message
 
         async def send_watched(message: Message) -> None:
@@ -84,12 +85,14 @@ class Limits:
             await send(message)
 
         try:
-            async with asyncio.timeout_at(answer_deadline) as timeout:
+            async with asyncio.timeout_at(
+                answer_deadline if is_whole else body_deadline
+            ) as timeout:
                 await self._app(scope, receive_bounded, send_watched)
         except TimeoutError:
             if is_started:  # the caller reads too slowly: the server cuts it off
                 return
-            if timeout.when() == body_deadline:
+            if not is_whole:
                 message = f"the body did not arrive within {settings.body_seconds:g} s"
                 error = ApiError(408, "too_slow", message, {"connection": "close"})
             else:

@@ -16,7 +16,7 @@ def occlusion_map(recognizer: Recognizer, pixels: Pixels) -> Pixels:
     """Return (28, 28) uint8: bright where covering `pixels` (28, 28) costs the answer most.
 
     Zeiler, Fergus 2014, section 4.2: a patch of 5×5 around every second pixel is blanked, and all
-    196 images are recognized in one batch. The greatest loss of probability becomes 255; all is 0
+    196 images are recognised in one batch. The greatest loss of probability becomes 255; all is 0
     where no patch changes the answer.
     """
     (whole,) = recognizer.probabilities(pixels[None])

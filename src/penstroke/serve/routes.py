@@ -69,7 +69,7 @@ def _bodies(*media_types: str) -> dict[str, Any]:
     openapi_extra=_bodies(*IMAGES, FORM, JSON),
 )
 async def recognize(request: Request, query: Annotated[CharacterQuery, Query()]) -> CharacterAnswer:
-    """Recognize one character: a PNG or JPEG, a form with the file `image`, or strokes."""
+    """Recognise one character: a PNG or JPEG, a form with the file `image`, or strokes."""
     options = Options(query.top, occlusion=bool(query.occlusion))
     return CharacterAnswer(**await _recognize(request, query, options))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated
 
@@ -55,11 +56,13 @@ class ServiceSettings(Settings):
         return is_loopback(self.host)
 
 
+@lru_cache(maxsize=256)
 def is_loopback(name: str) -> bool:
     """Return whether `name` is `localhost` or an address that never leaves this machine."""
     return name == "localhost" or (is_address(name) and ip_address(name).is_loopback)
 
 
+@lru_cache(maxsize=256)
 def is_address(name: str) -> bool:
     """Return whether `name` is an IP address, as opposed to a name that has to be resolved."""
     try:

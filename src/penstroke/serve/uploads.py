@@ -25,7 +25,7 @@ _EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 
 
 class Options(NamedTuple):
-    """What to recognize in an image.
+    """What to recognise in an image.
 
     Attributes:
         top: the number of classes in the answer, most likely first; None is all.

@@ -1,4 +1,4 @@
-"""Worker processes that recognize images in batches, behind bounded queues.
+"""Worker processes that recognise images in batches, behind bounded queues.
 
 These are not workers of `penstroke.workers`: what they answer comes from untrusted images, so that
 nothing of it may be unpickled, and their pipes belong to the event loop of the service.
@@ -130,7 +130,7 @@ class WorkerPool:
             else (self.waiting_short, self._settings.queue_size)
         )
         if waiting >= bound:
-            raise busy(429, f"{waiting} images are waiting to be recognized: try again soon")
+            raise busy(429, f"{waiting} images are waiting to be recognised: try again soon")
 
     async def recognize(self, model: ServedModel, options: Options, upload: Upload) -> bytes:
         """Return the answer as JSON.
