@@ -128,17 +128,14 @@ def _answer(batch: list[_Task]) -> bytes:
 
 
 def _character(task: _Task, recognition: Recognition) -> dict[str, Any]:
-    top, occlusion = task.options.top, None
+    answer = recognition.to_dict()
+    if task.options.top:
+        answer["probabilities"] = dict(recognition.top(task.options.top))
+    answer["input_image"] = data_url(recognition.input_image)
+    answer["occlusion_map"] = None
     if task.options.occlusion and recognition.status != "empty":
-        occlusion = data_url(occlusion_map(task.recognizer, recognition.input_image))
-    return {
-        "status": recognition.status,
-        "label": recognition.label,
-        "probability": recognition.probability,
-        "probabilities": dict(recognition.top(top) if top else recognition.probabilities),
-        "input_image": data_url(recognition.input_image),
-        "occlusion_map": occlusion,
-    }
+        answer["occlusion_map"] = data_url(occlusion_map(task.recognizer, recognition.input_image))
+    return answer
 
 
 def _error(task: _Task) -> tuple[int, str, str] | None:

@@ -34,6 +34,9 @@ class CharacterAnswer(BaseModel):
     label: str | None = Field(description="null where there is no ink, or not enough confidence")
     probability: float
     probabilities: dict[str, float] = Field(description="by class")
+    ood_score: float | None = Field(
+        description="max-logit score: low for images unlike the training data; null if not judged"
+    )
     input_image: str = Field(description="the 28×28 input of the network: a data: URL of a PNG")
     occlusion_map: str | None = Field(
         description="28×28, bright where covering the image costs the answer most: a data: URL"
