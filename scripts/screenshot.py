@@ -67,10 +67,12 @@ def take(url: str) -> None:
 def three() -> np.ndarray:
     """Return the points (N, 2) of a 3, one unit high around the origin."""
     upper, lower = (np.linspace(start, end, 24) for start, end in ((-2.6, 1.5), (-1.5, 2.6)))
-    return np.concatenate([
-        np.stack([0.24 * np.cos(upper), 0.23 * np.sin(upper) - 0.25], axis=1),
-        np.stack([0.28 * np.cos(lower), 0.26 * np.sin(lower) + 0.24], axis=1),
-    ])
+    return np.concatenate(
+        [
+            np.stack([0.24 * np.cos(upper), 0.23 * np.sin(upper) - 0.25], axis=1),
+            np.stack([0.28 * np.cos(lower), 0.26 * np.sin(lower) + 0.24], axis=1),
+        ]
+    )
 
 
 if __name__ == "__main__":

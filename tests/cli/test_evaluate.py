@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers import Outcome, write_idx_set
-from penstroke.evaluation import ood as strangers
+from penstroke.evaluation import ood
 from penstroke.evaluation.corruptions import CORRUPTIONS
 
 Cli = Callable[..., Outcome]
@@ -17,8 +17,8 @@ Cli = Callable[..., Outcome]
 @pytest.fixture
 def run(penstroke_once: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> str:
     # 2,000 of each kind take seconds.
-    few = functools.partial(strangers.made_strangers, count=20)
-    monkeypatch.setattr(strangers, "made_strangers", few)
+    few = functools.partial(ood.synthetic_ood_images, count=20)
+    monkeypatch.setattr(ood, "synthetic_ood_images", few)
     options = ("--epochs", 2, "--set", "data.max_train_images=200", "--no-report")
     penstroke_once("train", *options, "--name", "one")
     return "one"
@@ -28,7 +28,7 @@ def openings(runs: Path) -> int:
     return len((runs / "one" / "test_openings.jsonl").read_text().splitlines())
 
 
-def test_without_the_option_nothing_is_spoilt(penstroke: Cli, run: str, runs: Path) -> None:
+def test_without_the_option_nothing_is_corrupted(penstroke: Cli, run: str, runs: Path) -> None:
     done = penstroke("evaluate", run)
     assert done.exit_code == 0, done.err
     assert "zigzag" not in done.out
@@ -66,9 +66,9 @@ def test_corruptions_for_machines(
     judged = found["robustness"]
     assert judged["clean"]["accuracy"] == found["test_accuracy"]
     assert [r["name"] for r in judged["corruptions"]] == list(CORRUPTIONS)
-    assert judged["rejections"][-1]["kind"] == "characters of mine"
-    assert judged["rejections"][-1]["images"] == 20
-    assert all(0 <= r["auroc"] <= 1 for r in judged["rejections"])
+    assert judged["ood"][-1]["kind"] == "characters of mine"
+    assert judged["ood"][-1]["images"] == 20
+    assert all(0 <= r["auroc"] <= 1 for r in judged["ood"])
     assert Path(found["robustness_report"]).exists()
 
 
@@ -86,12 +86,12 @@ def test_a_run_of_other_classes(
     assert "characters of digits" in done.out
 
 
-def test_wrong_strangers_are_refused_before_the_test_split_is_opened(
+def test_wrong_ood_data_sets_are_refused_before_the_test_split_is_opened(
     penstroke: Cli, run: str, runs: Path
 ) -> None:
     before = openings(runs)
     unknown = penstroke("evaluate", run, "--corruptions", "--ood", "digitz")
     assert (unknown.exit_code, 'did you mean "digits"' in unknown.err) == (2, True)
     known = penstroke("evaluate", run, "--corruptions", "--ood", "digits")
-    assert (known.exit_code, "digits holds no stranger" in known.err) == (2, True)
+    assert (known.exit_code, "the model knows all classes of digits" in known.err) == (2, True)
     assert openings(runs) == before

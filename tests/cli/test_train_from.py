@@ -129,7 +129,7 @@ def test_cross_validations_are_listed_compared_and_removed(penstroke: Cli, runs:
     assert {Path(one["folds"]).name for one in both} == {"slow", "quick"}
     assert "quick is better than slow" in penstroke("compare", "slow", "quick").out
     (claim,) = json.loads(penstroke("compare", "slow", "quick", "--json").out)["claims"]
-    assert claim["is_shown"]
+    assert claim["is_significant"]
     done = penstroke(*CROSSED, "--folds", 3, "--name", "three", "--no-report", "--json")
     assert done.exit_code == 0, done.err
     refused = penstroke("compare", "slow", "three")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstroke.evaluation.comparison import adjusted, compare, mcnemar_p, paired_t_p, sign_flip_p
+from penstroke.evaluation.comparison import compare, holm, mcnemar_p, paired_t_p, sign_flip_p
 
 Right = npt.NDArray[np.bool_]
 
@@ -61,18 +61,18 @@ def test_false_claims_are_rare(seeds: int) -> None:
     random = np.random.default_rng(seeds)
     hard = hardness(random, 1500)
     claims = sum(
-        compare(read(random, hard, seeds), read(random, hard, seeds)).is_shown
+        compare(read(random, hard, seeds), read(random, hard, seeds)).is_significant
         for _ in range(1000 if seeds == 1 else 300)
     )
     assert claims <= 0.05 * (1000 if seeds == 1 else 300)
 
 
 @pytest.mark.parametrize("seeds", [1, 5])
-def test_a_real_difference_is_shown(seeds: int) -> None:
+def test_a_real_difference_is_significant(seeds: int) -> None:
     random = np.random.default_rng(0)
     hard = hardness(random, 5000)
     found = compare(read(random, hard, seeds, gain=0.03), read(random, hard, seeds))
-    assert found.is_shown
+    assert found.is_significant
     assert 0 < found.low < found.accuracy < found.high
     assert found.more_images is None
     assert found.more_seeds is None
@@ -95,7 +95,7 @@ def test_as_many_images_as_it_says_do_show_it() -> None:
     first = np.array([[1] * 62 + [0] * 45 + [1] * 893], bool)
     second = np.array([[0] * 62 + [1] * 45 + [1] * 893], bool)
     found = compare(first, second)
-    assert not found.is_shown
+    assert not found.is_significant
     assert found.more_images is not None
     assert found.more_images > 1000
 
@@ -129,7 +129,7 @@ def test_as_many_seeds_as_it_says() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_holms_adjustment(p_values: list[float]) -> None:
-    found = adjusted(p_values)
+    found = holm(p_values)
     assert all(ours >= given_ for ours, given_ in zip(found, p_values, strict=True))
     assert min(found) == pytest.approx(min(1.0, len(p_values) * min(p_values)))
     order = sorted(range(len(p_values)), key=lambda k: p_values[k])

@@ -1,4 +1,4 @@
-"""Characters that look alike, taken as one."""
+"""Characters that look alike, merged into one class."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import string
 import numpy as np
 
 from penstroke.config.class_names import merged
-from penstroke.evaluation.confusable import look_alikes
+from penstroke.evaluation.confusable import confusable_classes
 
 MERGED = tuple(dict.fromkeys(map(merged, string.digits + string.ascii_letters)))
 
 
 def test_digits_alone_have_none() -> None:
-    assert look_alikes(np.eye(10, dtype=int).tolist(), string.digits) is None
+    assert confusable_classes(np.eye(10, dtype=int).tolist(), string.digits) is None
 
 
 def test_digits_and_letters_share_four_shapes() -> None:
@@ -23,9 +23,9 @@ def test_digits_and_letters_share_four_shapes() -> None:
     counts[shown["Ii"], shown["1"]] = 5
     counts[shown["Ii"], shown["Ll"]] = 3
     counts[shown["Gg"], shown["Qq"]] = 10
-    found = look_alikes(counts.tolist(), MERGED)
+    found = confusable_classes(counts.tolist(), MERGED)
     assert found is not None
-    assert [(g.classes, g.images, g.mistaken) for g in found.groups] == [
+    assert [(g.classes, g.images, g.confused) for g in found.groups] == [
         (("0", "Oo"), 207, 7),
         (("1", "Ii", "Ll"), 308, 8),
         (("2", "Zz"), 200, 0),
@@ -36,7 +36,7 @@ def test_digits_and_letters_share_four_shapes() -> None:
 
 def test_cases_that_look_alike_are_one_too() -> None:
     classes = tuple(string.digits + string.ascii_letters)
-    found = look_alikes(np.eye(62, dtype=int).tolist(), classes)
+    found = confusable_classes(np.eye(62, dtype=int).tolist(), classes)
     assert found is not None
     groups = [set(group.classes) for group in found.groups]
     assert {"0", "O", "o"} in groups

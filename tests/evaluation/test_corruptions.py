@@ -11,7 +11,7 @@ from scipy import ndimage
 from helpers import random_images
 from penstroke.data.dataset import DataSplits, Images
 from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt
-from penstroke.evaluation.ood import blank_paper, made_strangers, noise, scribbles
+from penstroke.evaluation.ood import blank_paper, noise, scribbles, synthetic_ood_images
 
 DRAWS_NOTHING = {"blur", "scale", "brightness", "stripe", "edges", "thick_strokes", "thin_strokes"}
 
@@ -35,22 +35,24 @@ def test_any_images_keep_shape_and_type_and_themselves(
 ) -> None:
     images = random_images(count, seed) if level is None else np.full((count, 28, 28), level, "u1")
     before = images.copy()
-    spoilt = corrupt(images, name, seed)
-    assert spoilt.shape == images.shape
-    assert spoilt.dtype == np.uint8
-    assert np.array_equal(spoilt, corrupt(images, name, seed))
+    corrupted = corrupt(images, name, seed)
+    assert corrupted.shape == images.shape
+    assert corrupted.dtype == np.uint8
+    assert np.array_equal(corrupted, corrupt(images, name, seed))
     assert np.array_equal(images, before)
 
 
 @names
-def test_every_image_is_spoilt_by_the_seed(name: str, characters: Images) -> None:
-    spoilt = corrupt(characters, name, seed=0)
-    assert (spoilt != characters).any(axis=(1, 2)).all()
-    assert np.array_equal(spoilt, corrupt(characters, name, seed=1)) == (name in DRAWS_NOTHING)
+def test_every_image_is_corrupted_by_the_seed(name: str, characters: Images) -> None:
+    corrupted = corrupt(characters, name, seed=0)
+    assert (corrupted != characters).any(axis=(1, 2)).all()
+    assert np.array_equal(corrupted, corrupt(characters, name, seed=1)) == (name in DRAWS_NOTHING)
 
 
 @names
-def test_a_image_is_spoilt_without_regard_to_its_neighbours(name: str, characters: Images) -> None:
+def test_a_image_is_corrupted_without_regard_to_its_neighbours(
+    name: str, characters: Images
+) -> None:
     others = np.concatenate([characters[:1], 255 - characters[1:]])
     assert np.array_equal(corrupt(characters, name)[0], corrupt(others, name)[0])
 
@@ -58,9 +60,9 @@ def test_a_image_is_spoilt_without_regard_to_its_neighbours(name: str, character
 @names
 def test_more_images_than_are_taken_at_once(name: str, characters: Images) -> None:
     many = np.tile(characters, (6, 1, 1))
-    spoilt = corrupt(many, name)
-    assert np.array_equal(spoilt[:1000], corrupt(many[:1000], name))
-    repeats = np.array_equal(spoilt[:200], spoilt[1000:])
+    corrupted = corrupt(many, name)
+    assert np.array_equal(corrupted[:1000], corrupt(many[:1000], name))
+    repeats = np.array_equal(corrupted[:200], corrupted[1000:])
     assert repeats == (name in DRAWS_NOTHING)
 
 
@@ -131,9 +133,9 @@ def test_scale_makes_smaller_about_the_middle() -> None:
 def test_what_leans_keeps_its_middle_and_goes_either_way(name: str) -> None:
     image = np.zeros((40, 28, 28), np.uint8)
     image[:, 6:22, 12:16] = 255
-    spoilt = corrupt(image, name)
-    upper = [center(one[:14])[1] - 13.5 for one in spoilt]
-    assert all(np.allclose(center(one), 13.5, atol=0.05) for one in spoilt)
+    corrupted = corrupt(image, name)
+    upper = [center(one[:14])[1] - 13.5 for one in corrupted]
+    assert all(np.allclose(center(one), 13.5, atol=0.05) for one in corrupted)
     assert {round(float(lean), 1) for lean in upper} in ({-1.6, 1.6}, {-1.7, 1.7}, {-1.5, 1.5})
 
 
@@ -217,7 +219,7 @@ def test_paper_without_ink_is_drawn_again() -> None:
 
 
 def test_each_kind_of_strangers_is_what_it_says() -> None:
-    kinds = made_strangers(count=60, seed=3)
+    kinds = synthetic_ood_images(count=60, seed=3)
     assert list(kinds) == ["noise", "scribbles", "blank paper"]
     assert kinds["noise"].std() > 60
     paper, scribbled = ink(kinds["blank paper"]), ink(kinds["scribbles"])

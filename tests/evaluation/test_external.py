@@ -13,13 +13,13 @@ from PIL import Image
 from helpers import SMALL_CNN, Outcome
 from penstroke.data.sources.listing import LabelledImage, read_labelled_images
 from penstroke.errors import DataError, ImageError, RunError
-from penstroke.evaluation.external import judge_hands
+from penstroke.evaluation.external import evaluate_external, load_external_evaluations
 from penstroke.evaluation.intervals import wilson
 from penstroke.inference.recognizer import Recognizer, model_metadata
 from penstroke.models.build import build_network
 from penstroke.models.onnx_export import export_onnx
 from penstroke.preprocessing.ink import DEFAULT_INK
-from penstroke.reports.model_card import keep_hands, kept_hands, write_card
+from penstroke.reports.model_card import write_card
 from penstroke.runs.run import Run
 
 Cli = Callable[..., Outcome]
@@ -53,45 +53,45 @@ SAMPLES = [
 
 
 def test_every_figure_is_what_the_answers_say(recognizer: Recognizer) -> None:
-    found = judge_hands(recognizer, SAMPLES, "here", look_alikes="O")
+    found = evaluate_external(recognizer, SAMPLES, "here", ignored="O")
     answers = [(s.label, recognizer.recognize(s.content)) for s in SAMPLES if s.label != "O"]
     known = [(label, answer) for label, answer in answers if label in "012"]
     right = sum(answer.label == label for label, answer in known)
-    assert (found.images, found.strangers, found.left_out) == (27, 18, ("O",))
+    assert (found.images, found.ood_images, found.ignored) == (27, 18, ("O",))
     assert found.accuracy == right / 27
     assert found.interval == wilson(right, 27)
-    assert found.guess_accuracy == sum(a.top(1)[0][0] == label for label, a in known) / 27
+    assert found.forced_accuracy == sum(a.top(1)[0][0] == label for label, a in known) / 27
     for one in found.classes:
         of_class = [answer for label, answer in known if label == one.label]
         assert one.rejected == sum(answer.status == "rejected" for answer in of_class)
         assert one.right + one.rejected + one.wrong == one.images == 9
-        assert sum(count for _, count in one.taken_for) == one.wrong
+        assert sum(count for _, count in one.read_as) == one.wrong
     assert 0 < sum(one.rejected for one in found.classes) < 27
     characters = [answer.probability for _, answer in known]
     others = [answer.probability for label, answer in answers if label in "xy"]
     pairs = [(a > b) + 0.5 * (a == b) for a in characters for b in others]
     assert found.auroc == pytest.approx(np.mean(pairs), abs=1e-12)
-    assert found.points[0].answered == np.mean(np.array(characters) >= 0.5)
+    assert found.points[0].accepted == np.mean(np.array(characters) >= 0.5)
 
 
-def test_without_strangers_there_is_no_auroc(recognizer: Recognizer) -> None:
-    found = judge_hands(recognizer, SAMPLES[:27], "here")
+def test_without_ood_images_there_is_no_auroc(recognizer: Recognizer) -> None:
+    found = evaluate_external(recognizer, SAMPLES[:27], "here")
     assert found.auroc is None
-    assert found.points[0].strangers_answered is None
+    assert found.points[0].ood_accepted is None
 
 
 def test_progress_is_told(recognizer: Recognizer) -> None:
     told: list[int] = []
-    judge_hands(recognizer, SAMPLES * 9, "here", progress=told.append)
+    evaluate_external(recognizer, SAMPLES * 9, "here", progress=told.append)
     assert sum(told) == len(SAMPLES) * 9
     assert len(told) > 1
 
 
 def test_what_cannot_be_judged(recognizer: Recognizer) -> None:
     with pytest.raises(DataError, match="none of the model's classes: 0, 1, 2"):
-        judge_hands(recognizer, SAMPLES[27:], "here")
+        evaluate_external(recognizer, SAMPLES[27:], "here")
     with pytest.raises(ImageError, match=r"folder/bad\.png: .*not an image"):
-        judge_hands(recognizer, [LabelledImage("0", b"text", "folder/bad.png")], "here")
+        evaluate_external(recognizer, [LabelledImage("0", b"text", "folder/bad.png")], "here")
 
 
 @pytest.fixture
@@ -136,18 +136,18 @@ def quick(penstroke_once: Callable[..., Path]) -> Run:
     return Run.open(runs / "quick")
 
 
-def test_evaluate_hands_and_the_card(penstroke: Cli, folder: Path, quick: Run) -> None:
+def test_external_evaluation_and_the_card(penstroke: Cli, folder: Path, quick: Run) -> None:
     run = quick
-    assert "Not measured" in write_card(run)
+    assert "Not evaluated" in write_card(run)
     openings = (run.path / "test_openings.jsonl").read_text()
     done = penstroke("evaluate", "quick", "--external", folder, "--except", "O")
     assert done.exit_code == 0, done.err
-    assert "27 images read rightly" in done.out
+    assert "27 images, accuracy" in done.out
     assert (run.path / "test_openings.jsonl").read_text() == openings
     told = json.loads(penstroke("evaluate", "quick", "--external", folder, "--json").out)
-    assert told["hands"][0]["strangers"] == 27
-    (kept,) = kept_hands(run)
-    assert kept == json.loads(json.dumps(told["hands"][0]))
+    assert told["external"][0]["ood_images"] == 27
+    (kept,) = load_external_evaluations(run.path / "external")
+    assert json.loads(json.dumps(kept.to_dict())) == told["external"][0]
     card = penstroke("runs", "show", "quick", "--card").out
     for said in ("# quick", "their hands", "images of `digits`", "accuracy, test", "AUROC"):
         assert said in card
@@ -158,8 +158,8 @@ def test_names_from_outside_cannot_leave_the_run_or_the_table(
     recognizer: Recognizer, quick: Run
 ) -> None:
     run = quick
-    keep_hands(run, judge_hands(recognizer, SAMPLES, "../../a | <b>.zip"))
-    assert [path.name for path in (run.path / "hands").iterdir()] == ["a-b-.zip.json"]
+    evaluate_external(recognizer, SAMPLES, "../../a | <b>.zip").save(run.path / "external")
+    assert [path.name for path in (run.path / "external").iterdir()] == ["a-b-.zip.json"]
     assert "../../a \\| \\<b\\>.zip" in write_card(run)
 
 
@@ -173,6 +173,6 @@ def test_a_model_of_both_cases_is_asked_for_both() -> None:
     network = build_network(SMALL_CNN, num_classes=2, mean=0.1, std=0.3, seed=4)
     file = export_onnx(network, model_metadata(("Aa", "Bb"), DEFAULT_INK))
     samples = [LabelledImage(label, png(k), label) for k, label in enumerate("AaBbc")]
-    found = judge_hands(Recognizer.from_bytes(file), samples, "here")
+    found = evaluate_external(Recognizer.from_bytes(file), samples, "here")
     assert [one.images for one in found.classes] == [2, 2]
-    assert found.strangers == 1
+    assert found.ood_images == 1

@@ -1,4 +1,4 @@
-"""Runs made to be each of the verdicts, and curves at the edge of the rules."""
+"""Runs made to show each diagnosis, and curves at the edge of the rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from helpers import small_config
 from penstroke.data.dataset import Dataset, DataSplits, SealedTest
 from penstroke.data.loading import load_dataset
-from penstroke.evaluation.learning_curves import judge_fit
+from penstroke.evaluation.learning_curves import diagnose
 from penstroke.training.loop import fit
 
 
@@ -46,22 +46,22 @@ def curves(train: list[float], val: list[float] | None, **more: Any) -> list[dic
         (curves([1.0, 0.4, 0.2, 0.15], None), "good fit"),
     ],
 )  # fmt: skip
-def test_curves_get_their_verdict(history: list[dict[str, float]], name: str) -> None:
-    found = judge_fit(history)
+def test_curves_get_their_diagnosis(history: list[dict[str, float]], name: str) -> None:
+    found = diagnose(history)
     assert (found.name, bool(found.reason), bool(found.advice)) == (name, True, True)
 
 
 def test_without_validation_images_nothing_is_said_of_their_loss() -> None:
-    alone = judge_fit(curves([1.0, 0.4, 0.2, 0.15], None))
+    alone = diagnose(curves([1.0, 0.4, 0.2, 0.15], None))
     assert "validation loss" not in alone.reason
-    beside = judge_fit(curves([1.0, 0.4, 0.2, 0.15], [0.5, 0.3, 0.29, 0.295]))
+    beside = diagnose(curves([1.0, 0.4, 0.2, 0.15], [0.5, 0.3, 0.29, 0.295]))
     assert "validation loss" in beside.reason
 
 
 def test_the_lowest_epoch_is_named() -> None:
-    found = judge_fit(curves([1.0, 0.5, 0.2, 0.1], [0.5, 0.3, 0.31, 0.32]))
+    found = diagnose(curves([1.0, 0.5, 0.2, 0.1], [0.5, 0.3, 0.31, 0.32]))
     assert found.lowest_epoch == 2
-    assert judge_fit(curves([1.0, 0.5, 0.2], None)).lowest_epoch is None
+    assert diagnose(curves([1.0, 0.5, 0.2], None)).lowest_epoch is None
 
 
 def test_a_loss_that_rises_while_mistakes_fall_is_no_overfitting() -> None:
@@ -69,7 +69,7 @@ def test_a_loss_that_rises_while_mistakes_fall_is_no_overfitting() -> None:
     history = curves([0.73, 0.59, 0.57, 0.55, 0.54, 0.535], [0.16, 0.08, 0.12, 0.13, 0.095, 0.107])
     for line, accuracy in zip(history, [0.967, 0.9915, 0.992, 0.9935, 0.9937, 0.9938], strict=True):
         line["val_accuracy"] = accuracy
-    assert judge_fit(history).name == "good fit"
+    assert diagnose(history).name == "good fit"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_runs_made_to_be_each(name: str, settings: dict[str, Any], images: int) 
     if name == "overfitting":
         data = _with_wrong_labels(data)
     history = [epoch.metrics for epoch in fit(config, data)]
-    found = judge_fit(history)
+    found = diagnose(history)
     assert found.name == name, (found, history)
 
 

@@ -6,7 +6,7 @@ from helpers import random_images
 from penstroke.data.dataset import Dataset
 from penstroke.evaluation.metrics import compute_metrics, most_confused
 from penstroke.evaluation.predictions import Predictions
-from penstroke.reports.mistakes import error_sheets
+from penstroke.reports.mistakes import class_mistakes
 
 
 def read_as(pairs: dict[tuple[int, int], int]) -> tuple[Predictions, Dataset]:
@@ -27,20 +27,22 @@ def test_a_hard_class_is_said_to_be_hard() -> None:
     found, images = read_as(
         {(0, 0): 295, (0, 2): 5, (1, 1): 300, (2, 2): 270, (2, 0): 29, (2, 1): 1}
     )
-    first, second = error_sheets(found, images, compute_metrics(found))
+    first, second = class_mistakes(found, images, compute_metrics(found))
     assert first.name == "9"
-    assert first.text.startswith("Of 300 images of 9, 270 are read right: 90.00 %, 95 % interval")
+    assert first.text.startswith(
+        "Of 300 images of 9, 270 are read correctly: 90.00 %, 95 % interval"
+    )
     assert "The others are read as 4 (29 times), 7 (once)." in first.text
-    assert "Read as 9 without being it: 4 (5 times)." in first.text
-    assert "It is harder than the other classes (p = " in first.text
+    assert "Others read as 9: 4 (5 times)." in first.text
+    assert "This class is harder than the others (p = " in first.text
     assert len(first.images) == 16
     assert second.name == "4"
-    assert "That it is harder than the others is not shown" in second.text
+    assert "no evidence that this class is harder" in second.text
 
 
-def test_no_mistakes_no_sheets() -> None:
+def test_no_mistakes_no_found_mistakes() -> None:
     found, images = read_as({(0, 0): 5, (1, 1): 5, (2, 2): 5})
-    assert error_sheets(found, images, compute_metrics(found)) == []
+    assert class_mistakes(found, images, compute_metrics(found)) == []
 
 
 def test_chance_is_not_called_hardness() -> None:
@@ -54,8 +56,8 @@ def test_chance_is_not_called_hardness() -> None:
         logits = np.eye(3, dtype=np.float32)[read]
         found = Predictions(labels, logits, ("a", "b", "c"))
         images = Dataset(np.zeros((600, 28, 28), np.uint8), labels, ("a", "b", "c"))
-        sheets = error_sheets(found, images, compute_metrics(found))
-        named += any("It is harder" in sheet.text for sheet in sheets)
+        found_mistakes = class_mistakes(found, images, compute_metrics(found))
+        named += any("This class is harder" in one.text for one in found_mistakes)
     assert named <= 6
 
 

@@ -20,9 +20,10 @@ from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError
 from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt
 from penstroke.evaluation.metrics import auroc
-from penstroke.evaluation.ood import foreign_characters, gather_strangers, made_strangers
+from penstroke.evaluation.ood import gather_ood_images, synthetic_ood_images, unknown_characters
 from penstroke.evaluation.predictions import predict
-from penstroke.evaluation.robustness import judge_robustness, write_page
+from penstroke.evaluation.robustness import evaluate_robustness
+from penstroke.reports.robustness_report import write_robustness_report
 from penstroke.runs.run import Run
 from penstroke.runs.trained import load_network
 
@@ -38,8 +39,8 @@ def network(run: Run) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def strangers() -> dict[str, Images]:
-    return made_strangers(count=40)
+def ood_images() -> dict[str, Images]:
+    return synthetic_ood_images(count=40)
 
 
 @pytest.fixture
@@ -53,36 +54,38 @@ def letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_figures_equal_scikit_learns(
-    network: nn.Module, digits: DataSplits, strangers: dict[str, Images]
+    network: nn.Module, digits: DataSplits, ood_images: dict[str, Images]
 ) -> None:
     shown = digits.validation
     told: list[str] = []
-    found = judge_robustness(network, shown, strangers, seed=5, progress=told.append)
-    assert told == ["clean", *CORRUPTIONS, *strangers]
+    found = evaluate_robustness(network, shown, ood_images, seed=5, progress=told.append)
+    assert told == ["clean", *CORRUPTIONS, *ood_images]
     clean = predict(network, shown)
     assert found.clean.accuracy == accuracy_score(shown.labels, clean.predicted)
     assert [reading.name for reading in found.corruptions] == list(CORRUPTIONS)
     for reading in found.corruptions:
-        spoilt = Dataset(corrupt(shown.images, reading.name, 5), shown.labels, shown.classes)
-        assert reading.accuracy == accuracy_score(shown.labels, predict(network, spoilt).predicted)
+        corrupted = Dataset(corrupt(shown.images, reading.name, 5), shown.labels, shown.classes)
+        assert reading.accuracy == accuracy_score(
+            shown.labels, predict(network, corrupted).predicted
+        )
         assert 0 <= reading.low <= reading.accuracy <= reading.high <= 1
         assert reading.low < reading.high
     assert found.mean_accuracy == pytest.approx(np.mean([r.accuracy for r in found.corruptions]))
     assert found.mean_accuracy < found.clean.accuracy
-    for rejection in found.rejections:
-        images = strangers[rejection.kind]
+    for result in found.ood:
+        images = ood_images[result.kind]
         others = predict(network, Dataset(images, np.zeros(len(images), int), shown.classes))
         scores = [of.probabilities.max(axis=1) for of in (clean, others)]
         truth = [1] * len(clean) + [0] * len(others)
-        assert rejection.auroc == pytest.approx(roc_auc_score(truth, np.concatenate(scores)))
-        assert rejection.confidence == pytest.approx(scores[1].mean())
+        assert result.auroc == pytest.approx(roc_auc_score(truth, np.concatenate(scores)))
+        assert result.confidence == pytest.approx(scores[1].mean())
 
 
 def test_the_seed_decides_everything(
-    network: nn.Module, digits: DataSplits, strangers: dict[str, Images]
+    network: nn.Module, digits: DataSplits, ood_images: dict[str, Images]
 ) -> None:
     first, again, other = (
-        judge_robustness(network, digits.validation, strangers, seed=seed) for seed in (0, 0, 1)
+        evaluate_robustness(network, digits.validation, ood_images, seed=seed) for seed in (0, 0, 1)
     )
     assert first == again
     assert first.corruptions != other.corruptions
@@ -90,12 +93,12 @@ def test_the_seed_decides_everything(
 
 
 def test_to_dict_is_plain(
-    network: nn.Module, digits: DataSplits, strangers: dict[str, Images]
+    network: nn.Module, digits: DataSplits, ood_images: dict[str, Images]
 ) -> None:
-    found = judge_robustness(network, digits.validation, strangers)
+    found = evaluate_robustness(network, digits.validation, ood_images)
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert values["mean_accuracy"] == found.mean_accuracy
-    assert [r["kind"] for r in values["rejections"]] == ["noise", "scribbles", "blank paper"]
+    assert [r["kind"] for r in values["ood"]] == ["noise", "scribbles", "blank paper"]
     assert values["corruptions"][0]["name"] == "shot_noise"
 
 
@@ -106,36 +109,38 @@ def test_auroc_with_ties_equals_scikit_learns(decimals: int) -> None:
     assert auroc(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
 
 
-def test_strangers_are_of_unknown_classes_only(
+def test_ood_images_are_of_unknown_classes_only(
     letters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstroke.evaluation.ood.made_strangers", lambda seed: {})
+    monkeypatch.setattr("penstroke.evaluation.ood.synthetic_ood_images", lambda seed: {})
     everything = load_dataset(letters)
     images = [*everything.train.images, *everything.validation.images]
     labels = [*everything.train.labels, *everything.validation.labels]
     digits_known = tuple("0123456789")
-    found = foreign_characters(letters, digits_known)
+    found = unknown_characters(letters, digits_known)
     expected = {p.tobytes() for p, k in zip(images, labels, strict=True) if k != 0}
     assert {image.tobytes() for image in found} == expected
     assert len(found) == 20
-    (kind,) = gather_strangers(digits_known, letters).items()
+    (kind,) = gather_ood_images(digits_known, letters).items()
     assert kind[0] == "characters of letters"
     assert np.array_equal(kind[1], found)
 
 
 def test_no_stranger_is_an_error(letters: str) -> None:
-    with pytest.raises(ConfigError, match="letters holds no stranger.*7, x, y"):
-        foreign_characters(letters, ("x", "y", "z", "7"))
-    with pytest.raises(ConfigError, match="letters holds no stranger"):  # x is an Xx
-        foreign_characters(letters, ("Xx", "Yy", "7"))
-    with pytest.raises(ConfigError, match='^strangers: .* "lettres" .did you mean "letters"'):
-        foreign_characters("lettres", ("x",))
+    with pytest.raises(ConfigError, match="the model knows all classes of letters .7, x, y"):
+        unknown_characters(letters, ("x", "y", "z", "7"))
+    with pytest.raises(ConfigError, match="the model knows all classes of letters"):  # x is an Xx
+        unknown_characters(letters, ("Xx", "Yy", "7"))
+    with pytest.raises(ConfigError, match='^--ood: .* "lettres" .did you mean "letters"'):
+        unknown_characters("lettres", ("x",))
 
 
 @pytest.fixture
-def page(run: Run, network: nn.Module, digits: DataSplits, strangers: dict[str, Images]) -> Path:
+def page(run: Run, network: nn.Module, digits: DataSplits, ood_images: dict[str, Images]) -> Path:
     shown = digits.validation
-    return write_page(run, judge_robustness(network, shown, strangers), shown, strangers)
+    return write_robustness_report(
+        run, evaluate_robustness(network, shown, ood_images), shown, ood_images
+    )
 
 
 def test_page_is_self_contained(page: Path, run: Run) -> None:
@@ -152,13 +157,13 @@ def test_page_is_self_contained(page: Path, run: Run) -> None:
 
 
 def test_a_page_of_three_classes(
-    strangers: dict[str, Images], run: Run, network: nn.Module
+    ood_images: dict[str, Images], run: Run, network: nn.Module
 ) -> None:
     """Not all of a network's classes need be among the images."""
     labels = np.array([9, 2, 2, 5])
     shown = Dataset(np.full((4, 28, 28), 99, np.uint8), labels, tuple("0123456789"))
-    found = judge_robustness(network, shown, strangers)
-    assert write_page(run, found, shown, strangers).exists()
+    found = evaluate_robustness(network, shown, ood_images)
+    assert write_robustness_report(run, found, shown, ood_images).exists()
 
 
 @pytest.mark.browser

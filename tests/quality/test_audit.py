@@ -17,7 +17,7 @@ from penstroke.quality.data_audit import Audit, audit
 from penstroke.quality.duplicates import Pair
 from penstroke.quality.exclusion import read_list, write_list
 from penstroke.quality.label_errors import doubtful, out_of_fold_probabilities
-from penstroke.reports.audit_report import write_page
+from penstroke.reports.audit_report import write_audit_report
 
 FLIPPED = 60
 
@@ -117,7 +117,7 @@ def test_images_without_a_test_split_are_looked_at_too(tmp_path: Path) -> None:
     assert (len(own.train), len(own.test)) == (200, 0)
     found = audit(own, folds=2)
     assert all(count.test == 0 for count in found.counts())
-    write_page(found, tmp_path / "index.html")
+    write_audit_report(found, tmp_path / "index.html")
     assert "few" in (tmp_path / "index.html").read_text()
 
 
@@ -132,17 +132,17 @@ def test_the_list_goes_round(audited: Audit, tmp_path: Path) -> None:
 
 def test_page_is_whole_and_small(audited: Audit, tmp_path: Path) -> None:
     path = tmp_path / "index.html"
-    write_page(audited, path)
+    write_audit_report(audited, path)
     page = path.read_text()
     assert len(page) < 3_000_000
     assert "<script" not in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     worst = audited.label_errors[0]
     assert f"{audited.images.split(worst.row)} {audited.position(worst.row)}" in page
-    assert "byte for byte" in page
+    assert "identical" in page
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="cannot write"):
-        write_page(audited, tmp_path / "file" / "index.html")
+        write_audit_report(audited, tmp_path / "file" / "index.html")
 
 
 def test_page_of_nothing_found(audited: Audit, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_page_of_nothing_found(audited: Audit, tmp_path: Path) -> None:
         audited, other=None, label_errors=[], pairs=[], into_test=[], out_of_train=[], blank=[],
         clipped=[], outliers=[],
     )  # fmt: skip
-    write_page(nothing, tmp_path / "index.html")
+    write_audit_report(nothing, tmp_path / "index.html")
     assert "None." in (tmp_path / "index.html").read_text()
     assert nothing.excluded_positions() == []
     write_list(nothing, tmp_path / "exclude.txt")
@@ -162,7 +162,7 @@ def test_page_with_more_than_it_shows(audited: Audit, tmp_path: Path) -> None:
         audited, label_errors=audited.label_errors * 3, pairs=audited.pairs * 40,
         clipped=list(range(100)), blank=list(range(100)),
     )  # fmt: skip
-    write_page(many, tmp_path / "index.html")
+    write_audit_report(many, tmp_path / "index.html")
     assert "more of the train split, by position" in (tmp_path / "index.html").read_text()
 
 

@@ -12,7 +12,7 @@ from browsing import opened
 from helpers import write_scrawls
 from penstroke.data.image_import import ImportResult, ImportSettings, import_images
 from penstroke.data.loading import imported_folder
-from penstroke.reports.import_report import write_page
+from penstroke.reports.import_report import write_import_report
 
 
 @pytest.fixture
@@ -40,18 +40,18 @@ def test_the_page_is_whole_and_shows_what_to_look_at(
     browser: Browser, made: ImportResult, tmp_path: Path, width: int, scheme: str
 ) -> None:
     path = tmp_path / "page.html"
-    write_page(made, path)
+    write_import_report(made, path)
     with opened(browser, path, width, scheme) as page:
         text = page.inner_text("body")
         for said in (
             "Without ink: 1", "Tiny: 1", "a/blank.png", "b/tiny.png", "a/ruled.png", "left out",
-            "a/<i>text.png", "is not an image", "The same bytes under different labels: 1",
+            "a/<i>text.png", "is not an image", "Identical files with different labels: 1",
             "a/000.png = a, b/a very long name", "test drawn: 20 % of each class",
         ):  # fmt: skip
             assert said in text, said
         shown = page.locator("h3", has_text="<b> ").first
-        assert "for training" in shown.inner_text()
-        before, after = page.locator("img.came").count(), page.locator(".pair img").count()
+        assert "training" in shown.inner_text()
+        before, after = page.locator("img.original").count(), page.locator(".pair img").count()
         assert after == 2 * before
 
 
@@ -59,5 +59,5 @@ def test_a_source_that_is_gone_since_leaves_the_page_without_its_images(
     made: ImportResult, tmp_path: Path
 ) -> None:
     shutil.rmtree(tmp_path / "in/a")
-    write_page(made, tmp_path / "page.html")
-    assert "gone since" in (tmp_path / "page.html").read_text()
+    write_import_report(made, tmp_path / "page.html")
+    assert "source is gone" in (tmp_path / "page.html").read_text()

@@ -16,7 +16,7 @@ from penstroke.cli.main import app
 from penstroke.config.recipes import load_recipe, shipped_recipes
 from penstroke.config.toml import parse_assignments
 from penstroke.errors import ConfigError, RunError
-from penstroke.reports.reproduction_page import write_page
+from penstroke.reports.reproduction_page import write_reproduction_page
 from penstroke.reproduction.commands import ProjectResult, reproduce
 from penstroke.reproduction.projects import (
     PROJECTS,
@@ -86,7 +86,7 @@ def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_
     steps = [step, Step("rate-sweep", search, "digits"), Step("fast", ("train", "fast"), "gone")]
     outcomes = reproduce(steps)
     result = ProjectResult(PROJECTS["R4"], outcomes)
-    figures = write_page(tmp_path / "page.md", [result], Reproduction())["figures"]
+    figures = write_reproduction_page(tmp_path / "page.md", [result], Reproduction())["figures"]
     page = (tmp_path / "page.md").read_text()
     accuracies = [
         json.loads((Path(run) / "summary.json").read_text())["test_accuracy"]
@@ -98,8 +98,8 @@ def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_
     mean = 100 * sum(accuracies) / 2
     assert f"| `one-conv-trial-1` | digits | test accuracy | 96.27 % | {mean:.2f} ± " in page
     assert f"{100 * outcomes[1].search.best_metric:.2f} %" in page
-    verdicts = {str(run.summary().verdict) for run in outcomes[0].runs}
-    assert f"| {', '.join(sorted(verdicts))} |" in page
+    diagnoses = {str(run.summary().diagnosis) for run in outcomes[0].runs}
+    assert f"| {', '.join(sorted(diagnoses))} |" in page
     # Nobody published a search on these images, so none can reach what was published.
     assert f"| {100 * outcomes[1].search.test['test_accuracy']:.2f} % | – | – |" in page
     assert 'Skipped: `penstroke train fast`: data.dataset: there is no data set "gone"' in page

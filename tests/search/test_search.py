@@ -15,7 +15,7 @@ from penstroke.data import store
 from penstroke.data.dataset import Dataset, sealed
 from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError, SealedTestError, StudyError
-from penstroke.reports.search_report import write_report
+from penstroke.reports.search_report import write_search_report
 from penstroke.search.local_engine import LocalEngine
 from penstroke.search.study import Study, find_study
 from penstroke.search.workflow import (
@@ -143,7 +143,7 @@ def test_confirm_and_conclude(runs: Path) -> None:
     opened = (runs / "s-best" / "test_openings.jsonl").read_text().splitlines()
     assert len(opened) == 1
     assert list(study.path.rglob("test_openings.jsonl")) == []
-    page = write_report(study, result).read_text()
+    page = write_search_report(study, result).read_text()
     assert "<script" not in page
     assert f"a validation accuracy of {100 * result.best_metric:.2f} %" in page
     assert "val_accuracy<" not in page

@@ -35,7 +35,7 @@ def test_facts_about_runs(run: Run) -> None:
     assert facts.test_accuracy == run.summary().test_accuracy
     one = feed.one(run.name)
     assert one.history == run.history()
-    assert one.verdict == run.summary().verdict
+    assert one.diagnosis == run.summary().diagnosis
     shutil.rmtree(run.path)
     assert feed.all() == []
 

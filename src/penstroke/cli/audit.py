@@ -44,12 +44,12 @@ def command(
     """
     from penstroke.files import cache_root
     from penstroke.quality.exclusion import write_list
-    from penstroke.reports.audit_report import write_page
+    from penstroke.reports.audit_report import write_audit_report
 
     found = _audit(name, against, folds, seed, limit)
     folder = output or cache_root() / "audits" / name
     page, exclude = folder / "index.html", folder / "exclude.txt"
-    write_page(found, page)
+    write_audit_report(found, page)
     write_list(found, exclude)
     if as_json:
         print_json({**found.to_dict(), "report": str(page), "exclude": str(exclude)})

@@ -70,11 +70,11 @@ def _write_page(
     recipe: str, setup: TrainingSetup, found: Sequence[Finding], rates: RangeTest | None
 ) -> Path:
     from penstroke.files import runs_root
-    from penstroke.reports.check_report import write_page
+    from penstroke.reports.check_report import write_check_report
 
     name = stem_of(recipe) + ("-lr" if rates else "")
     path = runs_root() / "checks" / name / "index.html"
-    write_page(path, name, setup, found, rates)
+    write_check_report(path, name, setup, found, rates)
     return path
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,7 +27,7 @@ def command(
     The first is the baseline. Runs that differ only in their seed are grouped. A difference is
     reported only if it exceeds what the choice of test images and of seeds explains.
     """
-    from penstroke.evaluation.run_groups import compare_runs
+    from penstroke.runs.grouping import compare_runs
     from penstroke.runs.run import find_run
 
     if len(set(runs)) < 2:
@@ -38,7 +37,7 @@ def command(
     comparison = compare_runs([find_run(name) for name in dict.fromkeys(runs)])
     page = _written(comparison) if report else None
     if as_json:
-        print_json(_facts(comparison) | ({"report": page} if page else {}))
+        print_json(comparison.to_dict() | ({"report": page} if page else {}))
         return
     _show(comparison)
     if page:
@@ -61,15 +60,9 @@ def _compare_folds(names: list[str], as_json: bool) -> bool:
     claims = compare_folds(found)
     summaries = [(one, summary) for one in found if (summary := one.summary())]
     if as_json:
-        facts = [asdict(claim) | {"is_shown": claim.is_shown} for claim in claims]
-        print_json(
-            {
-                "folds": [
-                    {"run": str(one.path), **summary.to_dict()} for one, summary in summaries
-                ],
-                "claims": facts,
-            }
-        )
+        facts = [claim.to_dict() for claim in claims]
+        figures = [{"run": str(one.path), **summary.to_dict()} for one, summary in summaries]
+        print_json({"folds": figures, "claims": facts})
         return True
     rows = [
         (one.name, f"{f.images:,}", percent(f.accuracy), percent(f.balanced_accuracy))
@@ -83,26 +76,17 @@ def _compare_folds(names: list[str], as_json: bool) -> bool:
 
 
 def _written(comparison: Comparison) -> str:
-    from penstroke.reports.comparison_report import write_comparison
+    from penstroke.reports.comparison_report import write_comparison_report
 
-    return str(write_comparison(comparison))
-
-
-def _facts(comparison: Comparison) -> dict[str, Any]:
-    return {
-        "dataset": comparison.dataset,
-        "images": comparison.images,
-        "ways": [way.figures for way in comparison.ways],
-        "claims": [asdict(claim) | {"is_shown": claim.is_shown} for claim in comparison.claims],
-    }
+    return str(write_comparison_report(comparison))
 
 
 def _show(comparison: Comparison) -> None:
+    from penstroke.reports.comparison_report import comparison_table
+
     say(f"{comparison.dataset}, {comparison.images:,} test images\n")
-    columns = [way.column() for way in comparison.ways]
-    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
-    names = [way.name for way in comparison.ways]
-    print_table(("", *names), rows, "123456789")
+    names = [group.name for group in comparison.groups]
+    print_table(("", *names), comparison_table(comparison), "123456789")
     say("")
     for claim in comparison.claims:
         say(claim.text)

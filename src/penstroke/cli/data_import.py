@@ -212,9 +212,9 @@ def _write_report(result: ImportResult, options: ImportOptions) -> Path | None:
 
     path = options.report or cache_root() / "imports" / result.name / "index.html"
     try:
-        from penstroke.reports.import_report import write_page
+        from penstroke.reports.import_report import write_import_report
 
-        write_page(result, path)
+        write_import_report(result, path)
     except (ModuleNotFoundError, MissingExtraError) as error:
         say(f'no report: {error}; pip install "penstroke[train]"', as_json=options.as_json)
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ from penstroke.cli.console import Json, RunName, percent, print_json, print_tabl
 if TYPE_CHECKING:
     from penstroke.data.dataset import Images
     from penstroke.evaluation.evaluator import Evaluation
-    from penstroke.evaluation.external import Hands
+    from penstroke.evaluation.external import ExternalEvaluation
     from penstroke.evaluation.metrics import Metrics
     from penstroke.evaluation.robustness import Robustness
     from penstroke.runs.run import Run
@@ -43,7 +42,7 @@ def command(
             "of them. The test split stays sealed.",
         ),
     ] = None,
-    confusable: Annotated[
+    ignored: Annotated[
         str,
         typer.Option(
             "--except",
@@ -58,170 +57,160 @@ def command(
     Opens the test split, and writes predictions and a report.
     """
     if external:
-        _judge_hands(run, external, confusable, as_json)
+        _evaluate_external(run, external, ignored, as_json)
     else:
-        others = _gather(run, ood) if corruptions or ood else None
-        _judge_splits(run, others, as_json)
+        ood_images = _gather(run, ood) if corruptions or ood else None
+        _evaluate_splits(run, ood_images, as_json)
 
 
-def _judge_splits(name: str, others: Mapping[str, Images] | None, as_json: bool) -> None:
-    from penstroke.reports.run_report import write_report
+def _evaluate_splits(name: str, ood_images: Mapping[str, Images] | None, as_json: bool) -> None:
+    from penstroke.reports.run_report import write_run_report
     from penstroke.runs.run import find_run
     from penstroke.runs.trained import evaluate, summary_of
 
     run = find_run(name)
-    judged = evaluate(run)
-    report = str(write_report(run, judged))
-    figures = {"run": str(run.path), **summary_of(run, judged).to_dict()}
-    everything = {**figures, "model": str(run.model_path), "report": report, **_details(judged)}
+    evaluation = evaluate(run)
+    facts = {
+        "run": str(run.path),
+        **summary_of(run, evaluation).to_dict(),
+        "model": str(run.model_path),
+        "report": str(write_run_report(run, evaluation)),
+        "metrics": {name: metrics.to_dict() for name, metrics in evaluation.metrics.items()},
+        "test_intervals": evaluation.intervals.to_dict(),
+        "confusable": evaluation.confusable.to_dict() if evaluation.confusable else None,
+        "diagnosis": evaluation.diagnosis.to_dict() if evaluation.diagnosis else None,
+    }
     if not as_json:
-        _show_splits(judged.metrics)
-        _show_trust(judged)
-        say(f"\nreport  {report}")
-    if others is not None:
-        found, page = _judge_robustness(run, judged, others)
-        everything |= {"robustness": found.to_dict(), "robustness_report": page}
+        _show_splits(evaluation.metrics)
+        _show_test_figures(evaluation)
+        say(f"\nreport  {facts['report']}")
+    if ood_images is not None:
+        robustness, page = _evaluate_robustness(run, evaluation, ood_images)
+        facts |= {"robustness": robustness.to_dict(), "robustness_report": page}
         if not as_json:
-            _show_robustness(found)
+            _show_robustness(robustness)
             say(f"\nrobustness  {page}")
     if as_json:
-        print_json(everything)
+        print_json(facts)
 
 
-def _judge_hands(name: str, paths: list[str], look_alikes: str, as_json: bool) -> None:
+def _evaluate_external(name: str, paths: list[str], ignored: str, as_json: bool) -> None:
     from penstroke.data.sources.listing import read_labelled_images
-    from penstroke.evaluation.external import judge_hands
+    from penstroke.evaluation.external import evaluate_external
     from penstroke.inference.recognizer import Recognizer
-    from penstroke.reports.model_card import keep_hands
     from penstroke.runs.run import find_run
 
     run = find_run(name)
     recognizer = Recognizer.load(run.model_path)
     sources = [(path.name, list(read_labelled_images(path))) for path in map(Path, paths)]
-    found = []
+    evaluations = []
     with progress_bar() as bar:
         for source, samples in sources:
             task = bar.add_task(source, total=len(samples))
-            judged = judge_hands(
-                recognizer, samples, source, look_alikes=look_alikes,
+            evaluation = evaluate_external(
+                recognizer, samples, source, ignored=ignored,
                 progress=lambda count, task=task: bar.advance(task, count),  # type: ignore[misc]
             )  # fmt: skip
-            keep_hands(run, judged)
-            found.append(judged)
+            evaluation.save(run.path / "external")
+            evaluations.append(evaluation)
     if as_json:
-        print_json({"run": str(run.path), "hands": [one.to_dict() for one in found]})
+        print_json({"run": str(run.path), "external": [one.to_dict() for one in evaluations]})
         return
-    for one in found:
-        _show_hands(one)
+    for evaluation in evaluations:
+        _show_external(evaluation)
     say(f"\nnext: penstroke runs show {run.name} --card")
 
 
-def _show_hands(found: Hands) -> None:
-    low, high = found.interval
-    say(f"{found.source}: {percent(found.accuracy)} of {found.images:,} images read rightly "
-        f"(95 %: {percent(low)} to {percent(high)})")  # fmt: skip
+def _show_external(evaluation: ExternalEvaluation) -> None:
+    low, high = evaluation.interval
+    say(f"{evaluation.source}: {evaluation.images:,} images, accuracy "
+        f"{percent(evaluation.accuracy)} (95 % interval {percent(low)} to {percent(high)})"
+        )  # fmt: skip
     rows = [
         (c.label, c.images, percent(c.right / c.images, 1), c.rejected, c.wrong,
-         "  ".join(f"{label} {count}×" for label, count in c.taken_for[:4]))
-        for c in found.classes
+         "  ".join(f"{label} {count}×" for label, count in c.read_as[:4]))
+        for c in evaluation.classes
         if c.images
     ]  # fmt: skip
-    print_table(("class", "images", "right", "not sure", "wrong", "taken for"), rows, "1234")
-    if found.auroc is not None:
-        ood_score = found.ood_score_auroc
-        say(f"{found.strangers:,} images of other characters: AUROC {found.auroc:.3f}"
-            + ("" if ood_score is None else f", by ood_score {ood_score:.3f}"))  # fmt: skip
+    print_table(("class", "images", "right", "rejected", "wrong", "read as"), rows, "1234")
+    if evaluation.auroc is not None:
+        score = evaluation.ood_score_auroc
+        say(f"{evaluation.ood_images:,} images of other characters: AUROC {evaluation.auroc:.3f}"
+            + ("" if score is None else f", by ood_score {score:.3f}"))  # fmt: skip
 
 
-def _gather(run: str, strangers: str | None) -> dict[str, Images]:
-    """Return images of no character; a wrong name is refused before the test split is opened."""
-    from penstroke.evaluation.ood import gather_strangers
+def _gather(run: str, dataset: str | None) -> dict[str, Images]:
+    """Return OOD images; a wrong name is refused before the test split is opened."""
+    from penstroke.evaluation.ood import gather_ood_images
     from penstroke.runs.run import find_run
 
     known = find_run(run).record.data.classes
     with progress_bar() as bar:
-        bar.add_task("gathering strangers", total=None)
-        return gather_strangers(known, strangers)
+        bar.add_task("gathering out-of-distribution images", total=None)
+        return gather_ood_images(known, dataset)
 
 
-def _judge_robustness(
-    run: Run, judged: Evaluation, others: Mapping[str, Images]
+def _evaluate_robustness(
+    run: Run, evaluation: Evaluation, ood_images: Mapping[str, Images]
 ) -> tuple[Robustness, str]:
     from penstroke.evaluation.corruptions import CORRUPTIONS
-    from penstroke.evaluation.robustness import judge_robustness, write_page
+    from penstroke.evaluation.robustness import evaluate_robustness
+    from penstroke.reports.robustness_report import write_robustness_report
 
-    test = judged.test_images
+    test = evaluation.test_images
     with progress_bar() as bar:
-        task = bar.add_task("corruptions", total=1 + len(CORRUPTIONS) + len(others))
-        found = judge_robustness(
-            judged.network, test, others, clean=judged.predictions["test"],
+        task = bar.add_task("corruptions", total=1 + len(CORRUPTIONS) + len(ood_images))
+        robustness = evaluate_robustness(
+            evaluation.network, test, ood_images, clean=evaluation.predictions["test"],
             progress=lambda _: bar.advance(task),
         )  # fmt: skip
-    return found, str(write_page(run, found, test, others))
+    return robustness, str(write_robustness_report(run, robustness, test, ood_images))
 
 
 def _show_splits(metrics: Mapping[str, Metrics]) -> None:
     rows = [
-        (
-            split,
-            f"{m.images:,}",
-            percent(m.accuracy),
-            f"{m.loss:.4f}",
-            f"{m.auroc:.5f}",
-            f"{m.f1:.4f}",
-            percent(m.balanced_accuracy),
-        )
+        (split, f"{m.images:,}", percent(m.accuracy), f"{m.loss:.4f}", f"{m.auroc:.5f}",
+         f"{m.f1:.4f}", percent(m.balanced_accuracy))
         for split, m in metrics.items()
-    ]
+    ]  # fmt: skip
     headings = ("split", "images", "accuracy", "loss", "AUROC", "F1", "balanced")
     print_table(headings, rows, "123456")
     for split, m in metrics.items():
         if m.absent:
-            absent = ", ".join(m.absent)
-            say(f"{split}: no image of {absent}; left out of all but accuracy and loss")
+            say(f"{split}: no images of {', '.join(m.absent)}; they count in accuracy and loss "
+                "only")  # fmt: skip
 
 
-def _details(judged: Evaluation) -> dict[str, Any]:
-    return {
-        "metrics": {name: found.to_dict() for name, found in judged.metrics.items()},
-        "test_intervals": asdict(judged.intervals),
-        "look_alikes": asdict(judged.look_alikes) if judged.look_alikes else None,
-        "verdict": asdict(judged.verdict) if judged.verdict else None,
-    }
-
-
-def _show_trust(judged: Evaluation) -> None:
-    """Show how sure the figures are, how to read the curves, and whether confidence is earned."""
-    low, high = judged.intervals.accuracy
-    raw, scaled = judged.calibrations
+def _show_test_figures(evaluation: Evaluation) -> None:
+    low, high = evaluation.intervals.accuracy
+    raw, calibrated = evaluation.calibrations
     say(f"\ntest accuracy, 95 % interval: {100 * low:.2f} to {100 * high:.2f} %")
-    say(f"calibration error: {percent(raw.ece)} as it is, {percent(scaled.ece)} at temperature "
-        f"{judged.temperature:.3f}, which model.onnx has")  # fmt: skip
-    if judged.look_alikes:
-        mistaken = [(g.mistaken, " ".join(g.classes)) for g in judged.look_alikes.groups]
-        named = ", ".join(f"{names} ({count})" for count, names in sorted(mistaken)[::-1][:4])
-        say(f"look-alikes taken as one: {percent(judged.look_alikes.accuracy)}; mistaken for each "
-            f"other: {named}")  # fmt: skip
-    if judged.verdict:
-        say(f"learning curves: {judged.verdict.name}; {judged.verdict.reason}")
-        say(f"to try next: {judged.verdict.advice}")
+    say(f"calibration error: {percent(raw.ece)} as it is, {percent(calibrated.ece)} at temperature "
+        f"{evaluation.temperature:.3f}, which model.onnx has")  # fmt: skip
+    if confusable := evaluation.confusable:
+        groups = sorted(
+            ((g.confused, " ".join(g.classes)) for g in confusable.groups), reverse=True
+        )
+        confused = ", ".join(f"{names} ({count})" for count, names in groups[:4])
+        say(f"accuracy with confusable classes merged: {percent(confusable.accuracy)}; confused: "
+            f"{confused}")  # fmt: skip
+    if diagnosis := evaluation.diagnosis:
+        say(f"learning curves: {diagnosis.name}; {diagnosis.reason}")
+        say(f"to try next: {diagnosis.advice}")
 
 
-def _show_robustness(found: Robustness) -> None:
+def _show_robustness(robustness: Robustness) -> None:
     rows: list[tuple[Any, ...]] = [
         (r.name.replace("_", " "), percent(r.accuracy), percent(r.low), percent(r.high))
-        for r in (found.clean, *found.corruptions)
+        for r in (robustness.clean, *robustness.corruptions)
     ]
+    rows.append(("mean", percent(robustness.mean_accuracy), "", ""))
+    say("")
+    print_table(("corruption", "accuracy", "from", "to (95 %)"), rows, "123")
     say("")
     print_table(
-        ("corruption", "accuracy", "from", "to (95 %)"),
-        [*rows, ("mean", percent(found.mean_accuracy), "", "")],
-        "123",
-    )
-    say("")
-    print_table(
-        ("no character", "images", "AUROC", "confidence"),
+        ("out of distribution", "images", "AUROC", "confidence"),
         [(r.kind, f"{r.images:,}", f"{r.auroc:.4f}", percent(r.confidence, 1))
-         for r in found.rejections],
+         for r in robustness.ood],
         "123",
     )  # fmt: skip

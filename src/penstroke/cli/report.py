@@ -31,15 +31,15 @@ def _of_study(name: str) -> tuple[Path, Path] | None:
     study = find_study(name)
     if study is None:
         return None
-    from penstroke.reports.search_report import write_report
+    from penstroke.reports.search_report import write_search_report
 
-    return study.path, write_report(study, result_so_far(study))
+    return study.path, write_search_report(study, result_so_far(study))
 
 
 def _of_run(name: str) -> tuple[Path, Path]:
-    from penstroke.reports.run_report import write_report
+    from penstroke.reports.run_report import write_run_report
     from penstroke.runs.run import find_run
     from penstroke.runs.trained import evaluate
 
     run = find_run(name)
-    return run.path, write_report(run, evaluate(run))
+    return run.path, write_run_report(run, evaluate(run))

@@ -58,12 +58,12 @@ def command(
         return
     from penstroke.data.loading import load_dataset
     from penstroke.files import check_writable
-    from penstroke.reports.reproduction_page import write_page
+    from penstroke.reports.reproduction_page import write_reproduction_page
 
     check_writable(page)  # also refused here
     for name in options.stand_ins:
         load_dataset(name)
-    figures = write_page(page, _run(plan), options)
+    figures = write_reproduction_page(page, _run(plan), options)
     if as_json:
         print_json({"page": str(page), **figures})
     else:

@@ -69,9 +69,9 @@ def show_figures(run: Run, as_json: bool) -> None:
             f"of {summary.old_dataset}")  # fmt: skip
     elif summary.source:
         say(f"on the old data      not measured: {summary.old_reason}")
-    if summary.verdict:
-        why = "" if summary.verdict == "good fit" else "; the report says why, and what to try"
-        say(f"learning curves      {summary.verdict}{why}")
+    if summary.diagnosis:
+        why = "" if summary.diagnosis == "good fit" else "; the report says why, and what to try"
+        say(f"learning curves      {summary.diagnosis}{why}")
     say(f"trained in           {summary.elapsed_seconds:.1f} s")
     say(f"model                {values['model']}")
     if "report" in values:
@@ -84,12 +84,12 @@ def show_variation(several: list[Run], as_json: bool) -> None:
     """Show mean and standard deviation over seeds."""
     from dataclasses import asdict
 
-    from penstroke.evaluation.seed_variation import spread
+    from penstroke.evaluation.seed_variation import seed_variation
 
     names = [f"test_{name}" for name in ("accuracy", "loss", "auroc", "f1")]
     figures = [run.summary().to_dict() for run in several]
     found = {
-        name: spread([one[name] for one in figures])
+        name: seed_variation([one[name] for one in figures])
         for name in ["val_accuracy", *names, "elapsed_seconds"]
         if name in figures[0]
     }

@@ -288,9 +288,9 @@ def _run(study: Study, options: TuneOptions) -> SearchResult:
                 on_epoch=watch,
             )
         if options.report:
-            from penstroke.reports.search_report import write_report
+            from penstroke.reports.search_report import write_search_report
 
-            result = result.replace({"report": str(write_report(study, result))})
+            result = result.replace({"report": str(write_search_report(study, result))})
             result.write(study.path)
     return result
 

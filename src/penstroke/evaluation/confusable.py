@@ -1,66 +1,71 @@
-"""Characters that look alike where no word stands around them: 0 and O, 1 and l, x and X."""
+"""Confusable classes: characters that look alike without context, such as 0 and O or x and X."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from penstroke.config.class_names import accepts
 
-_GROUPS = (
-    "0Oo", "1IiLl", "2Zz", "5Ss", "Cc", "Jj", "Kk", "Mm", "Pp", "Uu", "Vv", "Ww", "Xx", "Yy",
-)  # fmt: skip
-"""Digits and the letters they are taken for, and the letters whose cases EMNIST's ByMerge joins
+_GROUPS = ["0Oo", "1IiLl", "2Zz", "5Ss", "Cc", "Jj", "Kk", "Mm", "Pp", "Uu", "Vv", "Ww", "Xx", "Yy"]
+"""Digits with the letters that look like them, and the letters whose cases EMNIST's ByMerge joins
 because they cannot be told apart (Cohen et al. 2017)."""
 
 
 @dataclass(frozen=True)
-class Group:
+class ConfusableGroup:
     """Classes that look alike.
 
     Attributes:
         classes: their names.
         images: images of them.
-        mistaken: how many of these are read as another of them.
+        confused: how many of these are read as another class of the group.
     """
 
     classes: tuple[str, ...]
     images: int
-    mistaken: int
+    confused: int
 
 
 @dataclass(frozen=True)
-class LookAlikes:
-    """What is lost to characters that look alike.
+class ConfusableClasses:
+    """What is lost to confusable classes.
 
     Attributes:
         groups: of the network's classes.
-        accuracy: share read right where each group is taken as one class.
+        accuracy: with each group merged into one class.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[ConfusableGroup, ...]
     accuracy: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
 
-def look_alikes(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> LookAlikes | None:
-    """Return what is lost to look-alikes; None where no two classes are.
+
+def confusable_classes(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str]
+) -> ConfusableClasses | None:
+    """Return what is lost to confusable classes; None if no two classes look alike.
 
     Args:
-        confusion: (K, K), rows what was shown, columns what was read.
+        confusion: (K, K) counts; rows are true classes, columns predictions.
         classes: names of the K classes, each a character or both cases of one (`Aa`).
     """
     counts = np.asarray(confusion)
-    found = []
+    groups = []
     for characters in _GROUPS:
         rows = [k for k, name in enumerate(classes) if any(accepts(name, c) for c in characters)]
         if len(rows) > 1:
-            among = counts[np.ix_(rows, rows)]
-            mistaken = int(among.sum() - np.trace(among))
+            within = counts[np.ix_(rows, rows)]
+            confused = int(within.sum() - np.trace(within))
             names = tuple(classes[k] for k in rows)
-            found.append(Group(names, int(counts[rows].sum()), mistaken))
-    if not found:
+            groups.append(ConfusableGroup(names, int(counts[rows].sum()), confused))
+    if not groups:
         return None
-    right = int(np.trace(counts)) + sum(group.mistaken for group in found)
-    return LookAlikes(tuple(found), right / max(int(counts.sum()), 1))
+    right = int(np.trace(counts)) + sum(group.confused for group in groups)
+    return ConfusableClasses(tuple(groups), right / max(int(counts.sum()), 1))

@@ -1,8 +1,8 @@
-"""Images spoilt in sixteen ways, each wrong to the eye and still read by a person.
+"""Sixteen corruptions of images that a person still reads.
 
 After MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337): where its published code names a strength, it is
-taken here with its severity of 1 to 5; the draws, and so the figures, are not theirs. Strokes made
-thicker and thinner, here by a pixel, are after Morpho-MNIST (Castro et al. 2019, arXiv:1809.10780).
+used here with its severity of 1 to 5; the draws, and so the figures, are not theirs. Thicker and
+thinner strokes, here by a pixel, are after Morpho-MNIST (Castro et al. 2019, arXiv:1809.10780).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from penstroke.data.dataset import Images
 
 Corruption = Callable[[Images, np.random.Generator], Images]
 Levels = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 _BATCH = 1000
 _MIDDLE = (IMAGE_SIZE - 1) / 2
@@ -33,15 +33,15 @@ _SQUARE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype
 def corrupt(images: Images, name: str, seed: int = 0) -> Images:
     """Return `images` (N, 28, 28) uint8 under the corruption `name`, in the same shape.
 
-    Each corruption draws from a generator of its own, so that one more leaves the others as they
-    are. Works on 1,000 images at a time: an image in floats is four times as large.
+    Each corruption has its own random generator, so that adding one leaves the others unchanged.
+    Works on 1,000 images at a time: as floats they take four times the memory.
     """
     random = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    done = np.empty_like(images)
+    corrupted = np.empty_like(images)
     for start in range(0, len(images), _BATCH):
         batch = slice(start, start + _BATCH)
-        done[batch] = CORRUPTIONS[name](images[batch], random)
-    return done
+        corrupted[batch] = CORRUPTIONS[name](images[batch], random)
+    return corrupted
 
 
 def shot_noise(images: Images, random: np.random.Generator) -> Images:
@@ -64,7 +64,7 @@ def blur(images: Images, random: np.random.Generator) -> Images:
 
 def shear(images: Images, random: np.random.Generator) -> Images:
     """Leaning by 0.4 columns a row, to either side (MNIST-C, severity 2)."""
-    slant = _either_way(0.4, len(images), random)
+    slant = _random_sign(0.4, len(images), random)
     return _warp(images, np.array([[1, 0], [0, 1]]) + slant[:, None, None] * [[0, 0], [1, 0]])
 
 
@@ -75,14 +75,14 @@ def scale(images: Images, random: np.random.Generator) -> Images:
 
 def rotation(images: Images, random: np.random.Generator) -> Images:
     """Turned by 0.4 radians, 23 degrees, to either side (MNIST-C, severity 2)."""
-    angle = _either_way(0.4, len(images), random)
+    angle = _random_sign(0.4, len(images), random)
     cosine, sine = np.cos(angle), np.sin(angle)
     return _warp(images, np.array([[cosine, -sine], [sine, cosine]]).transpose(2, 0, 1))
 
 
 def translation(images: Images, random: np.random.Generator) -> Images:
     """Off centre by 3 pixels, both ways (MNIST-C, severity 3)."""
-    shift = _either_way(3, (len(images), 2), random)
+    shift = _random_sign(3, (len(images), 2), random)
     return _warp(images, np.tile(np.eye(2), (len(images), 1, 1)), shift)
 
 
@@ -168,7 +168,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         fog, spatter, dotted_line, zigzag, edges, thick_strokes, thin_strokes,
     )
 }  # fmt: skip
-"""Every corruption by its name."""
+"""All corruptions, by name."""
 
 
 def _levels(images: Images) -> Levels:
@@ -177,25 +177,21 @@ def _levels(images: Images) -> Levels:
 
 
 def _pixels(levels: npt.NDArray[np.floating]) -> Images:
-    """Return levels in 0..1 as uint8; what lies outside is cut off."""
+    """Return levels in 0..1 as uint8; others are clipped."""
     return np.asarray(np.rint(levels.clip(0, 1) * 255), np.uint8)
 
 
-def _either_way(
+def _random_sign(
     amount: float, shape: int | tuple[int, ...], random: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """Return `amount` with signs drawn at random."""
+) -> Floats:
+    """Return `amount` with random signs."""
     return random.choice([-amount, amount], shape)
 
 
-def _warp(
-    images: Images,
-    matrices: npt.NDArray[np.float64],
-    shift: npt.NDArray[np.float64] | None = None,
-) -> Images:
-    """Sample each image where its matrix (N, 2, 2) leads from the place of a pixel, bilinearly.
+def _warp(images: Images, matrices: Floats, shift: Floats | None = None) -> Images:
+    """Sample each image bilinearly where its matrix (N, 2, 2) maps the position of a pixel.
 
-    Places are (row, column) from the middle; `shift` (N, 2) is in pixels.
+    Positions are (row, column) from the middle; `shift` (N, 2) is in pixels.
     """
     places = np.stack([_ROWS, _COLUMNS]) - _MIDDLE
     sources = np.einsum("nij,jrc->nirc", matrices, places) + _MIDDLE
@@ -232,7 +228,7 @@ def _sobel(levels: Levels, axis: int) -> Levels:
     return np.asarray(ndimage.correlate1d(slope, [1, 2, 1], axis=3 - axis))
 
 
-def _is_ridge(steepness: Levels, down: Levels, across: Levels) -> Mask:
+def _is_ridge(steepness: Levels, down: Levels, across: Levels) -> npt.NDArray[np.bool_]:
     """Return where a slope is steepest along its own direction, of four."""
     direction = np.rint(np.arctan2(down, across) / (np.pi / 4)).astype(int) % 4
     padded = np.pad(steepness, ((0, 0), (1, 1), (1, 1)))

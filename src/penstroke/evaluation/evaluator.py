@@ -14,9 +14,9 @@ from penstroke.evaluation.calibration import (
     fit_temperature,
     ood_threshold,
 )
-from penstroke.evaluation.confusable import LookAlikes, look_alikes
+from penstroke.evaluation.confusable import ConfusableClasses, confusable_classes
 from penstroke.evaluation.intervals import Intervals, intervals
-from penstroke.evaluation.learning_curves import Verdict, judge_fit
+from penstroke.evaluation.learning_curves import Diagnosis, diagnose
 from penstroke.evaluation.metrics import Metrics, compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict
 
@@ -73,15 +73,15 @@ class Evaluation:
         return intervals(self.predictions["test"])
 
     @cached_property
-    def look_alikes(self) -> LookAlikes | None:
+    def confusable(self) -> ConfusableClasses | None:
         """Mistakes between confusable classes of the test split; None where there are none."""
         test = self.predictions["test"]
-        return look_alikes(self.metrics["test"].confusion, test.classes)
+        return confusable_classes(self.metrics["test"].confusion, test.classes)
 
     @cached_property
-    def verdict(self) -> Verdict | None:
+    def diagnosis(self) -> Diagnosis | None:
         """The learning-curve diagnosis; None without a history."""
-        return judge_fit(list(self.history)) if self.history else None
+        return diagnose(list(self.history)) if self.history else None
 
     def figures(self) -> dict[str, float | None]:
         """Return the figures of a run's summary: `train_…`, `val_…` and `test_…`."""
@@ -90,8 +90,8 @@ class Evaluation:
             figures |= metrics.figures(f"{'val' if split == 'validation' else split}_")
         figures["test_ece"] = self.calibrations[1].ece
         figures["temperature"] = self.temperature
-        if self.look_alikes is not None:
-            figures["test_accuracy_look_alikes_as_one"] = self.look_alikes.accuracy
+        if self.confusable is not None:
+            figures["test_accuracy_confusable_merged"] = self.confusable.accuracy
         figures["ood_threshold"] = self.ood_threshold
         return figures
 

@@ -1,13 +1,15 @@
-"""How a model file reads other people's handwriting: labelled images that it never trained on.
+"""External evaluation: how a model file reads labelled images from elsewhere.
 
-What is judged is the whole way that a user's image takes, `ink` and threshold included.
+The whole path of a user's image is evaluated, preprocessing and confidence threshold included.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from penstroke.data.sources.listing import LabelledImage
 from penstroke.errors import DataError, ImageError
 from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.metrics import auroc
+from penstroke.files import write_text_atomically
 from penstroke.inference.recognizer import Recognition, Recognizer
 from penstroke.preprocessing.ink import Preprocessed, preprocess
 
@@ -24,19 +27,21 @@ _BATCH = 200
 _THRESHOLDS = (0.5, 0.7, 0.9, 0.99)
 
 Progress = Callable[[int], None]
-"""Told how many images were read since it was told last."""
+"""Called with the number of images read since the last call."""
+Labelled = tuple[str, Recognition]
+"""The true label of an image, and how it was read."""
 
 
 @dataclass(frozen=True)
-class ClassReading:
-    """The images of one class.
+class ClassResult:
+    """How the images of one class were read.
 
     Attributes:
-        label: what they show.
-        images: how many there are.
-        right: answered with that label.
-        rejected: not answered, for want of certainty or of ink.
-        wrong: taken for another class; `taken_for` says which, most frequent first.
+        label: the class.
+        images: number of its images.
+        right: read as that class.
+        rejected: not read, for lack of confidence or of ink.
+        wrong: read as another class; `read_as` says which, most frequent first.
     """
 
     label: str
@@ -44,42 +49,42 @@ class ClassReading:
     right: int
     rejected: int
     wrong: int
-    taken_for: tuple[tuple[str, int], ...]
+    read_as: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What happens where a probability below `threshold` is no answer.
+    """What a confidence threshold does.
 
     Attributes:
-        threshold: least probability of an answer.
-        answered: share of the images of known classes that are answered.
-        accuracy: of those answers.
-        strangers_answered: share of images of unknown classes that are answered all the same;
-            None where there are none.
+        threshold: lowest probability that is accepted.
+        accepted: share of the images of known classes that are accepted.
+        accuracy: on those.
+        ood_accepted: share of the images of unknown classes that are accepted; None without any.
     """
 
     threshold: float
-    answered: float
+    accepted: float
     accuracy: float
-    strangers_answered: float | None
+    ood_accepted: float | None
 
 
 @dataclass(frozen=True)
-class Hands:
-    """What was found of one source.
+class ExternalEvaluation:
+    """The results on one source of images.
 
     Attributes:
         source: name of the file or folder.
         images: images of the model's classes.
-        accuracy: answered rightly; rejected is not right.
-        interval: of that, 95 % (Wilson).
-        guess_accuracy: the likeliest class is right, whether it was certain or not.
-        classes: by class, in the model's order.
-        strangers: images of other classes.
-        auroc: chance that a character is given more probability than a stranger; None of none.
-        ood_score_auroc: the same of ood_score; None where the model does not tell it.
-        left_out: classes not counted as strangers, since they look like one of the model's.
+        accuracy: share read correctly; rejected is not correct.
+        interval: 95 % interval of it (Wilson).
+        forced_accuracy: accuracy of the most likely class, whether rejected or not.
+        classes: result of each class, in the model's order.
+        ood_images: images of other classes (out of distribution).
+        auroc: chance that a known character gets a higher probability than an OOD image; None
+            without any.
+        ood_score_auroc: the same of `ood_score`; None if the model has none.
+        ignored: labels left out, since they look like a class of the model.
         points: other thresholds.
     """
 
@@ -87,120 +92,131 @@ class Hands:
     images: int
     accuracy: float
     interval: Interval
-    guess_accuracy: float
-    classes: tuple[ClassReading, ...]
-    strangers: int
+    forced_accuracy: float
+    classes: tuple[ClassResult, ...]
+    ood_images: int
     auroc: float | None
     ood_score_auroc: float | None
-    left_out: tuple[str, ...]
+    ignored: tuple[str, ...]
     points: tuple[OperatingPoint, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
 
+    def save(self, folder: Path) -> None:
+        """Write to a JSON file in `folder`, named after the source."""
+        from pydantic import TypeAdapter
 
-def judge_hands(
+        name = re.sub(r"[^\w.-]+", "-", self.source).strip(".-") or "source"
+        text = TypeAdapter(ExternalEvaluation).dump_json(self, indent=1).decode()
+        write_text_atomically(folder / f"{name}.json", text + "\n")
+
+
+def load_external_evaluations(folder: Path) -> list[ExternalEvaluation]:
+    """Return what `ExternalEvaluation.save` wrote to `folder`, by file name."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(ExternalEvaluation)
+    return [adapter.validate_json(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
+
+
+def evaluate_external(
     recognizer: Recognizer,
     samples: Iterable[LabelledImage],
     source: str,
     *,
-    look_alikes: Iterable[str] = (),
-    progress: Progress = lambda _: None,
-) -> Hands:
+    ignored: Iterable[str] = (),
+    progress: Progress = lambda count: None,
+) -> ExternalEvaluation:
     """Return how `recognizer` reads `samples`.
 
     Args:
         recognizer: the model.
-        samples: images of its classes, and of others, which it should not be sure about.
+        samples: images of its classes, and of others, which it should reject.
         source: name for reports.
-        look_alikes: other classes that cannot be told from its own (O from 0); not counted.
+        ignored: other labels that cannot be told from its classes (O from 0); left out.
         progress: see `Progress`.
 
     Raises:
-        ImageError: a file is no image; names it.
+        ImageError: a file is not an image; names it.
         DataError: no image shows one of the model's classes.
     """
-    left_out = tuple(look_alikes)
-    answers: list[tuple[str, Recognition]] = []
-    batch: list[LabelledImage] = []
+    ignored = tuple(ignored)
+    known: list[Labelled] = []
+    unknown: list[Labelled] = []
+    batch: list[tuple[str, Preprocessed]] = []
+
+    def read_batch() -> None:
+        readings = recognizer.recognize_preprocessed([image for _, image in batch])
+        for (label, _), reading in zip(batch, readings, strict=True):
+            (known if label in recognizer.classes else unknown).append((label, reading))
+        progress(len(batch))
+        batch.clear()
+
     for sample in samples:
-        known_as = class_of(sample.label, recognizer.classes)
-        if known_as or sample.label not in left_out:
-            batch.append(sample._replace(label=known_as or sample.label))
+        class_name = class_of(sample.label, recognizer.classes)
+        if class_name is None and sample.label in ignored:
+            continue
+        try:
+            image = preprocess(sample.content, recognizer.ink)
+        except ImageError as error:
+            raise ImageError(f"{sample.name}: {error}") from None
+        batch.append((class_name or sample.label, image))
         if len(batch) == _BATCH:
-            answers += _read(recognizer, batch, progress)
-            batch = []
-    answers += _read(recognizer, batch, progress)
-    known = [(label, answer) for label, answer in answers if label in recognizer.classes]
-    others = [answer for label, answer in answers if label not in recognizer.classes]
+            read_batch()
+    read_batch()
     if not known:
         raise DataError(
             f"{source} shows none of the model's classes: {', '.join(recognizer.classes)}"
         )
-    return _summed_up(source, recognizer.classes, known, others, left_out)
+    return _summarize(source, recognizer.classes, known, unknown, ignored)
 
 
-def _read(
-    recognizer: Recognizer, batch: list[LabelledImage], progress: Progress
-) -> list[tuple[str, Recognition]]:
-    preprocessed = [_seen(recognizer, sample) for sample in batch]
-    progress(len(batch))
-    labels = (sample.label for sample in batch)
-    return list(zip(labels, recognizer.recognize_preprocessed(preprocessed), strict=True))
-
-
-def _seen(recognizer: Recognizer, sample: LabelledImage) -> Preprocessed:
-    try:
-        return preprocess(sample.content, recognizer.ink)
-    except ImageError as error:
-        raise ImageError(f"{sample.name}: {error}") from None
-
-
-def _summed_up(
-    source: str, classes: Iterable[str], known: list[tuple[str, Recognition]],
-    others: list[Recognition], left_out: tuple[str, ...],
-) -> Hands:  # fmt: skip
-    right = sum(answer.label == label for label, answer in known)
-    guessed = np.array([_guess(answer) == label for label, answer in known])
-    sure = np.array([answer.probability for _, answer in known])
-    rejected = np.array([answer.probability for answer in others])
-    answers = [answer for _, answer in known] + others
-    is_known = np.arange(len(answers)) < len(known)
-    familiar = [0.0 if a.ood_score is None else a.ood_score for a in answers]
-    return Hands(
+def _summarize(
+    source: str,
+    classes: Sequence[str],
+    known: list[Labelled],
+    unknown: list[Labelled],
+    ignored: tuple[str, ...],
+) -> ExternalEvaluation:
+    right = sum(reading.label == label for label, reading in known)
+    likeliest = np.array([
+        bool(reading.probabilities) and reading.top(1)[0][0] == label for label, reading in known
+    ])  # fmt: skip
+    readings = [reading for _, reading in known + unknown]
+    is_known = np.arange(len(readings)) < len(known)
+    probabilities = np.array([reading.probability for reading in readings])
+    scores = np.array([reading.ood_score or 0.0 for reading in readings])
+    points = []
+    for threshold in _THRESHOLDS:
+        accepted, ood_accepted = np.split(probabilities >= threshold, [len(known)])
+        points.append(OperatingPoint(
+            threshold,
+            float(accepted.mean()),
+            float(likeliest[accepted].mean()) if accepted.any() else 0.0,
+            float(ood_accepted.mean()) if unknown else None,
+        ))  # fmt: skip
+    return ExternalEvaluation(
         source=source,
         images=len(known),
         accuracy=right / len(known),
         interval=wilson(right, len(known)),
-        guess_accuracy=float(guessed.mean()),
-        classes=tuple(_of_class(name, known) for name in classes),
-        strangers=len(others),
-        auroc=auroc(np.concatenate([sure, rejected]), is_known) if others else None,
-        ood_score_auroc=auroc(np.array(familiar), is_known) if others and any(familiar) else None,
-        left_out=left_out,
-        points=tuple(
-            OperatingPoint(
-                threshold,
-                float((sure >= threshold).mean()),
-                float(guessed[sure >= threshold].mean()) if (sure >= threshold).any() else 0.0,
-                float((rejected >= threshold).mean()) if others else None,
-            )
-            for threshold in _THRESHOLDS
-        ),
+        forced_accuracy=float(likeliest.mean()),
+        classes=tuple(_class_result(name, known) for name in classes),
+        ood_images=len(unknown),
+        auroc=auroc(probabilities, is_known) if unknown else None,
+        ood_score_auroc=auroc(scores, is_known) if unknown and scores.any() else None,
+        ignored=ignored,
+        points=tuple(points),
     )
 
 
-def _of_class(name: str, known: list[tuple[str, Recognition]]) -> ClassReading:
-    answers = [answer for label, answer in known if label == name]
-    right = sum(answer.label == name for answer in answers)
-    rejected = sum(answer.label is None for answer in answers)
-    taken = Counter(a.label for a in answers if a.label not in (name, None))
-    return ClassReading(
-        name, len(answers), right, rejected, len(answers) - right - rejected,
-        tuple((str(label), count) for label, count in taken.most_common()),
+def _class_result(name: str, known: list[Labelled]) -> ClassResult:
+    labels = [reading.label for label, reading in known if label == name]
+    right, rejected = labels.count(name), labels.count(None)
+    read_as = Counter(label for label in labels if label not in (name, None))
+    return ClassResult(
+        name, len(labels), right, rejected, len(labels) - right - rejected,
+        tuple((str(label), count) for label, count in read_as.most_common()),
     )  # fmt: skip
-
-
-def _guess(answer: Recognition) -> str | None:
-    return answer.top(1)[0][0] if answer.probabilities else None

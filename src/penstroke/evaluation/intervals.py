@@ -1,10 +1,10 @@
-"""How sure a figure is: 95 % intervals from the images it was measured on."""
+"""95 % confidence intervals of figures, over the images they were measured on."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from statistics import NormalDist
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,77 +13,68 @@ from penstroke.evaluation.metrics import confusion_counts, f1_by_class
 from penstroke.evaluation.predictions import Predictions
 
 RESAMPLES = 1000
-_CONFIDENCE = 0.95
 
 Interval = tuple[float, float]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """95 % intervals of one split's figures; nan where a figure is."""
+    """95 % intervals of one split's figures; nan where the figure is undefined."""
 
     accuracy: Interval
     loss: Interval
     auroc: Interval
     f1: Interval
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
 
-def wilson(right: int, count: int, confidence: float = _CONFIDENCE) -> Interval:
-    """Return the score interval of a share `right / count` (Wilson 1927), (nan, nan) of none.
 
-    It stays inside 0..1 and holds its promise near 1, where accuracies are.
+def wilson(right: int, count: int) -> Interval:
+    """Return the 95 % score interval of the share `right / count` (Wilson 1927).
+
+    Unlike the normal approximation it stays inside 0..1 and covers well near 1, where accuracies
+    are. (nan, nan) if `count` is 0.
     """
     if count == 0:
         return math.nan, math.nan
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share, z2 = right / count, z * z
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = z * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    # At the ends middle ± half is 0 or 1 but for rounding.
-    low = 0.0 if right == 0 else middle - half
-    return low, 1.0 if right == count else middle + half
+    from scipy.stats import binomtest
+
+    interval = binomtest(right, count).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def intervals(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0) -> Intervals:
     """Return the intervals of a split: Wilson's for accuracy, the bootstrap's for the rest.
 
     The bootstrap (Efron 1979, percentiles) draws as many images with replacement, `resamples`
-    times; classes without an image in a draw are left out of that draw's means, as in the figures.
+    times. Classes without an image in a draw are left out of its means, as in `compute_metrics`.
     """
-    count = len(predictions)
-    right = int(predictions.is_right.sum())
+    count, classes = len(predictions), len(predictions.classes)
+    labels, predicted = predictions.labels, predictions.predicted
     random = np.random.default_rng(seed)
-    auroc = _WeightedAuroc(predictions)
-    drawn: list[tuple[float, float, float]] = []
-    for _ in range(resamples if count else 0):
+    weighted_auroc = _WeightedAuroc(predictions)
+    figures = np.empty((resamples if count else 0, 3))
+    for row in figures:
         weights = np.bincount(random.integers(count, size=count), minlength=count)
-        drawn.append((_loss(predictions, weights), auroc(weights), _f1(predictions, weights)))
-    loss, area, f1 = (_percentiles(column) for column in np.array(drawn, float).reshape(-1, 3).T)
-    return Intervals(wilson(right, count), loss, area, f1)
+        confusion = confusion_counts(labels, predicted, classes, weights)
+        f1 = f1_by_class(confusion)[confusion.sum(axis=1) > 0].mean()
+        row[:] = predictions.losses @ weights / weights.sum(), weighted_auroc(weights), f1
+    loss, auroc, f1_interval = map(_percentiles, figures.T)
+    return Intervals(wilson(int(predictions.is_right.sum()), count), loss, auroc, f1_interval)
 
 
-def _percentiles(values: Floats) -> Interval:
+def _percentiles(values: npt.NDArray[np.float64]) -> Interval:
     values = values[np.isfinite(values)]
     if not len(values):
         return math.nan, math.nan
-    outside = 50 * (1 - _CONFIDENCE)
-    low, high = np.percentile(values, [outside, 100 - outside])
+    low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
-def _loss(predictions: Predictions, weights: npt.NDArray[np.int64]) -> float:
-    return float(predictions.losses @ weights / weights.sum())
-
-
-def _f1(predictions: Predictions, weights: npt.NDArray[np.int64]) -> float:
-    count = len(predictions.classes)
-    confusion = confusion_counts(predictions.labels, predictions.predicted, count, weights)
-    return float(f1_by_class(confusion)[confusion.sum(axis=1) > 0].mean())
-
-
 class _WeightedAuroc:
-    """Macro AUROC where each image counts so often: images are sorted once, not each time."""
+    """Macro AUROC where each image has a weight; images are sorted once for all draws."""
 
     def __init__(self, predictions: Predictions) -> None:
         self._classes = []
@@ -95,21 +86,14 @@ class _WeightedAuroc:
             self._classes.append((order, starts, (predictions.labels == label)[order]))
 
     def __call__(self, weights: npt.NDArray[np.int64]) -> float:
-        """Return the mean area over the classes that have an image."""
-        areas = [
-            _area(weights[order], starts, positive) for order, starts, positive in self._classes
-        ]
-        present = [area for area in areas if area is not None]
-        return float(np.mean(present)) if len(present) > 1 else math.nan
-
-
-def _area(
-    weights: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], positive: npt.NDArray[np.bool_]
-) -> float | None:
-    """Return the share of (positive, negative) pairs in the right order; ties count half."""
-    groups = np.add.reduceat(weights, starts)
-    positives = np.add.reduceat(weights * positive, starts)
-    negatives = groups - positives
-    below = negatives.cumsum() - negatives / 2
-    pairs = float(positives.sum()) * float(negatives.sum())
-    return float(positives @ below) / pairs if pairs else None
+        """Return the mean area over the classes that have an image; nan if fewer than two have."""
+        areas = []
+        for order, starts, is_positive in self._classes:
+            totals = np.add.reduceat(weights[order], starts)
+            positives = np.add.reduceat(weights[order] * is_positive, starts)
+            negatives = totals - positives
+            below = negatives.cumsum() - negatives / 2  # ties count half
+            pairs = float(positives.sum()) * float(negatives.sum())
+            if pairs:
+                areas.append(float(positives @ below) / pairs)
+        return float(np.mean(areas)) if len(areas) > 1 else math.nan

@@ -1,20 +1,20 @@
-"""What the learning curves say, in words, by rules that anybody can check.
+"""Diagnosis of learning curves, in words, by rules that can be checked.
 
-The first rule that holds gives the verdict. "Learned" is how far the training loss fell in all, at
-least a twentieth of where it began.
+The first rule that holds decides. "Learned" is how far the training loss fell in all, at least a
+twentieth of where it began.
 
 too short        fewer than three epochs
 unstable         the training loss rose by over a tenth of what was learned between two epochs, in
                  at least a quarter of them, or a loss was over 5 (guessing among a hundred classes
-                 costs 4.6), or is no number
+                 costs 4.6), or is not a number
 overfitting      the validation loss is over a tenth above its lowest, which came in the first two
-                 thirds, while the training loss went on falling, and mistakes have not become fewer
-                 by a tenth since (with label smoothing the loss rises while they do); or at the
-                 lowest, images trained on are read right more often than others by over 5 %
-still improving  the lowest validation loss is that of the last epoch, and it fell by over 3 % an
+                 thirds, while the training loss kept falling, and mistakes have not become fewer by
+                 a tenth since (with label smoothing the loss rises while they do); or, at the
+                 lowest, accuracy on the training images is over 5 % higher than on the others
+still improving  the lowest validation loss is that of the last epoch, and it fell by over 3 % per
                  epoch over the last third
-underfitting     at the lowest over 5 % of the validation images are read wrong, and training
-                 images are not read much better
+underfitting     at the lowest over 5 % of the validation images are misread, and training images
+                 are not read much better
 good fit         none of these
 """
 
@@ -22,11 +22,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 _FEWEST_EPOCHS = 3
 _JUMP, _JUMPS = 0.1, 0.25
@@ -40,19 +39,19 @@ _ADVICE = {
     "too short": "train for more epochs before reading the curves",
     "unstable": "lower train.learning_rate (`penstroke check RECIPE --lr` suggests one), or warm "
     "up with train.schedule=one_cycle",
-    "overfitting": "stop at the lowest epoch (checkpoint_metric=val_loss does, patience saves the "
-    "time), add train.augment, dropout or weight_decay, or more images",
-    "still improving": "raise train.epochs; if time is short, a higher learning rate with "
+    "overfitting": "stop at the lowest epoch (train.checkpoint_metric=val_loss does, "
+    "train.patience saves time), add train.augment, dropout or weight_decay, or more images",
+    "still improving": "raise train.epochs; if time is short, use a higher learning rate with "
     "train.schedule=one_cycle",
-    "underfitting": "a wider or deeper network, a higher learning rate, less dropout, "
+    "underfitting": "use a wider or deeper network, a higher learning rate, less dropout, "
     "augmentation and weight_decay; if none helps, look at the labels: `penstroke data audit`",
     "good fit": "compare with other seeds before changing anything: `penstroke train --seeds 5`",
 }
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How the curves are to be read.
+class Diagnosis:
+    """What the learning curves say.
 
     Attributes:
         name: one of the words above.
@@ -66,30 +65,34 @@ class Verdict:
     advice: str
     lowest_epoch: int | None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
 
-def judge_fit(history: Sequence[Mapping[str, Any]]) -> Verdict:
-    """Return the verdict on a run's history, a line an epoch."""
+
+def diagnose(history: Sequence[Mapping[str, Any]]) -> Diagnosis:
+    """Return the diagnosis of a run's history, one line per epoch."""
     curves = _Curves(history)
     for name, rule in _RULES:
         reason = rule(curves)
         if reason is not None:
-            return Verdict(name, reason, _ADVICE[name], curves.lowest_epoch)
+            return Diagnosis(name, reason, _ADVICE[name], curves.lowest_epoch)
     reason = (
         "the validation loss has settled near its lowest, and training is not far ahead of it"
         if curves.validates
-        else "the training loss fell and settled; no images were held out to see more by"
+        else "the training loss fell and settled; no images were held out to check more"
     )
-    return Verdict("good fit", reason, _ADVICE["good fit"], curves.lowest_epoch)
+    return Diagnosis("good fit", reason, _ADVICE["good fit"], curves.lowest_epoch)
 
 
 class _Curves:
     """The columns of a history."""
 
     def __init__(self, history: Sequence[Mapping[str, Any]]) -> None:
-        self.train_loss = _column(history, "train_loss")
-        self.train_accuracy = _column(history, "train_accuracy")
-        self.val_loss = _column(history, "val_loss")
-        self.val_accuracy = _column(history, "val_accuracy")
+        self.train_loss, self.train_accuracy, self.val_loss, self.val_accuracy = (
+            np.array([line.get(name, math.nan) for line in history], float)
+            for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+        )
         self.validates = bool(len(history)) and bool(np.isfinite(self.val_loss).all())
         self.lowest = int(self.val_loss.argmin()) if self.validates else len(history) - 1
         self.lowest_epoch = self.lowest + 1 if self.validates else None
@@ -104,22 +107,18 @@ class _Curves:
         return max(float(fell), _LEAST_LEARNED * float(self.train_loss[0]))
 
 
-def _column(history: Sequence[Mapping[str, Any]], name: str) -> npt.NDArray[np.float64]:
-    return np.array([line.get(name, math.nan) for line in history], float)
-
-
 def _is_short(curves: _Curves) -> str | None:
     if len(curves) >= _FEWEST_EPOCHS:
         return None
-    return f"{len(curves)} epochs; the curves say something from {_FEWEST_EPOCHS} on"
+    return f"{len(curves)} epochs; at least {_FEWEST_EPOCHS} are needed to read the curves"
 
 
 def _is_unstable(curves: _Curves) -> str | None:
     if not np.isfinite(curves.train_loss).all():
-        return "the training loss is no number any more"
+        return "the training loss is no longer a number"
     highest = float(np.nanmax([curves.train_loss, curves.val_loss]))
     if highest > _BLOWN_UP:
-        return f"a loss of {highest:.3g}, more than guessing costs: the weights were thrown far off"
+        return f"a loss of {highest:.3g} is more than guessing costs: the weights diverged"
     jumps = int((np.diff(curves.train_loss) > _JUMP * curves.learned).sum())
     if jumps < _JUMPS * (len(curves) - 1):
         return None
@@ -140,12 +139,12 @@ def _overfits(curves: _Curves) -> str | None:
     if is_early and fell and not is_worth_it and last > (1 + _RISE) * lowest:
         return (
             f"the validation loss was lowest, {lowest:.4f}, after epoch {curves.lowest_epoch}, and "
-            f"has risen to {last:.4f} while the training loss went on falling"
+            f"has risen to {last:.4f} while the training loss kept falling"
         )
     train, validation = (a[curves.lowest] for a in (curves.train_accuracy, curves.val_accuracy))
     if train - validation > _GAP:
         return (
-            f"{train:.1%} of the training images are read right, but {validation:.1%} of the "
+            f"accuracy is {train:.1%} on the training images, but {validation:.1%} on the "
             "validation images"
         )
     return None
@@ -171,8 +170,8 @@ def _underfits(curves: _Curves) -> str | None:
         return None
     images = "validation" if curves.validates else "training"
     return (
-        f"{wrong:.1%} of the {images} images are read wrong, and {in_training:.1%} of those "
-        "trained on: not even they are learned"
+        f"{wrong:.1%} of the {images} images are misread, and so are {in_training:.1%} of those "
+        "trained on: not even they were learned"
     )
 
 

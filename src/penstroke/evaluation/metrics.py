@@ -1,4 +1,4 @@
-"""Figures of merit, all from `Predictions`."""
+"""Metrics of a split, all computed from `Predictions`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from penstroke.evaluation.predictions import Predictions
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class: how much of it is found, and how much of what is called so is right."""
+    """Recall, precision and F1 of one class."""
 
     name: str
     images: int
@@ -26,19 +26,19 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """One split.
+    """Metrics of one split.
 
     Attributes:
-        images: how many there are.
-        accuracy: share read right.
+        images: number of them.
+        accuracy: share read correctly.
         loss: mean cross entropy over images, in nats.
         auroc: area under the ROC curve, one class against the rest, mean over the classes present;
-            nan where fewer than two classes are present.
+            nan if fewer than two classes are present.
         f1: mean over the classes present.
-        balanced_accuracy: mean over the classes present of the share of each that is read right.
+        balanced_accuracy: mean recall over the classes present.
         classes: each class.
-        confusion: (K, K), rows what was shown, columns what was read.
-        absent: classes without an image, left out of both means.
+        confusion: (K, K) counts; rows are true classes, columns predictions.
+        absent: classes without an image, left out of the means.
     """
 
     images: int
@@ -51,6 +51,11 @@ class Metrics:
     confusion: tuple[tuple[int, ...], ...]
     absent: tuple[str, ...]
 
+    @property
+    def mistakes(self) -> int:
+        """Number of misread images."""
+        return round(self.images * (1 - self.accuracy))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; nan becomes None."""
         values = asdict(self)
@@ -58,17 +63,17 @@ class Metrics:
         return values
 
     def figures(self, prefix: str = "") -> dict[str, float | None]:
-        """Return what a summary tells of the split, each name after `prefix`; nan becomes None."""
+        """Return the figures for a summary, each name after `prefix`; nan becomes None."""
         values = self.to_dict()
         names = ("accuracy", "loss", "auroc", "f1", "balanced_accuracy")
         return {f"{prefix}{name}": values[name] for name in names}
 
 
 def compute_metrics(predictions: Predictions) -> Metrics:
-    """Return the figures of one split.
+    """Return the metrics of one split.
 
-    Definitions are scikit-learn's, which the tests compare with; its import alone would take longer
-    than all of this.
+    Definitions are scikit-learn's, which the tests compare with; importing it would take longer
+    than all of this (docs/lab.md).
     """
     labels, names = predictions.labels, predictions.classes
     confusion = confusion_counts(labels, predictions.predicted, len(names))
@@ -77,11 +82,14 @@ def compute_metrics(predictions: Predictions) -> Metrics:
     recall, precision = right / np.maximum(support, 1), right / np.maximum(called, 1)
     f1 = f1_by_class(confusion)
     present = support > 0
+    areas = [] if present.sum() < 2 else [
+        auroc(predictions.probabilities[:, k], labels == k) for k in np.flatnonzero(present)
+    ]  # fmt: skip
     return Metrics(
         images=len(labels),
         accuracy=float(predictions.is_right.mean()),
         loss=float(predictions.losses.mean()),
-        auroc=_macro_auroc(labels, predictions.probabilities, present),
+        auroc=float(np.mean(areas)) if len(areas) > 1 else float("nan"),
         f1=float(f1[present].mean()),
         balanced_accuracy=float(recall[present].mean()),
         classes=tuple(
@@ -89,20 +97,20 @@ def compute_metrics(predictions: Predictions) -> Metrics:
             for name, n, r, p, f in zip(names, support, recall, precision, f1, strict=True)
         ),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
-        absent=tuple(name for name, there in zip(names, present, strict=True) if not there),
+        absent=tuple(name for name, count in zip(names, support, strict=True) if not count),
     )
 
 
 def confusion_counts(
     labels: Labels, predicted: Labels, count: int, weights: Labels | None = None
 ) -> Labels:
-    """Return (K, K) counts, rows what was shown, columns what was read."""
+    """Return (K, K) counts; rows are true classes, columns predictions."""
     pairs = np.bincount(labels * count + predicted, weights, minlength=count * count)
     return pairs.reshape(count, count).astype(np.int64)
 
 
 def f1_by_class(confusion: Labels) -> npt.NDArray[np.float64]:
-    """Return the F1 of each class: (K,); 0 where a class neither is there nor was read."""
+    """Return the F1 of each class: (K,); 0 where a class neither occurs nor is predicted."""
     either = confusion.sum(axis=0) + confusion.sum(axis=1)
     return np.asarray(2 * np.diagonal(confusion) / np.maximum(either, 1), float)
 
@@ -110,24 +118,16 @@ def f1_by_class(confusion: Labels) -> npt.NDArray[np.float64]:
 def most_confused(
     confusion: Sequence[Sequence[int]], classes: Sequence[str], count: int = 10
 ) -> list[tuple[str, str, int]]:
-    """Return (shown, read as, images), the commonest mistakes first."""
-    pairs = [
-        (shown, read, number)
-        for shown, row in zip(classes, confusion, strict=True)
-        for read, number in zip(classes, row, strict=True)
-        if number and read != shown
+    """Return (true class, predicted class, images), the most frequent mistakes first."""
+    counts = np.array(confusion)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:count]
+    rows, columns = np.unravel_index(order, counts.shape)
+    return [
+        (classes[k], classes[j], int(counts[k, j]))
+        for k, j in zip(rows, columns, strict=True)
+        if counts[k, j]
     ]
-    return sorted(pairs, key=lambda pair: -pair[2])[:count]
-
-
-def _macro_auroc(
-    labels: Labels, probabilities: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]
-) -> float:
-    """Average, over the classes present, the area of each against the rest."""
-    if present.sum() < 2:
-        return float("nan")
-    areas = [auroc(probabilities[:, k], labels == k) for k in np.flatnonzero(present)]
-    return float(np.mean(areas))
 
 
 def auroc(scores: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> float:

@@ -1,4 +1,4 @@
-"""Images that show no character of the model's, of which it should not be sure."""
+"""Out-of-distribution (OOD) images: none shows a character that the model knows."""
 
 from __future__ import annotations
 
@@ -17,67 +17,67 @@ from penstroke.preprocessing import ink
 
 _COUNT = 2000
 """Of each kind: the standard error of an AUROC of 0.95 is then below 0.005, √(A (1 - A) / N)."""
-_MOST_FOREIGN = 10_000
+_MOST_UNKNOWN = 10_000
 _GRAINS = (1, 2, 4)
 _SCRIBBLE_SIDE, _SCRIBBLE_PEN = 112, 12
-"""Drawn four times as large; a pen of 3 pixels after that, as broad as MNIST's."""
+"""Drawn four times as large; scaled down, the pen is 3 pixels wide, like MNIST's."""
 _SCAN_SIDE = 48
 _Random = np.random.Generator
 
 
-def gather_strangers(
-    known: Sequence[str], foreign: str | None = None, seed: int = 0
+def gather_ood_images(
+    known: Sequence[str], dataset: str | None = None, seed: int = 0
 ) -> dict[str, Images]:
-    """Return images by kind: those made, and the strangers of the data set `foreign` if named.
+    """Return images by kind: synthetic ones, and the unknown characters of `dataset`, if any.
 
     Raises:
-        ConfigError: see `foreign_characters`.
+        ConfigError, DataError: see `unknown_characters`.
     """
-    named = {} if foreign is None else {
-        f"characters of {foreign}": foreign_characters(foreign, known, seed)
-    }  # fmt: skip
-    return {**made_strangers(seed=seed), **named}
+    unknown = {}
+    if dataset is not None:  # first: an unknown name fails at once
+        unknown[f"characters of {dataset}"] = unknown_characters(dataset, known, seed)
+    return {**synthetic_ood_images(seed=seed), **unknown}
 
 
-def made_strangers(count: int = _COUNT, seed: int = 0) -> dict[str, Images]:
-    """Return `count` images (N, 28, 28) uint8 of each kind that is made by drawing lots."""
+def synthetic_ood_images(count: int = _COUNT, seed: int = 0) -> dict[str, Images]:
+    """Return `count` random images (N, 28, 28) uint8 of each kind."""
     kinds: dict[str, Callable[[int, _Random], Images]] = {
         "noise": noise, "scribbles": scribbles, "blank paper": blank_paper
     }  # fmt: skip
     return {
-        kind: make(count, np.random.default_rng([seed, index]))
-        for index, (kind, make) in enumerate(kinds.items())
+        kind: draw(count, np.random.default_rng([seed, index]))
+        for index, (kind, draw) in enumerate(kinds.items())
     }
 
 
-def foreign_characters(name: str, known: Sequence[str], seed: int = 0) -> Images:
+def unknown_characters(name: str, known: Sequence[str], seed: int = 0) -> Images:
     """Return training images of the data set `name` that show none of the classes `known`.
 
     At most 10,000, drawn by `seed`. Its test split stays sealed.
 
     Raises:
-        ConfigError: there is no such data set, or no class of it is foreign.
+        ConfigError: the data set is unknown, or all of its classes are known to the model.
         DataError: its files are missing, damaged or changed.
     """
     try:
-        everything = load_dataset(DataConfig(dataset=name, validation_fraction=0)).train
+        train = load_dataset(DataConfig(dataset=name, validation_fraction=0)).train
     except ConfigError as error:
-        raise ConfigError(f"strangers: {str(error).removeprefix('data.dataset: ')}") from None
-    is_foreign = np.array([
-        not any(is_same_character(label, one) for one in known) for label in everything.classes
+        raise ConfigError(f"--ood: {str(error).removeprefix('data.dataset: ')}") from None
+    is_unknown = np.array([
+        not any(is_same_character(label, one) for one in known) for label in train.classes
     ])  # fmt: skip
-    members = np.flatnonzero(is_foreign[everything.labels])
+    members = np.flatnonzero(is_unknown[train.labels])
     if not len(members):
         raise ConfigError(
-            f"strangers: {name} holds no stranger: the model knows all of its classes "
-            f"({', '.join(everything.classes)})"
+            f"--ood: the model knows all classes of {name} ({', '.join(train.classes)}); name a "
+            "data set with other classes"
         )
-    drawn = np.random.default_rng(seed).permutation(members)[:_MOST_FOREIGN]
-    return np.asarray(everything.images[np.sort(drawn)])
+    drawn = np.random.default_rng(seed).permutation(members)[:_MOST_UNKNOWN]
+    return np.asarray(train.images[np.sort(drawn)])
 
 
 def noise(count: int, random: _Random) -> Images:
-    """Return images of even noise over all levels, in grains of 1, 2 and 4 pixels in turn."""
+    """Return uniform noise over all levels, in grains of 1, 2 and 4 pixels in turn."""
     images = np.empty((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for turn, grain in enumerate(_GRAINS):
         side = IMAGE_SIZE // grain
@@ -87,14 +87,14 @@ def noise(count: int, random: _Random) -> Images:
 
 
 def scribbles(count: int, random: _Random) -> Images:
-    """Return images of a pen led to and fro, placed in the field as a character would be."""
+    """Return scribbles, normalised as a character would be."""
     return np.stack([_scribble(random) for _ in range(count)])
 
 
 def blank_paper(count: int, random: _Random) -> Images:
-    """Return what is read of paper with nothing on it but a few specks, as a scanner sees it.
+    """Return what preprocessing makes of scanned paper with nothing on it but a few specks.
 
-    Each holds a speck that `ink` takes for ink: other paper is never shown to a network.
+    Each holds a speck that is taken for ink: other paper never reaches a network.
     """
     return np.stack([_paper(random) for _ in range(count)])
 
@@ -109,7 +109,7 @@ def _scribble(random: _Random) -> Images:
 
 
 def _paper(random: _Random) -> Images:
-    """Return one piece of paper: light grey, a texture of 2 %, and 1 to 5 specks."""
+    """Return one sheet of paper: light grey, a texture of 2 %, and 1 to 5 specks."""
     side = _SCAN_SIDE
     texture = ndimage.gaussian_filter(random.normal(0, 0.02, (side, side)), 0.7)
     paper = random.uniform(0.8, 0.95) + texture
@@ -119,5 +119,5 @@ def _paper(random: _Random) -> Images:
         radius, darkness = random.uniform(0.8, 2), random.uniform(0.3, 0.7)
         distance = np.hypot(rows - row, columns - column)
         paper -= darkness * (radius + 0.5 - distance).clip(0, 1)
-    preprocessed = ink.preprocess(paper.clip(0, 1))
-    return _paper(random) if preprocessed.is_blank else preprocessed.pixels
+    image = ink.preprocess(paper.clip(0, 1))
+    return _paper(random) if image.is_blank else image.pixels

@@ -1,4 +1,4 @@
-"""How a figure varies from seed to seed."""
+"""Variation of a figure over training seeds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Mean and sample standard deviation over seeds, and a 95 % interval for the mean.
+class SeedVariation:
+    """Mean and sample standard deviation over seeds, and a 95 % interval of the mean.
 
-    The interval is Student's, over `count` - 1 degrees of freedom; nan where there is one seed.
+    The interval is Student's, with `count` - 1 degrees of freedom; nan for one seed.
     """
 
     count: int
@@ -22,13 +22,13 @@ class Spread:
     high: float
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Return the spread of one figure over seeds."""
+def seed_variation(values: Sequence[float]) -> SeedVariation:
+    """Return the variation of one figure over seeds."""
     mean = statistics.fmean(values)
     if len(values) < 2:
-        return Spread(len(values), mean, math.nan, math.nan, math.nan)
+        return SeedVariation(len(values), mean, math.nan, math.nan, math.nan)
     from scipy.stats import t
 
     sd = statistics.stdev(values)
     half = float(t.ppf(0.975, len(values) - 1)) * sd / math.sqrt(len(values))
-    return Spread(len(values), mean, sd, mean - half, mean + half)
+    return SeedVariation(len(values), mean, sd, mean - half, mean + half)

@@ -1,44 +1,61 @@
-"""The page of a comparison."""
+"""The report of a comparison, and its table, which the command line shows too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from penstroke.evaluation.run_groups import Comparison, Way
-from penstroke.files import runs_root, write_text_atomically
+from penstroke.evaluation.run_groups import Comparison, RunGroup
+from penstroke.files import runs_root
 from penstroke.reports import plots
-from penstroke.reports.html import render
+from penstroke.reports.html import percent, percent_range, write_page
 
 _MOST_NAMED = 3
 
 
-def write_comparison(comparison: Comparison) -> Path:
-    """Write the page and return its path."""
-    names = "-vs-".join(way.runs[0].name for way in comparison.ways[:_MOST_NAMED])
-    path = runs_root() / "comparisons" / names / "index.html"
-    columns = [way.column() for way in comparison.ways]
-    write_text_atomically(path, render(
+def write_comparison_report(comparison: Comparison) -> Path:
+    """Write the page beside the runs and return its path."""
+    names = "-vs-".join(Path(group.runs[0].path).name for group in comparison.groups[:_MOST_NAMED])
+    return write_page(
+        runs_root() / "comparisons" / names / "index.html",
         "comparison.html.j2",
-        name=" · ".join(way.name for way in comparison.ways),
-        dataset=comparison.dataset, images=comparison.images,
-        cards=[(way.name, f"{100 * way.mean('accuracy'):.2f} %") for way in comparison.ways],
-        ways=comparison.ways, columns=columns, figures=list(columns[0]),
-        claims=comparison.claims,
-        plot=_accuracies(comparison.ways),
-    ))  # fmt: skip
-    return path
+        name=" · ".join(group.name for group in comparison.groups),
+        comparison=comparison,
+        table=comparison_table(comparison),
+        plot=_plot_accuracies(comparison.groups),
+    )
 
 
-def _accuracies(ways: Sequence[Way]) -> str:
-    """Return an SVG: the accuracy of each run, and the interval of each way."""
-    figure, (axis,) = plots.new_figure(7.0, 0.9 + 0.5 * len(ways))
-    for row, way in enumerate(ways):
-        low, high = (100 * end for end in way.accuracy_interval)
-        axis.plot([low, high], [row, row], "-", color=plots.TRAINING, linewidth=5, alpha=0.35)
-        axis.plot([100 * one.accuracy for one in way.metrics], [row] * len(way.runs), "o",
-                  color=plots.TRAINING, markersize=5)  # fmt: skip
-    axis.set_yticks(range(len(ways)), [way.name for way in ways])
-    axis.set(xlabel="test accuracy, %", ylim=(len(ways) - 0.4, -0.6))
-    axis.grid(alpha=0.2, color=plots.INK, axis="x")
+def comparison_table(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Return rows of text: the name of a figure, and its value for each group."""
+    columns = [
+        {
+            "runs": str(len(group.runs)),
+            "test accuracy": percent(group.mean("accuracy")),
+            "95 % interval": percent_range(group.accuracy_interval),
+            "loss": f"{group.mean('loss'):.4f}",
+            "AUROC": f"{group.mean('auroc'):.5f}",
+            "F1": f"{group.mean('f1'):.4f}",
+            "calibration error": percent(group.ece),
+            "parameters": f"{group.parameters:,}",
+            "multiply-adds per image": f"{group.multiply_adds:,}",
+            "training time": f"{group.elapsed_seconds:.1f} s",
+            "latency per image": f"{group.latency_ms:.2f} ms",
+        }
+        for group in comparison.groups
+    ]
+    return [(name, *(column[name] for column in columns)) for name in columns[0]]
+
+
+def _plot_accuracies(groups: Sequence[RunGroup]) -> str:
+    """Return an SVG: the accuracy of each run, and the interval of each group."""
+    figure, (axis,) = plots.new_figure(7.0, 0.9 + 0.5 * len(groups))
+    for row, group in enumerate(groups):
+        ends = [100 * end for end in group.accuracy_interval]
+        axis.plot(ends, [row, row], "-", color=plots.BLUE, linewidth=5, alpha=0.35)
+        accuracies = [100 * accuracy for accuracy in group.accuracies]
+        axis.plot(accuracies, [row] * len(accuracies), "o", color=plots.BLUE, markersize=5)
+    axis.set_yticks(range(len(groups)), [group.name for group in groups])
+    axis.set(xlabel="test accuracy, %", ylim=(len(groups) - 0.4, -0.6))
+    plots.add_grid(axis, "x")
     return plots.to_svg(figure)

@@ -1,14 +1,77 @@
-"""Pages: self-contained HTML, one look for all of them."""
+"""Reports as self-contained HTML: one environment, one stylesheet, one function that writes."""
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+import functools
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from penstroke.data.dataset import Images
 from penstroke.errors import MissingExtraError
+from penstroke.files import write_text_atomically
+
+if TYPE_CHECKING:
+    import jinja2
 
 
-def render(template: str, **values: Any) -> str:
-    """Return `template` of reports/templates/ filled with `values`."""
+def write_page(path: Path, template: str, **values: Any) -> Path:
+    """Write `template` of reports/templates/, filled with `values`, to `path`, and return it.
+
+    Raises:
+        StorageError: it cannot be written.
+        MissingExtraError: jinja2 is not installed.
+    """
+    write_text_atomically(path, _environment().get_template(template).render(**values))
+    return path
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """Return a share as a percentage, or a dash if there is none."""
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
+
+
+def percent_range(interval: tuple[float, float]) -> str:
+    """Return an interval of shares as percentages."""
+    low, high = interval
+    return f"{100 * low:.2f}–{100 * high:.2f} %"
+
+
+def png_uri(image: Images) -> str:
+    """Return one image, (H, W) or (H, W, 3), as a data URI."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG", optimize=True)
+    return data_uri(stream.getvalue())
+
+
+def strip_uri(images: Images, gap: int = 2) -> str:
+    """Return images (N, 28, 28) side by side as a data URI."""
+    padded = np.pad(images, ((0, 0), (0, 0), (0, gap)))
+    return png_uri(np.concatenate(list(padded), axis=1)[:, :-gap])
+
+
+def tinted_uri(image: Images, attribution: npt.NDArray[np.float32]) -> str:
+    """Return one image (28, 28) as a data URI, orange where `attribution` > 0, else blue."""
+    largest = max(float(np.abs(attribution).max()), 1e-9)
+    weight = np.sqrt(np.abs(attribution) / largest)[..., None]  # so that small values are visible
+    tint = np.where(attribution[..., None] > 0, (255.0, 150.0, 30.0), (70.0, 160.0, 255.0))
+    grey = np.repeat(image[..., None] * 0.45, 3, axis=2)
+    return png_uri(np.round(grey * (1 - weight) + tint * weight).astype(np.uint8))
+
+
+def data_uri(png: bytes) -> str:
+    """Return a PNG file as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     try:
         import jinja2
     except ImportError as error:
@@ -17,5 +80,15 @@ def render(template: str, **values: Any) -> str:
         loader=jinja2.PackageLoader("penstroke.reports"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**values)
+    environment.filters |= {
+        "count": "{:,}".format,
+        "data_uri": data_uri,
+        "percent": percent,
+        "percent_range": percent_range,
+        "png_uri": png_uri,
+        "strip_uri": strip_uri,
+    }
+    return environment

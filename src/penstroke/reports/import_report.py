@@ -1,124 +1,127 @@
-"""The page about an import: images as they came, and the 28×28 that a network will read."""
+"""The report of an import: images as they came, beside the 28×28 that a network reads."""
 
 from __future__ import annotations
 
 import io
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from penstroke.data.dataset import Images
 from penstroke.data.image_import import ImportResult
 from penstroke.data.shards import EMPTY, OK
 from penstroke.data.sources.contents import Content
 from penstroke.data.sources.listing import open_source
 from penstroke.errors import ImageError
-from penstroke.files import write_text_atomically
 from penstroke.preprocessing.decoding import read_grey
-from penstroke.reports.html import render
-from penstroke.reports.plots import data_uri, png_uri
+from penstroke.reports.html import data_uri, png_uri, write_page
 
 _SAMPLES = 5
-"""Of each class."""
-_SUSPECTS = 24
-"""Of each kind."""
-_UNREADABLE_SHOWN = 200
+"""Per class."""
+_SHOWN = 24
+"""Per kind of suspicious image."""
 _MUCH_DROPPED = 0.05
-"""Share of the ink; below it, what is left out is dust."""
+"""Share of the ink; what is dropped below it is dust."""
 _TINY = 8
-"""Pixels: of a character whose longer side is less, little can be told."""
+"""Pixels of the longer side; smaller characters have too little detail."""
 _THUMBNAIL = 168
 _BEHIND = (128, 128, 128, 255)
 
 
-def write_page(result: ImportResult, path: Path) -> None:
+@dataclass(frozen=True, eq=False)
+class ShownImage:
+    """One image of the source.
+
+    Attributes:
+        original: as it came, a data URI; None if the source is gone.
+        preprocessed: (28, 28).
+        label: of its class.
+        name: of its file.
+    """
+
+    original: str | None
+    preprocessed: Images
+    label: str
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Suspicious:
+    """Images to look at first, the worst first: their rows, and a note for each."""
+
+    title: str
+    reason: str
+    notes: dict[int, str]
+
+
+def write_import_report(result: ImportResult, path: Path) -> Path:
     """Write the page about an import to `path`.
 
     Raises:
         StorageError: it cannot be written.
     """
-    suspects = _suspects(result)
+    suspicious = _suspicious(result)
     samples = _samples(result)
-    wanted = {row for _, _, rows in suspects for row in rows[:_SUSPECTS]}
-    images = _images(result, wanted | {row for _, rows in samples for row in rows})
-    page = render(
+    wanted = {row for kind in suspicious for row in list(kind.notes)[:_SHOWN]}
+    wanted |= {row for rows in samples.values() for row in rows}
+    return write_page(
+        path,
         "import.html.j2",
         name=f"Import of {result.name}",
         result=result,
-        cards=_cards(result),
-        suspects=[
-            (title, why, len(rows), [images[row] for row in rows[:_SUSPECTS]])
-            for title, why, rows in suspects
-        ],
-        samples=[
-            (name, int(train), int(test), [images[row] for row in rows])
-            for (name, rows), train, test in zip(
-                samples, result.train.class_counts(), result.test.class_counts(), strict=True
-            )
-        ],
-        unreadable=result.unreadable[:_UNREADABLE_SHOWN],
-    )  # fmt: skip
-    write_text_atomically(path, page)
+        suspicious=suspicious,
+        shown=_SHOWN,
+        samples=samples,
+        images=_shown_images(result, wanted),
+    )
 
 
-def _cards(result: ImportResult) -> list[tuple[str, str]]:
-    counts = {
-        "images found": len(result.images.status),
-        "for training": len(result.train),
-        "for the test": len(result.test),
-        "classes": len(result.train.classes),
-        "without ink": len(result.empty),
-        "unreadable": len(result.unreadable),
-        "label conflicts": len(result.conflicts),
-    }
-    return [(name, f"{count:,}") for name, count in counts.items()]
-
-
-def _suspects(result: ImportResult) -> list[tuple[str, str, list[int]]]:
-    """Return (title, why, rows) of what should be looked at first, the worst first."""
+def _suspicious(result: ImportResult) -> list[Suspicious]:
     found = result.images
     is_ok = found.status == OK
-    much = np.flatnonzero(is_ok & (found.dropped >= _MUCH_DROPPED))
+    dropped = np.flatnonzero(is_ok & (found.dropped >= _MUCH_DROPPED))
+    dropped = dropped[np.argsort(-found.dropped[dropped], kind="stable")]
     tiny = np.flatnonzero(is_ok & (found.sides < _TINY))
+    tiny = tiny[np.argsort(found.sides[tiny], kind="stable")]
     return [
-        (
-            "Most ink left out",
-            "Taken for specks, ruled lines, edges of the paper or a neighbour's strokes: more "
-            f"than {100 * _MUCH_DROPPED:.0f} % of it. Is the character still whole?",
-            much[np.argsort(-found.dropped[much], kind="stable")].tolist(),
+        Suspicious(
+            "Ink left out",
+            f"Over {100 * _MUCH_DROPPED:.0f} % of the ink was taken for specks, ruled lines, edges "
+            "of the paper or a neighbour's strokes. Is the character still whole?",
+            {int(row): f"{100 * found.dropped[row]:.0f} % left out" for row in dropped},
         ),
-        (
+        Suspicious(
             "Without ink",
-            "No step from paper to ink was found. These were left out.",
-            np.flatnonzero(found.status == EMPTY).tolist(),
+            "Nothing stands out from the paper. These images were left out.",
+            {int(row): "" for row in np.flatnonzero(found.status == EMPTY)},
         ),
-        (
+        Suspicious(
             "Tiny",
-            f"The longer side of the ink is less than {_TINY} pixels: enlarged, it is a guess.",
-            tiny[np.argsort(found.sides[tiny], kind="stable")].tolist(),
+            f"The longer side of the ink is less than {_TINY} pixels: details are guesswork.",
+            {int(row): f"{found.sides[row]} px" for row in tiny},
         ),
     ]
 
 
-def _samples(result: ImportResult) -> list[tuple[str, list[int]]]:
-    """Return for each class some rows, spread over its images in their order."""
-    rows = np.sort(np.concatenate(result.rows))
-    refs = result.refs
+def _samples(result: ImportResult) -> dict[str, list[int]]:
+    """Return some rows of each class, spread over its images in their order."""
     by_class: dict[str, list[int]] = {name: [] for name in result.train.classes}
-    for row in rows.tolist():
-        by_class[refs[row].label].append(row)
-    return [
-        (name, [found[k * len(found) // _SAMPLES] for k in range(_SAMPLES)])
-        if len(found) > _SAMPLES else (name, found)
-        for name, found in by_class.items()
-    ]  # fmt: skip
+    for row in np.sort(np.concatenate(result.rows)).tolist():
+        by_class[result.refs[row].label].append(row)
+    return {
+        name: rows if len(rows) <= _SAMPLES else [
+            rows[k * len(rows) // _SAMPLES] for k in range(_SAMPLES)
+        ]
+        for name, rows in by_class.items()
+    }  # fmt: skip
 
 
-def _images(result: ImportResult, wanted: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Return what the page shows of each row; sources are read again, forward."""
+def _shown_images(result: ImportResult, wanted: Iterable[int]) -> dict[int, ShownImage]:
+    """Return what the page shows of each row; sources are read again, in order."""
     shown = {}
     first = 0
     for part in result.parts:
@@ -128,17 +131,10 @@ def _images(result: ImportResult, wanted: Iterable[int]) -> dict[int, dict[str, 
             ref = part.images[row - first]
             assert reader is not None
             try:
-                came = _thumbnail(reader.read(ref.place))
-            except ImageError:  # it went away since
-                came = None
-            shown[row] = {
-                "came": came,
-                "preprocessed": png_uri(result.images.images[row]),
-                "label": ref.label,
-                "name": ref.name,
-                "dropped": float(result.images.dropped[row]),
-                "side": int(result.images.sides[row]),
-            }
+                original = _thumbnail(reader.read(ref.place))
+            except ImageError:  # deleted since
+                original = None
+            shown[row] = ShownImage(original, result.images.images[row], ref.label, ref.name)
         first += len(part.images)
     return shown
 
@@ -154,17 +150,12 @@ def _thumbnail(content: Content) -> str:
                 image.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
                 upright = ImageOps.exif_transpose(image)
                 upright.thumbnail((_THUMBNAIL, _THUMBNAIL))
+                if upright.mode not in ("L", "RGB"):  # over a grey that shows dark and light ink
+                    upright = upright.convert("RGBA")
+                    paper = Image.new("RGBA", upright.size, _BEHIND)
+                    upright = Image.alpha_composite(paper, upright).convert("RGB")
                 stream = io.BytesIO()
-                _without_alpha(upright).save(stream, "PNG")
+                upright.save(stream, "PNG")
         except (OSError, ValueError, SyntaxError) as error:
             raise ImageError(str(error)) from error
     return data_uri(stream.getvalue())
-
-
-def _without_alpha(image: Image.Image) -> Image.Image:
-    """Return the image over a grey that shows dark ink and light, where it is transparent."""
-    if image.mode in ("L", "RGB"):
-        return image
-    seen = image.convert("RGBA")
-    paper = Image.new("RGBA", seen.size, _BEHIND)
-    return Image.alpha_composite(paper, seen).convert("RGB")

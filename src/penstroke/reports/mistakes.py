@@ -1,20 +1,21 @@
-"""Mistakes to look at: the worst ones with their reasons, and a sheet of each class."""
+"""Mistakes to look at: the worst ones with explanations, and those of each class."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.data.dataset import Dataset
-from penstroke.evaluation.comparison import LEVEL, adjusted
+from penstroke.data.dataset import Dataset, Images
+from penstroke.evaluation.comparison import LEVEL, holm
 from penstroke.evaluation.explanations import nearest_neighbours, saliency
-from penstroke.evaluation.intervals import wilson
-from penstroke.evaluation.metrics import Metrics
+from penstroke.evaluation.intervals import Interval, wilson
+from penstroke.evaluation.metrics import ClassMetrics, Metrics
 from penstroke.evaluation.predictions import Predictions
-from penstroke.reports import plots
+from penstroke.reports.html import percent, percent_range, tinted_uri
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,153 +23,150 @@ if TYPE_CHECKING:
 _ANSWERS_SHOWN = 3
 _NEIGHBOURS = 3
 _COMPARED_WITH = 5000
-"""Training images among which the most alike are looked for: all of MNIST takes ten times as long
-and finds the same strokes."""
-_SHEET = 16
-_LISTED = 5
+"""Training images searched for neighbours: all of MNIST takes ten times as long and finds the same
+strokes."""
+_MOST_SHOWN = 16
+_MOST_LISTED = 5
 
 Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A class, how likely the network finds it, and whether it is the true one."""
+    """A class, its probability, and whether it is the true one."""
 
     name: str
     probability: float
-    is_truth: bool
+    is_true: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mistake:
-    """One image that was read wrong; images are data URIs.
+    """One misread image.
 
     Attributes:
         index: in its split.
-        image: as the network saw it.
-        why: the same, ink that spoke for the answer in orange, for the truth in blue.
-        truth, read: class names.
-        answers: the likeliest, and the truth.
+        image: (28, 28), as the network saw it.
+        explanation: data URI of the image, with the ink that spoke for the prediction in orange and
+            that for the true class in blue.
+        true_class, predicted_class: class names.
+        answers: the most likely classes, and the true one.
         neighbours: (class, image) of the most similar training images.
     """
 
     index: int
-    image: str
-    why: str
-    truth: str
-    read: str
+    image: Images
+    explanation: str
+    true_class: str
+    predicted_class: str
     answers: tuple[Answer, ...]
-    neighbours: tuple[tuple[str, str], ...]
+    neighbours: tuple[tuple[str, Images], ...]
 
 
-@dataclass(frozen=True)
-class Sheet:
+@dataclass(frozen=True, eq=False)
+class ClassMistakes:
     """The mistakes of one class.
 
     Attributes:
         name: of the class.
-        text: how well it is read, what it is taken for, and whether it is hard.
-        images: (read as, image), the surest mistakes first.
+        text: how well it is read, what it is confused with, and whether it is harder than others.
+        images: (predicted class, image), the most confident mistakes first.
     """
 
     name: str
     text: str
-    images: tuple[tuple[str, str], ...]
+    images: tuple[tuple[str, Images], ...]
 
 
 def worst_mistakes(
     network: nn.Module, predictions: Predictions, dataset: Dataset, training: Dataset, count: int
 ) -> list[Mistake]:
-    """Return the `count` dataset whose true class `network` found least likely, and why."""
+    """Return the `count` images of `dataset` whose true class is the least likely, and why."""
     worst = predictions.worst_mistakes(count)
     if not len(worst):
         return []
-    images, read = dataset.images[worst], predictions.predicted[worst]
+    names, images = predictions.classes, dataset.images[worst]
+    true, predicted = predictions.labels[worst], predictions.predicted[worst]
     chosen = np.random.default_rng(0).permutation(len(training))[:_COMPARED_WITH]
-    alike = chosen[nearest_neighbours(network, images, training.images[chosen], _NEIGHBOURS)]
-    why = saliency(network, images, read, predictions.labels[worst])
+    nearest = chosen[nearest_neighbours(network, images, training.images[chosen], _NEIGHBOURS)]
+    attributions = saliency(network, images, predicted, true)
     return [
         Mistake(
-            index=int(index),
-            image=plots.png_uri(dataset.images[index]),
-            why=plots.tinted_uri(dataset.images[index], shares),
-            truth=predictions.classes[predictions.labels[index]],
-            read=predictions.classes[predictions.predicted[index]],
-            answers=_answers(predictions, int(index)),
+            index=int(worst[k]),
+            image=images[k],
+            explanation=tinted_uri(images[k], attributions[k]),
+            true_class=names[true[k]],
+            predicted_class=names[predicted[k]],
+            answers=_answers(predictions.probabilities[worst[k]], int(true[k]), names),
             neighbours=tuple(
-                (training.classes[training.labels[k]], plots.png_uri(training.images[k]))
-                for k in neighbours
+                (training.classes[training.labels[row]], training.images[row]) for row in nearest[k]
             ),
         )
-        for index, shares, neighbours in zip(worst, why, alike, strict=True)
+        for k in range(len(worst))
     ]
 
 
-def _answers(predictions: Predictions, index: int) -> tuple[Answer, ...]:
-    probabilities, truth = predictions.probabilities[index], int(predictions.labels[index])
+def _answers(
+    probabilities: npt.NDArray[np.float64], true: int, names: Sequence[str]
+) -> tuple[Answer, ...]:
     shown = [int(k) for k in probabilities.argsort()[::-1][:_ANSWERS_SHOWN]]
-    shown += [truth] if truth not in shown else []
-    names = predictions.classes
-    return tuple(Answer(names[k], float(probabilities[k]), k == truth) for k in shown)
+    shown += [true] if true not in shown else []
+    return tuple(Answer(names[k], float(probabilities[k]), k == true) for k in shown)
 
 
-def error_sheets(predictions: Predictions, images: Dataset, metrics: Metrics) -> list[Sheet]:
-    """Return a sheet of each class with mistakes, the worst read first."""
+def class_rows(metrics: Metrics) -> list[tuple[ClassMetrics, Interval]]:
+    """Return the metrics of each class, with the 95 % interval of its recall."""
+    return [(one, wilson(round(one.recall * one.images), one.images)) for one in metrics.classes]
+
+
+def class_mistakes(
+    predictions: Predictions, dataset: Dataset, metrics: Metrics
+) -> list[ClassMistakes]:
+    """Return the mistakes of each class that has any, the class with the lowest recall first."""
     confusion = np.array(metrics.confusion)
-    wrong = confusion.sum(axis=1) - np.diagonal(confusion)
-    p_values = adjusted([_p_harder(confusion, k) for k in range(len(confusion))])
-    order = sorted(np.flatnonzero(wrong), key=lambda k: metrics.classes[k].recall)
-    return [
-        Sheet(
-            metrics.classes[k].name,
-            _text(metrics, confusion, int(k), p_values[k]),
-            _images(predictions, images, int(k)),
-        )
-        for k in order
-    ]
+    p_values = holm([_p_harder(confusion, k) for k in range(len(confusion))])
+    names = [one.name for one in metrics.classes]
+    worst = predictions.worst_mistakes(len(predictions))
+    found = []
+    for k in sorted(range(len(names)), key=lambda k: metrics.classes[k].recall):
+        rows = worst[predictions.labels[worst] == k][:_MOST_SHOWN]
+        if len(rows):
+            images = [(names[predictions.predicted[row]], dataset.images[row]) for row in rows]
+            text = _describe(confusion, names, k, p_values[k])
+            found.append(ClassMistakes(names[k], text, tuple(images)))
+    return found
 
 
 def _p_harder(confusion: Counts, k: int) -> float:
-    """Return how often chance alone gives class `k` so many of all mistakes (Fisher's exact)."""
+    """Return the p value of class `k` having more mistakes than others (Fisher's exact test)."""
     from scipy.stats import hypergeom
 
-    shown, right = confusion.sum(axis=1), np.diagonal(confusion)
-    all_wrong = int((shown - right).sum())
-    wrong = int(shown[k] - right[k])
-    return float(hypergeom.sf(wrong - 1, int(shown.sum()), all_wrong, int(shown[k])))
+    images, right = confusion.sum(axis=1), np.diagonal(confusion)
+    mistakes = int((images - right).sum())
+    of_class = int(images[k] - right[k])
+    return float(hypergeom.sf(of_class - 1, int(images.sum()), mistakes, int(images[k])))
 
 
-def _text(metrics: Metrics, confusion: Counts, k: int, p: float) -> str:
-    names = [one.name for one in metrics.classes]
-    shown, right = int(confusion[k].sum()), int(confusion[k, k])
-    low, high = wilson(right, shown)
-    missed, taken = confusion[k].copy(), confusion[:, k].copy()
-    missed[k] = taken[k] = 0
+def _describe(confusion: Counts, names: Sequence[str], k: int, p: float) -> str:
+    name, images, right = names[k], int(confusion[k].sum()), int(confusion[k, k])
+    missed, confused = confusion[k].copy(), confusion[:, k].copy()
+    missed[k] = confused[k] = 0
     text = (
-        f"Of {shown:,} images of {names[k]}, {right:,} are read right: {100 * right / shown:.2f} "
-        f"%, 95 % interval {100 * low:.2f}–{100 * high:.2f} %. "
-        f"The others are read as {_listed(missed, names)}."
+        f"Of {images:,} images of {name}, {right:,} are read correctly: {percent(right / images)}, "
+        f"95 % interval {percent_range(wilson(right, images))}. The others are read as "
+        f"{_listed(missed, names)}."
     )
-    if taken.any():
-        text += f" Read as {names[k]} without being it: {_listed(taken, names)}."
+    if confused.any():
+        text += f" Others read as {name}: {_listed(confused, names)}."
     if p < LEVEL:
-        return f"{text} It is harder than the other classes (p = {p:.2g})."
-    return f"{text} That it is harder than the others is not shown: chance is as uneven."
+        return f"{text} This class is harder than the others (p = {p:.2g})."
+    return f"{text} There is no evidence that this class is harder than the others."
 
 
-def _listed(counts: Counts, names: list[str]) -> str:
+def _listed(counts: Counts, names: Sequence[str]) -> str:
     order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
-    return ", ".join(f"{names[k]} ({_times(int(counts[k]))})" for k in order[:_LISTED])
-
-
-def _times(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def _images(predictions: Predictions, images: Dataset, k: int) -> tuple[tuple[str, str], ...]:
-    wrong = [int(i) for i in predictions.worst_mistakes(len(predictions))
-             if predictions.labels[i] == k]  # fmt: skip
-    return tuple(
-        (predictions.classes[predictions.predicted[i]], plots.png_uri(images.images[i]))
-        for i in wrong[:_SHEET]
+    times = {1: "once", 2: "twice"}
+    return ", ".join(
+        f"{names[k]} ({times.get(int(counts[k]), f'{counts[k]} times')})"
+        for k in order[:_MOST_LISTED]
     )

@@ -16,6 +16,7 @@ from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError, DataError, RunError
 from penstroke.files import runs_root, write_text_atomically
 from penstroke.reproduction.projects import Project, Step
+from penstroke.runs.grouping import compare_runs
 from penstroke.runs.run import Run, find_run
 from penstroke.search.result import SearchResult
 from penstroke.search.study import Study
@@ -60,6 +61,17 @@ class ProjectResult:
 
     project: Project
     steps: list[StepResult]
+
+    def claims(self) -> list[str]:
+        """Return what can be claimed of R1's CNN against its baseline; empty for other projects."""
+        if self.project.name != "R1":
+            return []
+        runs = {one.step.name: one.runs for one in self.steps if not one.skipped}
+        try:
+            both = [*runs.get("baseline-mlp", []), *runs.get("baseline-cnn", [])]
+            return [claim.text for claim in compare_runs(both).claims]
+        except RunError as error:
+            return [f"They could not be compared: {error}"]
 
 
 def reproduce(

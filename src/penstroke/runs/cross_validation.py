@@ -26,8 +26,8 @@ from penstroke.errors import ConfigError, RunError
 from penstroke.evaluation.intervals import intervals
 from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict
-from penstroke.evaluation.run_groups import Claim, claims
-from penstroke.evaluation.seed_variation import spread
+from penstroke.evaluation.run_groups import Claim, claims_against_first
+from penstroke.evaluation.seed_variation import seed_variation
 from penstroke.files import runs_root, write_text_atomically
 from penstroke.reports.folds_report import write_folds_report
 from penstroke.runs.finetuning import PretrainedRun
@@ -83,7 +83,7 @@ class CrossValidation:
         predictions = Predictions.concatenate(parts)
         predictions.save(self.path / _PREDICTIONS)
         accuracies = [float(part.is_right.mean()) for part in parts]
-        by_fold = spread(accuracies)
+        by_fold = seed_variation(accuracies)
         pairs = asdict(intervals(predictions)).items()
         summary = FoldsSummary.parse({
             "dataset": self.folds[0].data.dataset,
@@ -184,4 +184,4 @@ def compare_folds(several: Sequence[FoldRuns]) -> tuple[Claim, ...]:
             f"{names} did not judge the same images in the same folds, so their accuracies cannot "
             "be compared"
         )
-    return claims(groups)
+    return claims_against_first(groups)

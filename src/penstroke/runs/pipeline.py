@@ -18,7 +18,7 @@ from penstroke.files import runs_root, sha256, write_atomically
 from penstroke.machine import machine_facts, package_versions
 from penstroke.models.ensemble import ensemble_weights
 from penstroke.preprocessing.ink import estimate_geometry
-from penstroke.reports.run_report import write_report
+from penstroke.reports.run_report import write_run_report
 from penstroke.runs.epochs import last_checkpoint, save_each
 from penstroke.runs.finetuning import PretrainedRun
 from penstroke.runs.record import DataFacts, now
@@ -238,7 +238,7 @@ def _evaluate_and_export(run: Run, network: nn.Module, data: DataSplits, *, repo
     )  # fmt: skip
     write_atomically(run.model_path, content)
     if report:
-        write_report(run, evaluation)
+        write_run_report(run, evaluation)
     summary_of(run, evaluation).write(run.path)
 
 

@@ -42,7 +42,7 @@ class RunSummary(Summary):
 
     epochs: int = 0
     best_epoch: int | None = None
-    verdict: str | None = None
+    diagnosis: str | None = None
     train_accuracy: float | None = None
     train_loss: float | None = None
     train_auroc: float | None = None
@@ -59,7 +59,7 @@ class RunSummary(Summary):
     test_f1: float | None = None
     test_balanced_accuracy: float | None = None
     test_ece: float | None = None
-    test_accuracy_look_alikes_as_one: float | None = None
+    test_accuracy_confusable_merged: float | None = None
     temperature: float = 1.0
     ood_threshold: float | None = None
     source: str | None = None

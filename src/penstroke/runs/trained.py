@@ -112,7 +112,7 @@ def summary_of(run: Run, evaluation: Evaluation) -> RunSummary:
     return RunSummary.parse({
         "epochs": len(history),
         "best_epoch": run.best_epoch() if history else None,
-        "verdict": evaluation.verdict.name if evaluation.verdict else None,
+        "diagnosis": evaluation.diagnosis.name if evaluation.diagnosis else None,
         **evaluation.figures(),
         **(forgetting.figures() if forgetting else {}),
         "elapsed_seconds": run.elapsed_seconds(),

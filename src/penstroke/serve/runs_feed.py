@@ -71,8 +71,8 @@ class RunsFeed:
             near = near_match(name, runs)
             raise ApiError(404, "unknown_run", f'there is no run "{name[:100]}"{near}')
         run = runs[name]
-        verdict = run.summary and run.summary.verdict
-        return RunAnswer(**run.facts().model_dump(), history=run.history, verdict=verdict)
+        diagnosis = run.summary and run.summary.diagnosis
+        return RunAnswer(**run.facts().model_dump(), history=run.history, diagnosis=diagnosis)
 
     def refresh(self) -> Runs:
         """Return the runs by name, as they are now; those that have not changed are not read."""

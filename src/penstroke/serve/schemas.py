@@ -131,7 +131,7 @@ class RunAnswer(RunFacts):
     """A run with its history."""
 
     history: list[dict[str, Any]] = Field(description="one entry per epoch")
-    verdict: str | None = Field(description="diagnosis of its learning curves")
+    diagnosis: str | None = Field(description="diagnosis of its learning curves")
 
 
 class RunEvent(BaseModel):

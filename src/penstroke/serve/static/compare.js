@@ -75,11 +75,11 @@ function seriesOf(runs, figure, of = (value) => value) {
   );
 }
 
-function row({ name, colour, history, verdict, test_accuracy: test }, epoch) {
+function row({ name, colour, history, diagnosis, test_accuracy: test }, epoch) {
   const best = history.at(-1)?.best_epoch ?? history.at(-1)?.epoch;
   const line = history.find((one) => one.epoch === (epoch ?? best)) ?? {};
   const swatch = element("span", { className: `swatch run-${colour}` });
-  const said = element("small", { className: "soft", textContent: verdict ?? "" });
+  const said = element("small", { className: "soft", textContent: diagnosis ?? "" });
   const figures = [
     line.epoch ? `${line.epoch}${line.epoch === best ? " ✓" : ""}` : "–",
     fixed(line.train_loss),

@@ -68,9 +68,9 @@ function listed({ all, histories, models }) {
   runs.clear();
   for (const run of all) runs.set(run.name, { ...run, heard: heard.get(run.name) });
   for (const name of compared.keys()) if (!runs.has(name)) compared.delete(name);
-  for (const { name, history, verdict } of histories) {
+  for (const { name, history, diagnosis } of histories) {
     if (!isChosen && !compared.has(name)) choose(name);
-    Object.assign(runs.get(name) ?? {}, { history, verdict });
+    Object.assign(runs.get(name) ?? {}, { history, diagnosis });
   }
   list.setServed(models.map(({ name }) => name));
   show();

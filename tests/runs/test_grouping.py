@@ -13,7 +13,8 @@ from helpers import Outcome, small_config, trained_run
 from penstroke.config.settings import MLPConfig, RunConfig
 from penstroke.errors import RunError
 from penstroke.evaluation.predictions import Predictions
-from penstroke.evaluation.run_groups import claims, compare_runs
+from penstroke.evaluation.run_groups import claims_against_first
+from penstroke.runs.grouping import compare_runs
 from penstroke.runs.pipeline import start_or_resume
 from penstroke.runs.run import Run, find_run
 
@@ -35,18 +36,18 @@ def networks(runs: Path) -> list[Run]:
     return [*seeds("hurried", hurried, 2), *seeds("learned", learned, 2)]
 
 
-def test_a_real_gain_is_told_in_a_sentence(networks: list[Run], penstroke: Cli) -> None:
+def test_a_real_gain_is_facts_in_a_sentence(networks: list[Run], penstroke: Cli) -> None:
     names = [run.name for run in networks]
-    told = json.loads(penstroke("compare", *names, "--json").out)
-    assert [(way["name"], len(way["runs"])) for way in told["ways"]] == [
+    facts = json.loads(penstroke("compare", *names, "--json").out)
+    assert [(group["name"], len(group["runs"])) for group in facts["groups"]] == [
         ("hurried", 2), ("learned", 2),
     ]  # fmt: skip
-    (claim,) = told["claims"]
+    (claim,) = facts["claims"]
     assert claim["difference"]["accuracy"] > 0.3
     assert claim["difference"]["p_images"] < 0.001
-    assert claim["is_shown"] == (claim["p"] < 0.05)
-    assert told["images"] == 360
-    page = Path(told["report"]).read_text()
+    assert claim["is_significant"] == (claim["p"] < 0.05)
+    assert facts["images"] == 360
+    page = Path(facts["report"]).read_text()
     assert "<script" not in page
     assert claim["text"] in page.replace("&lt;", "<")
     shown = penstroke("compare", *names, "--no-report").out
@@ -54,14 +55,16 @@ def test_a_real_gain_is_told_in_a_sentence(networks: list[Run], penstroke: Cli) 
     assert "95 % interval" in shown
 
 
-def test_a_way_against_itself_shows_nothing(networks: list[Run]) -> None:
+def test_a_group_against_itself_shows_nothing(networks: list[Run]) -> None:
     first, second = networks[2:]
-    twin = second.record.config.replace({"train.patience": 50})  # another way, the same numbers
+    twin = second.record.config.replace({"train.patience": 50})  # another group, the same numbers
     found = compare_runs([first, trained(twin, "twin-1")])
     (claim,) = found.claims
-    assert not claim.is_shown
-    assert claim.text.startswith("No evidence of a difference between twin and learned, as trained")
-    assert "only `train --seeds` tells" in claim.text
+    assert not claim.is_significant
+    assert claim.text.startswith(
+        "No evidence of a difference between twin and learned, with one run"
+    )
+    assert "Only `train --seeds` shows" in claim.text
 
 
 def test_claims_follow_the_predictions(networks: list[Run]) -> None:
@@ -73,21 +76,25 @@ def test_claims_follow_the_predictions(networks: list[Run]) -> None:
     for run, misread in ((one, range(20)), (other, range(15, 18))):
         logits = right.copy()
         logits[list(misread)] = wrong[list(misread)]
-        said = Predictions(labels, logits, tuple("0123456789"))
-        said.save(run.path / "predictions" / "test.safetensors")
+        predictions = Predictions(labels, logits, tuple("0123456789"))
+        predictions.save(run.path / "predictions" / "test.safetensors")
     (claim,) = compare_runs([one, other]).claims
     assert (claim.difference.only_this, claim.difference.only_baseline) == (17, 0)
     assert claim.difference.p_images == pytest.approx(2 * 0.5**17)
     assert claim.difference.accuracy == pytest.approx(17 / 360)
-    assert claim.is_shown
+    assert claim.is_significant
 
 
-def test_names_tell_ways_apart(runs: Path) -> None:
+def test_names_tell_groups_apart(runs: Path) -> None:
     small = small_config(epochs=1)
     mlp = small.model_copy(update={"model": MLPConfig()})
     found = compare_runs([trained(small, "a-1"), trained(small.replace({"train.epochs": 2}), "a-2"),
                           trained(mlp, "b-1")])  # fmt: skip
-    assert [way.name for way in found.ways] == ["a (train.epochs=1)", "a (train.epochs=2)", "b"]
+    assert [group.name for group in found.groups] == [
+        "a (train.epochs=1)",
+        "a (train.epochs=2)",
+        "b",
+    ]
     assert len(found.claims) == 2
     assert all(claim.p >= claim.difference.p for claim in found.claims)
 
@@ -95,10 +102,10 @@ def test_names_tell_ways_apart(runs: Path) -> None:
 def test_seeds_that_both_have_are_compared_with_each_other() -> None:
     """Each seed has its own luck, which cancels out only beside the same seed's."""
     luck = {seed: np.arange(100) < 10 * seed for seed in range(1, 6)}
-    (claim,) = claims([("a", luck), ("b", {seed: luck[seed] for seed in (4, 5, 3)})])
+    (claim,) = claims_against_first([("a", luck), ("b", {seed: luck[seed] for seed in (4, 5, 3)})])
     assert claim.seeds == 3
     assert claim.difference.only_this == claim.difference.only_baseline == 0
-    (alone,) = claims([("a", {1: luck[1]}), ("b", {2: luck[2]})])
+    (alone,) = claims_against_first([("a", {1: luck[1]}), ("b", {2: luck[2]})])
     assert (alone.seeds, alone.difference.only_this) == (1, 10)
 
 
@@ -123,7 +130,7 @@ def test_what_is_not_trained_to_its_end_is_not_compared(
 
 def test_what_cannot_be_compared(networks: list[Run], penstroke: Cli) -> None:
     first, second, third, _ = networks
-    with pytest.raises(RunError, match="runs of one way"):
+    with pytest.raises(RunError, match="nothing to compare"):
         compare_runs([first, second])
     assert penstroke("compare", first.name, first.name).exit_code == 2
     done = penstroke("compare", first.name, "learnt-0")
