@@ -57,18 +57,18 @@ class Running:
         return int(self.url.rpartition(":")[2])
 
     def get(self, path: str, **how: Any) -> httpx2.Response:
-        return httpx2.get(self.url + path, **how)
+        return httpx2.get(self.url + path, timeout=120, **how)
 
     def post(self, path: str, **how: Any) -> httpx2.Response:
-        return httpx2.post(self.url + path, timeout=20, **how)
+        return httpx2.post(self.url + path, timeout=120, **how)
 
     def delete(self, path: str, **how: Any) -> httpx2.Response:
-        return httpx2.delete(self.url + path, **how)
+        return httpx2.delete(self.url + path, timeout=120, **how)
 
     def stop(self) -> int:
         """Stop it with SIGTERM, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=120)
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def service(*models: Path | str, **settings: Any) -> Iterator[Running]:
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=120)
         process.stdout.close()
 
 

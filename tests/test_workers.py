@@ -119,7 +119,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, method: str, number: sign
     assert parent.stdout is not None
     workers = [psutil.Process(pid) for pid in json.loads(parent.stdout.readline())]
     os.kill(parent.pid, number) if number == signal.SIGKILL else os.killpg(parent.pid, number)
-    _, err = parent.communicate(timeout=60)
-    _, alive = psutil.wait_procs(workers, timeout=60)
+    _, err = parent.communicate(timeout=120)
+    _, alive = psutil.wait_procs(workers, timeout=120)
     assert not alive
     assert err.count("Traceback") == (number == signal.SIGINT)

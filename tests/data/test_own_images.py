@@ -105,7 +105,7 @@ def test_killed_again_and_again_it_ends_with_the_same_data_set(shared: Path) -> 
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        _, alive = psutil.wait_procs(workers, timeout=60)
+        _, alive = psutil.wait_procs(workers, timeout=120)
         assert not alive
         assert not imported_folder("mine").exists()
         assert {path: path.stat().st_mtime_ns for path in kept} == kept

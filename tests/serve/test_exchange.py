@@ -34,7 +34,7 @@ class Asking:
         self.is_over = False
 
     async def run(self) -> None:
-        async with httpx2.AsyncClient(base_url=self._running.url, timeout=20) as client:
+        async with httpx2.AsyncClient(base_url=self._running.url, timeout=120) as client:
             await asyncio.gather(*(self._ask(client, k) for k in range(self._clients)))
 
     async def _ask(self, client: httpx2.AsyncClient, number: int) -> None:
@@ -60,7 +60,7 @@ def test_told_to_stop_under_load(model: Path, images: list[bytes], stop: signal.
         task = asyncio.create_task(asking.run())
         await until(lambda: asking.found["200"] > 20)
         running.process.send_signal(stop)
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(timeout=120) as client:
             while (ready := await client.get(f"{running.url}/readyz")).status_code == 200:
                 pass
             assert (ready.status_code, ready.json()["error"]["code"]) == (503, "not_ready")
@@ -196,7 +196,7 @@ def _models_sha256(answer: httpx2.Response) -> str:
 
 
 def _sha256(running: Running) -> str:
-    return str(httpx2.get(f"{running.url}/v1/models").json()["models"][0]["sha256"])
+    return str(httpx2.get(f"{running.url}/v1/models", timeout=120).json()["models"][0]["sha256"])
 
 
 def test_who_was_let_in_is_taken_before_nobody_listens() -> None:

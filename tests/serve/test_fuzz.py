@@ -81,7 +81,7 @@ def test_raw_bytes(running: Running) -> None:
 def test_spoilt_images(running: Running) -> None:
     dice = random.Random(3)
     images = [png(drawn_digit(60)), png(drawn_digit(60), "JPEG")]
-    with httpx2.Client(base_url=running.url, timeout=20) as client:
+    with httpx2.Client(base_url=running.url, timeout=120) as client:
         for _ in range(150):
             body = spoilt(dice.choice(images), dice)
             headers = {"content-type": dice.choice(["image/png", "image/jpeg"])}
@@ -119,7 +119,7 @@ _CONFIG = SchemathesisConfig.from_dict(
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_the_openapi_document_holds(running: Running, mode: GenerationMode) -> None:
-    schema = httpx2.get(f"{running.url}/openapi.json").json()
+    schema = httpx2.get(f"{running.url}/openapi.json", timeout=120).json()
     document = schemathesis.openapi.from_dict(schema, config=_CONFIG)
     session = requests.Session()
     tried = []
@@ -145,7 +145,7 @@ def test_the_openapi_document_holds(running: Running, mode: GenerationMode) -> N
 
 
 def test_the_document_names_everything(running: Running) -> None:
-    document = httpx2.get(f"{running.url}/openapi.json").json()
+    document = httpx2.get(f"{running.url}/openapi.json", timeout=120).json()
     for path in ("/v1/recognize", "/v1/recognize/line", "/v1/corrections"):
         assert {"413", "415", "422"} <= set(document["paths"][path]["post"]["responses"])
     content = document["paths"]["/v1/recognize"]["post"]["requestBody"]["content"]

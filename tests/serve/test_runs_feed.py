@@ -105,9 +105,9 @@ def test_listeners_share_a_poller_and_hear_the_end(run: Run) -> None:
 
 def test_over_the_wire(run: Run, model: Path) -> None:
     with service(model) as running:
-        names = [r["name"] for r in httpx2.get(f"{running.url}/v1/runs").json()["runs"]]
+        names = [one["name"] for one in running.get("/v1/runs").json()["runs"]]
         assert names == [run.name]
-        one = httpx2.get(f"{running.url}/v1/runs/{run.name}").json()
+        one = running.get(f"/v1/runs/{run.name}").json()
         assert len(one["history"]) == 3
         event = _first_event(running, run)
         assert (event["name"], event["history"]) == (run.name, [{"epoch": 4}])

@@ -125,7 +125,7 @@ def test_what_browsers_say_of_the_site() -> None:
 
 
 def test_refusals_over_the_wire(running: Running) -> None:
-    rebound = httpx2.get(f"{running.url}/v1/models", headers={"host": "evil.example"})
+    rebound = httpx2.get(f"{running.url}/v1/models", timeout=120, headers={"host": "evil.example"})
     assert (rebound.status_code, rebound.json()["error"]["code"]) == (421, "wrong_host")
     assert "content-security-policy" in rebound.headers
     foreign = httpx2.post(

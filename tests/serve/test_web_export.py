@@ -65,7 +65,7 @@ def page(folder: Path, browser: Browser) -> Iterator[Page]:
         lambda r: None if r.url.startswith((address, "data:", "blob:")) else outside.append(r.url),
     )
     opened.goto(address)
-    expect(opened.locator("#model option")).to_have_count(1, timeout=20_000)
+    expect(opened.locator("#model option")).to_have_count(1, timeout=60_000)
     yield opened
     assert troubles == []
     assert outside == []

@@ -34,7 +34,7 @@ async def ask_all(running: Running, images: list[bytes], clients: int) -> list[h
     answers: dict[int, httpx2.Response] = {}
     left = iter(enumerate(images))
     limits = httpx2.Limits(max_connections=clients)
-    async with httpx2.AsyncClient(base_url=running.url, limits=limits, timeout=30) as client:
+    async with httpx2.AsyncClient(base_url=running.url, limits=limits, timeout=120) as client:
 
         async def one() -> None:
             for number, image in left:
