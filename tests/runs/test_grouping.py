@@ -114,7 +114,7 @@ def test_a_run_and_its_twin_are_no_two_seeds(networks: list[Run], penstroke: Cli
     twin = trained(third.record.config, "twin")
     refused = penstroke("compare", first.name, third.name, twin.name)
     assert refused.exit_code == 1
-    assert "are the same settings and the same seed" in refused.err
+    assert "have the same settings and the same seed" in refused.err
 
 
 def test_what_is_not_trained_to_its_end_is_not_compared(
