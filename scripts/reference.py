@@ -190,7 +190,7 @@ def recipes_page() -> str:
         "[results](../results.md).",
     ]  # fmt: skip
     for name in recipes.shipped_recipes():
-        text = (ROOT / f"src/penstroke/recipes/{name}.toml").read_text().strip()
+        text = (ROOT / f"src/penstroke/config/recipe_files/{name}.toml").read_text().strip()
         parts += [f"## {name}", f"{recipes.load_recipe(name).title}.", f"```toml\n{text}\n```"]
     return "\n\n".join(parts) + "\n"
 

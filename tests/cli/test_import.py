@@ -33,7 +33,7 @@ def test_from_a_folder_to_a_model(penstroke: Cli, tmp_path: Path, cache: Path) -
     done = penstroke(*arguments)
     assert done.exit_code == 0, done.err
     assert "mine: 18 training and 6 test images of 2 classes" in done.out
-    assert "labels    a folder a class, in a folder" in done.out
+    assert "labels         one folder per class; images in a folder" in done.out
     assert "2 images of classes that were not asked for" in done.out
     page = cache / "imports/mine/index.html"
     assert f"report  {page}" in done.out
@@ -60,7 +60,7 @@ def test_36_classes_of_real_images_and_what_was_left_out(penstroke: Cli, shared:
     assert len(facts["classes"]) == 36
     assert facts["train"] + facts["test"] == 6198
     assert facts["empty"] == ["lower_i/083.png", "upper_I/046.png"]
-    assert facts["how"]["labels"] == "labels.csv, images in a zip"
+    assert facts["decisions"]["labels"] == "labels.csv, images in a zip"
     assert done.err == ""
 
 
@@ -69,15 +69,15 @@ def test_36_classes_of_real_images_and_what_was_left_out(penstroke: Cli, shared:
     [
         (("nowhere",), 1, "there is no folder or file"),
         (("empty",), 1, "holds no images"),
-        (("one",), 1, 'one class only, "a"'),
-        (("in", "--classes", "digits"), 1, "none of those classes"),
+        (("one",), 1, 'images of only one class, "a"'),
+        (("in", "--classes", "digits"), 1, "none of these classes"),
         (("in", "--classes", "a,x"), 2, 'no image shows "x"'),
         (("in", "--map", "a"), 2, "not of the form LABEL=CLASS"),
-        (("in", "--labels", "magic"), 2, "'magic' is neither folder nor table"),
+        (("in", "--labels", "magic"), 2, "'magic' is not one of"),
         (("in", "--labels", "table"), 1, "holds no labels.csv"),
-        (("in", "--max-unreadable", "many"), 2, "'many' is neither a share"),
-        (("in", "--max-unreadable", "1.5"), 2, "'1.5' is neither a share"),
-        (("in", "--test-fraction", "2"), 2, "2 is no share"),
+        (("in", "--max-unreadable", "many"), 2, "'many' is neither a fraction"),
+        (("in", "--max-unreadable", "1.5"), 2, "'1.5' is neither a fraction"),
+        (("in", "--test-fraction", "2"), 2, "2 is out of range"),
         (("in", "--transposed"), 2, "--transposed is for IDX files only"),
         (("in", "--label-offset", "1"), 2, "--label-offset is for IDX files only"),
         (("idx", "--merge-case"), 2, "--merge-case is for images"),

@@ -82,7 +82,7 @@ def test_list_and_dry_run(penstroke: Cli, runs: Path) -> None:
         (("--set", "train.optimizer=adma"), 2, 'did you mean "adam"'),
         (("--dataset", "mnits"), 2, 'did you mean "mnist"'),
         (("--model", "cmn"), 2, 'did you mean "cnn"'),
-        (("nosuch",), 2, "no recipe"),
+        (("nosuch",), 2, "unknown recipe"),
         (("--epochs", "many"), 2, "--epochs"),
         (("--nonsense",), 2, "--nonsense"),
         (("--lr", "1e30", "--set", "train.optimizer=sgd"), 1, "the loss became"),

@@ -12,7 +12,12 @@ from penstroke.cli import data_import as importing
 from penstroke.cli.console import DatasetName, Json, print_json, print_table, progress_bar, say
 
 app = typer.Typer(
-    name="data", help="List, show, download, import and audit data sets.", no_args_is_help=True
+    name="data",
+    help="List, show, download, import and audit data sets.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("import")(importing.command)
 app.command("audit")(audit.command)

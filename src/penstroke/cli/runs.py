@@ -12,7 +12,14 @@ from penstroke.cli.console import Json, RunName, percent, print_json, print_tabl
 if TYPE_CHECKING:
     from penstroke.runs.run import FoldRuns, Run
 
-app = typer.Typer(name="runs", help="List, show and remove runs.", no_args_is_help=True)
+app = typer.Typer(
+    name="runs",
+    help="List, show and remove runs.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 @app.command("list")

@@ -11,7 +11,8 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, TypeVar
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -45,7 +46,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             where = f"{source}: " if source else ""
             details = error.errors(include_url=False)
-            raise ConfigError("\n".join(where + _explain(dict(d)) for d in details)) from None
+            raise ConfigError("\n".join(where + _explain(dict(d), cls) for d in details)) from None
 
     def replace(self, changes: Mapping[str, Any], *, source: str = "") -> Self:
         """Return a copy with other values at dotted names: `{"train.seed": 3}`.
@@ -67,19 +68,6 @@ class Settings(BaseModel):
     def to_toml(self) -> str:
         """Return TOML that `parse` reads back to an equal object."""
         return tomli_w.dumps(self.to_dict())
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, values: Any) -> Any:
-        # pydantic's own message has no near match.
-        if not isinstance(values, Mapping) or cls.model_config.get("extra") != "forbid":
-            return values
-        known = list(cls.model_fields)
-        for name in values:
-            if name not in known:
-                hint = near_match(str(name), known) or _one_of(known)
-                raise ValueError(f"{name}: unknown setting{hint}")
-        return values
 
 
 class DataConfig(Settings):
@@ -456,11 +444,14 @@ def _index(place: Any, part: str, name: str) -> int:
     return int(part)
 
 
-def _explain(detail: dict[str, Any]) -> str:
+def _explain(detail: dict[str, Any], settings: type[BaseModel]) -> str:
     # pydantic puts the union's tag into the path (model.cnn.dense); a person wrote model.dense.
     path = [str(p) for i, p in enumerate(detail["loc"]) if not (i == 1 and p in ARCHITECTURES)]
     name, message = ".".join(path), str(detail["msg"]).removeprefix("Value error, ")
     match detail["type"]:
+        case "extra_forbidden":
+            known = _fields_at(settings, detail["loc"][:-1])
+            return f"{name}: unknown setting{near_match(path[-1], known) or _one_of(known)}"
         case "missing":
             return f"{name}: is missing"
         case "literal_error" | "union_tag_invalid":
@@ -480,3 +471,18 @@ def _explain(detail: dict[str, Any]) -> str:
 
 def _one_of(words: Iterable[str]) -> str:
     return f"; one of {', '.join(words)}"
+
+
+def _fields_at(settings: type[BaseModel], path: Iterable[int | str]) -> list[str]:
+    """Return the names of the fields of the settings that `path` leads to."""
+    place: Any = settings
+    for part in path:
+        if part in ARCHITECTURES:  # pydantic's tag of the union
+            place = ARCHITECTURES[str(part)]
+        elif hasattr(place, "model_fields"):
+            place = place.model_fields[part].annotation
+        else:
+            place = get_args(place)[-1 if get_origin(place) is dict else 0]
+        while (kinds := get_args(place)) and (NoneType in kinds or get_origin(place) is Annotated):
+            place = next(kind for kind in kinds if kind is not NoneType)
+    return list(place.model_fields) if hasattr(place, "model_fields") else []
