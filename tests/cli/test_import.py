@@ -34,12 +34,12 @@ def test_from_a_folder_to_a_model(penstroke: Cli, tmp_path: Path, cache: Path) -
     assert done.exit_code == 0, done.err
     assert "mine: 18 training and 6 test images of 2 classes" in done.out
     assert "labels         one folder per class; images in a folder" in done.out
-    assert "2 images of classes that were not asked for" in done.out
+    assert "2 images of other classes were left out" in done.out
     page = cache / "imports/mine/index.html"
     assert f"report  {page}" in done.out
     assert page.read_text().startswith("<!doctype html>")
     again = penstroke(*arguments)
-    assert (again.exit_code, "imported already: --replace" in again.err) == (2, True)
+    assert (again.exit_code, "already exists; use --replace" in again.err) == (2, True)
     facts = json.loads(penstroke(*arguments, "--replace", "--json").out)
     assert facts["classes"] == ["A", "B"]
     assert facts["class_counts"] == {"train": [9, 9], "test": [3, 3]}
@@ -60,7 +60,7 @@ def test_36_classes_of_real_images_and_what_was_left_out(penstroke: Cli, shared:
     assert len(facts["classes"]) == 36
     assert facts["train"] + facts["test"] == 6198
     assert facts["empty"] == ["lower_i/083.png", "upper_I/046.png"]
-    assert facts["decisions"]["labels"] == "labels.csv, images in a zip"
+    assert facts["decisions"]["labels"] == "labels in labels.csv; images in a zip"
     assert done.err == ""
 
 
