@@ -102,7 +102,7 @@ def test_the_page_says_what_was_published_and_what_was_measured(runs: Path, tmp_
     assert f"| {', '.join(sorted(diagnoses))} |" in page
     # Nobody published a search on these images, so none can reach what was published.
     assert f"| {100 * outcomes[1].search.test['test_accuracy']:.2f} % | – | – |" in page
-    assert 'Skipped: `penstroke train fast`: data.dataset: there is no data set "gone"' in page
+    assert 'Skipped: `penstroke train fast`: data.dataset: unknown data set "gone"' in page
     assert step.line in page
     for line in page.splitlines():
         if line.startswith("!["):
@@ -144,7 +144,7 @@ def test_what_cannot_end_well_is_refused_before_it_begins(
         "reproduce", "R2", "--letters", "nonsense", "--page", str(tmp_path / "r.md")
     )
     assert unknown.exit_code == 2
-    assert 'there is no data set "nonsense"' in unknown.err
+    assert 'unknown data set "nonsense"' in unknown.err
     assert not runs.exists()
     assert not any(tmp_path.glob("*.md"))
 
