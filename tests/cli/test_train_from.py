@@ -49,7 +49,7 @@ def test_json_has_source_and_what_was_forgotten(penstroke: Cli, source: Path) ->
     assert 0 < figures["old_accuracy_before"] <= 1
     assert 0 <= figures["old_accuracy_after"] <= 1
     record = json.loads(penstroke("runs", "show", figures["run"], "--json").out)["record"]
-    assert record["start"]["run"] == "source"
+    assert record["pretrained"]["run"] == "source"
     assert record["config"]["model"]["convolutions"][0]["filters"] == 16, "fast's own network"
     again = penstroke("train", "--init-from", "source", *TUNED, "--json", "--no-report")
     assert "already finished" in again.err
@@ -78,7 +78,7 @@ def test_a_fine_tuned_run_is_repeated_from_its_source(penstroke: Cli, source: Pa
     [
         (("--init-from", "sauce"), 1, 'did you mean "source"'),
         (("--init-from", "source/model.onnx"), 1, "is an ONNX file"),
-        (("--init-from", "source", "--model", "mlp"), 2, "--init-from, whose network it is"),
+        (("--init-from", "source", "--model", "mlp"), 2, "--init-from, which brings its network"),
         (("--init-from", "source", "--set", "model.activation=gelu"), 2, "--set model"),
         (("--folds", "1"), 2, "data.folds: input should be greater than or equal to 2"),
         (("--folds", "3", "--seeds", "2"), 2, "not both"),
