@@ -200,7 +200,7 @@ def stops(options: argparse.Namespace, requests: Sequence[bytes], rate: float) -
         other += sum(n for s, n in outcome.statuses.items() if s not in expected)
         codes.append(code)
         say(f"stopped: {shown(outcome)}, exit code {code}")
-    exit_codes = sorted(set(codes))
+    exit_codes = list(set(codes))
     return {"stops": options.stops, "lost": lost, "not_200": other, "exit_codes": exit_codes}
 
 
