@@ -1,10 +1,10 @@
-"""Penstroke trains, tunes, judges and serves small neural networks that read handwriting.
+"""Penstroke trains, tunes, evaluates and serves small neural networks that read handwriting.
 
 >>> import penstroke
 >>> penstroke.load_dataset("digits").classes
 ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
 
-Everything begins with settings, which are small, frozen, and refused where they make no sense:
+Settings are small, frozen and validated:
 
 >>> from penstroke import DataConfig, RunConfig, TrainConfig
 >>> config = RunConfig(
@@ -60,7 +60,7 @@ __all__ = [
     "train",
 ]
 
-# Where each name lives: imported when first asked for, so that recognising never loads torch.
+# The module of each name, imported on first use, so that recognition never loads torch.
 _HOMES = {
     "CharacterClassifier": "sklearn",
     "DataConfig": "config.settings",

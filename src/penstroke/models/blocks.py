@@ -1,4 +1,4 @@
-"""The named blocks that every architecture is built of."""
+"""The named blocks that all architectures share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MONOTONE: frozenset[Activation] = frozenset({"relu", "leaky_relu", "elu", "tanh
 
 
 class Normalize(nn.Module):
-    """Brings pixels in 0..1 to mean 0 and standard deviation 1; the figures travel as buffers."""
+    """Scales pixels in 0..1 to mean 0 and standard deviation 1, which are kept as buffers."""
 
     mean: Tensor
     std: Tensor
@@ -36,10 +36,10 @@ class Normalize(nn.Module):
 
 
 class Flatten(nn.Module):
-    """Features (B, C, H, W) to (B, H·W·C): the order in which channels-last ones lie in memory.
+    """Features (B, C, H, W) to (B, H·W·C), the order of channels-last features in memory.
 
-    So nothing is copied; and backward, no gradient comes back in another order than its features,
-    which costs every layer before a slow walk over both.
+    Nothing is copied, and gradients come back in the order of their features; another order slows
+    down every layer before.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Flatten(nn.Module):
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) by 16 random bits a feature, four from each draw.
 
-    On a processor `nn.Dropout` draws one by one, and takes an eighth of a whole step (docs/lab.md).
+    On a processor `nn.Dropout` draws one by one, which takes an eighth of a step (docs/lab.md).
     The probability is rounded to 1/65536.
     """
 
@@ -59,7 +59,7 @@ class Dropout(nn.Module):
         self.probability = probability
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features to the same shape; what is kept is raised by 1 / (1 - probability)."""
+        """Map features to the same shape; those kept are multiplied by 1 / (1 - probability)."""
         if not self.training:
             return features
         words = torch.empty(-(-features.numel() // 4), dtype=torch.int64, device=features.device)
@@ -76,7 +76,7 @@ class Dropout(nn.Module):
 def convolution_block(config: Convolution, channels: int, activation: Activation) -> nn.Sequential:
     """Return convolution → batch norm → activation → pooling → dropout.
 
-    A maximum and a monotone activation commute, so there the pooling goes first: the same numbers
+    Max pooling and a monotone activation commute, so pooling comes first there: the same numbers
     from a quarter of the activations.
     """
     block = nn.Sequential()

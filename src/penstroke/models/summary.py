@@ -1,4 +1,4 @@
-"""What a network is made of, in numbers."""
+"""Layers, parameters and multiply-adds of a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from penstroke.config.settings import IMAGE_SIZE
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer: where it stands, what it is, what it gives and what it costs an image."""
+    """One layer; `output_shape` without the batch, `multiply_adds` for one image."""
 
     name: str
     kind: str
@@ -29,20 +29,17 @@ class NetworkSummary:
 
     @property
     def parameters(self) -> int:
-        """Trained numbers."""
+        """Trained parameters."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
     def multiply_adds(self) -> int:
-        """Multiplications with addition, an image, of convolutions and linear layers."""
+        """Of convolutions and linear layers, for one image."""
         return sum(layer.multiply_adds for layer in self.layers)
 
 
 def summarize(network: nn.Module) -> NetworkSummary:
-    """Return layers, output shapes (without the batch), parameters and multiply-adds an image.
-
-    The network is left as it was: same mode, same numbers.
-    """
+    """Return the summary of `network`, which keeps its mode and its weights."""
     layers: list[LayerSummary] = []
     leaves = {name: m for name, m in network.named_modules() if not list(m.children())}
     hooks = [
@@ -64,19 +61,13 @@ def summarize(network: nn.Module) -> NetworkSummary:
 
 
 def _describe(name: str, module: nn.Module, output: Tensor) -> LayerSummary:
-    shape = tuple(output.shape[1:])
+    multiply_adds = 0
+    if isinstance(module, nn.Conv2d | nn.Linear):  # one for each output and weight that leads to it
+        multiply_adds = output[0].numel() * module.weight[0].numel()
     return LayerSummary(
         name=name,
         kind=type(module).__name__,
-        output_shape=shape,
+        output_shape=tuple(output.shape[1:]),
         parameters=sum(p.numel() for p in module.parameters()),
-        multiply_adds=_multiply_adds(module, output),
+        multiply_adds=multiply_adds,
     )
-
-
-def _multiply_adds(module: nn.Module, output: Tensor) -> int:
-    """Each output takes one multiply-add for each weight that leads to it."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        weights_an_output = module.weight[0].numel()
-        return output[0].numel() * weights_an_output
-    return 0

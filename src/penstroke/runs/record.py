@@ -40,7 +40,7 @@ class Record(Settings):
 
     format_version: int = Field(FORMAT_VERSION, description="of the directory")
     created: str = Field(description="when, in UTC")
-    config: RunConfig = Field(description="the settings, as asked for")
+    config: RunConfig = Field(description="the settings, before auto is resolved")
     resolved: Resolved = Field(description="what `auto` came to")
     data: DataFacts = Field(description="the images")
     versions: dict[str, str] = Field(description="of Python and the packages that compute")

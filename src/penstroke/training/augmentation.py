@@ -13,7 +13,7 @@ from penstroke.config.settings import IMAGE_SIZE, AugmentConfig
 
 
 def warp(images: Tensor, config: AugmentConfig) -> Tensor:
-    """Return (B, 1, 28, 28) with each image warped by a draw of its own, in one sampling.
+    """Return (B, 1, 28, 28) with each image warped at random, in one sampling.
 
     Draws come from the device's global generator, which `fit` seeds anew for each epoch.
     """
@@ -28,7 +28,7 @@ def warp(images: Tensor, config: AugmentConfig) -> Tensor:
 
 
 def _change_strokes(images: Tensor, limit: float) -> Tensor:
-    """Return `images` with the ink of each grown or shrunk by a draw of its own.
+    """Return `images` with the strokes of each thickened or thinned at random.
 
     Grey dilation and erosion over 3×3 pixels (Serra 1982) move an outline by a pixel; a mixture
     with the image as it was, by less.

@@ -1,4 +1,4 @@
-"""How long a training step takes, on images made up for it."""
+"""How long a training step takes, on random images."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ def seconds_a_step(
 ) -> float:
     """Return the mean seconds of a step of `config`, whose device and precision are resolved.
 
-    Args:
-        config: the settings.
-        num_classes: of the network.
-        steps: so many at least, after one that warms up …
-        seconds: … and so long at least.
+    At least `steps` steps and `seconds` seconds are timed, after one step to warm up.
     """
     train = config.train
     network = build_network(config.model, num_classes=num_classes, mean=0.5, std=0.5)

@@ -1,4 +1,4 @@
-"""What is trained: a network, its optimiser, and where wanted a running average of the weights."""
+"""The state of training: a network, its optimiser, and optionally an average of its weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from penstroke.training.optimizer import Optimizer
 
 _OPTIMIZER_PREFIX = "optimizer."
 _TRAINED_PREFIX = "trained."
-"""The weights under training, where those of the model are their running average."""
+"""Prefix of the weights under training, where the model is their running average."""
 
 
 @dataclass
@@ -30,21 +30,21 @@ class TrainState:
 
     @classmethod
     def of(cls, network: nn.Module, config: TrainConfig) -> TrainState:
-        """Return `network` ready to be trained as `config` says."""
+        """Return the initial state for training `network`."""
         average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay else None
         optimizer = Optimizer(network, config)
         return cls(network, optimizer, average, config.ema_decay)
 
     @property
     def deployed(self) -> nn.Module:
-        """The network that is judged and kept."""
+        """The network that is evaluated and kept."""
         return self.network if self.average is None else self.average
 
     def update_average(self, step: int) -> None:
         """Move the average towards the network after the 0-based `step`.
 
-        The decay rises to its value as (1 + t) / (10 + t), so that the first weights, which are
-        random, are soon forgotten (as in TensorFlow's ExponentialMovingAverage).
+        The decay rises to `ema_decay` as (1 + t) / (10 + t), so that the first weights, which are
+        random, fade soon (as in TensorFlow's ExponentialMovingAverage).
         """
         if self.average is None:
             return
@@ -52,7 +52,7 @@ class TrainState:
         torch._foreach_lerp_(_floats(self.average), _floats(self.network), 1 - decay)
 
     def capture(self, facts: dict[str, Any]) -> Checkpoint:
-        """Return copies of all weights and of the optimiser's state, with `facts` beside them."""
+        """Return copies of all weights and of the optimiser's state, with `facts`."""
         arrays = {MODEL_PREFIX + k: _array(t) for k, t in self.deployed.state_dict().items()}
         if self.average is not None:
             trained = self.network.state_dict().items()
