@@ -170,7 +170,7 @@ def test_without_the_sources_images_forgetting_says_why(source: PretrainedRun) -
     path.write_text(path.read_text().replace('dataset = "digits"', 'dataset = "gone"'))
     tuned = train(few_config(epochs=1), find_pretrained("source"))
     assert tuned.summary().old_images == 0
-    assert 'no data set "gone"' in str(tuned.summary().old_reason)
+    assert 'unknown data set "gone"' in str(tuned.summary().old_reason)
 
 
 def test_what_is_no_source(source: PretrainedRun, runs: Path) -> None:
