@@ -143,7 +143,7 @@ def test_without_any_test_images() -> None:
         ),
         ({}, 1, "data.folds: input should be greater than or equal to 2, got 1"),
         ({}, -3, "data.folds: input should be greater than or equal to 2, got -3"),
-        ({}, 1000, "data.folds: digits has .* too few to cut them into 1000 folds"),
+        ({}, 1000, "data.folds: digits has .* too few to make 1000 folds"),
     ],
 )
 def test_what_is_no_cross_validation(
