@@ -1,7 +1,7 @@
-"""Builds the site of docs/ into site/, strictly, and so that it needs no network to be read.
+"""Builds the site of docs/ into site/, strictly, and so that it works without a network.
 
-A page outside the navigation, a link or image that leads nowhere, an anchor that is not there,
-or anything that a browser would load from elsewhere ends it with exit code 1.
+The exit code is 1 if a page is missing in the navigation, if a link, image or anchor does not
+exist, or if a browser would load anything from elsewhere.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _NO_LOAD = {"canonical", "prev", "next", "alternate"}
 
 
 def main() -> int:
-    """Build; print what is wrong, or where the front page is."""
+    """Build; print the problems, or where the front page is."""
     navigation = tomllib.loads(_SETTINGS.read_text())["project"]["nav"]
-    troubles = list(_misplaced(navigation)) or list(build()) or list(faults(SITE))
-    for trouble in troubles:
-        print(f"error: {trouble}", file=sys.stderr)
-    if not troubles:
+    problems = list(_misplaced(navigation)) or list(build()) or list(faults(SITE))
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    if not problems:
         print(f"{SITE}/index.html; with search: python -m http.server -b 127.0.0.1 -d {SITE}")
-    return 1 if troubles else 0
+    return 1 if problems else 0
 
 
 def build() -> Iterator[str]:
-    """Build the site; yield what the generator has against it."""
+    """Build the site; yield the complaints of the generator."""
     done = subprocess.run(
         [sys.executable, "-m", "zensical", "build", "--clean", "--strict",
          "--config-file", str(_SETTINGS)],
@@ -49,9 +49,9 @@ def _misplaced(navigation: list[dict[str, Any]]) -> Iterator[str]:
     placed = set(_pages(navigation))
     there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     for page in sorted(there - placed):
-        yield f"docs/{page} has no place in the navigation: zensical.toml"
+        yield f"docs/{page} is missing in the navigation: zensical.toml"
     for page in sorted(placed - there):
-        yield f"zensical.toml: docs/{page} is not there"
+        yield f"zensical.toml: docs/{page} does not exist"
 
 
 def _pages(navigation: list[dict[str, Any]]) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _pages(navigation: list[dict[str, Any]]) -> Iterator[str]:
 
 
 class Page(HTMLParser):
-    """What a page links to, what a browser loads for it, and which anchors it has."""
+    """The links of a page, what a browser loads for it, and its anchors."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take one element."""
+        """Collect the links, loads and anchors of one element."""
         given = dict(attrs)
         self.anchors |= {value for name in ("id", "name") if (value := given.get(name))}
         if tag == "a" and given.get("href"):
@@ -82,10 +82,10 @@ class Page(HTMLParser):
 
 
 def faults(site: Path) -> Iterator[str]:
-    """Yield every link of a built site that leads nowhere, and all it would load from elsewhere."""
+    """Yield the broken links of a built site, and all it would load from elsewhere."""
     pages = {path: Page(path.read_text()) for path in sorted(site.rglob("*.html"))}
     for path, page in pages.items():
-        if path.name == "404.html":  # shown at any address: its links begin at the site's root
+        if path.name == "404.html":  # shown at any address: its links start at the root of the site
             continue
         where = path.relative_to(site)
         yield from (f"{where} loads {one}" for one in page.loads if _is_elsewhere(one))

@@ -1,4 +1,4 @@
-"""Runs what the documents say: README, tutorial, how-to pages, and the notebook."""
+"""Runs the commands and programs of README, tutorial, how-to pages, and the notebook."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nbclient.exceptions import CellExecutionError
 from notebook import NOTEBOOK
 from transcripts import ROOT, run_page, workplace
 
-_TROUBLE = re.compile(r"^(error: |Error: |Usage: |Traceback )|not found$", re.MULTILINE)
+_FAILURE = re.compile(r"^(error: |Error: |Usage: |Traceback )|not found$", re.MULTILINE)
 PAGES = (
     "README.md",
     "docs/tutorial.md",
@@ -26,11 +26,11 @@ PAGES = (
 
 def run_notebook(path: Path = NOTEBOOK) -> list[str]:
     """Run every cell in a new folder; return what failed."""
-    with workplace(path.read_text()) as (folder, surroundings):
+    with workplace(path.read_text()) as (folder, environment):
         shutil.copy(path, folder)
         before = dict(os.environ)
         os.environ.clear()
-        os.environ.update(surroundings)
+        os.environ.update(environment)
         try:
             whole = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
             resources = {"metadata": {"path": str(folder)}}
@@ -49,22 +49,22 @@ def _failed_commands(whole: nbformat.NotebookNode, name: str) -> list[str]:
         f"{name}: {cell.source}\n{output.text}"
         for cell in whole.cells
         for output in cell.get("outputs", ())
-        if output.output_type == "stream" and _TROUBLE.search(output.text)
+        if output.output_type == "stream" and _FAILURE.search(output.text)
     ]
 
 
 def main() -> int:
-    """Run all, say what does not agree."""
-    troubles = []
+    """Run all pages, and print the differences."""
+    differences = []
     for page in PAGES:
         print(page, file=sys.stderr)
-        troubles += run_page(ROOT / page)
+        differences += run_page(ROOT / page)
     print("docs/tutorial.ipynb", file=sys.stderr)
-    troubles += run_notebook()
-    for trouble in troubles:
-        print(trouble)
-    print(f"{len(troubles)} things do not agree" if troubles else "all that was run agrees")
-    return 1 if troubles else 0
+    differences += run_notebook()
+    for difference in differences:
+        print(difference)
+    print(f"{len(differences)} differences" if differences else "all output is as shown")
+    return 1 if differences else 0
 
 
 if __name__ == "__main__":

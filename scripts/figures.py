@@ -1,4 +1,4 @@
-"""Draws docs/figures/: what the explanations show, computed by the code they explain."""
+"""Draws docs/figures/ for the explanations, computed by the code that they explain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from penstroke.search.plan import hyperband
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/figures"
 INK = "#7d8894"
-"""Reads on white and on black: an image in a page does not know which it stands on."""
+"""Legible on white and on black: an image cannot know the background of its page."""
 COLOURS = ("#3b82c4", "#d97706", "#2f9e6e", "#b565c4")
 
 
@@ -39,7 +39,7 @@ def placing() -> str:
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     seen = preprocess(path).pixels
-    shown = (("as drawn", grey), ("its ink", ink), ("cropped", cropped), ("28×28, as read", seen))
+    shown = (("as drawn", grey), ("ink", ink), ("cropped", cropped), ("28×28 input", seen))
     figure = Figure(figsize=(7.6, 2.2), layout="constrained")
     for axis, (title, pixels) in zip(figure.subplots(1, 4), shown, strict=True):
         axis.imshow(pixels, cmap="gray", interpolation="nearest")
@@ -50,7 +50,7 @@ def placing() -> str:
 
 
 def luck(images: int = 1000, accuracy: float = 0.99, draws: int = 20_000) -> str:
-    """How much better the best of many networks of one accuracy looks, on average."""
+    """The best measured accuracy of many networks with one true accuracy, on average."""
     random = np.random.default_rng(0)
     counts = np.array([1, 2, 5, 10, 20, 50, 100])
     figure, axis = _figure(f"{images:,} test images, every network at {accuracy:.0%}")
@@ -58,9 +58,9 @@ def luck(images: int = 1000, accuracy: float = 0.99, draws: int = 20_000) -> str
         random.binomial(images, accuracy, (draws, count)).max(axis=1).mean() / images
         for count in counts
     ]
-    axis.plot(counts, best, "o-", color=COLOURS[1], label="the best one's figure")
-    axis.axhline(accuracy, color=COLOURS[0], label="what it is worth")
-    axis.set(xscale="log", xlabel="networks to pick from")
+    axis.plot(counts, best, "o-", color=COLOURS[1], label="measured accuracy of the best")
+    axis.axhline(accuracy, color=COLOURS[0], label="true accuracy")
+    axis.set(xscale="log", xlabel="number of networks")
     axis.set_xticks(counts, [str(count) for count in counts])
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axis.legend(frameon=False, fontsize=9, labelcolor=INK)
@@ -70,13 +70,12 @@ def luck(images: int = 1000, accuracy: float = 0.99, draws: int = 20_000) -> str
 def brackets(max_epochs: int = 27, eta: int = 3) -> str:
     """The rungs of each bracket: how many trials go how far."""
     figure, axis = _figure(f"up to {max_epochs} epochs, one in {eta} promoted")
-    found = hyperband(max_epochs, eta)
-    for number, bracket in enumerate(found):
+    for number, bracket in enumerate(hyperband(max_epochs, eta)):
         rungs = bracket.rungs
         epochs = [0, *(rung.epochs for rung in rungs)]
         axis.stairs([rung.trials for rung in rungs], epochs, color=COLOURS[number], linewidth=2,
-                    label=f"bracket {number + 1}: {bracket.epochs} epochs in all")  # fmt: skip
-    axis.set(xlabel="epochs a trial has had", ylabel="trials still in", yscale="log")
+                    label=f"bracket {number + 1}: {bracket.epochs} epochs in total")  # fmt: skip
+    axis.set(xlabel="epochs per trial", ylabel="trials", yscale="log")
     axis.set_yticks([1, 3, 9, 27], ["1", "3", "9", "27"])
     axis.minorticks_off()
     axis.legend(frameon=False, fontsize=9, labelcolor=INK)
@@ -91,7 +90,7 @@ def widths() -> str:
         ends = [wilson(round(accuracy * count), int(count)) for count in counts]
         half = [(high - low) / 2 for low, high in ends]
         axis.plot(counts, half, "o-", markersize=4, color=colour, label=f"at {accuracy:.1%}")
-    axis.set(xscale="log", yscale="log", xlabel="images read", ylabel="± half the width")
+    axis.set(xscale="log", yscale="log", xlabel="number of images", ylabel="± half the width")
     axis.set_xticks(counts, [f"{count:,}" for count in counts])
     axis.minorticks_off()
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))

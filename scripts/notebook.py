@@ -1,7 +1,7 @@
-"""Writes docs/tutorial.ipynb from docs/tutorial.md: the same words, commands and programs.
+"""Writes docs/tutorial.ipynb from docs/tutorial.md: the same text, commands and programs.
 
-What the page shows as printed stands in the notebook as output, so that it can be read without
-being run. A test holds the two together, and runs the notebook.
+The output shown in the page is the output of the cells, so that the notebook can be read without
+being run. A test compares the two, and runs the notebook.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Cell = dict[str, Any]
 
 
 def notebook(page: str) -> str:
-    """Return the notebook of `page`, as it is stored."""
+    """Return the notebook of `page`, as a file."""
     cells: list[Cell] = []
     end = 0
     for part in _PART.finditer(page):
-        cells += _words(page[end : part.start()])
+        cells += _text(page[end : part.start()])
         cells += _cells(part[1], part[2], part[3] or "")
         end = part.end()
-    cells += _words(page[end:])
+    cells += _text(page[end:])
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -42,8 +42,8 @@ def notebook(page: str) -> str:
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
-def _words(text: str) -> list[Cell]:
-    # Links lead to pages of the site: a notebook stands by itself.
+def _text(text: str) -> list[Cell]:
+    # Links lead to pages of the site, which a notebook does not have.
     plain = re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]+\)", r"\1", text).strip()
     return [{"cell_type": "markdown", "metadata": {}, "source": plain}] if plain else []
 

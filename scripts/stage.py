@@ -1,4 +1,4 @@
-"""Images that commands in the pages ask for, made from the digits that come with Penstroke."""
+"""Image files for the commands in the pages, made from the embedded digits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCANS = 400
 
 
 def write_scans(path: Path) -> None:
-    """Write a zip with a folder a class: small scans, dark on light."""
+    """Write a zip with one folder per class: small scans, dark on light."""
     digits = penstroke.load_dataset("digits").train.subset(np.arange(_SCANS))
     with zipfile.ZipFile(path, "w") as archive:
         for number, (image, label) in enumerate(zip(digits.images, digits.labels, strict=True)):
@@ -35,4 +35,4 @@ def write_page(path: Path) -> None:
 
 
 STAGE: Mapping[str, Callable[[Path], None]] = {"scans.zip": write_scans, "page.png": write_page}
-"""By the name under which a page speaks of it."""
+"""By their name in the pages."""

@@ -1,14 +1,14 @@
-"""Runs the commands in Markdown pages and compares what they print with what the page shows.
+"""Runs the commands in Markdown pages and compares their output with the page.
 
 A fence of the language `console` is a transcript: lines after `$ ` are commands, the lines below
-are what they print. A fence of `python` is a program, and a fence of `text` right after it what it
-prints. A fence that begins with `# file: NAME`, in any language, is a file to be written. All of a
-page run one after the other, in one new folder. Two remarks that no reader sees help a page to be
-run: `<!-- run: COMMAND -->` is done where it stands, and `<!-- where RUN is runs/x, OTHER is runs/y
--->` says what a word in capitals stands for, in all of the page.
+are their output. A fence of `python` is a program, and a fence of `text` right after it its output.
+A fence that begins with `# file: NAME`, in any language, is a file to be written. All steps of a
+page run one after the other, in one new folder. Two comments, invisible to readers, help: `<!--
+run: COMMAND -->` is run in its place, and `<!-- where RUN is runs/x, OTHER is runs/y -->` gives the
+meaning of words in capitals, in the whole page.
 
     python scripts/transcripts.py docs/tutorial.md             run, and compare
-    python scripts/transcripts.py docs/tutorial.md --write     run, and write what is printed
+    python scripts/transcripts.py docs/tutorial.md --write     run, and write the output
 
 Figures differ from machine to machine: numbers, and what else `_MASKS` names, are not compared. A
 line `…` in a page stands for any lines, and is kept when the page is written; a lone `?` is filled
@@ -44,7 +44,7 @@ _MASKS = (
     (re.compile(r"(?<=-)[0-9a-f]{8}\b"), "HASH"),  # of a run's name: from all its settings
     (re.compile(r"(bfloat16|float32)( on \w+)?"), "PRECISION"),
     (re.compile(r"\d+ threads?|\d+ workers?"), "CORES"),
-    (re.compile(r"^(learning curves:?) .*"), r"\1 WORDS"),  # a verdict may fall either way
+    (re.compile(r"^(learning curves:?) .*"), r"\1 WORDS"),  # a diagnosis may differ
     (re.compile(r"^(to try next:) .*"), r"\1 WORDS"),
     (re.compile(r"examples/seven\.png|IMAGE\.png"), "IMAGE"),  # named where it is there
     (re.compile(r"[+\-−±]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?"), "N"),
@@ -55,7 +55,7 @@ _MASKS = (
 
 @dataclass
 class Step:
-    """One thing that a page does: a command, a program or a file, and what it says of it."""
+    """One step of a page: a command, a program or a file, and the output that is shown."""
 
     kind: str
     text: str
@@ -70,22 +70,22 @@ class Step:
         return self.kind == "command" and (not is_run or bool(_PLACEHOLDER.search(words)))
 
     def where(self, meanings: Mapping[str, str]) -> Step:
-        """Return the step with its placeholders filled in, as far as `meanings` has them."""
+        """Return the step with the placeholders in `meanings` filled in."""
         if self.kind != "command" or not meanings:
             return self
         names = "|".join(meanings)
-        text = re.sub(rf"\b({names})\b", lambda found: meanings[found[1]], command_of(self))
+        text = re.sub(rf"\b({names})\b", lambda match: meanings[match[1]], command_of(self))
         return Step(self.kind, text, self.shown)
 
 
 def fences(text: str) -> Iterator[tuple[str, str]]:
     """Yield (language, content) of every fence."""
-    for found in _FENCE.finditer(text):
-        yield found[1], found[2]
+    for fence in _FENCE.finditer(text):
+        yield fence[1], fence[2]
 
 
 def steps_of(language: str, content: str) -> list[Step]:
-    """Return what a fence does, in order; nothing for languages that are only shown."""
+    """Return the steps of a fence, in order; none for languages that are only shown."""
     if named := _FILE.match(content):
         return [Step("file", content, [named[1]])]
     if language == "python":
@@ -100,19 +100,19 @@ def steps_of(language: str, content: str) -> list[Step]:
 
 
 def meanings_of(page: str) -> dict[str, str]:
-    """Return what a page says that its placeholders stand for."""
-    pairs = (pair for found in _WHERE.findall(page) for pair in re.split(r",\s+", found))
+    """Return the meanings of the placeholders of a page."""
+    pairs = (pair for text in _WHERE.findall(page) for pair in re.split(r",\s+", text))
     return dict(pair.split(" is ") for pair in pairs)
 
 
 def command_of(step: Step) -> str:
-    """Return the command of a step without the remark behind it."""
+    """Return the command of a step without its comment."""
     return re.sub(r"\s{2,}#.*", "", step.text)
 
 
 @contextlib.contextmanager
 def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Give a new folder, with copies of what `text` names, and the surroundings to run it in."""
+    """Yield a new folder, with the files that `text` names, and the environment to run it in."""
     with tempfile.TemporaryDirectory(prefix="penstroke-docs-") as name:
         folder = Path(name)
         for name in ("examples", "scripts"):
@@ -122,7 +122,7 @@ def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
             if name in text:
                 make(folder / name)
         scripts = str(Path(sys.executable).parent)
-        surroundings = {
+        environment = {
             **os.environ,
             "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
             # The code beside these pages, wherever else Penstroke is installed from.
@@ -131,14 +131,14 @@ def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
             "MPLBACKEND": "agg",
             "COLUMNS": "200",
         }
-        surroundings.pop("PENSTROKE_RUNS", None)
-        if data := surroundings.get("PENSTROKE_DATA"):
-            surroundings["PENSTROKE_DATA"] = str(Path(data).resolve())
-        yield folder, surroundings
+        environment.pop("PENSTROKE_RUNS", None)
+        if data := environment.get("PENSTROKE_DATA"):
+            environment["PENSTROKE_DATA"] = str(Path(data).resolve())
+        yield folder, environment
 
 
-def perform(step: Step, folder: Path, surroundings: dict[str, str]) -> list[str]:
-    """Do one step in `folder`; return the lines it printed.
+def perform(step: Step, folder: Path, environment: dict[str, str]) -> list[str]:
+    """Run one step in `folder`; return the lines it printed.
 
     Raises:
         CalledProcessError: it failed.
@@ -148,7 +148,7 @@ def perform(step: Step, folder: Path, surroundings: dict[str, str]) -> list[str]
         return []
     words = [sys.executable, "-c", step.text] if step.kind == "python" else None
     done = subprocess.run(
-        words or command_of(step), shell=words is None, cwd=folder, env=surroundings, text=True,
+        words or command_of(step), shell=words is None, cwd=folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     if done.returncode:
@@ -157,14 +157,14 @@ def perform(step: Step, folder: Path, surroundings: dict[str, str]) -> list[str]
 
 
 def masked(line: str) -> str:
-    """Return `line` without what differs from machine to machine."""
+    """Return `line` without the parts that differ from machine to machine."""
     for pattern, instead in _MASKS:
         line = pattern.sub(instead, line)
     return line.strip()
 
 
 def agrees(shown: Sequence[str], printed: Sequence[str]) -> bool:
-    """Return whether what is shown stands for what was printed; `…` for any lines at all."""
+    """Return whether the lines shown match the lines printed; `…` matches any lines."""
     if not shown:
         return not printed
     if shown[0].strip() == ELIDED:
@@ -174,7 +174,7 @@ def agrees(shown: Sequence[str], printed: Sequence[str]) -> bool:
 
 
 def updated(shown: Sequence[str], printed: Sequence[str]) -> list[str]:
-    """Return `printed` as the page would show it: with its `…`, if what is around it still fits."""
+    """Return `printed` as the page would show it, with its `…`."""
     lines = [line.strip() for line in shown]
     if ELIDED not in lines or lines == ["?"]:
         return list(printed)
@@ -183,64 +183,63 @@ def updated(shown: Sequence[str], printed: Sequence[str]) -> list[str]:
 
 
 def run_page(page: Path, *, write: bool = False) -> list[str]:
-    """Run all that `page` does; return what does not agree, and rewrite the page if asked."""
+    """Run all steps of `page`; return the differences, and rewrite the page with `write`."""
     text = page.read_text()
-    with workplace(text) as (folder, surroundings):
-        performance = Performance(text, page.name, folder, surroundings)
-        written = _PART.sub(performance.part, text)
+    with workplace(text) as (folder, environment):
+        page_run = _PageRun(text, page.name, folder, environment)
+        written = _PART.sub(page_run.part, text)
     if write and written != text:
         page.write_text(written)
-    return performance.troubles
+    return page_run.differences
 
 
-class Performance:
-    """One page, run fence by fence."""
+class _PageRun:
+    """One page, run fence by fence; `differences` is what did not match."""
 
-    def __init__(self, text: str, page: str, folder: Path, surroundings: dict[str, str]) -> None:
-        self.troubles: list[str] = []
+    def __init__(self, text: str, page: str, folder: Path, environment: dict[str, str]) -> None:
+        self.differences: list[str] = []
         self._text = text
         self._page = page
         self._folder = folder
-        self._surroundings = surroundings
+        self._environment = environment
         self._meanings = meanings_of(text)
         self._program: Step | None = None
 
-    def part(self, found: re.Match[str]) -> str:
-        """Run one fence, or a hidden command; return it with what was printed."""
-        if found["hidden"]:
-            self._compare(Step("command", found["hidden"]))
-            return found[0]
-        language, content = found[2], found[3]
+    def part(self, match: re.Match[str]) -> str:
+        """Run one fence, or a hidden command; return it with its output."""
+        if match["hidden"]:
+            self._run(Step("command", match["hidden"]))
+            return match[0]
+        language, content = match[2], match[3]
         steps = steps_of(language, content)
         if language == "text" and self._program is not None:
             program, self._program = self._program, None
             program.shown = content.splitlines()
-            self._compare(program)
+            self._run(program)
             return _fence("text", program.shown)
-        if language == "python" and self._text[found.end() :].lstrip().startswith("```text\n"):
+        if language == "python" and self._text[match.end() :].lstrip().startswith("```text\n"):
             self._program = steps[0]  # it is run with the fence below it
-            return found[0]
+            return match[0]
         for step in steps:
             if not step.where(self._meanings).is_for_show:
-                self._compare(step)
+                self._run(step)
         if language != "console":
-            return found[0]
+            return match[0]
         return _fence("console", [line for one in steps for line in (f"$ {one.text}", *one.shown)])
 
-    def _compare(self, step: Step) -> None:
-        """Do `step`, keep what does not agree, and let it show what was printed."""
+    def _run(self, step: Step) -> None:
+        """Run `step`, record a difference, and make it show its output."""
         try:
             start = time.monotonic()
-            todo = step.where(self._meanings)
-            printed = perform(todo, self._folder, self._surroundings)
+            printed = perform(step.where(self._meanings), self._folder, self._environment)
         except subprocess.CalledProcessError as error:
-            self.troubles.append(
+            self.differences.append(
                 f"{self._page}: {step.text[:200]}\nfailed ({error.returncode}):\n{error.stdout}"
             )
             return
         first = step.text.splitlines()[0]
         print(f"{time.monotonic() - start:6.1f} s  {first}", file=sys.stderr)
-        # What a page does without showing what comes of it is only run.
+        # A step without output in the page is only run.
         if step.kind == "file" or not step.shown:
             return
         blank = len(step.shown) - len("\n".join(step.shown).rstrip("\n").splitlines())
@@ -250,7 +249,7 @@ class Performance:
                 [masked(line) for line in shown], [masked(line) for line in printed],
                 f"{self._page}: {first}", "printed", lineterm="",
             )  # fmt: skip
-            self.troubles.append("\n".join(difference))
+            self.differences.append("\n".join(difference))
         step.shown = updated(shown, printed) + [""] * blank
 
 
@@ -259,13 +258,13 @@ def _fence(language: str, lines: Sequence[str]) -> str:
 
 
 def main() -> int:
-    """Run the pages named, and say what does not agree."""
+    """Run the pages, and print the differences."""
     words = [word for word in sys.argv[1:] if word != "--write"]
     write = len(words) < len(sys.argv) - 1
-    troubles = [trouble for word in words for trouble in run_page(Path(word), write=write)]
-    for trouble in troubles:
-        print(trouble)
-    return 0 if write or not troubles else 1
+    differences = [difference for word in words for difference in run_page(Path(word), write=write)]
+    for difference in differences:
+        print(difference)
+    return 0 if write or not differences else 1
 
 
 if __name__ == "__main__":

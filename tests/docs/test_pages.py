@@ -1,4 +1,4 @@
-"""What stands in the pages can be done: commands, programs, settings and links."""
+"""Commands, programs, settings and links in the pages work."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ def test_a_page_without_a_place_is_refused(
     monkeypatch.setattr(docs_site, "_pages", lambda _: iter(["index.md", "nonsense.md"]))
     assert docs_site.main() == 1
     said = capsys.readouterr().err
-    assert "docs/tutorial.md has no place in the navigation" in said
-    assert "docs/nonsense.md is not there" in said
+    assert "docs/tutorial.md is missing in the navigation" in said
+    assert "docs/nonsense.md does not exist" in said
 
 
 def test_a_transcript_is_run_and_compared(tmp_path: Path) -> None:

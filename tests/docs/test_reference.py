@@ -1,4 +1,4 @@
-"""docs/reference/ is as the code is, and the code says all that it should."""
+"""docs/reference/ matches the code, and the code documents everything."""
 
 from __future__ import annotations
 
