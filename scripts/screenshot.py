@@ -18,6 +18,8 @@ import penstroke
 ROOT = Path(__file__).parents[1]
 IMAGE = ROOT / "docs/images/drawing-page.png"
 WIDTH, HEIGHT = 1000, 640
+SHOWN_HEIGHT = 606
+"""Pixels: what follows is cut by the edge of the window."""
 CHROMIUM = Path("/usr/bin/chromium")
 """Debian's browser; elsewhere playwright's own."""
 
@@ -60,7 +62,8 @@ def take(url: str) -> None:
         page.mouse.up()
         page.wait_for_function("document.querySelector('#answer').textContent === '3'")
         page.wait_for_timeout(500)  # the bars grow to their length
-        page.screenshot(path=IMAGE)
+        clip = {"x": 0, "y": 0, "width": WIDTH, "height": SHOWN_HEIGHT}
+        page.screenshot(path=IMAGE, clip=clip)
         browser.close()
 
 
