@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from browsing import CHROMIUM, FLAGS
-from helpers import MADE_ONCE, Outcome, copy_made_once
+from helpers import MADE_ONCE, Outcome, copy_made_once, kill_what_was_started
 from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.files import sha256
@@ -48,6 +48,12 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of runs for each test."""
     monkeypatch.setenv("PENSTROKE_RUNS", str(tmp_path / "runs"))
     return tmp_path / "runs"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running() -> Iterator[None]:
+    yield
+    kill_what_was_started()
 
 
 @pytest.fixture(scope="session")

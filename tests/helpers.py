@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,12 +123,28 @@ main()
 """
 
 
+_STARTED: list[subprocess.Popen[Any]] = []
+
+
+def start(command: Sequence[object], **options: Any) -> subprocess.Popen[Any]:
+    """Start a command, which is killed at the latest when the test ends."""
+    _STARTED.append(subprocess.Popen(list(map(str, command)), **options))
+    return _STARTED[-1]
+
+
+def kill_what_was_started() -> None:
+    while _STARTED:
+        process = _STARTED.pop()
+        process.kill()  # nothing, where it has ended
+        process.wait()
+        for stream in filter(None, (process.stdout, process.stderr)):
+            stream.close()
+
+
 def start_import(*arguments: object, stops_after: int) -> subprocess.Popen[str]:
     """Start `penstroke data import`, which stops, and waits, when it has so many shards."""
     command = [sys.executable, "-c", STOPPING_IMPORT, stops_after, "data", "import", *arguments]
-    return subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    return start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def interrupt(process: subprocess.Popen[str]) -> None:
@@ -139,7 +156,7 @@ def interrupt(process: subprocess.Popen[str]) -> None:
     assert "Traceback" not in err
 
 
-def wait_until(condition: Callable[[], object], *, seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], object], *, seconds: float = 300) -> None:
     """Return once `condition` is true; fail if it is not within `seconds`.
 
     The deadline only keeps a broken test from hanging: no test may depend on its length.
@@ -150,7 +167,7 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 120) -> None
         time.sleep(0.005)
 
 
-async def until(condition: Callable[[], object], *, seconds: float = 120) -> None:
+async def until(condition: Callable[[], object], *, seconds: float = 300) -> None:
     """Return once `condition` is true, as `wait_until` does, and let other tasks run meanwhile."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import tomli_w
 
-from helpers import Outcome, wait_until
+from helpers import Outcome, start, wait_until
 from penstroke.config.recipes import load_recipe, shipped_recipes
 from penstroke.config.space import Space
 from penstroke.search.study import find_study
@@ -162,7 +162,7 @@ main()
 @pytest.mark.slow
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(recipe: Path, runs: Path) -> None:
     stopping = [sys.executable, "-c", STOPPING, *tune_command(recipe)[3:]]
-    started = subprocess.Popen(stopping, stderr=subprocess.PIPE, text=True)
+    started = start(stopping, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: len(list(runs.glob("s/trials/*/history.jsonl"))) == 3)
     workers = psutil.Process(started.pid).children()
     started.send_signal(signal.SIGINT)

@@ -17,7 +17,7 @@ import pytest
 
 import penstroke.data.loading
 from emnist import LETTERS, TEST, TRAIN, emnist_files, manifest, write_files, zipped
-from helpers import random_images, wait_until
+from helpers import random_images, start, wait_until
 from mirrors import Mirrors, serving
 from penstroke.data import file_download
 from penstroke.data.catalogue import Manifest
@@ -330,4 +330,4 @@ def assert_whole(root: Path) -> None:
 
 
 def start_download(recipe: Path, root: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(recipe), str(root)])
+    return start([sys.executable, "-c", SCRIPT, recipe, root])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import interrupt, wait_until
+from helpers import interrupt, start, wait_until
 from penstroke.runs.run import Run
 
 pytestmark = pytest.mark.slow
@@ -21,15 +21,13 @@ pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "penstroke", "train"]
 
 
-def start(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*COMMAND, *arguments, "--no-report", "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+def start_training(*arguments: str) -> subprocess.Popen[bytes]:
+    command = [*COMMAND, *arguments, "--no-report", "--json"]
+    return start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def complete(*arguments: str) -> Path:
-    process = start(*arguments)
+    process = start_training(*arguments)
     out, _ = process.communicate(timeout=500)
     assert process.returncode == 0
     return Path(json.loads(out)["run"])
@@ -55,7 +53,7 @@ def test_killed_at_random_moments_a_small_run_ends_with_the_same_bits(runs: Path
     expected = complete(*settings, "--name", "through")
     moments = random.Random(5)
     for kill in range(6):
-        killed = start(*settings, "--name", "killed")
+        killed = start_training(*settings, "--name", "killed")
         kill_when(killed, runs / "killed", 2 * kill + 1, moments.uniform(0, 0.15))
     again = complete(*settings, "--name", "killed")
     assert (again / "model.safetensors").read_bytes() == (
@@ -71,7 +69,7 @@ def test_three_kills_in_the_published_cnn(runs: Path) -> None:
     expected = complete(*settings, "--name", "through")
     epoch_seconds = Run.open(expected).elapsed_seconds() / 5
     for kill in range(3):
-        killed = start(*settings, "--name", "killed")
+        killed = start_training(*settings, "--name", "killed")
         kill_when(killed, runs / "killed", kill + 1, 0.25 * kill * epoch_seconds)
         assert epochs_done(runs / "killed") < 5
     again = complete(*settings, "--name", "killed")
@@ -82,23 +80,21 @@ def test_three_kills_in_the_published_cnn(runs: Path) -> None:
 
 def test_a_killed_process_lets_go_of_the_run(runs: Path) -> None:
     settings = ("--epochs", "500", "--name", "held")
-    process = start(*settings)
+    process = start_training(*settings)
     wait_until(lambda: epochs_done(runs / "held"))
     second = subprocess.run([*COMMAND, *settings], capture_output=True, text=True, check=False)
     assert second.returncode == 1
     assert "being trained by another process" in second.stderr
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    third = start(*settings)
+    third = start_training(*settings)
     kill_when(third, runs / "held", epochs_done(runs / "held") + 1, 0)
     assert epochs_done(runs / "held") > 1
 
 
 def test_ctrl_c_says_that_it_goes_on(runs: Path) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "--epochs", "500", "--name", "halted"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    command = [*COMMAND, "--epochs", "500", "--name", "halted"]
+    process = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: epochs_done(runs / "halted") >= 2)
     interrupt(process)
 
@@ -126,7 +122,7 @@ main()
     assert "error: cannot write" in done.stderr
     assert "File too large" in done.stderr
     assert not list((runs / "full" / "checkpoints").glob(".*"))
-    process = start("--epochs", "5", "--name", "full")
+    process = start_training("--epochs", "5", "--name", "full")
     process.communicate()
     assert process.returncode == 0
     through = complete("--epochs", "5", "--name", "through")
