@@ -1,9 +1,9 @@
-# Every target does its own set-up, from a fresh clone on: `make` alone lists them.
+# Each target sets up what it needs in a fresh clone; `make` alone lists them.
 PYTHON ?= python3
 # Other data sets of digits and letters than EMNIST's own: EMNIST="--digits NAME --letters NAME".
 EMNIST ?=
-# Pages whose outputs come from their own commands. The last three take half an hour, and need the data sets that
-# docs/data.md names.
+# Pages whose output is written by their own commands. The last three take half an hour, and need the data sets of
+# docs/data.md.
 MEASURED ?= README.md docs/tutorial.md docs/evaluation.md docs/inference.md docs/fine-tuning.md
 # On a full disk there is no room for what coverage itself writes.
 FULL_DISK := tests/cli/test_tune.py::test_a_full_disk_loses_nothing_that_was_written
@@ -18,7 +18,7 @@ PYTEST := $(BIN)/pytest --numprocesses logical --dist worksteal
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.train ## train a network on real handwriting, here and now (half a minute)
+demo: $(VENV)/.train ## train a network on real handwritten digits (half a minute)
 	@$(BIN)/penstroke train --overwrite
 
 test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DATA
@@ -35,16 +35,16 @@ coverage: $(VENV)/.dev ## run all tests, and list which lines of src/ none of th
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-docs: $(VENV)/.docs ## build the site of the documents into site/, strictly
+docs: $(VENV)/.docs ## build the documentation site into site/, strictly
 	@$(BIN)/python scripts/docs_site.py
 
-docs-test: $(VENV)/.docs ## run what README, tutorial and notebook say (minutes; needs MNIST)
+docs-test: $(VENV)/.docs ## run the commands of README, tutorial and notebook (minutes; needs MNIST)
 	@$(BIN)/python scripts/docs_test.py
 
-docs-measure: $(VENV)/.docs ## write anew what pages show of their commands (an hour; MEASURED="PAGE …" for less)
+docs-measure: $(VENV)/.docs ## write the output of commands into the pages (an hour; MEASURED="PAGE …" for less)
 	@$(BIN)/python scripts/transcripts.py $(MEASURED) --write
 
-reference: $(VENV)/.docs ## write docs/reference/, docs/figures/ and the notebook anew from the code
+reference: $(VENV)/.docs ## write docs/reference/, docs/figures/ and the notebook from the code
 	@$(BIN)/python scripts/reference.py
 	@$(BIN)/python scripts/figures.py
 	@$(BIN)/python scripts/notebook.py
@@ -55,7 +55,7 @@ lint: $(VENV)/.dev ## check style, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: $(VENV)/.dev ## lay the code out
+format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
@@ -98,6 +98,6 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.train $(VENV)/.docs
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
-	@echo "installing Penstroke with what the documents need into $(VENV) (once)"
+	@echo "installing Penstroke with what the documentation needs into $(VENV) (once)"
 	@$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.train
