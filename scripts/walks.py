@@ -1,9 +1,9 @@
-"""Count the functions that a value passes on its way through the package: `python scripts/walks.py`.
+"""Count the functions that a value passes on its way through the package.
 
-Three walks: MNIST's IDX files through training to an answer, an image through HTTP to an answer,
-a trial through a search. Every process is profiled (a `sitecustomize` on its path), and the
-functions and files of the package that run in it are counted once each, constructors of settings and
-generated methods left out. Docs: docs/architecture.md, "Three walks".
+`python scripts/walks.py [--list]`, for "Three walks" in docs/architecture.md: MNIST's IDX files
+through training to an answer, an image through HTTP to an answer, a trial through a search. Each
+process is profiled (a `sitecustomize` on its path); the functions of the package that run in it
+are counted once each, and the files they are in.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ seen = set()
 def profile(frame, event, arg):
     if event == "call" and "/penstroke/" in frame.f_code.co_filename:
         if switch is None or os.path.exists(switch):
-            seen.add((frame.f_code.co_filename.rpartition("/penstroke/")[2], frame.f_code.co_qualname))
+            code = frame.f_code
+            seen.add((code.co_filename.rpartition("/penstroke/")[2], code.co_qualname))
 def dump():
     with open(f"{folder}/{os.getpid()}", "w") as stream:
         stream.writelines(f"{file} {name}\\n" for file, name in sorted(seen))
