@@ -102,7 +102,7 @@ def _evaluate_external(name: str, paths: list[str], ignored: str, as_json: bool)
 
     run = find_run(name)
     recognizer = Recognizer.load(run.model_path)
-    sources = [(path.name, list(read_labelled_images(path))) for path in map(Path, paths)]
+    sources = [(path.name, read_labelled_images(path)) for path in map(Path, paths)]
     evaluations = []
     with progress_bar() as bar:
         for source, samples in sources:

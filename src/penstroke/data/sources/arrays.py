@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tokenize import TokenError
@@ -21,13 +20,13 @@ from penstroke.data.sources.contents import (
     MAX_FILE_BYTES,
     ImageRef,
     Part,
+    SequentialReader,
     Source,
     SourceContents,
     Split,
     printable,
     stamp_of,
 )
-from penstroke.data.sources.sequential import SequentialReader
 from penstroke.errors import ArchiveError, DataError
 
 _IMAGES = ("images", "image", "x", "data", "pictures")
@@ -41,12 +40,11 @@ _NORMALIZED_SHARE = 0.9
 
 
 class Array(NamedTuple):
-    """The header of an array in an NPZ file, and the stream that its values follow in."""
+    """The header of an array in an NPZ file."""
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    stream: IO[bytes]
 
     def __str__(self) -> str:
         return f"{self.name} {self.shape}"
@@ -60,7 +58,11 @@ def list_npz(path: Path) -> SourceContents:
     """
     try:
         with ZipReader(path, max_file_bytes=_MAX_ARRAY_BYTES) as archive:
-            arrays = [_header(archive, name) for name in archive.files if name.endswith(".npy")]
+            arrays = []
+            for name in archive.files:
+                if name.endswith(".npy"):
+                    with archive.open(name) as stream:
+                        arrays.append(_read_header(archive, name, stream))
             pairs = _pairs(arrays, path)
             parts = [_part(archive, *pair) for pair in pairs]
         are_preprocessed = all(_are_preprocessed(path, images) for _, images, _ in pairs)
@@ -72,15 +74,9 @@ def list_npz(path: Path) -> SourceContents:
     return SourceContents(f"NPZ, arrays {used}", tuple(parts), are_preprocessed=are_preprocessed)
 
 
-class NpzReader:
-    """The images of one array, read forward."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self._rows = SequentialReader(partial(_rows, path, name), (ArchiveError, *_DAMAGE))
-
-    def read(self, place: int) -> npt.NDArray[np.generic]:
-        """Return image `place`."""
-        return self._rows.row(place)
+def open_npz(path: Path, name: str) -> SequentialReader:
+    """Return the images of the array `name`, opened for reading."""
+    return SequentialReader(partial(_rows, path, name), (ArchiveError, *_DAMAGE))
 
 
 def _pairs(arrays: list[Array], path: Path) -> list[tuple[Split, Array, Array]]:
@@ -157,35 +153,28 @@ def _are_preprocessed(path: Path, array: Array) -> bool:
     return len(black) > 0 and sum(black) >= _NORMALIZED_SHARE * len(black)
 
 
-def _header(archive: ZipReader, file: str) -> Array:
-    with _opened(archive, file) as (array, is_fortran):
-        if math.prod(array.shape) * array.dtype.itemsize > archive.files[file].file_size:
-            raise EOFError(f"{file} holds less than the {array.shape} it promises")
-        if is_fortran and len(array.shape) > 1:
-            raise DataError(
-                f"{archive.path}: {file} is in Fortran order: save np.ascontiguousarray of it"
-            )
-        return array
-
-
 def _rows(path: Path, name: str) -> Iterator[npt.NDArray[np.generic]]:
     with (
         ZipReader(path, max_file_bytes=_MAX_ARRAY_BYTES) as archive,
-        _opened(archive, f"{name}.npy") as (array, _),
+        archive.open(f"{name}.npy") as stream,
     ):
+        array = _read_header(archive, f"{name}.npy", stream)
         size = math.prod(array.shape[1:]) * array.dtype.itemsize
         for _ in range(array.shape[0]):
-            content = array.stream.read(size)
+            content = stream.read(size)
             if len(content) < size:
                 raise EOFError(f"{name} is cut short")
             yield np.frombuffer(content, array.dtype).reshape(array.shape[1:])
 
 
-@contextmanager
-def _opened(archive: ZipReader, file: str) -> Iterator[tuple[Array, bool]]:
-    """Yield the header of an array, and whether it is in Fortran order."""
-    with archive.open(file) as stream:
-        version = npy.read_magic(stream)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, is_fortran, dtype = read_header(stream)
-        yield Array(file.removesuffix(".npy"), shape, dtype, stream), is_fortran
+def _read_header(archive: ZipReader, file: str, stream: IO[bytes]) -> Array:
+    version = npy.read_magic(stream)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, is_fortran, dtype = read(stream)
+    if math.prod(shape) * dtype.itemsize > archive.files[file].file_size:
+        raise EOFError(f"{file} holds less than the {shape} it promises")
+    if is_fortran and len(shape) > 1:
+        raise DataError(
+            f"{archive.path}: {file} is in Fortran order: save np.ascontiguousarray of it"
+        )
+    return Array(file.removesuffix(".npy"), shape, dtype)

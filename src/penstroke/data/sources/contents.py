@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from penstroke.errors import ImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 MAX_FILE_BYTES = 50_000_000
@@ -26,22 +29,13 @@ _SPLITS: dict[str, Split] = {
 
 
 class ImageRef(NamedTuple):
-    """One image, not yet read.
+    """One image, not yet read. `stamp` changes when its content does."""
 
-    Attributes:
-        name: a printable name for messages.
-        given: its label as the source words it (`upper_A`): the folder's name if it is in one.
-        label: its label (`A`).
-        split: "train" or "test" if the source says so, else "".
-        place: where its source finds it: a path, or the number of a row.
-        stamp: changes when its content does.
-    """
-
-    name: str
-    given: str
-    label: str
+    name: str  # printable, for messages
+    given: str  # its label as the source words it (`upper_A`): the folder's name if it is in one
+    label: str  # its label (`A`)
     split: Split
-    place: str | int
+    place: str | int  # where its source finds it: a path, or the number of a row
     stamp: str = ""
 
 
@@ -54,17 +48,11 @@ class Unreadable(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Where images are read from; small, so that it travels to another process.
-
-    Attributes:
-        kind: its format.
-        path: the folder or file.
-        member: column of a Parquet file, array of an NPZ file.
-    """
+    """Where images are read from; small, so that it travels to another process."""
 
     kind: Literal["folder", "zip", "parquet", "npz"]
     path: Path
-    member: str = ""
+    member: str = ""  # column of a Parquet file, array of an NPZ file
 
 
 @dataclass(frozen=True)
@@ -78,21 +66,13 @@ class Part:
 
 @dataclass(frozen=True)
 class SourceContents:
-    """What a source holds.
-
-    Attributes:
-        description: its format, in words.
-        parts: the images.
-        notes: what was left out, and why, one line each.
-        missing: images that a table names but that are not there.
-        are_preprocessed: the images are arrays like MNIST's: bright on dark, normalised to 28×28.
-    """
+    """What a source holds; `description` is its format in words, `notes` are what was left out."""
 
     description: str
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
-    missing: tuple[Unreadable, ...] = ()
-    are_preprocessed: bool = False
+    missing: tuple[Unreadable, ...] = ()  # a table names them, but they are not there
+    are_preprocessed: bool = False  # arrays like MNIST's: bright on dark, normalised to 28×28
 
     def __len__(self) -> int:
         return sum(len(part.images) for part in self.parts)
@@ -103,6 +83,48 @@ class Reader(Protocol):
 
     def read(self, place: Any) -> Content:
         """Return the image at `place`, or raise ImageError if it cannot be read."""
+
+
+class SequentialReader:
+    """The rows of a stream that can only be read forward: fast when they are read in order.
+
+    Reading may raise `damage`; rows behind damage are never tried again. `content_of` turns a row
+    into an image, or raises ImageError.
+    """
+
+    def __init__(
+        self, open_rows: Callable[[], Iterator[Any]], damage: tuple[type[Exception], ...],
+        content_of: Callable[[Any], Content] = lambda row: row,
+    ) -> None:  # fmt: skip
+        self._open_rows, self._content_of = open_rows, content_of
+        self._damage: tuple[type[Exception], ...] = (StopIteration, *damage)
+        self._rows, self._next = open_rows(), 0
+        self._broken: tuple[int, str] | None = None
+
+    def read(self, place: int) -> Content:
+        """Return the image in row `place`.
+
+        Raises:
+            ImageError: it, or a row before it, cannot be read.
+        """
+        if self._broken and place >= self._broken[0]:
+            raise ImageError(f"cannot be read: {self._broken[1]}")
+        if place < self._next:
+            self._rows, self._next = self._open_rows(), 0
+        try:
+            while self._next <= place:
+                row = next(self._rows)
+                self._next += 1
+        except self._damage as error:
+            self._broken = self._next, str(error) or "it is cut short"
+            raise ImageError(f"cannot be read: {self._broken[1]}") from None
+        return self._content_of(row)
+
+
+def check_size(size_bytes: int) -> None:
+    """Raise ImageError if an image file is too large to be one character."""
+    if size_bytes > MAX_FILE_BYTES:
+        raise ImageError(f"has {size_bytes / 1e6:.0f} MB, more than {MAX_FILE_BYTES / 1e6:.0f} MB")
 
 
 def is_image(name: str) -> bool:

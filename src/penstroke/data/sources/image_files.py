@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from penstroke.data.archives import ZipReader, is_hidden
 from penstroke.data.sources.contents import (
@@ -22,6 +21,7 @@ from penstroke.data.sources.contents import (
     SourceContents,
     Split,
     Unreadable,
+    check_size,
     is_image,
     printable,
     split_of,
@@ -32,24 +32,20 @@ from penstroke.errors import ArchiveError, ConfigError, DataError, ImageError
 from penstroke.files import reason
 
 
-class File(NamedTuple):
-    """A file: its name below the source with `/` between folders, and its stamp."""
-
-    name: str
-    stamp: str
-
-    def image(self, given: str, label: str, split: Split) -> ImageRef:
-        """Return it as an image."""
-        return ImageRef(printable(self.name), given, label, split, self.name, self.stamp)
-
-
 @dataclass(frozen=True)
 class FileListing:
-    """The files of a source that are not hidden, in the order of their names."""
+    """The files of a source that are not hidden: their names with `/` between folders, and stamps.
+
+    They are in the order of their names.
+    """
 
     source: Source
-    files: list[File]
+    stamps: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    def image(self, name: str, given: str, label: str, split: Split) -> ImageRef:
+        """Return the file `name` as an image."""
+        return ImageRef(printable(name), given, label, split, name, self.stamps[name])
 
     def contents(
         self, labels: str, images: list[ImageRef], *notes: str, missing: Iterable[Unreadable] = ()
@@ -70,20 +66,16 @@ def list_files(path: Path) -> FileListing:
     """
     if path.is_file():
         with ZipReader(path) as archive:
-            files = [
-                File(name, f"{info.CRC:08x}-{info.file_size}")
-                for name, info in archive.files.items()
-            ]
-        return FileListing(Source("zip", path), files)
-    if not path.is_dir():
-        raise DataError(f"there is no folder or file {path}")
+            stamps = {n: f"{info.CRC:08x}-{info.file_size}" for n, info in archive.files.items()}
+        return FileListing(Source("zip", path), stamps)
+    _check_folder(path)
     skipped: Counter[str] = Counter()
     try:
-        files = sorted(_walk(path, path.resolve(), skipped))
+        stamps = dict(sorted(_walk(path, path.resolve(), skipped)))
     except OSError as error:
         raise DataError(f"cannot read {error.filename or path}: {reason(error)}") from error
     notes = (f"{count:,} {what}" for what, count in sorted(skipped.items()))
-    return FileListing(Source("folder", path), files, tuple(notes))
+    return FileListing(Source("folder", path), stamps, tuple(notes))
 
 
 def list_named_files(folder: Path, names: Iterable[str]) -> FileListing:
@@ -92,17 +84,16 @@ def list_named_files(folder: Path, names: Iterable[str]) -> FileListing:
     Raises:
         DataError: there is no such folder.
     """
-    if not folder.is_dir():
-        raise DataError(f"there is no folder or file {folder}")
-    root, files = folder.resolve(), []
+    _check_folder(folder)
+    root, stamps = folder.resolve(), {}
     for name in names:
         wanted = _normalized(name)
         for form in (wanted, unicodedata.normalize("NFD", wanted)):
             path = folder / form
             if _is_below(path, root) and path.is_file():
-                files.append(File(form, stamp_of(path)))
+                stamps[form] = stamp_of(path)
                 break
-    return FileListing(Source("folder", folder), files)
+    return FileListing(Source("folder", folder), stamps)
 
 
 class FolderReader:
@@ -115,10 +106,7 @@ class FolderReader:
         """Return the bytes of the file."""
         file = self._path / place
         try:
-            if (size := file.stat().st_size) > MAX_FILE_BYTES:
-                raise ImageError(
-                    f"has {size / 1e6:.0f} MB, more than {MAX_FILE_BYTES / 1e6:.0f} MB"
-                )
+            check_size(file.stat().st_size)
             return file.read_bytes()
         except OSError as error:
             raise ImageError(reason(error)) from None
@@ -141,24 +129,42 @@ class ZipImageReader:
             raise ImageError(str(error).partition(f"{place} ")[2] or str(error)) from None
 
 
-def label_by_folder(listing: FileListing) -> SourceContents:
-    """Label images by the folder they lie in; `train` and `test` above it are splits.
+def label_by_path(listing: FileListing, pattern: str | None = None) -> SourceContents:
+    """Label images by the folder they lie in, or by what the group `label` of `pattern` matches.
 
     The label is what follows the last `_` of the folder's name: `digit_3` is 3, `upper_A` is A.
+    Folders above that are splits if they are called so; with a pattern, all folders may be.
+
+    Raises:
+        ConfigError: `pattern` is not a regular expression, or lacks that group.
+        DataError: it matches no image.
     """
-    images = []
-    loose = 0
-    for file in listing.files:
-        *folders, parent, name = ("", *file.name.split("/"))
-        if not is_image(name):
-            continue
-        if parent in ("", ".", ".."):
-            loose += 1
-            continue
-        given = printable(parent)
-        images.append(file.image(given, given.rpartition("_")[2] or given, split_of(folders)))
-    notes = [f"{loose:,} images outside the folder of a class were left out"] if loose else []
-    return listing.contents("one folder per class", images, *notes)
+    expression = _compiled(pattern) if pattern is not None else None
+    images, others = [], []
+    for file in filter(is_image, listing.stamps):
+        *folders, parent, _ = ("", *file.split("/"))
+        if expression:
+            folders.append(parent)
+            match = expression.search(file)
+            given = label = printable(match["label"] or "") if match else ""
+        else:
+            given = printable(parent) if parent not in (".", "..") else ""
+            label = given.rpartition("_")[2] or given
+        if label:
+            images.append(listing.image(file, given, label, split_of(folders)))
+        else:
+            others.append(printable(file))
+    if not expression:
+        what, why = "one folder per class", "outside the folder of a class were left out"
+    elif images or not others:
+        what, why = "labels in the names of files", "that the pattern does not match were left out"
+        why += f", for example {others[0]!r}" if others else ""
+    else:
+        raise DataError(
+            f"--pattern: {pattern!r} matches none of the {len(others):,} images in "
+            f"{listing.source.path}, for example {others[0]!r}"
+        )
+    return listing.contents(what, images, *([f"{len(others):,} images {why}"] if others else []))
 
 
 def label_by_table(
@@ -168,7 +174,7 @@ def label_by_table(
 
     Names in the table start from `base`, a folder below the source.
     """
-    by_name = {_normalized(file.name): file for file in listing.files}
+    by_name = {_normalized(name): name for name in listing.stamps}
     images, missing = [], []
     for name, label, split in rows:
         wanted = _normalized(posixpath.join(base, name))
@@ -176,54 +182,35 @@ def label_by_table(
         if file is None:
             missing.append(Unreadable(printable(name), f"is in {table}, but not in the source"))
             continue
-        folder, shown = posixpath.basename(posixpath.dirname(file.name)), printable(label)
+        folder, shown = posixpath.basename(posixpath.dirname(file)), printable(label)
         split = split or split_of(wanted.split("/")[:-1])
-        images.append(file.image(printable(folder) or shown, shown, split))
+        images.append(listing.image(file, printable(folder) or shown, shown, split))
     images.sort(key=lambda image: image.name)
     if extra := sum(is_image(name) for name in by_name):
         notes += (f"{extra:,} images that are not in {table} were left out",)
     return listing.contents(f"labels in {table}", images, *notes, missing=missing)
 
 
-def label_by_pattern(listing: FileListing, pattern: str) -> SourceContents:
-    """Label images by the group `label` of a regular expression that is searched in their path.
-
-    Raises:
-        ConfigError: it is not a regular expression, or lacks that group.
-        DataError: it matches no image.
-    """
+def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise ConfigError(f"--pattern: {pattern!r} is not a regular expression: {error}") from None
     if "label" not in expression.groupindex:
         raise ConfigError(f"--pattern: {pattern!r} needs a group called label: (?P<label>…)")
-    images, others = [], []
-    for file in listing.files:
-        if not is_image(file.name):
-            continue
-        match = expression.search(file.name)
-        if label := printable(match["label"] or "") if match else "":
-            images.append(file.image(label, label, split_of(file.name.split("/")[:-1])))
-        else:
-            others.append(printable(file.name))
-    if others and not images:
-        raise DataError(
-            f"--pattern: {pattern!r} matches none of the {len(others):,} images in "
-            f"{listing.source.path}, for example {others[0]!r}"
-        )
-    notes = [
-        f"{len(others):,} images that the pattern does not match were left out, "
-        f"for example {others[0]!r}"
-    ] if others else []  # fmt: skip
-    return listing.contents("labels in the names of files", images, *notes)
+    return expression
+
+
+def _check_folder(path: Path) -> None:
+    if not path.is_dir():
+        raise DataError(f"there is no folder or file {path}")
 
 
 def _normalized(name: str) -> str:
     return unicodedata.normalize("NFC", posixpath.normpath(name.replace("\\", "/")))
 
 
-def _walk(top: Path, root: Path, skipped: Counter[str]) -> Iterator[File]:
+def _walk(top: Path, root: Path, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
     for folder, folders, names in os.walk(top, onerror=_raise):
         for name in folders:
             if not is_hidden(name) and Path(folder, name).is_symlink():
@@ -236,7 +223,7 @@ def _walk(top: Path, root: Path, skipped: Counter[str]) -> Iterator[File]:
             if path.is_symlink() and not _is_below(path, root):
                 skipped["links that lead out of the folder were not followed"] += 1
             elif path.is_file():
-                yield File(path.relative_to(top).as_posix(), stamp_of(path))
+                yield path.relative_to(top).as_posix(), stamp_of(path)
 
 
 def _is_below(path: Path, root: Path) -> bool:

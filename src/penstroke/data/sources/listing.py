@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from penstroke.data.sources.arrays import NpzReader, list_npz
+from penstroke.data.sources.arrays import list_npz, open_npz
 from penstroke.data.sources.contents import SUFFIXES, Content, Reader, Source, SourceContents
 from penstroke.data.sources.image_files import (
-    FileListing,
     FolderReader,
     ZipImageReader,
-    label_by_folder,
-    label_by_pattern,
+    label_by_path,
     label_by_table,
     list_files,
     list_named_files,
 )
 from penstroke.data.sources.parquet import SUFFIXES as PARQUET_SUFFIXES
-from penstroke.data.sources.parquet import ParquetReader, list_parquet, parquet_files
-from penstroke.data.sources.tables import Row, read_rows
+from penstroke.data.sources.parquet import list_parquet, open_parquet, parquet_files
+from penstroke.data.sources.tables import read_rows
 from penstroke.errors import DataError, ImageError
 from penstroke.files import reason
 
@@ -40,48 +37,41 @@ class LabelledImage(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How a source says what its images show; what is None is detected.
-
-    Attributes:
-        labels: by the folders they lie in, or by a table.
-        pattern: a regular expression searched in the path below the source; its group `label`.
-        images: folder or zip that the names in a table start from.
-        file_column: of a table.
-        label_column: of a table or Parquet file.
-        image_column: of a Parquet file.
-        encoding: of a table.
-    """
+    """How a source says what its images show; what is None is detected."""
 
     labels: Literal["folder", "table"] | None = None
     pattern: str | None = None
+    """A regular expression searched in the path below the source; its group `label`."""
     images: Path | None = None
+    """Folder or zip that the names in a table start from."""
     file_column: str | None = None
     label_column: str | None = None
     image_column: str | None = None
     encoding: str = "utf-8"
-
-    def read_table(self, content: bytes, name: str) -> tuple[list[Row], list[str]]:
-        """Return the rows of a table, and notes: see `tables.read_rows`."""
-        return read_rows(
-            content, name, file_column=self.file_column, label_column=self.label_column,
-            encoding=self.encoding,
-        )  # fmt: skip
+    """Of a table."""
 
 
-def read_labelled_images(
-    path: Path, options: SourceOptions | None = None
-) -> Iterator[LabelledImage]:
-    """Yield the images of a source, one in memory at a time: see `list_source`.
+def read_labelled_images(path: Path, options: SourceOptions | None = None) -> list[LabelledImage]:
+    """Return the images of a source: see `list_source`.
 
     Raises:
         DataError: it is not a source, is damaged, or holds no images.
-        ImageError: during the iteration: an image cannot be read.
+        ImageError: an image cannot be read.
     """
     contents = list_source(path, options or SourceOptions())
     if contents.missing:
         name, why = contents.missing[0]
         raise DataError(f"{path}: {name} {why}")
-    return _read(path, contents)
+    images = []
+    for part in contents.parts:
+        reader = open_source(part.source)
+        for image in part.images:
+            name = f"{path}/{image.name}"
+            try:
+                images.append(LabelledImage(image.label, reader.read(image.place), name))
+            except ImageError as error:
+                raise ImageError(f"{name}: {error}") from None
+    return images
 
 
 def list_source(path: Path, options: SourceOptions) -> SourceContents:
@@ -95,7 +85,23 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
         ConfigError: an option does not go with the source.
         DataError: it is not there, is damaged, or holds no images with labels.
     """
-    contents = _list_any(path, options)
+    suffix = path.suffix.lower() if path.is_file() else ""
+    files = parquet_files(path) if path.is_dir() else []
+    if suffix in PARQUET_SUFFIXES or files:
+        contents = list_parquet(
+            files or [path], image_column=options.image_column, label_column=options.label_column
+        )
+    elif suffix == ".npz":
+        contents = list_npz(path)
+    elif suffix in (".csv", ".tsv", ".txt"):
+        contents = _list_table(path, options)
+    elif suffix and suffix != ".zip" and not zipfile.is_zipfile(path):
+        raise DataError(
+            f"{path} is not a folder, a .zip, a .csv of labels, a .parquet or an .npz file: unpack "
+            "other archives first"
+        )
+    else:
+        contents = _list_image_files(path, options)
     if not len(contents) and not contents.missing:
         notes = "".join(f"; {note}" for note in contents.notes)
         raise DataError(f"{path} holds no images ({', '.join(SUFFIXES)}) with a label{notes}")
@@ -108,50 +114,7 @@ def open_source(source: Source) -> Reader:
         return FolderReader(source.path)
     if source.kind == "zip":
         return ZipImageReader(source.path)
-    if source.kind == "parquet":
-        return ParquetReader(source.path, source.member)
-    return NpzReader(source.path, source.member)
-
-
-def _read(path: Path, contents: SourceContents) -> Iterator[LabelledImage]:
-    for part in contents.parts:
-        reader = open_source(part.source)
-        for image in part.images:
-            name = f"{path}/{image.name}"
-            try:
-                content = reader.read(image.place)
-            except ImageError as error:
-                raise ImageError(f"{name}: {error}") from None
-            yield LabelledImage(image.label, content, name)
-
-
-def _list_any(path: Path, options: SourceOptions) -> SourceContents:
-    suffix = path.suffix.lower() if path.is_file() else ""
-    files = parquet_files(path) if path.is_dir() else []
-    if suffix in PARQUET_SUFFIXES or files:
-        return list_parquet(
-            files or [path], image_column=options.image_column, label_column=options.label_column
-        )
-    if suffix == ".npz":
-        return list_npz(path)
-    if suffix in (".csv", ".tsv", ".txt"):
-        return _list_table(path, options)
-    if suffix and suffix != ".zip" and not zipfile.is_zipfile(path):
-        raise DataError(
-            f"{path} is not a folder, a .zip, a .csv of labels, a .parquet or an .npz file: unpack "
-            "other archives first"
-        )
-    listing = list_files(path)
-    if options.pattern is not None:
-        return label_by_pattern(listing, options.pattern)
-    table = None if options.labels == "folder" else _find_table(listing, options)
-    if table is None:
-        return label_by_folder(listing)
-    content = open_source(listing.source).read(table)
-    assert isinstance(content, bytes)
-    rows, notes = options.read_table(content, f"{path}/{table}")
-    base, name = posixpath.split(table)
-    return label_by_table(listing, rows, name, base, *notes)
+    return (open_parquet if source.kind == "parquet" else open_npz)(source.path, source.member)
 
 
 def _list_table(path: Path, options: SourceOptions) -> SourceContents:
@@ -159,7 +122,9 @@ def _list_table(path: Path, options: SourceOptions) -> SourceContents:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
-    rows, notes = options.read_table(content, str(path))
+    rows, notes = read_rows(
+        content, str(path), options.file_column, options.label_column, options.encoding
+    )
     images = options.images or path.parent
     listing = (
         list_files(images) if images.is_file() else list_named_files(images, (r[0] for r in rows))
@@ -167,14 +132,23 @@ def _list_table(path: Path, options: SourceOptions) -> SourceContents:
     return label_by_table(listing, rows, path.name, "", *notes)
 
 
-def _find_table(listing: FileListing, options: SourceOptions) -> str | None:
-    """Return the name of the table in a folder or zip, if there is one, or one was asked for."""
-    tables = [
-        file.name for file in listing.files
-        if posixpath.basename(file.name) == TABLE and file.name.count("/") <= 1
-    ]  # fmt: skip
-    if len(tables) > 1:
-        tables = [name for name in tables if name == TABLE]
-    if not tables and options.labels == "table":
-        raise DataError(f"{listing.source.path} holds no {TABLE} at its top: --labels folder?")
-    return tables[0] if tables else None
+def _list_image_files(path: Path, options: SourceOptions) -> SourceContents:
+    """Label the images in a folder or zip by a table at its top, or else by their paths."""
+    listing = list_files(path)
+    tables = [n for n in listing.stamps if posixpath.basename(n) == TABLE and n.count("/") <= 1]
+    if TABLE in tables:
+        tables = [TABLE]
+    if options.pattern is not None or options.labels == "folder":
+        return label_by_path(listing, options.pattern)
+    if len(tables) != 1:
+        if options.labels == "table":
+            raise DataError(f"{path} holds no {TABLE} at its top: --labels folder?")
+        return label_by_path(listing)
+    table = tables[0]
+    content = open_source(listing.source).read(table)
+    assert isinstance(content, bytes)
+    rows, notes = read_rows(
+        content, f"{path}/{table}", options.file_column, options.label_column, options.encoding
+    )
+    base, name = posixpath.split(table)
+    return label_by_table(listing, rows, name, base, *notes)

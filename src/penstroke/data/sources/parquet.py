@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstroke.data.sources.contents import (
-    MAX_FILE_BYTES,
     ImageRef,
     Part,
+    SequentialReader,
     Source,
     SourceContents,
+    check_size,
     printable,
     split_of,
     stamp_of,
 )
-from penstroke.data.sources.sequential import SequentialReader
 from penstroke.data.sources.tables import (
     IMAGE_NAMES,
     LABEL_NAMES,
@@ -61,28 +62,23 @@ def list_parquet(
     return SourceContents(f"Parquet, {what}", parts, tuple(notes))
 
 
-class ParquetReader:
-    """The images of one file, read forward in small batches."""
+def open_parquet(path: Path, column: str) -> SequentialReader:
+    """Return the images of one file, opened for reading in small batches."""
+    return SequentialReader(partial(_rows, path, column), _DAMAGE, _content_of)
 
-    def __init__(self, path: Path, column: str) -> None:
-        self._path, self._column = path, column
-        self._rows = SequentialReader(self._all, _DAMAGE)
 
-    def read(self, place: int) -> bytes:
-        """Return the image file in row `place`."""
-        value = self._rows.row(place).as_py()
-        content = value.get("bytes") if isinstance(value, dict) else value
-        if not isinstance(content, bytes):
-            raise ImageError("holds no bytes of an image")
-        if len(content) > MAX_FILE_BYTES:
-            size = len(content) / 1e6
-            raise ImageError(f"has {size:.0f} MB, more than {MAX_FILE_BYTES / 1e6:.0f} MB")
-        return content
+def _rows(path: Path, column: str) -> Iterator[Any]:
+    for batch in _open(path).iter_batches(_ROWS_AT_ONCE, columns=[column], use_threads=False):
+        yield from batch.column(0)
 
-    def _all(self) -> Iterator[Any]:
-        file = _open(self._path)
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[self._column], use_threads=False):
-            yield from batch.column(0)
+
+def _content_of(row: Any) -> bytes:
+    value = row.as_py()
+    content = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(content, bytes):
+        raise ImageError("holds no bytes of an image")
+    check_size(len(content))
+    return content
 
 
 def _list_file(
@@ -137,7 +133,12 @@ def _check_type(file: ParquetFile, column: str, path: Path) -> None:
 
 def _labels(file: ParquetFile, column: str, path: Path) -> list[str]:
     """Return the label of each row: names where the file knows them (`ClassLabel`), else text."""
-    names = _class_names(file, column)
+    metadata = file.schema_arrow.metadata or {}
+    try:  # Hugging Face's datasets library writes the names beside integer labels
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        names = [str(name) for name in features[column]["names"]]
+    except (KeyError, TypeError, ValueError):
+        names = []
     texts = []
     for value in _values(file, column, path):
         if isinstance(value, float) and value.is_integer():
@@ -153,13 +154,3 @@ def _values(file: ParquetFile, column: str, path: Path) -> list[Any]:
     except _DAMAGE as error:
         raise DataError(f"{path}: column {column!r} is damaged: {printable(str(error))}") from error
     return values
-
-
-def _class_names(file: ParquetFile, column: str) -> list[str]:
-    """Return the names that Hugging Face's datasets library writes beside integer labels."""
-    metadata = file.schema_arrow.metadata or {}
-    try:
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-        return [str(name) for name in features[column]["names"]]
-    except (KeyError, TypeError, ValueError):
-        return []

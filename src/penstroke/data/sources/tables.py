@@ -26,12 +26,7 @@ def pick_column(
 ) -> str:
     """Return which of `columns` is meant: `wanted` if it is given, else the first of the `usual`.
 
-    Args:
-        columns: those that there are.
-        wanted: the one that was named, if any.
-        usual: names that such a column usually has, in lower case.
-        what: that it holds, as in the option: `label`, `file`, `image`.
-        where: the file, for messages.
+    `what` it holds is worded as in the option (`label`); `where` is the file, for messages.
 
     Raises:
         ConfigError: there is no column `wanted`.
@@ -56,9 +51,8 @@ def pick_column(
 
 
 def read_rows(
-    content: bytes, where: str, *, file_column: str | None = None,
-    label_column: str | None = None, encoding: str = "utf-8",
-) -> tuple[list[Row], list[str]]:  # fmt: skip
+    content: bytes, where: str, file_column: str | None, label_column: str | None, encoding: str
+) -> tuple[list[Row], list[str]]:
     """Return each file with its label and split, and notes on what was left out.
 
     Raises:
