@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import random_images
-from penstroke.data.catalogue import Archive, DataFile, Manifest, Release, Role
+from penstroke.data.catalogue import DataFile, Manifest, Release, RemoteFile, Role
 from penstroke.data.idx import encode_idx
 
 LETTERS = tuple("ABC")
@@ -58,7 +58,7 @@ def manifest(
     mirrors: Iterable[str] = (),
 ) -> Manifest:
     """Return the manifest of one set among `files`, which `packed` holds."""
-    archive = packed and Archive(
+    archive = packed and RemoteFile(
         name="small.zip", size_bytes=len(packed), sha256=hashlib.sha256(packed).hexdigest(),
         addresses=tuple(addresses),
     )  # fmt: skip

@@ -13,7 +13,8 @@ import pytest
 
 from mirrors import Mirrors, serving
 from penstroke.data import file_download as module
-from penstroke.data.file_download import PartialFile, RemoteFile, download_file
+from penstroke.data.catalogue import RemoteFile
+from penstroke.data.file_download import PartialFile, download_file
 from penstroke.errors import DownloadError, StorageError
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -29,8 +30,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirrors]:
 
 def remote(server: Mirrors, *mirrors: str, content: bytes = CONTENT) -> RemoteFile:
     return RemoteFile(
-        NAME, len(content), hashlib.sha256(content).hexdigest(),
-        tuple(server.mirror(mirror) + NAME for mirror in mirrors),
+        name=NAME, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest(),
+        addresses=tuple(server.mirror(mirror) + NAME for mirror in mirrors),
     )  # fmt: skip
 
 

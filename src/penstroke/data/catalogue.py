@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstroke.config.settings import Settings
+from penstroke.config.settings import ListOf, Settings
 from penstroke.config.toml import read_toml
 from penstroke.errors import ConfigError, near_match
 
 Role = Literal["train_images", "train_labels", "test_images", "test_labels"]
 ROLES: tuple[Role, ...] = ("train_images", "train_labels", "test_images", "test_labels")
 
-_Texts = Annotated[tuple[str, ...], Field(strict=False)]
 _SHA256 = "^[0-9a-f]{64}$"
 
 
@@ -28,13 +27,13 @@ class DataFile(Settings):
     sha256: str = Field(pattern=_SHA256, description="of the file as it is served")
 
 
-class Archive(Settings):
-    """A zip that holds the files of several data sets."""
+class RemoteFile(Settings):
+    """A file to download, known by its length and its checksum."""
 
-    name: str = Field(pattern=r"^[\w.-]+$", description="file name in the folder of archives")
+    name: str = Field(pattern=r"^[\w.-]+$", description="file name under which it is kept")
     size_bytes: int = Field(ge=1, description="its length")
-    sha256: str = Field(pattern=_SHA256, description="of the zip")
-    addresses: _Texts = Field(min_length=1, description="addresses, tried in turn")
+    sha256: str = Field(pattern=_SHA256, description="of the file")
+    addresses: ListOf[str] = Field(min_length=1, description="addresses, tried in turn")
 
 
 class Release(Settings):
@@ -52,23 +51,21 @@ class Manifest(Settings):
     title: str = Field(description="one line for a list")
     source: str = Field(description="authors and publication")
     licence: str = Field(description="terms of use")
-    classes: _Texts = Field(
+    classes: ListOf[str] = Field(
         min_length=2, description="name of each class, in the order of the labels"
     )
     train: int | None = Field(None, ge=1, description="images to train on")
     test: int | None = Field(None, ge=1, description="images to test with")
     transposed: bool = Field(False, description="images are stored transposed")
     label_offset: int = Field(0, description="label of the first class in the files")
-    mirrors: _Texts = Field(
+    mirrors: ListOf[str] = Field(
         (), description="addresses that the file names are appended to, tried in turn"
     )
-    archive: Archive | None = Field(None, description="zip of the files, if no mirror has them")
-    files: Annotated[tuple[DataFile, ...], Field(strict=False)] = Field(
-        (), description="none for a data set that comes with a package"
+    archive: RemoteFile | None = Field(
+        None, description="zip of the files of several data sets, if no mirror has them"
     )
-    other_releases: Annotated[tuple[Release, ...], Field(strict=False)] = Field(
-        (), description="other data sets of this name"
-    )
+    files: ListOf[DataFile] = Field((), description="none for a data set that comes with a package")
+    other_releases: ListOf[Release] = Field((), description="other data sets of this name")
 
     @model_validator(mode="after")
     def _check_sources(self) -> Self:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from penstroke.data.archives import ZipReader
-from penstroke.data.catalogue import DataFile, Manifest
-from penstroke.data.file_download import PartialFile, RemoteFile, download_file
+from penstroke.data.catalogue import DataFile, Manifest, RemoteFile
+from penstroke.data.file_download import PartialFile, download_file
 from penstroke.data.idx import read_shape
 from penstroke.errors import DataError, DownloadError, StorageError
 from penstroke.files import reason, sha256_of_file
@@ -35,12 +35,8 @@ def download_dataset(
 
     Files that are there with the right checksum are kept; damaged ones are replaced.
 
-    Args:
-        manifest: the data set.
-        root: folder of data sets.
-        progress: see `Progress`.
-        copy: a zip or a folder to take the files from, instead of downloading them.
-        keep_archive: keep a downloaded archive, for the other data sets in it.
+    They are taken from `copy`, a zip or a folder, if it is given. With `keep_archive`, a downloaded
+    archive is kept for the other data sets in it.
 
     Raises:
         DataError: the copy lacks a file, or has another of that name.
@@ -51,7 +47,7 @@ def download_dataset(
     try:
         if missing := _missing(manifest, folder):
             if copy is not None:
-                _take(_copies(copy, missing), missing, manifest, folder, copy)
+                _take(copy, missing, manifest, folder)
             elif not _take_from_kept_archive(manifest, missing, root):
                 _download(manifest, missing, root, progress, keep_archive)
     except OSError as error:
@@ -90,44 +86,11 @@ def explain_mismatch(path: Path, file: DataFile, manifest: Manifest) -> str:
 
 
 def _missing(manifest: Manifest, folder: Path) -> list[DataFile]:
-    return [file for file in manifest.files if not _is_right(folder / file.name, file)]
-
-
-def _is_right(path: Path, file: DataFile) -> bool:
-    return path.exists() and sha256_of_file(path) == file.sha256
-
-
-def _download(
-    manifest: Manifest, missing: list[DataFile], root: Path, progress: Progress, keep: bool
-) -> None:
-    """Download single files from the mirrors; if that fails, the archive."""
-    folder, archive = root / manifest.name, manifest.archive
-    problems = []
-    try:
-        total = sum(file.size_bytes or 0 for file in missing)
-        for file in missing if manifest.mirrors else ():
-            addresses = tuple(mirror + file.name for mirror in manifest.mirrors)
-            remote = RemoteFile(file.name, file.size_bytes or 0, file.sha256, addresses)
-            download_file(remote, folder, lambda more: progress(more, total))
-        if manifest.mirrors:
-            return
-    except DownloadError as error:
-        problems.append(str(error))
-    if archive is None:
-        raise DownloadError("\n".join(problems))
-    remote = RemoteFile(archive.name, archive.size_bytes, archive.sha256, archive.addresses)
-    try:
-        path = download_file(
-            remote, root / "archives", lambda more: progress(more, archive.size_bytes)
-        )
-    except DownloadError as error:
-        raise DownloadError("\n".join([*problems, str(error)])) from None
-    missing = _missing(manifest, folder)
-    _take(_in_zip(path, missing), missing, manifest, folder, path)
-    if not keep:
-        path.unlink()
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
+    """Return the files that are not in `folder` with their checksum."""
+    return [
+        file for file in manifest.files
+        if not (path := folder / file.name).exists() or sha256_of_file(path) != file.sha256
+    ]  # fmt: skip
 
 
 def _take_from_kept_archive(manifest: Manifest, missing: list[DataFile], root: Path) -> bool:
@@ -135,7 +98,7 @@ def _take_from_kept_archive(manifest: Manifest, missing: list[DataFile], root: P
     if kept is None or archive is None:
         return False
     try:
-        _take(_in_zip(kept, missing), missing, manifest, root / manifest.name, kept)
+        _take(kept, missing, manifest, root / manifest.name)
     except DataError:
         if sha256_of_file(kept) == archive.sha256:
             raise
@@ -144,19 +107,61 @@ def _take_from_kept_archive(manifest: Manifest, missing: list[DataFile], root: P
     return True
 
 
-Copy = tuple[DataFile, str, Iterable[bytes]]
-"""A file, the place of its copy in words, and the bytes of that."""
-
-
-def _take(
-    copies: Iterator[Copy], files: list[DataFile], manifest: Manifest, folder: Path, source: Path
+def _download(
+    manifest: Manifest, missing: list[DataFile], root: Path, progress: Progress, keep: bool
 ) -> None:
-    """Write each copy that has its checksum to `folder`."""
+    """Download single files from the mirrors; if that fails, the archive."""
+    folder, problems = root / manifest.name, []
+    if manifest.mirrors:
+        total = sum(file.size_bytes or 0 for file in missing)
+        try:
+            for file in missing:
+                remote = RemoteFile(
+                    name=file.name, size_bytes=file.size_bytes or 0, sha256=file.sha256,
+                    addresses=tuple(mirror + file.name for mirror in manifest.mirrors),
+                )  # fmt: skip
+                download_file(remote, folder, lambda more: progress(more, total))
+        except DownloadError as error:
+            problems.append(str(error))
+        else:
+            return
+    if archive := manifest.archive:
+        size = archive.size_bytes
+        try:
+            path = download_file(archive, root / "archives", lambda more: progress(more, size))
+        except DownloadError as error:
+            problems.append(str(error))
+        else:
+            _take(path, _missing(manifest, folder), manifest, folder)
+            if not keep:
+                path.unlink()
+                with contextlib.suppress(OSError):
+                    path.parent.rmdir()
+            return
+    raise DownloadError("\n".join(problems))
+
+
+def _take(source: Path, files: list[DataFile], manifest: Manifest, folder: Path) -> None:
+    """Write those of `files` that `source` has a copy of, with its checksum, to `folder`."""
     missing = {file.name for file in files}
-    for file, place, blocks in copies:
-        if file.name in missing:
-            _write(file, place, blocks, manifest, folder)
-            missing.discard(file.name)
+    for file, place, blocks in _copies(source, files):
+        if file.name not in missing:
+            continue
+        with PartialFile(folder / file.name) as part:
+            part.clear()
+            try:
+                for block in blocks:
+                    part.write(block)
+                is_right = part.sha256() == file.sha256
+                problem = "" if is_right else explain_mismatch(part.partial_path, file, manifest)
+            except BaseException:
+                part.clear()  # a copy is never resumed
+                raise
+            if problem:
+                part.clear()
+                raise DataError(f"{place} {problem}")
+            part.finish()
+        missing.discard(file.name)
     if not missing:
         return
     message = f"{source} holds no {', no '.join(sorted(missing))}"
@@ -169,49 +174,27 @@ def _take(
     raise DataError(message)
 
 
-def _write(
-    file: DataFile, place: str, blocks: Iterable[bytes], manifest: Manifest, folder: Path
-) -> None:
-    with PartialFile(folder / file.name) as part:
-        part.clear()
-        try:
-            for block in blocks:
-                part.write(block)
-        except BaseException:
-            part.clear()  # a copy is never resumed
-            raise
-        if part.sha256() == file.sha256:
-            part.finish()
-            return
-        problem = explain_mismatch(part.partial_path, file, manifest)
-        part.clear()
-    raise DataError(f"{place} {problem}")
-
-
-def _copies(source: Path, files: list[DataFile]) -> Iterator[Copy]:
-    if source.is_file():
-        yield from _in_zip(source, files)
-        return
-    if not source.is_dir():
+def _copies(source: Path, files: list[DataFile]) -> Iterator[tuple[DataFile, str, Iterable[bytes]]]:
+    """Yield each file of which a zip or a folder has a copy, its place in words, and its bytes."""
+    if not source.exists():
         raise DataError(f"there is no {source}: give a zip, or a folder with the files")
-    loose = []
-    for file in files:
-        candidates = (source / file.name, source / "gzip" / file.name)
-        loose += [(file, path) for path in candidates if path.is_file()][:1]
-    packed = [path for path in (source / "gzip.zip", source / "emnist.zip") if path.is_file()]
-    if packed and len(loose) < len(files):
-        yield from _in_zip(packed[0], files)
-        return
-    for file, path in loose:
-        yield file, str(path), _blocks_of(path)
-
-
-def _in_zip(path: Path, files: list[DataFile]) -> Iterator[Copy]:
+    archive = source
+    if source.is_dir():
+        loose = []
+        for file in files:
+            candidates = (source / file.name, source / "gzip" / file.name)
+            loose += [(file, path) for path in candidates if path.is_file()][:1]
+        packed = [p for p in (source / "gzip.zip", source / "emnist.zip") if p.is_file()]
+        if not packed or len(loose) == len(files):
+            for file, path in loose:
+                yield file, str(path), _blocks_of(path)
+            return
+        archive = packed[0]
     by_name = {file.name: file for file in files}
-    with ZipReader(path, max_file_bytes=_MAX_FILE_BYTES) as archive:
-        for name in archive.files:
-            if file := by_name.get(name.rpartition("/")[2]):
-                yield file, f"{path}: {name}", archive.blocks(name)
+    with ZipReader(archive, max_file_bytes=_MAX_FILE_BYTES) as reader:
+        for name in reader.files:
+            if wanted := by_name.get(name.rpartition("/")[2]):
+                yield wanted, f"{archive}: {name}", reader.blocks(name)
 
 
 def _blocks_of(path: Path) -> Iterator[bytes]:

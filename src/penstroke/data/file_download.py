@@ -7,10 +7,10 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from penstroke.data.catalogue import RemoteFile
 from penstroke.errors import DownloadError, MissingExtraError, StorageError
 from penstroke.files import lock, move_into_place, sha256_of_file
 
@@ -28,16 +28,6 @@ _TIMEOUT_SECONDS = (10, 30)  # to connect, and between two packets
 _PATIENCE_SECONDS = 60.0
 _MIN_BYTES_PER_SECOND = 1000
 _RETRIED_STATUSES = (408, 416, 425, 429)  # and all above 499
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file to download, known by its length and its checksum."""
-
-    name: str
-    size_bytes: int
-    sha256: str
-    addresses: tuple[str, ...]
 
 
 def download_file(file: RemoteFile, folder: Path, count: Count = lambda _: None) -> Path:
