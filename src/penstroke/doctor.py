@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from penstroke.config.settings import Convolution
 from penstroke.data.catalogue import catalogue
@@ -18,10 +17,6 @@ class Check:
     name: str
     passed: bool
     text: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 def diagnose() -> list[Check]:

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_external_evaluation_and_the_card(penstroke: Cli, folder: Path, quick: R
     told = json.loads(penstroke("evaluate", "quick", "--external", folder, "--json").out)
     assert told["external"][0]["ood_images"] == 27
     (kept,) = load_external_evaluations(run.path / "external")
-    assert json.loads(json.dumps(kept.to_dict())) == told["external"][0]
+    assert json.loads(json.dumps(asdict(kept))) == told["external"][0]
     card = penstroke("runs", "show", "quick", "--card").out
     for said in ("# quick", "their hands", "images of `digits`", "accuracy, test", "AUROC"):
         assert said in card

@@ -75,7 +75,7 @@ def test_figures_equal_scikit_learns_where_no_class_is_absent() -> None:
 def test_one_class_alone_has_no_auroc_and_says_so() -> None:
     metrics = compute_metrics(predictions(0, present=1))
     assert math.isnan(metrics.auroc)
-    assert metrics.to_dict()["auroc"] is None
+    assert metrics.figures()["auroc"] is None
     assert metrics.absent == CLASSES[1:]
 
 

@@ -57,9 +57,8 @@ def command(
     changed = [*(["--dataset", dataset] if dataset else []),
                *(word for one in changes or [] for word in ("--set", one))]  # fmt: skip
     if as_json:
-        told = {"range_test": tested.to_dict()} if tested else {}
-        print_json({"recipe": recipe, "findings": [one.to_dict() for one in found], **told,
-                    "report": str(page)})  # fmt: skip
+        range_facts = {"range_test": tested} if tested else {}
+        print_json({"recipe": recipe, "findings": found, **range_facts, "report": str(page)})
     else:
         _show([recipe, *changed], found, tested, page)
     if any(one.outcome == "fail" for one in found):

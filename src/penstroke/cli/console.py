@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import json
 import math
@@ -99,8 +100,8 @@ def say(text: str, *, as_json: bool = False) -> None:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one object; NaN, which JSON does not have, becomes null."""
-    typer.echo(json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False))
+    """Print one object; a dataclass becomes one too, and NaN, which JSON does not have, null."""
+    typer.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right: str = "") -> None:
@@ -160,9 +161,13 @@ def seconds_of(text: str | None) -> float | None:
     return seconds
 
 
-def _without_nan(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
+    elif dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)  # type: ignore[arg-type]
     if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -75,10 +75,10 @@ def _evaluate_splits(name: str, ood_images: Mapping[str, Images] | None, as_json
         **summary_of(run, evaluation).to_dict(),
         "model": str(run.model_path),
         "report": str(write_run_report(run, evaluation)),
-        "metrics": {name: metrics.to_dict() for name, metrics in evaluation.metrics.items()},
-        "test_intervals": evaluation.intervals.to_dict(),
-        "confusable": evaluation.confusable.to_dict() if evaluation.confusable else None,
-        "diagnosis": evaluation.diagnosis.to_dict() if evaluation.diagnosis else None,
+        "metrics": evaluation.metrics,
+        "test_intervals": evaluation.intervals,
+        "confusable": evaluation.confusable,
+        "diagnosis": evaluation.diagnosis,
     }
     if not as_json:
         _show_splits(evaluation.metrics)
@@ -86,7 +86,7 @@ def _evaluate_splits(name: str, ood_images: Mapping[str, Images] | None, as_json
         say(f"\nreport  {facts['report']}")
     if ood_images is not None:
         robustness, page = _evaluate_robustness(run, evaluation, ood_images)
-        facts |= {"robustness": robustness.to_dict(), "robustness_report": page}
+        facts |= {"robustness": robustness, "robustness_report": page}
         if not as_json:
             _show_robustness(robustness)
             say(f"\nrobustness  {page}")
@@ -114,7 +114,7 @@ def _evaluate_external(name: str, paths: list[str], ignored: str, as_json: bool)
             evaluation.save(run.path / "external")
             evaluations.append(evaluation)
     if as_json:
-        print_json({"run": str(run.path), "external": [one.to_dict() for one in evaluations]})
+        print_json({"run": str(run.path), "external": evaluations})
         return
     for evaluation in evaluations:
         _show_external(evaluation)

@@ -13,9 +13,7 @@ def command(as_json: Json = False) -> None:
 
     checks = diagnose()
     if as_json:
-        print_json(
-            {"healthy": all(c.passed for c in checks), "checks": [c.to_dict() for c in checks]}
-        )
+        print_json({"healthy": all(check.passed for check in checks), "checks": checks})
     else:
         rows = [("pass" if check.passed else "fail", check.name, check.text) for check in checks]
         print_table(("", "check", "result"), rows)

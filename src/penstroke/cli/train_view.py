@@ -82,8 +82,6 @@ def show_figures(run: Run, as_json: bool) -> None:
 
 def show_variation(several: list[Run], as_json: bool) -> None:
     """Show mean and standard deviation over seeds."""
-    from dataclasses import asdict
-
     from penstroke.evaluation.seed_variation import seed_variation
 
     names = [f"test_{name}" for name in ("accuracy", "loss", "auroc", "f1")]
@@ -95,7 +93,7 @@ def show_variation(several: list[Run], as_json: bool) -> None:
     }
     if as_json:
         runs = [str(run.path) for run in several]
-        print_json({"runs": runs, **{name: asdict(one) for name, one in found.items()}})
+        print_json({"runs": runs, **found})
         return
     say("")
     rows = [

@@ -25,12 +25,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How confidence and accuracy agree on one split.
+    """How confidence and accuracy agree on one split, in bins of equal mass, least confident first.
 
-    Attributes:
-        ece: expected calibration error, the mean over images of |confidence - accuracy| of their
-            bin (Naeini et al. 2015), over bins of equal mass.
-        bins: least confident first.
+    `ece` is the expected calibration error, the mean over images of |confidence - accuracy| of
+    their bin (Naeini et al. 2015).
     """
 
     ece: float

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,13 +16,7 @@ because they cannot be told apart (Cohen et al. 2017)."""
 
 @dataclass(frozen=True)
 class ConfusableGroup:
-    """Classes that look alike.
-
-    Attributes:
-        classes: their names.
-        images: images of them.
-        confused: how many of these are read as another class of the group.
-    """
+    """Classes that look alike; `confused` of their images are read as another of them."""
 
     classes: tuple[str, ...]
     images: int
@@ -32,19 +25,10 @@ class ConfusableGroup:
 
 @dataclass(frozen=True)
 class ConfusableClasses:
-    """What is lost to confusable classes.
-
-    Attributes:
-        groups: of the network's classes.
-        accuracy: with each group merged into one class.
-    """
+    """What is lost to confusable classes; `accuracy` is with each group merged into one class."""
 
     groups: tuple[ConfusableGroup, ...]
     accuracy: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def confusable_classes(
@@ -52,9 +36,8 @@ def confusable_classes(
 ) -> ConfusableClasses | None:
     """Return what is lost to confusable classes; None if no two classes look alike.
 
-    Args:
-        confusion: (K, K) counts; rows are true classes, columns predictions.
-        classes: names of the K classes, each a character or both cases of one (`Aa`).
+    `confusion` is (K, K) counts; rows are true classes, columns predictions. Each of the K classes
+    is a character or both cases of one (`Aa`).
     """
     counts = np.asarray(confusion)
     groups = []

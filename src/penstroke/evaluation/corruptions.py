@@ -103,7 +103,14 @@ def stripe(images: Images, random: np.random.Generator) -> Images:
 def fog(images: Images, random: np.random.Generator) -> Images:
     """Clouds, twice as strong as ink, over ink a third as strong (MNIST-C, severity 2)."""
     density = 2.0
-    clouds = _clouds(len(images), random)
+    # Noise summed over grids, each finer one half as strong, and stretched to 0..1.
+    clouds = np.zeros(images.shape, np.float32)
+    for octave, side in enumerate((2, 4, 7, 14)):
+        coarse = random.random((len(images), side, side), np.float32)
+        finer = IMAGE_SIZE / side
+        clouds += ndimage.zoom(coarse, (1, finer, finer), order=1) / 2**octave
+    clouds -= clouds.min(axis=(1, 2), keepdims=True)
+    clouds /= clouds.max(axis=(1, 2), keepdims=True)
     return _pixels((_levels(images) + density * clouds) / (1 + density))
 
 
@@ -138,7 +145,15 @@ def edges(images: Images, random: np.random.Generator) -> Images:
     smooth = ndimage.gaussian_filter(_levels(images), (0, 1, 1))
     down, across = _sobel(smooth, axis=1), _sobel(smooth, axis=2)
     steepness = np.hypot(down, across)
-    is_ridge = _is_ridge(steepness, down, across)
+    # Ridges: where a slope is steepest along its own direction, of four.
+    direction = np.rint(np.arctan2(down, across) / (np.pi / 4)).astype(int) % 4
+    padded = np.pad(steepness, ((0, 0), (1, 1), (1, 1)))
+    is_ridge = np.zeros(steepness.shape, bool)
+    for index, step in enumerate(((0, 1), (1, 1), (1, 0), (1, -1))):
+        before = np.roll(padded, step, (1, 2))[:, 1:-1, 1:-1]
+        after = np.roll(padded, np.negative(step), (1, 2))[:, 1:-1, 1:-1]
+        # Of two equal neighbours one is taken.
+        is_ridge |= (direction == index) & (steepness > after) & (steepness >= before)
     parts, count = ndimage.label(is_ridge & (steepness > 0.1), structure=_SQUARE)
     is_kept = np.zeros(count + 1, bool)
     is_kept[parts[is_ridge & (steepness > 0.2)]] = True
@@ -202,17 +217,6 @@ def _warp(images: Images, matrices: Floats, shift: Floats | None = None) -> Imag
     return _pixels(ndimage.map_coordinates(_levels(images), coordinates, order=1))
 
 
-def _clouds(count: int, random: np.random.Generator) -> Levels:
-    """Return (count, 28, 28) in 0..1: noise summed over grids, each finer one half as strong."""
-    clouds = np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), np.float32)
-    for octave, side in enumerate((2, 4, 7, 14)):
-        coarse = random.random((count, side, side), np.float32)
-        finer = IMAGE_SIZE / side
-        clouds += ndimage.zoom(coarse, (1, finer, finer), order=1) / 2**octave
-    clouds -= clouds.min(axis=(1, 2), keepdims=True)
-    return np.asarray(clouds / clouds.max(axis=(1, 2), keepdims=True))
-
-
 def _pen(heights: npt.NDArray[np.floating]) -> Levels:
     """Return (N, 28, 28) in 0..1: a line at `heights` (N, …, 28) of each column, fading to 2.3 px.
 
@@ -226,20 +230,3 @@ def _sobel(levels: Levels, axis: int) -> Levels:
     """Return the slope of (N, 28, 28) along `axis`; scipy's would smooth across images too."""
     slope = ndimage.correlate1d(levels, [-1, 0, 1], axis=axis)
     return np.asarray(ndimage.correlate1d(slope, [1, 2, 1], axis=3 - axis))
-
-
-def _is_ridge(steepness: Levels, down: Levels, across: Levels) -> npt.NDArray[np.bool_]:
-    """Return where a slope is steepest along its own direction, of four."""
-    direction = np.rint(np.arctan2(down, across) / (np.pi / 4)).astype(int) % 4
-    padded = np.pad(steepness, ((0, 0), (1, 1), (1, 1)))
-    rows, columns = steepness.shape[1:]
-
-    def neighbour(row: int, column: int) -> Levels:
-        return padded[:, 1 + row : 1 + row + rows, 1 + column : 1 + column + columns]
-
-    is_ridge = np.zeros(steepness.shape, bool)
-    for index, (row, column) in enumerate(((0, 1), (1, 1), (1, 0), (1, -1))):
-        # Of two equal neighbours one is taken.
-        is_top = (steepness > neighbour(row, column)) & (steepness >= neighbour(-row, -column))
-        is_ridge |= (direction == index) & is_top
-    return is_ridge

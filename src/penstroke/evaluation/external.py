@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,22 +25,12 @@ from penstroke.preprocessing.ink import Preprocessed, preprocess
 _BATCH = 200
 _THRESHOLDS = (0.5, 0.7, 0.9, 0.99)
 
-Progress = Callable[[int], None]
-"""Called with the number of images read since the last call."""
-Labelled = tuple[str, Recognition]
-"""The true label of an image, and how it was read."""
-
 
 @dataclass(frozen=True)
 class ClassResult:
-    """How the images of one class were read.
+    """How the images of one class were read; rejected is for lack of confidence or of ink.
 
-    Attributes:
-        label: the class.
-        images: number of its images.
-        right: read as that class.
-        rejected: not read, for lack of confidence or of ink.
-        wrong: read as another class; `read_as` says which, most frequent first.
+    `read_as` counts the other classes that they were read as, the most frequent first.
     """
 
     label: str
@@ -56,11 +45,8 @@ class ClassResult:
 class OperatingPoint:
     """What a confidence threshold does.
 
-    Attributes:
-        threshold: lowest probability that is accepted.
-        accepted: share of the images of known classes that are accepted.
-        accuracy: on those.
-        ood_accepted: share of the images of unknown classes that are accepted; None without any.
+    `accepted` is the share of the images of known classes, `accuracy` that on those, `ood_accepted`
+    the share of the images of unknown classes; None without any.
     """
 
     threshold: float
@@ -74,18 +60,14 @@ class ExternalEvaluation:
     """The results on one source of images.
 
     Attributes:
-        source: name of the file or folder.
-        images: images of the model's classes.
-        accuracy: share read correctly; rejected is not correct.
-        interval: 95 % interval of it (Wilson).
+        images: number of those of the model's classes.
+        accuracy, interval: share read correctly, rejected is not correct; 95 % interval (Wilson).
         forced_accuracy: accuracy of the most likely class, whether rejected or not.
-        classes: result of each class, in the model's order.
-        ood_images: images of other classes (out of distribution).
+        ood_images: number of those of other classes (out of distribution).
         auroc: chance that a known character gets a higher probability than an OOD image; None
             without any.
         ood_score_auroc: the same of `ood_score`; None if the model has none.
         ignored: labels left out, since they look like a class of the model.
-        points: other thresholds.
     """
 
     source: str
@@ -99,10 +81,6 @@ class ExternalEvaluation:
     ood_score_auroc: float | None
     ignored: tuple[str, ...]
     points: tuple[OperatingPoint, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
     def save(self, folder: Path) -> None:
         """Write to a JSON file in `folder`, named after the source."""
@@ -127,24 +105,20 @@ def evaluate_external(
     source: str,
     *,
     ignored: Iterable[str] = (),
-    progress: Progress = lambda count: None,
+    progress: Callable[[int], None] = lambda count: None,
 ) -> ExternalEvaluation:
-    """Return how `recognizer` reads `samples`.
+    """Return how `recognizer` reads `samples` of its classes, and of others, to be rejected.
 
-    Args:
-        recognizer: the model.
-        samples: images of its classes, and of others, which it should reject.
-        source: name for reports.
-        ignored: other labels that cannot be told from its classes (O from 0); left out.
-        progress: see `Progress`.
+    Left out are the labels in `ignored`, which cannot be told from its classes (O from 0).
+    `progress` is called with the number of images read since the last call.
 
     Raises:
         ImageError: a file is not an image; names it.
         DataError: no image shows one of the model's classes.
     """
     ignored = tuple(ignored)
-    known: list[Labelled] = []
-    unknown: list[Labelled] = []
+    known: list[tuple[str, Recognition]] = []
+    unknown: list[tuple[str, Recognition]] = []
     batch: list[tuple[str, Preprocessed]] = []
 
     def read_batch() -> None:
@@ -176,8 +150,8 @@ def evaluate_external(
 def _summarize(
     source: str,
     classes: Sequence[str],
-    known: list[Labelled],
-    unknown: list[Labelled],
+    known: list[tuple[str, Recognition]],
+    unknown: list[tuple[str, Recognition]],
     ignored: tuple[str, ...],
 ) -> ExternalEvaluation:
     right = sum(reading.label == label for label, reading in known)
@@ -212,7 +186,7 @@ def _summarize(
     )
 
 
-def _class_result(name: str, known: list[Labelled]) -> ClassResult:
+def _class_result(name: str, known: list[tuple[str, Recognition]]) -> ClassResult:
     labels = [reading.label for label, reading in known if label == name]
     right, rejected = labels.count(name), labels.count(None)
     read_as = Counter(label for label in labels if label not in (name, None))

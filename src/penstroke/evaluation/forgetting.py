@@ -29,15 +29,9 @@ class Forgetting:
     The same images both times: of classes that both networks have, and that neither was trained
     on. They never chose a setting of the fine-tuned run.
 
-    Attributes:
-        source: name of the pretrained run.
-        dataset: its data set.
-        images: how many images were evaluated.
-        before, after: accuracy of the pretrained and of the fine-tuned network; None without any.
-        before_interval, after_interval: 95 % (Wilson).
-        trained_on: images left out because the fine-tuned network was trained on them.
-        dropped: classes that the fine-tuned network no longer has, left out too.
-        reason: why nothing was measured; empty where something was.
+    `source` and `dataset` name the pretrained run and its data; intervals are 95 % (Wilson).
+    `trained_on` images were left out because the fine-tuned network was trained on them, and the
+    classes `dropped` because it no longer has them. `reason` says why nothing was measured.
     """
 
     source: str
@@ -81,15 +75,10 @@ class Forgetting:
 def measure_forgetting(
     source: str, dataset: str, old: Dataset, pretrained: nn.Module, tuned: nn.Module, new: Dataset
 ) -> Forgetting:
-    """Compare two networks on the images of `old` that neither was trained on.
+    """Compare `pretrained` and `tuned`, fine-tuned from it, on images that neither was trained on.
 
-    Args:
-        source: name of the pretrained run.
-        dataset: name of its data set.
-        old: its validation images.
-        pretrained: its network.
-        tuned: the network that was fine-tuned from it.
-        new: the images that `tuned` was trained on.
+    Those of `old`, the validation images of the pretrained run, that are not in `new`, the images
+    that `tuned` was trained on. `source` and `dataset` name that run and its data.
     """
     if not len(old):
         return Forgetting(source, dataset, reason=f"{source} held out no validation images")

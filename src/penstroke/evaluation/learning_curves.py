@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,23 +51,15 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the learning curves say.
+    """What the learning curves say: a name from above, the figures that decided, what to try next.
 
-    Attributes:
-        name: one of the words above.
-        reason: the figures that decided, in a sentence.
-        advice: what to try next.
-        lowest_epoch: the epoch of the lowest validation loss; None without validation images.
+    `lowest_epoch` is that of the lowest validation loss; None without validation images.
     """
 
     name: str
     reason: str
     advice: str
     lowest_epoch: int | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def diagnose(history: Sequence[Mapping[str, Any]]) -> Diagnosis:

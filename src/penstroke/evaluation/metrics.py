@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -56,17 +55,11 @@ class Metrics:
         """Number of misread images."""
         return round(self.images * (1 - self.accuracy))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; nan becomes None."""
-        values = asdict(self)
-        values["auroc"] = None if np.isnan(self.auroc) else self.auroc
-        return values
-
     def figures(self, prefix: str = "") -> dict[str, float | None]:
         """Return the figures for a summary, each name after `prefix`; nan becomes None."""
-        values = self.to_dict()
         names = ("accuracy", "loss", "auroc", "f1", "balanced_accuracy")
-        return {f"{prefix}{name}": values[name] for name in names}
+        values = ((name, getattr(self, name)) for name in names)
+        return {f"{prefix}{name}": None if np.isnan(one) else one for name, one in values}
 
 
 def compute_metrics(predictions: Predictions) -> Metrics:

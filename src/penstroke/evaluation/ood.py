@@ -88,7 +88,15 @@ def noise(count: int, random: _Random) -> Images:
 
 def scribbles(count: int, random: _Random) -> Images:
     """Return scribbles, normalised as a character would be."""
-    return np.stack([_scribble(random) for _ in range(count)])
+    scribbles = np.empty((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    for index in range(count):
+        # A smooth curve past 10 to 18 random points; fewer may form a letter.
+        turns = random.uniform(0.1, 0.9, (random.integers(10, 19), 2)) * _SCRIBBLE_SIDE
+        curve = ndimage.zoom(turns, (12, 1), order=3)
+        field = Image.new("L", (_SCRIBBLE_SIDE, _SCRIBBLE_SIDE))
+        ImageDraw.Draw(field).line(list(map(tuple, curve)), 255, _SCRIBBLE_PEN, joint="curve")
+        scribbles[index] = ink.normalize(np.asarray(field, np.float32) / np.float32(255)).pixels
+    return scribbles
 
 
 def blank_paper(count: int, random: _Random) -> Images:
@@ -97,15 +105,6 @@ def blank_paper(count: int, random: _Random) -> Images:
     Each holds a speck that is taken for ink: other paper never reaches a network.
     """
     return np.stack([_paper(random) for _ in range(count)])
-
-
-def _scribble(random: _Random) -> Images:
-    """Return one scribble: a smooth curve past 10 to 18 random points; fewer may form a letter."""
-    turns = random.uniform(0.1, 0.9, (random.integers(10, 19), 2)) * _SCRIBBLE_SIDE
-    curve = ndimage.zoom(turns, (12, 1), order=3)
-    field = Image.new("L", (_SCRIBBLE_SIDE, _SCRIBBLE_SIDE))
-    ImageDraw.Draw(field).line(list(map(tuple, curve)), 255, _SCRIBBLE_PEN, joint="curve")
-    return ink.normalize(np.asarray(field, np.float32) / np.float32(255)).pixels
 
 
 def _paper(random: _Random) -> Images:

@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Labels and logits of one split.
-
-    Attributes:
-        labels: (N,) int64, the true classes.
-        logits: (N, K) float32, the network's outputs.
-        classes: the name of each class.
-    """
+    """True labels (N,) int64 and logits (N, K) float32 of one split, and the K class names."""
 
     labels: Labels
     logits: npt.NDArray[np.float32]

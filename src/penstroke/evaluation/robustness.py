@@ -18,9 +18,6 @@ from penstroke.evaluation.predictions import Predictions, predict
 if TYPE_CHECKING:
     from torch import nn
 
-Progress = Callable[[str], None]
-"""Called with the name of each corruption or kind of OOD images when it is done."""
-
 
 @dataclass(frozen=True)
 class CorruptionResult:
@@ -36,11 +33,7 @@ class CorruptionResult:
 class OODResult:
     """How well confidence separates characters from one kind of OOD images.
 
-    Attributes:
-        kind: what the images are.
-        images: number of them.
-        confidence: mean of their largest softmax probability.
-        auroc: chance that a test image gets a higher confidence than one of them.
+    `confidence` is their mean; `auroc` the chance that a test image gets a higher one.
     """
 
     kind: str
@@ -51,16 +44,7 @@ class OODResult:
 
 @dataclass(frozen=True)
 class Robustness:
-    """Robustness of one network.
-
-    Attributes:
-        images: number of test images.
-        seed: of everything drawn at random.
-        clean: accuracy on the images as they are.
-        corruptions: accuracy under each corruption.
-        confidence: mean confidence on the images as they are.
-        ood: each kind of OOD images.
-    """
+    """Robustness of one network; `clean` and `confidence` (a mean) are those without corruption."""
 
     images: int
     seed: int
@@ -90,17 +74,12 @@ def evaluate_robustness(
     ood_images: Mapping[str, Images],
     seed: int = 0,
     clean: Predictions | None = None,
-    progress: Progress = lambda name: None,
+    progress: Callable[[str], None] = lambda name: None,
 ) -> Robustness:
-    """Evaluate `network` on corrupted test images and on OOD images.
+    """Evaluate `network`, in evaluation mode, on corrupted test images and on OOD images by kind.
 
-    Args:
-        network: in evaluation mode.
-        test: the test images; opening them has been recorded.
-        ood_images: images (N, 28, 28) uint8 by kind; see `gather_ood_images`.
-        seed: of what the corruptions draw.
-        clean: predictions on the test images, if known already.
-        progress: see `Progress`.
+    Opening the test images has been recorded; `clean` are the predictions on them, if known.
+    `progress` is called with the name of each corruption or kind of OOD images when it is done.
     """
     clean = predict(network, test) if clean is None else clean
     progress("clean")

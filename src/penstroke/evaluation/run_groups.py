@@ -24,15 +24,7 @@ RightBySeed = Mapping[int, npt.NDArray[np.bool_]]
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """One run of a group.
-
-    Attributes:
-        path: its directory.
-        seed: its training seed.
-        predictions: on the test images.
-        temperature: of its calibration.
-        elapsed_seconds: of its training.
-    """
+    """One run of a group, with its predictions on the test images."""
 
     path: str
     seed: int
@@ -50,12 +42,7 @@ class RunResult:
 class RunGroup:
     """Runs that differ in their seed alone, by seed, and the size and speed of their network.
 
-    Attributes:
-        name: of the group.
-        runs: by seed.
-        parameters: of the network.
-        multiply_adds: of the network, per image.
-        latency_ms: milliseconds per image of the first run's model.onnx.
+    `multiply_adds` and `latency_ms` are per image, the latter of the first run's model.onnx.
     """
 
     name: str
@@ -114,13 +101,9 @@ class RunGroup:
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """What can be claimed of one group against the baseline.
+    """What can be claimed of one group against the baseline, from `seeds` runs of each.
 
-    Attributes:
-        group, baseline: their names.
-        seeds: runs of each that were compared.
-        difference: in accuracy.
-        p: its p value, adjusted for the number of groups compared with the baseline (Holm 1979).
+    `p` is adjusted for the number of groups compared with the baseline (Holm 1979).
     """
 
     group: str
@@ -199,16 +182,11 @@ def compare_groups(dataset: str, groups: Sequence[RunGroup]) -> Comparison:
 def claims_against_first(groups: Sequence[tuple[str, RightBySeed]]) -> tuple[Claim, ...]:
     """Return a claim for each group, by name and images read correctly, against the first."""
     (baseline, baseline_right), *others = groups
-    names, seeds, differences = [], [], []
-    for name, right in others:
-        this, that = _side_by_side(right, baseline_right)
-        names.append(name)
-        seeds.append(len(this))
-        differences.append(compare(this, that))
+    differences = [compare(*_side_by_side(right, baseline_right)) for _, right in others]
     p_values = holm([difference.p for difference in differences])
     return tuple(
-        Claim(name, baseline, count, difference, p)
-        for name, count, difference, p in zip(names, seeds, differences, p_values, strict=True)
+        Claim(name, baseline, min(len(right), len(baseline_right)), difference, p)
+        for (name, right), difference, p in zip(others, differences, p_values, strict=True)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -43,10 +43,6 @@ class Finding:
     outcome: Outcome
     text: str
     advice: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 def check(setup: TrainingSetup, on_check: Callable[[], None] = lambda: None) -> list[Finding]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,10 +32,6 @@ class RangeTest:
     losses: tuple[float, ...]
     suggestion: float
     reason: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 def range_test(setup: TrainingSetup, on_step: Callable[[], None] = lambda: None) -> RangeTest:

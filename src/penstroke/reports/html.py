@@ -1,4 +1,4 @@
-"""Reports as self-contained HTML: one environment, one stylesheet, one function that writes."""
+"""Reports from templates: one environment, one stylesheet, one function that writes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import functools
 import io
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,17 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
         StorageError: it cannot be written.
         MissingExtraError: jinja2 is not installed.
     """
-    write_text_atomically(path, _environment().get_template(template).render(**values))
+    write_text_atomically(path, render(template, **values))
     return path
+
+
+def render(template: str, **values: Any) -> str:
+    """Return `template`, filled with `values`: one self-contained HTML page, or Markdown.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    return _environment().get_template(template).render(**values)
 
 
 def percent(share: float | None, digits: int = 2) -> str:
@@ -78,7 +88,7 @@ def _environment() -> jinja2.Environment:
         raise MissingExtraError.for_extra("train", error.name) from None
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("penstroke.reports"),
-        autoescape=True,
+        autoescape=lambda name: not str(name).endswith(".md.j2"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -86,6 +96,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "count": "{:,}".format,
         "data_uri": data_uri,
+        "markdown": functools.partial(re.sub, r"([\\`*_{}\[\]<>#|~])", r"\\\1"),
         "percent": percent,
         "percent_range": percent_range,
         "png_uri": png_uri,
