@@ -37,7 +37,7 @@ def command(
     comparison = compare_runs([find_run(name) for name in dict.fromkeys(runs)])
     page = _written(comparison) if report else None
     if as_json:
-        print_json(comparison.to_dict() | ({"report": page} if page else {}))
+        print_json(vars(comparison) | ({"report": page} if page else {}))
         return
     _show(comparison)
     if page:

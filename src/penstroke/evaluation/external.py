@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from penstroke.config.class_names import class_of
 from penstroke.data.sources.listing import LabelledImage
@@ -84,8 +85,6 @@ class ExternalEvaluation:
 
     def save(self, folder: Path) -> None:
         """Write to a JSON file in `folder`, named after the source."""
-        from pydantic import TypeAdapter
-
         name = re.sub(r"[^\w.-]+", "-", self.source).strip(".-") or "source"
         text = TypeAdapter(ExternalEvaluation).dump_json(self, indent=1).decode()
         write_text_atomically(folder / f"{name}.json", text + "\n")
@@ -93,8 +92,6 @@ class ExternalEvaluation:
 
 def load_external_evaluations(folder: Path) -> list[ExternalEvaluation]:
     """Return what `ExternalEvaluation.save` wrote to `folder`, by file name."""
-    from pydantic import TypeAdapter
-
     adapter = TypeAdapter(ExternalEvaluation)
     return [adapter.validate_json(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from penstroke.config.class_names import is_same_character
 from penstroke.data.dataset import Dataset
@@ -47,18 +47,14 @@ class Forgetting:
 
     def save(self, folder: Path) -> None:
         """Write it into the run directory `folder`."""
-        write_text_atomically(folder / _FILE, json.dumps(asdict(self), indent=2) + "\n")
+        text = TypeAdapter(Forgetting).dump_json(self, indent=2).decode()
+        write_text_atomically(folder / _FILE, text + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Forgetting | None:
         """Read what `save` wrote; None where there is nothing."""
         path = folder / _FILE
-        if not path.exists():
-            return None
-        values: dict[str, Any] = json.loads(path.read_text())
-        for name, value in values.items():
-            values[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**values)
+        return TypeAdapter(cls).validate_json(path.read_bytes()) if path.exists() else None
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of a run's summary: `source` and `old_…`."""

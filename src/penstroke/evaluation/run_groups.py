@@ -163,15 +163,6 @@ class Comparison:
     groups: tuple[RunGroup, ...]
     claims: tuple[Claim, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "dataset": self.dataset,
-            "images": self.images,
-            "groups": [group.to_dict() for group in self.groups],
-            "claims": [claim.to_dict() for claim in self.claims],
-        }
-
 
 def compare_groups(dataset: str, groups: Sequence[RunGroup]) -> Comparison:
     """Compare `groups`, which were evaluated on the same test images, with the first of them."""

@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PairGroup:
-    """Pairs of one kind, those with different labels first.
-
-    Attributes:
-        title: what the pairs have in common.
-        first, second: where the images of each pair come from.
-        pairs: rows of these.
-        conflicts: number of pairs with different labels.
-    """
+    """Pairs of one kind, rows of `first` and `second`; the `conflicts` (in label) come first."""
 
     title: str
     first: AuditImages

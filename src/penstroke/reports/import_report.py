@@ -34,14 +34,7 @@ _BEHIND = (128, 128, 128, 255)
 
 @dataclass(frozen=True, eq=False)
 class ShownImage:
-    """One image of the source.
-
-    Attributes:
-        original: as it came, a data URI; None if the source is gone.
-        preprocessed: (28, 28).
-        label: of its class.
-        name: of its file.
-    """
+    """One image of the source: as it came, a data URI (None if it is gone), and as (28, 28)."""
 
     original: str | None
     preprocessed: Images
@@ -65,7 +58,16 @@ def write_import_report(result: ImportResult, path: Path) -> Path:
         StorageError: it cannot be written.
     """
     suspicious = _suspicious(result)
-    samples = _samples(result)
+    by_class: dict[str, list[int]] = {name: [] for name in result.train.classes}
+    for row in np.sort(np.concatenate(result.rows)).tolist():
+        by_class[result.refs[row].label].append(row)
+    # A few of each class, spread over its images in their order.
+    samples = {
+        name: [rows[k * len(rows) // _SAMPLES] for k in range(_SAMPLES)]
+        if len(rows) > _SAMPLES
+        else rows
+        for name, rows in by_class.items()
+    }
     wanted = {row for kind in suspicious for row in list(kind.notes)[:_SHOWN]}
     wanted |= {row for rows in samples.values() for row in rows}
     return write_page(
@@ -105,19 +107,6 @@ def _suspicious(result: ImportResult) -> list[Suspicious]:
             {int(row): f"{found.sides[row]} px" for row in tiny},
         ),
     ]
-
-
-def _samples(result: ImportResult) -> dict[str, list[int]]:
-    """Return some rows of each class, spread over its images in their order."""
-    by_class: dict[str, list[int]] = {name: [] for name in result.train.classes}
-    for row in np.sort(np.concatenate(result.rows)).tolist():
-        by_class[result.refs[row].label].append(row)
-    return {
-        name: rows if len(rows) <= _SAMPLES else [
-            rows[k * len(rows) // _SAMPLES] for k in range(_SAMPLES)
-        ]
-        for name, rows in by_class.items()
-    }  # fmt: skip
 
 
 def _shown_images(result: ImportResult, wanted: Iterable[int]) -> dict[int, ShownImage]:

@@ -31,27 +31,13 @@ _MOST_LISTED = 5
 Counts = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A class, its probability, and whether it is the true one."""
-
-    name: str
-    probability: float
-    is_true: bool
-
-
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """One misread image.
+    """One misread image (28, 28), its index in its split, and the most similar training images.
 
-    Attributes:
-        index: in its split.
-        image: (28, 28), as the network saw it.
-        explanation: data URI of the image, with the ink that spoke for the prediction in orange and
-            that for the true class in blue.
-        true_class, predicted_class: class names.
-        answers: the most likely classes, and the true one.
-        neighbours: (class, image) of the most similar training images.
+    `explanation` is a data URI of the image, with the ink that spoke for the prediction in orange
+    and that for the true class in blue; `answers` are the most likely classes and the true one,
+    each with its probability and whether it is the true one.
     """
 
     index: int
@@ -59,19 +45,13 @@ class Mistake:
     explanation: str
     true_class: str
     predicted_class: str
-    answers: tuple[Answer, ...]
+    answers: list[tuple[str, float, bool]]
     neighbours: tuple[tuple[str, Images], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class ClassMistakes:
-    """The mistakes of one class.
-
-    Attributes:
-        name: of the class.
-        text: how well it is read, what it is confused with, and whether it is harder than others.
-        images: (predicted class, image), the most confident mistakes first.
-    """
+    """The mistakes of one class, the most confident first, and in words how well it is read."""
 
     name: str
     text: str
@@ -90,28 +70,24 @@ def worst_mistakes(
     chosen = np.random.default_rng(0).permutation(len(training))[:_COMPARED_WITH]
     nearest = chosen[nearest_neighbours(network, images, training.images[chosen], _NEIGHBOURS)]
     attributions = saliency(network, images, predicted, true)
-    return [
-        Mistake(
-            index=int(worst[k]),
+    mistakes = []
+    for k, row in enumerate(worst):
+        probabilities = predictions.probabilities[row]
+        likeliest = probabilities.argsort()[::-1][:_ANSWERS_SHOWN]
+        shown = dict.fromkeys([*likeliest, true[k]])  # in order, and each once
+        mistakes.append(Mistake(
+            index=int(row),
             image=images[k],
             explanation=tinted_uri(images[k], attributions[k]),
             true_class=names[true[k]],
             predicted_class=names[predicted[k]],
-            answers=_answers(predictions.probabilities[worst[k]], int(true[k]), names),
+            answers=[(names[j], float(probabilities[j]), bool(j == true[k])) for j in shown],
             neighbours=tuple(
-                (training.classes[training.labels[row]], training.images[row]) for row in nearest[k]
+                (training.classes[training.labels[near]], training.images[near])
+                for near in nearest[k]
             ),
-        )
-        for k in range(len(worst))
-    ]
-
-
-def _answers(
-    probabilities: npt.NDArray[np.float64], true: int, names: Sequence[str]
-) -> tuple[Answer, ...]:
-    shown = [int(k) for k in probabilities.argsort()[::-1][:_ANSWERS_SHOWN]]
-    shown += [true] if true not in shown else []
-    return tuple(Answer(names[k], float(probabilities[k]), k == true) for k in shown)
+        ))  # fmt: skip
+    return mistakes
 
 
 def class_rows(metrics: Metrics) -> list[tuple[ClassMetrics, Interval]]:

@@ -69,7 +69,7 @@ def write_reproduction_page(
         MissingExtraError: jinja2 is not installed.
     """
     folder = path.with_name(f"{path.stem}-plots")
-    sections = []
+    sections: list[dict[str, Any]] = []
     for result in results:
         done = [one for one in result.steps if not one.skipped]
         plots = list(_plots(result))

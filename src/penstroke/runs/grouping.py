@@ -15,7 +15,7 @@ from penstroke.evaluation.predictions import Predictions
 from penstroke.evaluation.run_groups import Comparison, RunGroup, RunResult, compare_groups
 from penstroke.models.build import build_network
 from penstroke.models.ensemble import Ensemble
-from penstroke.models.summary import NetworkSummary, summarize
+from penstroke.models.summary import summarize
 from penstroke.runs.run import Run
 
 _LATENCY_ROUNDS, _LATENCY_CALLS = 5, 40
@@ -48,16 +48,33 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
                     f"{one.path} and {other.path} have the same settings and the same seed: name "
                     "only one of them"
                 )
-    results = [tuple(map(_result, group)) for group in members]
+    results = [
+        tuple(
+            RunResult(
+                path=str(run.path),
+                seed=_seed(run),
+                predictions=Predictions.load(run.path / "predictions" / "test.safetensors"),
+                temperature=run.summary().temperature,
+                elapsed_seconds=run.elapsed_seconds(),
+            )
+            for run in group
+        )
+        for group in members
+    ]
     labels = results[0][0].predictions.labels
     if any(not np.array_equal(r.predictions.labels, labels) for group in results for r in group):
         raise RunError("the runs were not evaluated on the same test images: evaluate them again")
-    networks = [_network_summary(group[0]) for group in members]
-    columns = (_names(members), results, networks, _latencies([group[0] for group in members]))
-    groups = [
-        RunGroup(name, result, network.parameters, network.multiply_adds, latency)
-        for name, result, network, latency in zip(*columns, strict=True)
-    ]
+    firsts = [group[0] for group in members]
+    groups = []
+    for name, result, first, latency in zip(
+        _names(members), results, firsts, _latencies(firsts), strict=True
+    ):
+        record, count = first.record, len(first.record.data.classes)
+        network = summarize(Ensemble([
+            build_network(record.config.model, num_classes=count, mean=0.0, std=1.0)
+            for _ in record.members or ("itself",)
+        ]))  # fmt: skip
+        groups.append(RunGroup(name, result, network.parameters, network.multiply_adds, latency))
     return compare_groups(runs[0].record.config.data.dataset, groups)
 
 
@@ -81,25 +98,6 @@ def _refuse_different_data(runs: Sequence[Run]) -> None:
                 f"{first.config.data.dataset} {first.data.fingerprint[:12]}…: compare accuracies "
                 "on the same test images only"
             )
-
-
-def _result(run: Run) -> RunResult:
-    return RunResult(
-        path=str(run.path),
-        seed=_seed(run),
-        predictions=Predictions.load(run.path / "predictions" / "test.safetensors"),
-        temperature=run.summary().temperature,
-        elapsed_seconds=run.elapsed_seconds(),
-    )
-
-
-def _network_summary(run: Run) -> NetworkSummary:
-    model, count = run.record.config.model, len(run.record.data.classes)
-    networks = [
-        build_network(model, num_classes=count, mean=0.0, std=1.0)
-        for _ in run.record.members or ("itself",)
-    ]
-    return summarize(Ensemble(networks))
 
 
 def _names(groups: Sequence[Sequence[Run]]) -> list[str]:
