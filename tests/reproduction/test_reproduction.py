@@ -156,6 +156,6 @@ def test_a_taste_of_a_project(runs: Path, tmp_path: Path) -> None:
         [sys.executable, "-m", "penstroke", *command], capture_output=True, text=True, check=True
     )
     page = (tmp_path / "r.md").read_text()
-    assert "**This is a taste**" in page
+    assert "**This is a quick check**" in page
     assert "baseline-cnn is better than baseline-mlp" in page
     assert len(json.loads(done.stdout)["figures"]) == 3
