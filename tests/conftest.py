@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from browsing import CHROMIUM, FLAGS
@@ -18,6 +19,10 @@ from helpers import MADE_ONCE, Outcome, copy_made_once, kill_what_was_started
 from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.files import sha256
+
+# The same examples on every machine, however long one takes: a failure is found when it is written.
+settings.register_profile("penstroke", deadline=None, derandomize=True, database=None)
+settings.load_profile("penstroke")
 
 DATA = os.environ.get("PENSTROKE_DATA")
 HAS_MNIST = DATA is not None and (Path(DATA) / "mnist/train-images-idx3-ubyte.gz").exists()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from penstroke.evaluation.comparison import compare, holm, mcnemar_p, paired_t_p, sign_flip_p
@@ -26,7 +26,6 @@ def hardness(random: np.random.Generator, images: int) -> npt.NDArray[np.float64
     return random.beta(0.03, 1.0, images)
 
 
-@settings(deadline=None)  # the first call imports scipy
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_what_scipy_says(wins: int, losses: int) -> None:
     from scipy.stats import binomtest

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from penstroke.evaluation.intervals import _WeightedAuroc, intervals, wilson
@@ -19,7 +19,6 @@ def predictions(seed: int, count: int = 300, classes: int = 4, sure: float = 1.5
     return Predictions(labels, logits, tuple("abcd")[:classes])
 
 
-@settings(deadline=None)  # the first call imports scipy
 @given(st.integers(1, 5000), st.data())
 def test_wilson_is_what_scipy_says(count: int, data: st.DataObject) -> None:
     from scipy.stats import binomtest
