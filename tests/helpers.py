@@ -148,11 +148,11 @@ def start_import(*arguments: object, stops_after: int) -> subprocess.Popen[str]:
 
 
 def interrupt(process: subprocess.Popen[str]) -> None:
-    """Press Ctrl-C on a command; it says that the same command goes on, and nothing else."""
+    """Press Ctrl-C on a command; it says that the same command resumes, and nothing else."""
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
     assert "Traceback" not in err
 
 

@@ -57,7 +57,7 @@ def test_import_and_train_on_it(penstroke: Cli, tmp_path: Path, cache: Path) -> 
     assert done.exit_code == 0, done.err
     assert "30 training and 12 test images of 3 classes" in done.out
     assert "mine" in penstroke("data", "list").out
-    assert "imported already" in penstroke(*arguments).err
+    assert 'the data set "mine" already exists; use --replace' in penstroke(*arguments).err
     assert penstroke(*arguments, "--replace").exit_code == 0
     options = ("--epochs", 1, "--batch-size", 9, "--json")
     trained = penstroke("train", "--dataset", "mine", *options)

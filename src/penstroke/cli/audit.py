@@ -3,86 +3,55 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from penstroke.cli.console import (
-    DatasetName,
-    Json,
-    percent,
-    print_json,
-    print_table,
-    program,
-    progress_bar,
-    say,
-)
-
-if TYPE_CHECKING:
-    from penstroke.quality.data_audit import Audit
+from penstroke.cli.console import percent, print_json, print_table, program, progress_bar, say
+from penstroke.cli.options import DATASET_NAME, JSON, option
 
 
 def command(
-    name: DatasetName,
-    against: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Second data set, to find its images in this one."),
-    ] = None,
-    folds: Annotated[
-        int, typer.Option(help="Number of networks; each reads what the others train on.")
-    ] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the folds and networks.")] = 0,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Number of training images to audit; all by default.")
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for the report and the list.")] = None,
-    as_json: Json = False,
-) -> None:
+    name: str = DATASET_NAME,
+    against: str | None = option(
+        "Second data set, to find its images in this one.", metavar="NAME"),
+    folds: int = option("Number of networks; each reads what the others train on.", 4),
+    seed: int = option("Random seed of the folds and networks.", 0, min=0),
+    limit: int | None = option("Number of training images to audit; all by default.", min=1),
+    output: Path | None = option("Folder for the report and the list."),
+    as_json: bool = JSON,
+) -> None:  # fmt: skip
     """Find doubtful labels, duplicates, leaks into the test split, and defective images.
 
     Writes a report, and a list of training images for `penstroke train --exclude`.
     """
     from penstroke.files import cache_root
+    from penstroke.quality.audit_images import AuditImages
+    from penstroke.quality.data_audit import audit
     from penstroke.quality.exclusion import write_list
     from penstroke.reports.audit_report import write_audit_report
 
-    found = _audit(name, against, folds, seed, limit)
-    folder = output or cache_root() / "audits" / name
-    page, exclude = folder / "index.html", folder / "exclude.txt"
-    write_audit_report(found, page)
-    write_list(found, exclude)
-    if as_json:
-        print_json({**found.to_dict(), "report": str(page), "exclude": str(exclude)})
-        return
-    _show(found)
-    excluded = len(found.excluded_positions())
-    say(f"\nreport   {page}\nexclude  {exclude} ({excluded:,} training images)")
-    say(f"\nnext: {program()} train --dataset {name} --exclude {exclude}")
-
-
-def _audit(name: str, against: str | None, folds: int, seed: int, limit: int | None) -> Audit:
-    from penstroke.quality.audit_images import AuditImages
-    from penstroke.quality.data_audit import audit
-
     images = AuditImages.load(name, limit, seed)
     other = AuditImages.load(against) if against else None
-    with progress_bar() as bar:
-        task = bar.add_task("", total=1.0)
-
-        def watch(what: str, share: float) -> None:
-            bar.update(task, description=what, completed=share)
-
-        return audit(images, other, folds=folds, seed=seed, on_progress=watch)
-
-
-def _show(found: Audit) -> None:
+    with progress_bar("", total=1.0) as update:
+        result = audit(
+            images, other, folds=folds, seed=seed,
+            on_progress=lambda what, share: update(description=what, completed=share),
+        )  # fmt: skip
+    folder = output or cache_root() / "audits" / name
+    page, exclude = folder / "index.html", folder / "exclude.txt"
+    write_audit_report(result, page)
+    write_list(result, exclude)
+    if as_json:
+        print_json({**result.to_dict(), "report": str(page), "exclude": str(exclude)})
+        return
     rows = [
         (count.kind, f"{count.train:,}", f"{count.test:,}", f"{count.excluded:,}", count.reason)
-        for count in found.counts()
+        for count in result.counts()
     ]
     print_table(("finding", "training", "test", "excluded", ""), rows, "123")
-    train, test = found.train_accuracy, found.test_accuracy
-    say(f"\npredicted correctly by networks that never saw them: {percent(train)} of training, "
-        f"{percent(test)} of test")  # fmt: skip
-    if conflicts := len(found.conflicts()):
+    train, test = percent(result.train_accuracy), percent(result.test_accuracy)
+    say(f"\npredicted correctly by networks that never saw them: {train} of training, "
+        f"{test} of test")  # fmt: skip
+    if conflicts := len(result.conflicts()):
         say(f"copies with two labels: {conflicts:,} pairs")
+    excluded = len(result.excluded_positions())
+    say(f"\nreport   {page}\nexclude  {exclude} ({excluded:,} training images)")
+    say(f"\nnext: {program()} train --dataset {name} --exclude {exclude}")

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstroke.cli.console import (
-    Changes,
-    Dataset,
-    Json,
-    changes_from,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
-    stem_of,
-)
-
-if TYPE_CHECKING:
-    from penstroke.quality.checks import Finding
-    from penstroke.quality.learning_rate_range import RangeTest
-    from penstroke.quality.training_setup import TrainingSetup
+from penstroke.cli.console import print_json, print_table, progress_bar, say
+from penstroke.cli.options import DATASET, JSON, SET, argument, changes_from, option, stem_of
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="Shipped recipe, or a .toml file.")] = "fast",
-    dataset: Dataset = None,
-    rates: Annotated[
-        bool, typer.Option("--lr", help="Learning-rate range test, with its curve.")
-    ] = False,
-    changes: Changes = None,
-    as_json: Json = False,
+    recipe: str = argument("Shipped recipe, or a .toml file.", "fast"),
+    dataset: str | None = DATASET,
+    rates: bool = option("Learning-rate range test, with its curve.", False, "--lr"),
+    changes: list[str] | None = SET,
+    as_json: bool = JSON,
 ) -> None:
     """Check a recipe before training; exit code 1 if a check fails.
 
@@ -42,53 +23,36 @@ def command(
     """
     from penstroke.config.recipes import load_recipe
     from penstroke.data.loading import load_dataset
+    from penstroke.files import runs_root
     from penstroke.quality.checks import check
     from penstroke.quality.learning_rate_range import range_test
     from penstroke.quality.training_setup import TrainingSetup
-
-    settings = changes_from(changes, {"data.dataset": dataset})
-    config = load_recipe(recipe, settings).run_config()
-    setup = TrainingSetup.from_config(config, load_dataset(config.data))
-    with progress_bar() as bar:
-        task = bar.add_task("checking", total=None)
-        found = [] if rates else check(setup, lambda: bar.advance(task))
-        tested = range_test(setup, lambda: bar.advance(task)) if rates else None
-    page = _write_page(recipe, setup, found, tested)
-    changed = [*(["--dataset", dataset] if dataset else []),
-               *(word for one in changes or [] for word in ("--set", one))]  # fmt: skip
-    if as_json:
-        range_facts = {"range_test": tested} if tested else {}
-        print_json({"recipe": recipe, "findings": found, **range_facts, "report": str(page)})
-    else:
-        _show([recipe, *changed], found, tested, page)
-    if any(one.outcome == "fail" for one in found):
-        raise typer.Exit(1)
-
-
-def _write_page(
-    recipe: str, setup: TrainingSetup, found: Sequence[Finding], rates: RangeTest | None
-) -> Path:
-    from penstroke.files import runs_root
     from penstroke.reports.check_report import write_check_report
 
+    config = load_recipe(recipe, changes_from(changes, {"data.dataset": dataset})).run_config()
+    setup = TrainingSetup.from_config(config, load_dataset(config.data))
+    with progress_bar("checking") as update:
+        findings = [] if rates else check(setup, lambda: update(advance=1))
+        ranges = range_test(setup, lambda: update(advance=1)) if rates else None
     name = stem_of(recipe) + ("-lr" if rates else "")
-    path = runs_root() / "checks" / name / "index.html"
-    write_check_report(path, name, setup, found, rates)
-    return path
-
-
-def _show(
-    checked: Sequence[str], found: Sequence[Finding], rates: RangeTest | None, page: Path
-) -> None:
-    if found:
-        print_table(("check", "", "result"),
-                    [(one.name, one.outcome, one.text) for one in found])  # fmt: skip
-        for one in found:
+    page = runs_root() / "checks" / name / "index.html"
+    write_check_report(page, name, setup, findings, ranges)
+    if as_json:
+        facts = {"range_test": ranges} if ranges else {}
+        print_json({"recipe": recipe, "findings": findings, **facts, "report": str(page)})
+    else:
+        if findings:
+            rows = [(one.name, one.outcome, one.text) for one in findings]
+            print_table(("check", "", "result"), rows)
+        for one in findings:
             if one.advice:
                 say(f"\n{one.name}: {one.advice}")
-    if rates:
-        say(f"suggested train.learning_rate: {rates.suggestion:g}")
-        say(f"{rates.reason}")
-    say(f"\nreport  {page}")
-    if all(one.outcome == "pass" for one in found) and not rates:
-        say(f"next: penstroke train {shlex.join(checked)}")
+        if ranges:
+            say(f"suggested train.learning_rate: {ranges.suggestion:g}\n{ranges.reason}")
+        say(f"\nreport  {page}")
+        if all(one.outcome == "pass" for one in findings) and not rates:
+            words = [recipe, *(["--dataset", dataset] if dataset else [])]
+            words += [word for one in changes or [] for word in ("--set", one)]
+            say(f"next: penstroke train {shlex.join(words)}")
+    if any(one.outcome == "fail" for one in findings):
+        raise typer.Exit(1)

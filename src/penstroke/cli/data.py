@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from penstroke.cli import audit
 from penstroke.cli import data_import as importing
-from penstroke.cli.console import DatasetName, Json, print_json, print_table, progress_bar, say
+from penstroke.cli.console import print_json, print_table, progress_bar, say
+from penstroke.cli.options import DATASET_NAME, JSON, argument, command_group, option
 
-app = typer.Typer(
-    name="data",
-    help="List, show, download, import and audit data sets.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_group("data", "List, show, download, import and audit data sets.")
 app.command("import")(importing.command)
 app.command("audit")(audit.command)
 
 
 @app.command("list")
-def list_command(as_json: Json = False) -> None:
+def list_command(as_json: bool = JSON) -> None:
     """List the data sets: those of the catalogue, imported ones, and collected corrections.
 
     Data sets can be combined, as in mnist+collected.
@@ -56,11 +47,9 @@ def list_command(as_json: Json = False) -> None:
 
 @app.command("show")
 def show_command(
-    name: DatasetName,
-    sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write the contact sheet (PNG).")
-    ] = None,
-    as_json: Json = False,
+    name: str = DATASET_NAME,
+    sheet: Path | None = option("Where to write the contact sheet (PNG).", metavar="FILE"),
+    as_json: bool = JSON,
 ) -> None:
     """Show the size of each class, and write a contact sheet of training images."""
     from penstroke.config.settings import DataConfig
@@ -73,8 +62,8 @@ def show_command(
     path = sheet or cache_root() / "sheets" / f"{name}.png"
     write_atomically(path, contact_sheet(splits.train))
     counts = {
-        "train": [int(n) for n in splits.train.class_counts()],
-        "test": [int(n) for n in splits.test.class_counts()],
+        split: [int(n) for n in dataset.class_counts()]
+        for split, dataset in (("train", splits.train), ("test", splits.test))
     }
     if as_json:
         print_json({
@@ -97,33 +86,25 @@ def show_command(
 
 @app.command("download")
 def download_command(
-    name: Annotated[str, typer.Argument(metavar="DATASET", help="Data set of the catalogue.")],
-    copy: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", help="Local copy to use instead: a zip, or a folder with the files."
-        ),
-    ] = None,
-    keep: Annotated[
-        bool,
-        typer.Option(help="Whether an archive that holds other data sets too is kept for them."),
-    ] = True,
-    as_json: Json = False,
-) -> None:
+    name: str = argument("Data set of the catalogue.", metavar="DATASET"),
+    copy: Path | None = option(
+        "Local copy to use instead: a zip, or a folder with the files.", None, "--from"),
+    keep: bool = option(
+        "Whether an archive that holds other data sets too is kept for them.", True),
+    as_json: bool = JSON,
+) -> None:  # fmt: skip
     """Download a data set, or check and complete what is there."""
     from penstroke.data.catalogue import manifest_of
     from penstroke.data.dataset_download import download_dataset, kept_archive
     from penstroke.files import data_root
 
     manifest = manifest_of(name)
-    with progress_bar("{task.fields[megabytes]}") as bar:
-        task = bar.add_task(name, total=manifest.size_bytes, megabytes="")
-
-        def advance(more: int, total: int) -> None:
-            bar.update(task, advance=more, total=total)
-            bar.update(task, megabytes=f"{bar.tasks[task].completed / 1e6:.1f} MB")
-
-        paths = download_dataset(manifest, data_root(), advance, copy=copy, keep_archive=keep)
+    size = manifest.size_bytes / 1e6
+    with progress_bar(name, "{task.completed:.1f} MB", total=size) as update:
+        paths = download_dataset(
+            manifest, data_root(), copy=copy, keep_archive=keep,
+            progress=lambda more, total: update(advance=more / 1e6, total=total / 1e6),
+        )  # fmt: skip
     kept = kept_archive(manifest, data_root())
     if as_json:
         archive = str(kept) if kept else None

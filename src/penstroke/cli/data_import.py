@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import contextlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from penstroke.cli.console import Json, print_json, program, progress_bar, say, takes
+from penstroke.cli.console import print_json, program, progress_bar, say
+from penstroke.cli.options import JSON, argument, given_options, option, takes
 
 if TYPE_CHECKING:
-    from penstroke.data.image_import import ImportResult, ImportSettings
+    from penstroke.data.image_import import ImportSettings
 
 _LISTED = 5
 _FOR_IDX = {"transposed", "label_offset"}
@@ -22,83 +24,42 @@ _FOR_BOTH = {"name", "source", "classes", "replace", "as_json"}
 class ImportOptions:
     """The options of `penstroke data import`."""
 
-    name: Annotated[str, typer.Argument(help="Name of the new data set.")]
-    source: Annotated[
-        Path, typer.Argument(help="Folder, .zip, .csv, .parquet or .npz file, or IDX files.")
-    ]
-    labels: Annotated[
-        Literal["folder", "table"] | None,
-        typer.Option(help="Where the labels are; detected by default."),
-    ] = None
-    pattern: Annotated[
-        str | None,
-        typer.Option(metavar="REGEX", help="Pattern of labels in file names: (?P<label>…)."),
-    ] = None
-    images: Annotated[
-        Path | None, typer.Option(help="Folder or zip with the images that a table names.")
-    ] = None
-    file_column: Annotated[
-        str | None, typer.Option(help="Column of a table with the file names.")
-    ] = None
-    label_column: Annotated[
-        str | None, typer.Option(help="Column of a table or Parquet file with the labels.")
-    ] = None
-    image_column: Annotated[
-        str | None, typer.Option(help="Column of a Parquet file with the images.")
-    ] = None
-    encoding: Annotated[str, typer.Option(help="Text encoding of a table.")] = "utf-8"
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            help="Classes to keep, separated by commas: digits, letters, upper, lower, "
-            "alphanumeric, or names (0,1,2). For IDX files: the names of the classes."
-        ),
-    ] = None
-    map: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LABEL=CLASS", help="New name of a label or folder; LABEL= drops it."),
-    ] = None
-    merge_case: Annotated[
-        bool, typer.Option("--merge-case", help="Upper and lower case as one class, such as Aa.")
-    ] = False
-    test: Annotated[Path | None, typer.Option(help="Second source, with the test images.")] = None
-    test_fraction: Annotated[
-        float, typer.Option(help="Fraction of each class to test on, unless the source says which.")
-    ] = 0.2
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the test images.")] = 0
-    max_unreadable: Annotated[
-        str, typer.Option(help="Most unreadable images allowed: a fraction or a number.")
-    ] = "0.05"
-    preprocessed: Annotated[
-        bool | None,
-        typer.Option(
-            "--preprocessed/--preprocess",
-            help="Whether 28×28 arrays are already normalised as MNIST is; detected by default.",
-        ),
-    ] = None
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of processes.")] = 2
-    transposed: Annotated[
-        bool | None,
-        typer.Option(
-            "--transposed/--upright", help="Orientation of IDX images; EMNIST's are transposed."
-        ),
-    ] = None
-    label_offset: Annotated[int, typer.Option(help="Label of the first class in IDX files.")] = 0
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a data set of that name.")] = (
-        False
+    name: str = argument("Name of the new data set.")
+    source: Path = argument("Folder, .zip, .csv, .parquet or .npz file, or IDX files.")
+    labels: Literal["folder", "table"] | None = option(
+        "Where the labels are; detected by default.")  # fmt: skip
+    pattern: str | None = option(
+        "Pattern of labels in file names: (?P<label>…).", metavar="REGEX")  # fmt: skip
+    images: Path | None = option("Folder or zip with the images that a table names.")
+    file_column: str | None = option("Column of a table with the file names.")
+    label_column: str | None = option("Column of a table or Parquet file with the labels.")
+    image_column: str | None = option("Column of a Parquet file with the images.")
+    encoding: str = option("Text encoding of a table.", "utf-8")
+    classes: str | None = option(
+        "Classes to keep, separated by commas: digits, letters, upper, lower, alphanumeric, or "
+        "names (0,1,2). For IDX files: the names of the classes.")  # fmt: skip
+    map: list[str] | None = option(
+        "New name of a label or folder; LABEL= drops it.", metavar="LABEL=CLASS")  # fmt: skip
+    merge_case: bool = option(
+        "Upper and lower case as one class, such as Aa.", False, "--merge-case"
     )
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write the import report (HTML).")
-    ] = None
-    as_json: Json = False
-
-    def given(self) -> dict[str, str]:
-        """Return the options that differ from their defaults, as they are typed."""
-        return {
-            field.name: "--" + field.name.replace("_", "-")
-            for field in fields(self)
-            if getattr(self, field.name) != field.default
-        }
+    test: Path | None = option("Second source, with the test images.")
+    test_fraction: float = option(
+        "Fraction of each class to test on, unless the source says which.", 0.2)  # fmt: skip
+    seed: int = option("Random seed of the test images.", 0, min=0)
+    max_unreadable: str = option(
+        "Most unreadable images allowed: a fraction or a number.", "0.05")  # fmt: skip
+    preprocessed: bool | None = option(
+        "Whether 28×28 arrays are already normalised as MNIST is; detected by default.", None,
+        "--preprocessed/--preprocess")  # fmt: skip
+    workers: int = option("Number of processes.", 2, min=1, max=64)
+    transposed: bool | None = option(
+        "Orientation of IDX images; EMNIST's are transposed.", None,
+        "--transposed/--upright")  # fmt: skip
+    label_offset: int = option("Label of the first class in IDX files.", 0)
+    replace: bool = option("Replace a data set of that name.", False, "--replace")
+    report: Path | None = option("Where to write the import report (HTML).", metavar="FILE")
+    as_json: bool = JSON
 
     def class_names(self) -> tuple[str, ...] | None:
         """Return the names in --classes."""
@@ -140,20 +101,15 @@ def command(options: ImportOptions) -> None:
     if options.name in imported_names() and not options.replace:
         raise ConfigError(f'the data set "{options.name}" already exists; use --replace')
     is_idx = holds_idx(options.source)
-    for name, option in options.given().items():
+    for name, typed in given_options(options).items():
         if is_idx and name not in _FOR_IDX | _FOR_BOTH:
-            raise ConfigError(f"{option} is for images, but {options.source} holds IDX files")
+            raise ConfigError(f"{typed} is for images, but {options.source} holds IDX files")
         if not is_idx and name in _FOR_IDX:
-            raise ConfigError(f"{option} is for IDX files only")
+            raise ConfigError(f"{typed} is for IDX files only")
     if is_idx:
         _import_idx(options)
-        return
-    result = _import_images(options)
-    path = _write_report(result, options)
-    if options.as_json:
-        print_json({**result.to_dict(), "report": None if path is None else str(path)})
     else:
-        _show(result, path)
+        _import_images(options)
 
 
 def _import_idx(options: ImportOptions) -> None:
@@ -168,81 +124,63 @@ def _import_idx(options: ImportOptions) -> None:
     if options.as_json:
         print_json({"name": name, "classes": train.classes, "train": len(train), "test": len(test)})
         return
-    _show_sizes(name, len(train), len(test), len(train.classes))
-    say(f"\nnext: {program()} data show {name}")
+    say(f"{name}: {len(train):,} training and {len(test):,} test images of {len(train.classes)} "
+        f"classes\n\nnext: {program()} data show {name}")  # fmt: skip
+
+
+def _import_images(options: ImportOptions) -> None:
+    from penstroke.data.image_import import import_images
+    from penstroke.data.loading import imported_folder
+    from penstroke.errors import MissingExtraError
+    from penstroke.files import cache_root
+
+    name, settings = options.name, options.import_settings()
+    try:
+        columns = "{task.completed:,.0f} of {task.total:,.0f}"
+        with progress_bar("reading", columns, total=1.0) as update:
+            result = import_images(
+                name, options.source, imported_folder(name), settings, workers=options.workers,
+                progress=lambda done, total: update(completed=done, total=total),
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        say("interrupted: the same command resumes from here", as_json=True)
+        raise typer.Exit(130) from None
+    page = options.report or cache_root() / "imports" / name / "index.html"
+    try:  # without the packages for it, the data set is complete all the same
+        from penstroke.reports.import_report import write_import_report
+
+        write_import_report(result, page)
+        report = str(page)
+    except (ModuleNotFoundError, MissingExtraError) as error:
+        say(f'no report: {error}; pip install "penstroke[train]"', as_json=options.as_json)
+        report = None
+    if options.as_json:
+        print_json({**result.to_dict(), "report": report})
+        return
+    train, test = result.train, result.test
+    say(f"{name}: {len(train):,} training and {len(test):,} test images of {len(train.classes)} "
+        "classes")  # fmt: skip
+    for what, how in [*result.decisions.items(), *(("note", note) for note in result.notes)]:
+        say(f"  {what:<15}{how}")
+    unreadable = [f"{image}: {why}" for image, why in result.unreadable]
+    for what, images in (("without ink, left out", result.empty), ("unreadable", unreadable)):
+        if images:
+            more = len(images) - _LISTED
+            say("\n  ".join([f"\n{what}: {len(images):,}", *images[:_LISTED],
+                            *([f"and {more:,} more"] if more > 0 else [])]))  # fmt: skip
+    if report:
+        say(f"\nreport  {report}")
+    say(f"\nnext: {program()} data show {name}\n      {program()} train --dataset {name}")
 
 
 def _limit(text: str) -> float | int:
     """Return the fraction or number of images in `text`."""
     from penstroke.errors import ConfigError
 
-    try:
+    with contextlib.suppress(ValueError):
         value = float(text)
-    except ValueError:
-        value = -1.0
-    if value.is_integer() and value >= 0 and "." not in text:
-        return int(value)
-    if 0 <= value <= 1:
-        return value
+        if value.is_integer() and value >= 0 and "." not in text:
+            return int(value)
+        if 0 <= value <= 1:
+            return value
     raise ConfigError(f"--max-unreadable: {text!r} is neither a fraction (0.05) nor a number (20)")
-
-
-def _import_images(options: ImportOptions) -> ImportResult:
-    from penstroke.data.image_import import import_images
-    from penstroke.data.loading import imported_folder
-
-    settings = options.import_settings()
-    try:
-        with progress_bar("{task.completed:,.0f} of {task.total:,.0f}") as bar:
-            task = bar.add_task("reading", total=1.0)
-            return import_images(
-                options.name, options.source, imported_folder(options.name), settings,
-                workers=options.workers,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        say("interrupted: the same command goes on from here", as_json=True)
-        raise typer.Exit(130) from None
-
-
-def _write_report(result: ImportResult, options: ImportOptions) -> Path | None:
-    """Write the report; without the packages for it, the data set is complete all the same."""
-    from penstroke.errors import MissingExtraError
-    from penstroke.files import cache_root
-
-    path = options.report or cache_root() / "imports" / result.name / "index.html"
-    try:
-        from penstroke.reports.import_report import write_import_report
-
-        write_import_report(result, path)
-    except (ModuleNotFoundError, MissingExtraError) as error:
-        say(f'no report: {error}; pip install "penstroke[train]"', as_json=options.as_json)
-        return None
-    return path
-
-
-def _show(result: ImportResult, path: Path | None) -> None:
-    _show_sizes(result.name, len(result.train), len(result.test), len(result.train.classes))
-    for what, how in result.decisions.items():
-        say(f"  {what:<15}{how}")
-    for note in result.notes:
-        say(f"  note           {note}")
-    _show_some("without ink, left out", result.empty)
-    _show_some("unreadable", [f"{name}: {why}" for name, why in result.unreadable])
-    if path:
-        say(f"\nreport  {path}")
-    name = result.name
-    say(f"\nnext: {program()} data show {name}\n      {program()} train --dataset {name}")
-
-
-def _show_sizes(name: str, train: int, test: int, classes: int) -> None:
-    say(f"{name}: {train:,} training and {test:,} test images of {classes} classes")
-
-
-def _show_some(what: str, names: list[str]) -> None:
-    if names:
-        say(f"\n{what}: {len(names):,}")
-        for name in names[:_LISTED]:
-            say(f"  {name}")
-        if len(names) > _LISTED:
-            say(f"  and {len(names) - _LISTED:,} more")

@@ -4,115 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from penstroke.cli.console import Json, RunName, percent, print_json, print_table, progress_bar, say
+from penstroke.cli.console import percent, print_json, print_table, progress_bar, say
+from penstroke.cli.options import JSON, RUN, option
 
 if TYPE_CHECKING:
     from penstroke.data.dataset import Images
     from penstroke.evaluation.evaluator import Evaluation
     from penstroke.evaluation.external import ExternalEvaluation
-    from penstroke.evaluation.metrics import Metrics
     from penstroke.evaluation.robustness import Robustness
     from penstroke.runs.run import Run
 
 
 def command(
-    run: RunName,
-    corruptions: Annotated[
-        bool,
-        typer.Option(
-            "--corruptions", help="Also evaluate on corrupted and out-of-distribution images."
-        ),
-    ] = False,
-    ood: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Data set whose other characters serve as out-of-distribution images too.",
-        ),
-    ] = None,
-    external: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATH",
-            help="External images to evaluate model.onnx on instead: a folder per class, or a zip "
-            "of them. The test split stays sealed.",
-        ),
-    ] = None,
-    ignored: Annotated[
-        str,
-        typer.Option(
-            "--except",
-            metavar="CHARS",
-            help="With --external: characters that cannot be told from the model's classes.",
-        ),
-    ] = "",
-    as_json: Json = False,
-) -> None:
+    run: str = RUN,
+    corruptions: bool = option(
+        "Also evaluate on corrupted and out-of-distribution images.", False, "--corruptions"),
+    ood: str | None = option(
+        "Data set whose other characters serve as out-of-distribution images too.", metavar="NAME"),
+    external: list[str] | None = option(
+        "External images to evaluate model.onnx on instead: a folder per class, or a zip of them. "
+        "The test split stays sealed.", metavar="PATH"),
+    ignored: str = option(
+        "With --external: characters that cannot be told from the model's classes.", "",
+        "--except", metavar="CHARS"),
+    as_json: bool = JSON,
+) -> None:  # fmt: skip
     """Evaluate a run on its test split, or on external images.
 
     Opens the test split, and writes predictions and a report.
     """
-    if external:
-        _evaluate_external(run, external, ignored, as_json)
-    else:
-        ood_images = _gather(run, ood) if corruptions or ood else None
-        _evaluate_splits(run, ood_images, as_json)
-
-
-def _evaluate_splits(name: str, ood_images: Mapping[str, Images] | None, as_json: bool) -> None:
-    from penstroke.reports.run_report import write_run_report
     from penstroke.runs.run import find_run
-    from penstroke.runs.trained import evaluate, summary_of
 
-    run = find_run(name)
-    evaluation = evaluate(run)
-    facts = {
-        "run": str(run.path),
-        **summary_of(run, evaluation).to_dict(),
-        "model": str(run.model_path),
-        "report": str(write_run_report(run, evaluation)),
-        "metrics": evaluation.metrics,
-        "test_intervals": evaluation.intervals,
-        "confusable": evaluation.confusable,
-        "diagnosis": evaluation.diagnosis,
-    }
-    if not as_json:
-        _show_splits(evaluation.metrics)
-        _show_test_figures(evaluation)
-        say(f"\nreport  {facts['report']}")
-    if ood_images is not None:
-        robustness, page = _evaluate_robustness(run, evaluation, ood_images)
-        facts |= {"robustness": robustness, "robustness_report": page}
-        if not as_json:
-            _show_robustness(robustness)
-            say(f"\nrobustness  {page}")
-    if as_json:
-        print_json(facts)
+    chosen = find_run(run)
+    if external:
+        _evaluate_external(chosen, external, ignored, as_json)
+        return
+    ood_images = None
+    if corruptions or ood:  # gathered first: a wrong name is refused before the test is opened
+        from penstroke.evaluation.ood import gather_ood_images
+
+        with progress_bar("gathering out-of-distribution images"):
+            ood_images = gather_ood_images(chosen.record.data.classes, ood)
+    _evaluate_splits(chosen, ood_images, as_json)
 
 
-def _evaluate_external(name: str, paths: list[str], ignored: str, as_json: bool) -> None:
+def _evaluate_external(run: Run, paths: list[str], ignored: str, as_json: bool) -> None:
     from penstroke.data.sources.listing import read_labelled_images
     from penstroke.evaluation.external import evaluate_external
     from penstroke.inference.recognizer import Recognizer
-    from penstroke.runs.run import find_run
 
-    run = find_run(name)
     recognizer = Recognizer.load(run.model_path)
     sources = [(path.name, read_labelled_images(path)) for path in map(Path, paths)]
     evaluations = []
-    with progress_bar() as bar:
-        for source, samples in sources:
-            task = bar.add_task(source, total=len(samples))
+    for source, samples in sources:
+        with progress_bar(source, total=len(samples)) as update:
             evaluation = evaluate_external(
                 recognizer, samples, source, ignored=ignored,
-                progress=lambda count, task=task: bar.advance(task, count),  # type: ignore[misc]
+                progress=lambda count, update=update: update(advance=count),  # type: ignore[misc]
             )  # fmt: skip
-            evaluation.save(run.path / "external")
-            evaluations.append(evaluation)
+        evaluation.save(run.path / "external")
+        evaluations.append(evaluation)
     if as_json:
         print_json({"run": str(run.path), "external": evaluations})
         return
@@ -139,54 +92,61 @@ def _show_external(evaluation: ExternalEvaluation) -> None:
             + ("" if score is None else f", by ood_score {score:.3f}"))  # fmt: skip
 
 
-def _gather(run: str, dataset: str | None) -> dict[str, Images]:
-    """Return OOD images; a wrong name is refused before the test split is opened."""
-    from penstroke.evaluation.ood import gather_ood_images
-    from penstroke.runs.run import find_run
+def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None, as_json: bool) -> None:
+    from penstroke.reports.run_report import write_run_report
+    from penstroke.runs.trained import evaluate, summary_of
 
-    known = find_run(run).record.data.classes
-    with progress_bar() as bar:
-        bar.add_task("gathering out-of-distribution images", total=None)
-        return gather_ood_images(known, dataset)
+    evaluation = evaluate(run)
+    facts = {
+        "run": str(run.path),
+        **summary_of(run, evaluation).to_dict(),
+        "model": str(run.model_path),
+        "report": str(write_run_report(run, evaluation)),
+        "metrics": evaluation.metrics,
+        "test_intervals": evaluation.intervals,
+        "confusable": evaluation.confusable,
+        "diagnosis": evaluation.diagnosis,
+    }
+    if not as_json:
+        _show_splits(evaluation)
+        say(f"\nreport  {facts['report']}")
+    if ood_images is not None:
+        from penstroke.evaluation.corruptions import CORRUPTIONS
+        from penstroke.evaluation.robustness import evaluate_robustness
+        from penstroke.reports.robustness_report import write_robustness_report
+
+        test, total = evaluation.test_images, 1 + len(CORRUPTIONS) + len(ood_images)
+        with progress_bar("corruptions", total=total) as update:
+            robustness = evaluate_robustness(
+                evaluation.network, test, ood_images, clean=evaluation.predictions["test"],
+                progress=lambda _: update(advance=1),
+            )  # fmt: skip
+        page = str(write_robustness_report(run, robustness, test, ood_images))
+        facts |= {"robustness": robustness, "robustness_report": page}
+        if not as_json:
+            _show_robustness(robustness)
+            say(f"\nrobustness  {page}")
+    if as_json:
+        print_json(facts)
 
 
-def _evaluate_robustness(
-    run: Run, evaluation: Evaluation, ood_images: Mapping[str, Images]
-) -> tuple[Robustness, str]:
-    from penstroke.evaluation.corruptions import CORRUPTIONS
-    from penstroke.evaluation.robustness import evaluate_robustness
-    from penstroke.reports.robustness_report import write_robustness_report
-
-    test = evaluation.test_images
-    with progress_bar() as bar:
-        task = bar.add_task("corruptions", total=1 + len(CORRUPTIONS) + len(ood_images))
-        robustness = evaluate_robustness(
-            evaluation.network, test, ood_images, clean=evaluation.predictions["test"],
-            progress=lambda _: bar.advance(task),
-        )  # fmt: skip
-    return robustness, str(write_robustness_report(run, robustness, test, ood_images))
-
-
-def _show_splits(metrics: Mapping[str, Metrics]) -> None:
+def _show_splits(evaluation: Evaluation) -> None:
     rows = [
         (split, f"{m.images:,}", percent(m.accuracy), f"{m.loss:.4f}", f"{m.auroc:.5f}",
          f"{m.f1:.4f}", percent(m.balanced_accuracy))
-        for split, m in metrics.items()
+        for split, m in evaluation.metrics.items()
     ]  # fmt: skip
     headings = ("split", "images", "accuracy", "loss", "AUROC", "F1", "balanced")
     print_table(headings, rows, "123456")
-    for split, m in metrics.items():
+    for split, m in evaluation.metrics.items():
         if m.absent:
             say(f"{split}: no images of {', '.join(m.absent)}; they count in accuracy and loss "
                 "only")  # fmt: skip
-
-
-def _show_test_figures(evaluation: Evaluation) -> None:
     low, high = evaluation.intervals.accuracy
     raw, calibrated = evaluation.calibrations
     say(f"\ntest accuracy, 95 % interval: {100 * low:.2f} to {100 * high:.2f} %")
-    say(f"calibration error: {percent(raw.ece)} as it is, {percent(calibrated.ece)} at temperature "
-        f"{evaluation.temperature:.3f}, which model.onnx has")  # fmt: skip
+    say(f"calibration error: {percent(raw.ece)} uncalibrated, {percent(calibrated.ece)} at "
+        f"temperature {evaluation.temperature:.3f}, which model.onnx has")  # fmt: skip
     if confusable := evaluation.confusable:
         groups = sorted(
             ((g.confused, " ".join(g.classes)) for g in confusable.groups), reverse=True
@@ -200,17 +160,16 @@ def _show_test_figures(evaluation: Evaluation) -> None:
 
 
 def _show_robustness(robustness: Robustness) -> None:
-    rows: list[tuple[Any, ...]] = [
+    rows = [
         (r.name.replace("_", " "), percent(r.accuracy), percent(r.low), percent(r.high))
         for r in (robustness.clean, *robustness.corruptions)
     ]
-    rows.append(("mean", percent(robustness.mean_accuracy), "", ""))
     say("")
-    print_table(("corruption", "accuracy", "from", "to (95 %)"), rows, "123")
+    mean = ("mean", percent(robustness.mean_accuracy), "", "")
+    print_table(("corruption", "accuracy", "from", "to (95 %)"), [*rows, mean], "123")
     say("")
-    print_table(
-        ("out of distribution", "images", "AUROC", "confidence"),
-        [(r.kind, f"{r.images:,}", f"{r.auroc:.4f}", percent(r.confidence, 1))
-         for r in robustness.ood],
-        "123",
-    )  # fmt: skip
+    rows = [
+        (r.kind, f"{r.images:,}", f"{r.auroc:.4f}", percent(r.confidence, 1))
+        for r in robustness.ood
+    ]
+    print_table(("out of distribution", "images", "AUROC", "confidence"), rows, "123")

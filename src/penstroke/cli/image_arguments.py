@@ -6,24 +6,19 @@ import glob
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from penstroke.cli.console import print_json
+from penstroke.cli.options import argument, option
 
 if TYPE_CHECKING:
     from penstroke.inference.recognizer import Recognizer
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
-ImageNames = Annotated[
-    list[str],
-    typer.Argument(metavar="IMAGE…", help="Image files, folders or patterns; - is stdin."),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(metavar="MODEL", help="Model: a model.onnx, or the name or path of a run."),
-]
+IMAGES = argument("Image files, folders or patterns; - is stdin.", metavar="IMAGE…")
+MODEL = option("Model: a model.onnx, or the name or path of a run.", metavar="MODEL")
 Item = TypeVar("Item")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+from penstroke.cli.options import CONTEXT, option
 
 _COMMANDS = {
     "data": "data", "check": "check", "train": "train", "tune": "tune", "evaluate": "evaluate",
@@ -30,12 +32,11 @@ class _LazyGroup(TyperGroup):
             one = getattr(module, "app", None)
             if one is None:
                 one = typer.Typer(add_completion=False, rich_markup_mode=None)
-                one.command(cmd_name, context_settings=_CONTEXT)(module.command)
+                one.command(cmd_name, context_settings=CONTEXT)(module.command)
             self.commands[cmd_name] = typer.main.get_command(one)
         return super().get_command(ctx, cmd_name)
 
 
-_CONTEXT = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="penstroke",
     cls=_LazyGroup,
@@ -45,7 +46,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings=_CONTEXT,
+    context_settings=CONTEXT,
 )
 
 
@@ -59,16 +60,10 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks; may follow any command.")
-    ] = False,
-) -> None:
+    version: bool = option(
+        "Print the version.", False, "--version", callback=_print_version, is_eager=True),
+    debug: bool = option("Show tracebacks; may follow any command.", False, "--debug"),
+) -> None:  # fmt: skip
     """Train, tune, evaluate and serve small neural networks that read handwriting."""
 
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from penstroke.cli.console import Json, percent, print_table
+from penstroke.cli.console import percent, print_table
 from penstroke.cli.image_arguments import (
-    ImageNames,
-    Model,
+    IMAGES,
+    MODEL,
     answer_each,
     expand,
     open_recognizer,
     source_of,
-)
+)  # fmt: skip
+from penstroke.cli.options import JSON, option
 
 
 def command(
-    images: ImageNames,
-    model: Model = None,
-    top: Annotated[int, typer.Option(min=1, help="Number of classes listed per image.")] = 3,
-    as_json: Json = False,
+    images: list[str] = IMAGES,
+    model: str | None = MODEL,
+    top: int = option("Number of classes listed per image.", 3, min=1),
+    as_json: bool = JSON,
 ) -> None:
     """Recognise one character in each image.
 

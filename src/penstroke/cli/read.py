@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from penstroke.cli.console import Json, percent, print_table, say
+from penstroke.cli.console import percent, print_table, say
 from penstroke.cli.image_arguments import (
-    ImageNames,
-    Model,
+    IMAGES,
+    MODEL,
     answer_each,
     expand,
     open_recognizer,
     source_of,
-)
+)  # fmt: skip
+from penstroke.cli.options import JSON, option
 
 
 def command(
-    images: ImageNames,
-    model: Model = None,
-    overlay: Annotated[
-        Path | None,
-        typer.Option(help="Folder, or one .svg, for the images with the recognised text on them."),
-    ] = None,
-    top: Annotated[
-        int, typer.Option(min=1, help="Number of alternatives listed for a doubtful character.")
-    ] = 3,
-    as_json: Json = False,
-) -> None:
+    images: list[str] = IMAGES,
+    model: str | None = MODEL,
+    overlay: Path | None = option(
+        "Folder, or one .svg, for the images with the recognised text on them."),
+    top: int = option("Number of alternatives listed for a doubtful character.", 3, min=1),
+    as_json: bool = JSON,
+) -> None:  # fmt: skip
     """Read lines of characters: numbers, words, or a page of them.
 
     The characters must stand apart or just touch; the model reads one at a time.

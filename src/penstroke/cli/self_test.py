@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from penstroke.cli.console import Json, print_json, print_table
+from penstroke.cli.console import print_json, print_table
+from penstroke.cli.options import JSON
 
 
-def command(as_json: Json = False) -> None:
+def command(as_json: bool = JSON) -> None:
     """Show the installation and run a numerical self-test."""
     from penstroke.doctor import diagnose
 
     checks = diagnose()
+    healthy = all(check.passed for check in checks)
     if as_json:
-        print_json({"healthy": all(check.passed for check in checks), "checks": checks})
+        print_json({"healthy": healthy, "checks": checks})
     else:
         rows = [("pass" if check.passed else "fail", check.name, check.text) for check in checks]
         print_table(("", "check", "result"), rows)
-    if not all(check.passed for check in checks):
+    if not healthy:
         raise typer.Exit(1)

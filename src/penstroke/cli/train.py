@@ -4,33 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from penstroke.cli.console import (
-    Changes,
-    Dataset,
-    Exclude,
-    Json,
-    Overwrite,
-    Report,
+from penstroke.cli.console import percent, print_json, print_table, program, progress_bar, say
+from penstroke.cli.options import (
+    DATASET,
+    EXCLUDE,
+    JSON,
+    OVERWRITE,
+    REPORT,
+    SET,
+    argument,
     changes_from,
     excluded_images,
-    progress_bar,
-    say,
+    option,
     stem_of,
     takes,
-)
-from penstroke.cli.train_view import (
-    describe,
-    line,
-    pretrained_from,
-    show_figures,
-    show_folds,
-    show_plan,
-    show_recipes,
-    show_variation,
 )
 
 if TYPE_CHECKING:
@@ -39,51 +30,34 @@ if TYPE_CHECKING:
     from penstroke.runs.pipeline import Training
     from penstroke.runs.run import Run
 
+_EXAMPLE = "examples/seven.png"  # there in a clone: the first command to try should work
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """The options of `penstroke train`."""
 
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            help="Recipe: a shipped one (fast, balanced, best, …), a .toml file, or a run to "
-            "repeat; balanced by default."
-        ),
-    ] = None
-    init_from: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Finished run to take the first weights from.")
-    ] = None
-    dataset: Dataset = None
-    exclude: Exclude = None
-    model: Annotated[
-        str | None, typer.Option(help="Kind of network in its default size: mlp, cnn or resnet.")
-    ] = None
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None
-    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Random seed (initialisation, shuffling, dropout, augmentation)."),
-    ] = None
-    changes: Changes = None
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Number of runs with consecutive seeds; mean and deviation.")
-    ] = 1
-    ensemble: Annotated[
-        int, typer.Option(min=1, help="Number of seeds averaged into one model.")
-    ] = 1
-    folds: Annotated[
-        int | None, typer.Option(help="Number of cross-validation folds; no network to use.")
-    ] = None
-    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None
-    overwrite: Overwrite = False
-    report: Report = True
-    list_recipes: Annotated[bool, typer.Option("--list", help="List of the recipes.")] = False
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Settings and network, without training.")
-    ] = False
-    as_json: Json = False
+    recipe: str | None = argument(
+        "Recipe: a shipped one (fast, balanced, best, …), a .toml file, or a run to repeat; "
+        "balanced by default.", None)  # fmt: skip
+    init_from: str | None = option("Finished run to take the first weights from.", metavar="RUN")
+    dataset: str | None = DATASET
+    exclude: Path | None = EXCLUDE
+    model: str | None = option("Kind of network in its default size: mlp, cnn or resnet.")
+    epochs: int | None = option("Passes over the training images.")
+    batch_size: int | None = option("Images per step.")
+    lr: float | None = option("Learning rate.")
+    seed: int | None = option("Random seed (initialisation, shuffling, dropout, augmentation).")
+    changes: list[str] | None = SET
+    seeds: int = option("Number of runs with consecutive seeds; mean and deviation.", 1, min=1)
+    ensemble: int = option("Number of seeds averaged into one model.", 1, min=1)
+    folds: int | None = option("Number of cross-validation folds; no network to use.")
+    name: str | None = option("Name of the run.")
+    overwrite: bool = OVERWRITE
+    report: bool = REPORT
+    list_recipes: bool = option("List of the recipes.", False, "--list")
+    dry_run: bool = option("Settings and network, without training.", False, "--dry-run")
+    as_json: bool = JSON
 
     @property
     def chosen_recipe(self) -> str:
@@ -109,55 +83,57 @@ def command(options: TrainOptions) -> None:
     The same command resumes a run that was interrupted, and returns at once if it is finished.
     """
     if options.list_recipes:
-        show_recipes(options.as_json)
+        _show_recipes(options.as_json)
         return
-    pretrained = _pretrained(options)
-    config = _config(options, pretrained)
+    config, pretrained = _config(options)
     if options.dry_run:
-        show_plan(config, options.as_json)
+        _show_plan(config, options.as_json)
     elif options.folds is not None:
         _refuse_both(options.seeds > 1 or options.ensemble > 1, "--folds, or --seeds or --ensemble")
         _cross_validate(config, options.folds, options, pretrained)
     elif options.seeds == options.ensemble == 1:
-        show_figures(_train(config, options, pretrained, options.name), options.as_json)
+        _show_figures(_train(config, options, pretrained, options.name), options.as_json)
     elif options.ensemble == 1:
         runs = [_train(one, options, pretrained) for one in config.seeds(options.seeds)]
-        show_variation(runs, options.as_json)
+        _show_variation(runs, options.as_json)
     else:
+        from penstroke.data.loading import load_dataset
+        from penstroke.runs.pipeline import make_ensemble
+
         configs = config.seeds(max(options.seeds, options.ensemble))
-        members = [_train(one, replace(options, report=False), pretrained) for one in configs]
-        show_figures(_average(members[: options.ensemble], config, options), options.as_json)
+        runs = [_train(one, replace(options, report=False), pretrained) for one in configs]
+        with progress_bar("averaging, exporting and evaluating"):
+            members, data = runs[: options.ensemble], load_dataset(config.data)
+            run = make_ensemble(members, data, report=options.report)
+        _show_figures(run, options.as_json)
 
 
-def _config(options: TrainOptions, pretrained: PretrainedRun | None) -> RunConfig:
+def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
+    """Return the settings, and the run to start from: the one named, or that of a repeated run."""
     from penstroke.config.recipes import load_recipe
 
+    pretrained = None
+    if options.init_from is not None:
+        from penstroke.runs.finetuning import find_pretrained
+
+        pretrained = find_pretrained(options.init_from)
+    elif options.recipe is not None and (Path(options.recipe) / "run.toml").exists():
+        from penstroke.runs.finetuning import pretrained_of
+        from penstroke.runs.run import Run
+
+        pretrained = pretrained_of(Run.open(Path(options.recipe)))
     settings = options.settings()
     config = load_recipe(options.chosen_recipe, settings).run_config()
     if pretrained is None:
-        return config
+        return config, None
     sets_model = any(name.partition(".")[0] == "model" for name in settings)
     _refuse_both(sets_model, "--init-from, which brings its network, or --model or --set model.…")
-    return pretrained.applied_to(config)
+    return pretrained.applied_to(config), pretrained
 
 
 def _refuse_both(both: bool, what: str) -> None:
     if both:
         raise typer.BadParameter(f"give {what}, not both")
-
-
-def _pretrained(options: TrainOptions) -> PretrainedRun | None:
-    """Return the run to start from: the one named, or that of the run to repeat."""
-    if options.init_from is not None:
-        from penstroke.runs.finetuning import find_pretrained
-
-        return find_pretrained(options.init_from)
-    if options.recipe is None or not (Path(options.recipe) / "run.toml").exists():
-        return None
-    from penstroke.runs.finetuning import pretrained_of
-    from penstroke.runs.run import Run
-
-    return pretrained_of(Run.open(Path(options.recipe)))
 
 
 def _train(
@@ -174,29 +150,109 @@ def _train(
         path=runs_root() / name if name else None,
         overwrite=options.overwrite, pretrained=pretrained,
     )  # fmt: skip
-    run = training.run
-    if run.status == "finished":
-        say(f"{run.path} is already finished; --overwrite trains it again", as_json=True)
-        return run
+    if training.run.status == "finished":
+        say(f"{training.run.path} is already finished; --overwrite trains it again", as_json=True)
+        return training.run
     _follow(training, options.as_json)
-    with progress_bar() as bar:
-        bar.add_task("exporting and evaluating", total=None)
+    with progress_bar("exporting and evaluating"):
         training.finish(report=options.report)
-    return run
+    return training.run
 
 
-def _average(members: list[Run], config: RunConfig, options: TrainOptions) -> Run:
-    from penstroke.data.loading import load_dataset
-    from penstroke.runs.pipeline import make_ensemble
+def _follow(training: Training, as_json: bool) -> None:
+    """Train, printing each epoch."""
+    for note in training.notes:
+        say(f"note: {note}", as_json=True)
+    record, total = training.run.record, training.run.total_epochs
+    resolved = record.resolved
+    threads = f", {resolved.threads} threads" if resolved.device == "cpu" else ""
+    resumed = f", resuming after epoch {training.epochs_done}" if training.checkpoint else ""
+    say(f"{training.run.path}: {record.config.model.architecture} on {len(training.data.train):,} "
+        f"images of {training.data.name}, {resolved.precision} on {resolved.device}"
+        f"{threads}{resumed}", as_json=as_json)  # fmt: skip
+    if pretrained := record.pretrained:
+        known, new = pretrained.known_classes, pretrained.new_classes
+        say(f"starts from the network of {pretrained.run} ({pretrained.sha256[:12]}…): every "
+            f"layer, and of the last one {len(known)} of {len(known) + len(new)} classes"
+            + (f"; new are {' '.join(new)}" if new else ""), as_json=as_json)  # fmt: skip
+    marks_best = record.config.train.checkpoint_metric != "last"
+    try:
+        with progress_bar("training", total=total, completed=training.epochs_done) as update:
+            for epoch in training.epochs():
+                update(advance=1)
+                say(_epoch_line(epoch.metrics, total, marks_best), as_json=as_json)
+    except KeyboardInterrupt:
+        say("interrupted: the same command resumes after the last epoch shown", as_json=True)
+        raise typer.Exit(130) from None
 
-    with progress_bar() as bar:
-        bar.add_task("averaging, exporting and evaluating", total=None)
-        return make_ensemble(members, load_dataset(config.data), report=options.report)
+
+def _epoch_line(metrics: dict[str, Any], total: int, marks_best: bool) -> str:
+    """Return one epoch as a line, with a star where it is the best so far."""
+    words = [f"epoch {metrics['epoch']:>{len(str(total))}}/{total}"]
+    for split in ("train", "val"):
+        if f"{split}_loss" in metrics:
+            loss, accuracy = metrics[f"{split}_loss"], metrics[f"{split}_accuracy"]
+            words.append(f"{split} loss {loss:.4f} accuracy {percent(accuracy)}")
+    words.append(f"{metrics['elapsed_seconds']:.1f} s")
+    is_best = metrics["best_epoch"] == metrics["epoch"]
+    return "  ".join(words) + (" *" if marks_best and is_best else "")
+
+
+def _show_figures(run: Run, as_json: bool) -> None:
+    """Show the figures of a finished run, and the next command to try."""
+    values, summary = run.to_dict(), run.summary()
+    if as_json:
+        print_json(values)
+        return
+    say("")
+    if summary.val_accuracy is not None:
+        kept = f"(epoch {summary.best_epoch}, the one kept)" if summary.best_epoch else ""
+        say(f"validation accuracy  {percent(summary.val_accuracy)}  {kept}")
+    say(f"test accuracy        {percent(summary.test_accuracy)}  loss {summary.test_loss:.4f}  "
+        f"macro F1 {summary.test_f1:.4f}")  # fmt: skip
+    if summary.old_images:
+        say(f"on the old data      {percent(summary.old_accuracy_before)} before, "
+            f"{percent(summary.old_accuracy_after)} now: {summary.old_images:,} validation images "
+            f"of {summary.old_dataset}")  # fmt: skip
+    elif summary.source:
+        say(f"on the old data      not measured: {summary.old_reason}")
+    if summary.diagnosis:
+        why = "" if summary.diagnosis == "good fit" else "; the report says why, and what to try"
+        say(f"learning curves      {summary.diagnosis}{why}")
+    say(f"trained in           {summary.elapsed_seconds:.1f} s")
+    say(f"model                {values['model']}")
+    if "report" in values:
+        say(f"report               {values['report']}")
+    image = _EXAMPLE if Path(_EXAMPLE).exists() else "IMAGE.png"
+    say(f"\nnext: {program()} predict {image} --model {run.path}")
+
+
+def _show_variation(runs: list[Run], as_json: bool) -> None:
+    """Show mean and standard deviation over seeds."""
+    from penstroke.evaluation.seed_variation import seed_variation
+
+    figures = [run.summary().to_dict() for run in runs]
+    names = ("val_accuracy", "test_accuracy", "test_loss", "test_auroc", "test_f1")
+    variations = {
+        name: seed_variation([one[name] for one in figures])
+        for name in (*names, "elapsed_seconds")
+        if name in figures[0]
+    }
+    if as_json:
+        print_json({"runs": [str(run.path) for run in runs], **variations})
+        return
+    say("")
+    rows = [
+        (name, f"{one.mean:.5f}", f"{one.sd:.5f}", f"{one.low:.5f} – {one.high:.5f}")
+        for name, one in variations.items()
+    ]
+    print_table((f"over {len(runs)} seeds", "mean", "sd", "95 % interval of the mean"), rows, "123")
 
 
 def _cross_validate(
     config: RunConfig, folds: int, options: TrainOptions, pretrained: PretrainedRun | None
 ) -> None:
+    """Train and validate on all folds; show the figures, and how to train the network to use."""
     from penstroke.runs.cross_validation import cross_validation, finish_fold
 
     stem = options.name or stem_of(options.chosen_recipe)
@@ -210,28 +266,65 @@ def _cross_validate(
             if training.run.status == "unfinished":
                 _follow(training, options.as_json)
                 finish_fold(training)
-        with progress_bar() as bar:
-            bar.add_task("aggregating the folds", total=None)
+        with progress_bar("aggregating the folds"):
             summary = cross.aggregate(report=options.report)
-    show_folds(cross, summary, options.as_json)
+    page = {"report": str(cross.report_path)} if cross.report_path.exists() else {}
+    if options.as_json:
+        print_json({"run": str(cross.path), **summary.to_dict(), **page})
+        return
+    say("")
+    rows = [(f"fold {k}", percent(one)) for k, one in enumerate(summary.fold_accuracies)]
+    mean = f"{percent(summary.fold_mean)} ± {percent(summary.fold_sd)}"
+    rows += [("mean ± sd", mean), ("all images", percent(summary.accuracy))]
+    print_table(("", "accuracy"), rows)
+    low, high = summary.intervals["accuracy"]
+    say(f"\n{summary.images:,} images, each judged by a network that never saw it: "
+        f"{100 * low:.2f} to {100 * high:.2f} % (95 %), balanced accuracy "
+        f"{percent(summary.balanced_accuracy)}, macro F1 {summary.f1:.4f}")  # fmt: skip
+    say(f"trained in  {summary.elapsed_seconds:.1f} s")
+    if page:
+        say(f"report      {page['report']}")
+    first = "" if summary.test_images else f"give {summary.dataset} a few test images; then "
+    say(f"\nnext: {first}the same command without --folds trains the network to use")
 
 
-def _follow(training: Training, as_json: bool) -> None:
-    """Train, printing each epoch."""
-    for note in training.notes:
-        say(f"note: {note}", as_json=True)
-    run, total = training.run, training.run.total_epochs
-    resumed = f", resuming after epoch {training.epochs_done}" if training.checkpoint else ""
-    say(f"{run.path}: {describe(training)}{resumed}", as_json=as_json)
-    if run.record.pretrained:
-        say(pretrained_from(run.record.pretrained), as_json=as_json)
-    marks_best = run.record.config.train.checkpoint_metric != "last"
-    try:
-        with progress_bar() as bar:
-            task = bar.add_task("training", total=total, completed=training.epochs_done)
-            for epoch in training.epochs():
-                bar.advance(task)
-                say(line(epoch.metrics, total, marks_best), as_json=as_json)
-    except KeyboardInterrupt:
-        say("interrupted: the same command goes on after the last epoch shown", as_json=True)
-        raise typer.Exit(130) from None
+def _show_recipes(as_json: bool) -> None:
+    from penstroke.config.recipes import load_recipe, shipped_recipes
+
+    recipes = {name: load_recipe(name) for name in shipped_recipes()}
+    if as_json:
+        print_json({"recipes": recipes})
+        return
+    rows = [
+        (name, r.data.dataset, r.search.method if r.search else "", r.title, r.reference)
+        for name, r in recipes.items()
+    ]
+    print_table(("recipe", "data set", "search", "title", "reference"), rows)
+    say("\nnext: penstroke train NAME, or penstroke tune NAME for a recipe with a search")
+
+
+def _show_plan(config: RunConfig, as_json: bool) -> None:
+    """Show layers, costs and settings of a run that is not trained."""
+    from penstroke.data.loading import load_dataset
+    from penstroke.models.build import build_network
+    from penstroke.models.summary import summarize
+
+    data = load_dataset(config.data)
+    network = build_network(config.model, num_classes=len(data.classes), mean=0.0, std=1.0)
+    summary = summarize(network)
+    epochs = config.train.epochs_for(len(data.train))
+    seen = len(data.train) * epochs
+    if as_json:
+        print_json({
+            "config": config, "parameters": summary.parameters,
+            "multiply_adds": summary.multiply_adds, "images_seen": seen,
+        })  # fmt: skip
+        return
+    rows = [
+        (layer.name, layer.kind, "×".join(map(str, layer.output_shape)), f"{layer.parameters:,}",
+         f"{layer.multiply_adds:,}")
+        for layer in summary.layers
+    ]  # fmt: skip
+    total = ("", "", "", f"{summary.parameters:,}", f"{summary.multiply_adds:,}")
+    print_table(("layer", "kind", "output", "parameters", "multiply-adds"), [*rows, total], "34")
+    say(f"\n{config.to_toml()}\n{seen:,} images to be seen in {epochs} epochs")

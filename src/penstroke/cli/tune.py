@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from penstroke.cli.console import (
-    Changes,
-    Dataset,
-    Exclude,
-    Json,
-    Overwrite,
-    Report,
+from penstroke.cli.console import percent, print_json, print_table, program, progress_bar, say
+from penstroke.cli.options import (
+    DATASET,
+    EXCLUDE,
+    JSON,
+    OVERWRITE,
+    REPORT,
+    SET,
+    argument,
     changes_from,
     excluded_images,
-    say,
+    given_options,
+    option,
     seconds_of,
     stem_of,
     takes,
-)
-from penstroke.cli.tune_view import (
-    counting_bar,
-    describe,
-    live_table,
-    show_each,
-    show_interrupted,
-    show_plan,
-    show_plans,
-    show_result,
-    training_bar,
 )
 
 if TYPE_CHECKING:
@@ -49,67 +45,42 @@ _FOR_EACH_CALL = {
     "as_json",
 }  # fmt: skip
 """Options that may differ when a study is resumed; the others are settled when it is created."""
+_REDRAWN_EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions:
     """The options of `penstroke tune`."""
 
-    recipe: Annotated[
-        str, typer.Argument(help="Recipe with a [search] table, or a study to resume.")
-    ] = "tuned"
-    dataset: Dataset = None
-    exclude: Exclude = None
-    method: Annotated[
-        str | None,
-        typer.Option(help="Search algorithm: sweep, grid, random, tpe, hyperband or asha."),
-    ] = None
-    trials: Annotated[int | None, typer.Option(help="Number of trials (random, tpe and asha).")] = (
-        None
-    )
-    max_epochs: Annotated[int | None, typer.Option(help="Most epochs of a trial.")] = None
-    eta: Annotated[
-        int | None, typer.Option(help="Reduction factor: 1 of ETA trials is promoted.")
-    ] = None
-    seeds: Annotated[
-        int | None, typer.Option(help="Training seeds whose mean is a trial's score.")
-    ] = None
-    folds: Annotated[
-        int | None, typer.Option(help="Cross-validation folds whose mean is a trial's score.")
-    ] = None
-    seed: Annotated[int | None, typer.Option(help="Random seed of the search.")] = None
-    time_budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time that the plan must fit: 90s, 20m, 2h.")
-    ] = None
-    for_each: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Parameter with one study for each value.")
-    ] = None
-    changes: Changes = None
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of processes; one per core by default.")
-    ] = None
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="Processes on this machine, or a Ray cluster.")
-    ] = "local"
-    address: Annotated[str, typer.Option(help="Address of the Ray cluster; local starts one.")] = (
-        "local"
-    )
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each Ray worker, such as 0.25.")] = 0.0
-    storage: Annotated[
-        str, typer.Option(metavar="URL", help="Optuna storage in place of study.db.")
-    ] = ""
-    confirm_seeds: Annotated[
-        int, typer.Option(min=0, help="New seeds to train the best settings with.")
-    ] = 3
-    refit_all: Annotated[
-        bool,
-        typer.Option("--refit-all", help="Final training on the validation images as well."),
-    ] = False
-    name: Annotated[str | None, typer.Option(help="Name of the study.")] = None
-    overwrite: Overwrite = False
-    report: Report = True
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and its cost only.")] = False
-    as_json: Json = False
+    recipe: str = argument("Recipe with a [search] table, or a study to resume.", "tuned")
+    dataset: str | None = DATASET
+    exclude: Path | None = EXCLUDE
+    method: str | None = option(
+        "Search algorithm: sweep, grid, random, tpe, hyperband or asha.")  # fmt: skip
+    trials: int | None = option("Number of trials (random, tpe and asha).")
+    max_epochs: int | None = option("Most epochs of a trial.")
+    eta: int | None = option("Reduction factor: 1 of ETA trials is promoted.")
+    seeds: int | None = option("Training seeds whose mean is a trial's score.")
+    folds: int | None = option("Cross-validation folds whose mean is a trial's score.")
+    seed: int | None = option("Random seed of the search.")
+    time_budget: str | None = option(
+        "Time that the plan must fit: 90s, 20m, 2h.", metavar="TIME")  # fmt: skip
+    for_each: str | None = option("Parameter with one study for each value.", metavar="NAME")
+    changes: list[str] | None = SET
+    workers: int | None = option("Number of processes; one per core by default.", min=1)
+    engine: Literal["local", "ray"] = option(
+        "Processes on this machine, or a Ray cluster.", "local")  # fmt: skip
+    address: str = option("Address of the Ray cluster; local starts one.", "local")
+    gpus: float = option("GPUs of each Ray worker, such as 0.25.", 0.0, min=0)
+    storage: str = option("Optuna storage in place of study.db.", "", metavar="URL")
+    confirm_seeds: int = option("New seeds to train the best settings with.", 3, min=0)
+    refit_all: bool = option(
+        "Final training on the validation images as well.", False, "--refit-all")  # fmt: skip
+    name: str | None = option("Name of the study.")
+    overwrite: bool = OVERWRITE
+    report: bool = REPORT
+    dry_run: bool = option("Plan and its cost only.", False, "--dry-run")
+    as_json: bool = JSON
 
     @property
     def worker_count(self) -> int:
@@ -127,15 +98,6 @@ class TuneOptions:
             "search.seeds": self.seeds, "search.folds": self.folds, "search.seed": self.seed,
         })  # fmt: skip
 
-    def for_new_studies(self) -> list[str]:
-        """Return the options given here that a study cannot change once it exists."""
-        flags = {"changes": "--set"}
-        return [
-            flags.get(field.name, "--" + field.name.replace("_", "-"))
-            for field in fields(self)
-            if field.name not in _FOR_EACH_CALL and getattr(self, field.name) != field.default
-        ]
-
 
 @takes(TuneOptions)
 def command(options: TuneOptions) -> None:
@@ -148,7 +110,7 @@ def command(options: TuneOptions) -> None:
     from penstroke.config.recipes import load_recipe
 
     if (study := _existing_study(options)) is not None:
-        show_result(_run(study, options), options.as_json)
+        _show_result(_run(study, options), options.as_json)
         return
     time_budget = seconds_of(options.time_budget)
     request = _request(load_recipe(options.recipe, options.settings()), options.recipe, options)
@@ -157,10 +119,10 @@ def command(options: TuneOptions) -> None:
     if options.for_each is not None:
         _search_each(request, options.for_each, options.name or stem, options)
     elif options.dry_run:
-        show_plan(request, options.worker_count, options.as_json)
+        _show_plan(request, options.worker_count, options.as_json)
     else:
         study = _open(request, stem, options, options.name)
-        show_result(_run(study, options), options.as_json)
+        _show_result(_run(study, options), options.as_json)
 
 
 def _existing_study(options: TuneOptions) -> Study | None:
@@ -168,20 +130,19 @@ def _existing_study(options: TuneOptions) -> Study | None:
     from penstroke.config.recipes import shipped_recipes
     from penstroke.search.study import find_study
 
-    study, refused = find_study(options.recipe), options.for_new_studies()
-    if study is None or (refused and options.recipe in shipped_recipes()):
+    study, given = find_study(options.recipe), given_options(options).items()
+    fixed = [option for name, option in given if name not in _FOR_EACH_CALL]
+    if study is None or (fixed and options.recipe in shipped_recipes()):
         return None
-    if refused:
+    if fixed:
         raise typer.BadParameter(
             f"{study.path} is an existing study, whose settings are fixed: leave out "
-            f"{', '.join(refused)}, or name its recipe"
+            f"{', '.join(fixed)}, or name its recipe"
         )
     return study
 
 
-def _open(
-    request: SearchRequest, stem: str, options: TuneOptions, name: str | None = None
-) -> Study:
+def _open(request: SearchRequest, stem: str, options: TuneOptions, name: str | None) -> Study:
     from penstroke.search.workflow import open_study
 
     return open_study(
@@ -218,7 +179,7 @@ def _best_of(source: str, then: Recipe, options: TuneOptions) -> dict[str, Any]:
         raise ConfigError(
             f"search.after: {source} itself starts from another search; only one can go before"
         )
-    study = _open(_request(before, source, options), stem_of(source), options)
+    study = _open(_request(before, source, options), stem_of(source), options, name=None)
     with study.locked():
         _search(study, replace(options, confirm_seeds=0))
     best = study.best()
@@ -233,14 +194,14 @@ def _search_each(request: SearchRequest, name: str, stem: str, options: TuneOpti
     """Search once for each value of one parameter, with that value fixed."""
     requests = _requests_for_each(request, name)
     if options.dry_run:
-        show_plans(name, requests, options.worker_count, options.as_json)
+        _show_plans(name, requests, options.worker_count, options.as_json)
         return
     results = []
     for value, one in requests:
         study = _open(one, stem, options, f"{stem}-{value}" if options.name else None)
         say(f"{name} = {value}", as_json=options.as_json)
         results.append((value, _run(study, options)))
-    show_each(name, results, options.as_json)
+    _show_each(name, results, options.as_json)
 
 
 def _requests_for_each(request: SearchRequest, name: str) -> list[tuple[Any, SearchRequest]]:
@@ -272,21 +233,16 @@ def _run(study: Study, options: TuneOptions) -> SearchResult:
     from penstroke.search.workflow import conclude, result_so_far
 
     if study.result():
-        say(
-            f"{study.path} is already finished; its recipe with --overwrite replaces it",
-            as_json=True,
-        )
+        say(f"{study.path} is already finished; its recipe with --overwrite replaces it",
+            as_json=True)  # fmt: skip
         return result_so_far(study)
     with study.locked():
         confirmed = _search(study, options)
-        with training_bar("training the best settings") as watch:
+        with progress_bar("training the best settings") as update:
             result = conclude(
-                study,
-                confirmed,
-                refit_all=options.refit_all,
-                report=options.report,
-                on_epoch=watch,
-            )
+                study, confirmed, refit_all=options.refit_all, report=options.report,
+                on_epoch=lambda epoch, n: update(completed=epoch.metrics["epoch"], total=n),
+            )  # fmt: skip
         if options.report:
             from penstroke.reports.search_report import write_search_report
 
@@ -296,14 +252,33 @@ def _run(study: Study, options: TuneOptions) -> SearchResult:
 
 
 def _search(study: Study, options: TuneOptions) -> list[float]:
-    from penstroke.search.workflow import confirm, search
+    """Search and confirm; return the metrics of the best settings with new seeds."""
+    from penstroke.search.engine import patience_seconds
+    from penstroke.search.trial_worker import shared_data
+    from penstroke.search.workflow import confirm, planned_epochs, search
 
-    workers = options.worker_count
-    say(describe(study, workers), as_json=options.as_json)
-    # Workers are forked before the table is drawn, while this process is still one thread.
-    engine = _start_engine(study, options)
+    record, workers, seeds = study.record, options.worker_count, options.confirm_seeds
+    planned = planned_epochs(study)
+    about = "about " if record.search.method == "asha" else ""
+    say(f"{study.path}: {record.search.method} over {len(study.space.parameters)} parameters, up "
+        f"to {record.max_epochs} epochs a trial, {about}{planned:,} in all; "
+        f"{record.data.train_images:,} images, {record.resolved.precision}, "
+        f"{workers} worker{'s' if workers > 1 else ''}", as_json=options.as_json)  # fmt: skip
+    # Workers are forked before the table is drawn, while this process is still one thread, and
+    # with the data that they will need first.
+    data = record.config.data
+    patience = patience_seconds(len(shared_data(data).train))
+    engine: AnyEngine
+    if options.engine == "ray":
+        from penstroke.search.ray_engine import RayEngine
+
+        engine = RayEngine(workers, options.address, options.gpus, [data], patience)
+    else:
+        from penstroke.search.local_engine import LocalEngine
+
+        engine = LocalEngine(workers, [data], record.resolved.device, patience)
     try:
-        with live_table(study, workers) as watch, _interrupted_between_steps() as check:
+        with _live_table(study, planned, workers) as watch, _interrupted_between_steps() as check:
 
             def on_status(status: SearchStatus) -> None:
                 check()
@@ -311,29 +286,16 @@ def _search(study: Study, options: TuneOptions) -> list[float]:
 
             if not search(study, engine, on_status):
                 say("the time is up: continuing with the best so far", as_json=True)
-        with counting_bar("confirming with new seeds", options.confirm_seeds) as count:
-            return confirm(study, engine, options.confirm_seeds, count)
+        with progress_bar("confirming with new seeds", total=seeds, visible=seeds > 0) as update:
+            return confirm(study, engine, seeds, lambda: update(advance=1))
     except KeyboardInterrupt:
-        show_interrupted(study)
+        if best := study.best():
+            say(f"stopped; best so far: trial {best.number}, {record.search.metric} "
+                f"{best.metric:.4f}, {_in_one_line(best.settings)}", as_json=True)  # fmt: skip
+        say(f"`{program()} tune {study.path}` resumes the search", as_json=True)
         raise typer.Exit(130) from None
     finally:
         engine.close()
-
-
-def _start_engine(study: Study, options: TuneOptions) -> AnyEngine:
-    """Return the workers, with the data that they will need first."""
-    from penstroke.search.engine import patience_seconds
-    from penstroke.search.trial_worker import shared_data
-
-    data, workers = study.record.config.data, options.worker_count
-    patience = patience_seconds(len(shared_data(data).train))
-    if options.engine == "ray":
-        from penstroke.search.ray_engine import RayEngine
-
-        return RayEngine(workers, options.address, options.gpus, [data], patience)
-    from penstroke.search.local_engine import LocalEngine
-
-    return LocalEngine(workers, [data], study.record.resolved.device, patience)
 
 
 @contextlib.contextmanager
@@ -354,3 +316,146 @@ def _interrupted_between_steps() -> Iterator[Callable[[], None]]:
         check()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _show_plan(request: SearchRequest, workers: int, as_json: bool) -> None:
+    """Show brackets, rungs and cost of a search that is not begun."""
+    from penstroke.search.workflow import plan_search
+
+    config, search, estimate = plan_search(request, workers)
+    seconds = estimate.worker_seconds / workers
+    if as_json:
+        facts = {"method": search.method, "max_epochs": config.train.epochs, "workers": workers}
+        print_json({**facts, **estimate.to_dict(), "seconds": seconds})
+        return
+    rows = []
+    for number, bracket in enumerate(estimate.brackets, 1):
+        for index, rung in enumerate(bracket.rungs):
+            rows.append((number if index == 0 else "", index + 1, rung.trials, rung.epochs,
+                         bracket.epochs if index == 0 else ""))  # fmt: skip
+    headings = ("bracket", "rung", "trials", "epochs each", "epochs of the bracket")
+    print_table(headings, rows, "01234")
+    say(f"\n{search.method}: {estimate.trials} trials, {estimate.epochs:,} epochs, "
+        f"{estimate.multiply_adds:.2g} multiply-adds; about "
+        f"{_duration(estimate.worker_seconds)} of one worker, {_duration(seconds)} with {workers}"
+        )  # fmt: skip
+    if search.method == "asha":
+        say("asha promotes as scores come in: about as many trials reach each rung")
+
+
+def _show_plans(
+    name: str, requests: Sequence[tuple[Any, SearchRequest]], workers: int, as_json: bool
+) -> None:
+    """Show the cost of a study for each value, and of all together."""
+    from penstroke.search.workflow import plan_search
+
+    plans = [(value, plan_search(request, workers)[2]) for value, request in requests]
+    seconds = sum(estimate.worker_seconds for _, estimate in plans)
+    if as_json:
+        figures = ("trials", "epochs", "worker_seconds")
+        studies = [{name: value, **{key: getattr(e, key) for key in figures}} for value, e in plans]
+        print_json({"each": name, "studies": studies, "worker_seconds": seconds,
+                    "workers": workers, "seconds": seconds / workers})  # fmt: skip
+        return
+    rows = [
+        (value, e.trials, f"{e.epochs:,}", _duration(e.worker_seconds / workers))
+        for value, e in plans
+    ]
+    print_table((name, "trials", "epochs", f"time with {workers}"), rows, "0123")
+    say(f"\n{len(rows)} studies; about {_duration(seconds)} of one worker, "
+        f"{_duration(seconds / workers)} with {workers}")  # fmt: skip
+
+
+def _duration(seconds: float) -> str:
+    """Return seconds as a person says them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+@contextlib.contextmanager
+def _live_table(
+    study: Study, planned: int, workers: int
+) -> Iterator[Callable[[SearchStatus], None]]:
+    """Yield a function that shows the status, drawn anew in place; nothing without a terminal.
+
+    It is drawn when called, not by a thread: workers are forked from this process.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    start, drawn = time.monotonic(), 0.0
+    planned -= study.epochs_trained()  # what earlier calls trained costs nothing any more
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+
+        def watch(status: SearchStatus) -> None:
+            nonlocal drawn
+            now, done, best = time.monotonic(), status.epochs_trained, status.best
+            if now - drawn <= _REDRAWN_EVERY_SECONDS:
+                return
+            drawn = now
+            table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+            running = (f"trial {work.trial} to epoch {work.epochs}" for work in status.running)
+            table.add_row("running", ", ".join(itertools.islice(running, workers)))
+            table.add_row("epochs", f"{done:,} of {planned:,} that were left")
+            left = max(planned - done, 0) * (now - start) / done if done else None
+            table.add_row("left", "…" if left is None else f"about {_duration(left)}")
+            if best is not None:
+                metric = f"{study.record.search.metric} {best.metric:.4f}"
+                table.add_row("best so far", f"trial {best.number}: {metric}")
+                table.add_row("", _in_one_line(best.settings))
+            if status.failed:
+                table.add_row("failed", f"{status.failed} trials; reasons are kept")
+            live.update(table, refresh=True)
+
+        yield watch
+
+
+def _in_one_line(settings: Mapping[str, Any]) -> str:
+    return "  ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _show_result(result: SearchResult, as_json: bool) -> None:
+    """Show how a search ended, and the next command to try."""
+    if as_json:
+        print_json(result.to_dict())
+        return
+    say(f"\ntrials            {result.trials}: {result.complete} to the last epoch, "
+        f"{result.pruned} pruned, {result.failed} failed")  # fmt: skip
+    say(f"best              trial {result.best_trial}, {result.metric} {result.best_metric:.4f}")
+    for name, value in result.best_settings.items():
+        say(f"                  {name} = {value}")
+    if count := len(result.confirmed):
+        sd = f" ± {result.confirmed_sd:.4f}" if count > 1 else ""
+        seeds = "1 seed" if count == 1 else f"{count} seeds"
+        say(f"with new seeds    {result.metric} {result.confirmed_mean:.4f}{sd} "
+            f"({seeds}): the best of many is partly luck")  # fmt: skip
+    say(f"test accuracy     {percent(result.test['test_accuracy'])}, opened once")
+    say(f"best recipe       {result.best_recipe}")
+    say(f"model             {result.model}")
+    if result.report:
+        say(f"report            {result.report}")
+    say(f"\nnext: {program()} train {result.best_recipe} --seeds 5")
+
+
+def _show_each(name: str, results: Sequence[tuple[Any, SearchResult]], as_json: bool) -> None:
+    """Show a row for each study."""
+    if as_json:
+        studies = [{name: value, **result.to_dict()} for value, result in results]
+        print_json({"each": name, "studies": studies})
+        return
+    keys = sorted({key for _, result in results for key in result.best_settings})
+    rows = [
+        (value, *(result.best_settings.get(key, "–") for key in keys),
+         f"{result.best_metric:.4f}", f"{result.confirmed_mean:.4f}",
+         percent(result.test["test_accuracy"]))
+        for value, result in results
+    ]  # fmt: skip
+    headings = (name, *keys, results[0][1].metric, "new seeds", "test accuracy")
+    print_table(headings, rows, "".join(map(str, range(len(headings)))))
