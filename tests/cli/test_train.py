@@ -56,7 +56,7 @@ def test_options_are_settings(penstroke: Cli) -> None:
 def test_a_recipe_file_and_a_run_directory_can_be_repeated(penstroke: Cli, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
-        '[data]\ntrain_limit = 200\n[train]\nepochs = 1\n[model]\narchitecture = "mlp"\n'
+        '[data]\nmax_train_images = 200\n[train]\nepochs = 1\n[model]\narchitecture = "mlp"\n'
     )
     first = json.loads(penstroke("train", recipe, "--json").out)
     assert Path(first["run"]).name.startswith("mine-")
@@ -152,7 +152,7 @@ def test_an_ensemble_is_one_model(penstroke: Cli) -> None:
     members = [p for p in run.parent.iterdir() if p != run]
     sizes = [(p / "model.onnx").stat().st_size for p in [*members, run]]
     assert sizes[2] > 1.8 * sizes[0]
-    assert "networks, their probabilities averaged" in (run / "report/index.html").read_text()
+    assert "2 networks, probabilities averaged" in (run / "report/index.html").read_text()
     assert json.loads(penstroke("evaluate", run, "--json").out)["test_loss"] == figures["test_loss"]
     assert penstroke("predict", "examples/seven.png", "--model", run).exit_code == 0
     assert penstroke("runs", "show", run).exit_code == 0
@@ -179,7 +179,7 @@ def test_data_too_small_says_what_is(penstroke: Cli, tmp_path: Path) -> None:
     assert penstroke("data", "import", "pairs", tmp_path / "idx").exit_code == 0
     done = penstroke("train", "--dataset", "pairs", "--batch-size", 8)
     assert done.exit_code == 2
-    assert 'pairs has 2 training images of "0"' in done.err
+    assert 'pairs has only 2 training images of "0"' in done.err
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_page_about_a_study_at_any_time(penstroke: Cli, recipe: Path, runs: Pa
     tuned_study()
     (runs / "s" / "summary.json").unlink()
     page = Path(json.loads(penstroke("report", "s", "--json").out)["report"])
-    assert "The search goes on; the test split has not been opened." in page.read_text()
+    assert "The search is not finished; the test split has not been opened." in page.read_text()
 
 
 def test_a_search_where_everything_fails_says_why(penstroke: Cli, tmp_path: Path) -> None:

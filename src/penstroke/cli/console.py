@@ -20,6 +20,11 @@ def say(text: str, *, as_json: bool = False) -> None:
     typer.echo(text, err=as_json)
 
 
+def note(text: str) -> None:
+    """Print a line on stderr."""
+    typer.echo(text, err=True)
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one object; a dataclass becomes one too, and NaN, which JSON does not have, null."""
     typer.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))

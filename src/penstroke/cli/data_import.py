@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from penstroke.cli.console import print_json, program, progress_bar, say
+from penstroke.cli.console import note, print_json, program, progress_bar, say
 from penstroke.cli.options import JSON, argument, given_options, option, takes
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _import_images(options: ImportOptions) -> None:
                 progress=lambda done, total: update(completed=done, total=total),
             )  # fmt: skip
     except KeyboardInterrupt:
-        say("interrupted: the same command resumes from here", as_json=True)
+        note("interrupted: the same command resumes from here")
         raise typer.Exit(130) from None
     page = options.report or cache_root() / "imports" / name / "index.html"
     try:  # without the packages for it, the data set is complete all the same
@@ -160,7 +160,7 @@ def _import_images(options: ImportOptions) -> None:
     train, test = result.train, result.test
     say(f"{name}: {len(train):,} training and {len(test):,} test images of {len(train.classes)} "
         "classes")  # fmt: skip
-    for what, how in [*result.decisions.items(), *(("note", note) for note in result.notes)]:
+    for what, how in [*result.decisions.items(), *(("note", text) for text in result.notes)]:
         say(f"  {what:<15}{how}")
     unreadable = [f"{image}: {why}" for image, why in result.unreadable]
     for what, images in (("without ink, left out", result.empty), ("unreadable", unreadable)):

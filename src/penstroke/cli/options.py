@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
 import typer
@@ -69,24 +68,19 @@ def given_options(options: Any) -> dict[str, str]:
 
 
 def changes_from(assignments: Iterable[str] | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by dotted names: the `options` that were given, then those of `--set`."""
+    """Return settings by dotted names: the `options` that were given, then those of `--set`.
+
+    Raises:
+        ConfigError: an assignment, or a line of the list of images to exclude, cannot be read.
+    """
     from penstroke.config.toml import parse_assignments
 
     given = {name: value for name, value in options.items() if value is not None}
+    if "data.exclude" in given:
+        from penstroke.quality.exclusion import read_list
+
+        given["data.exclude"] = read_list(given["data.exclude"]) or None
     return given | parse_assignments(assignments or ())
-
-
-def excluded_images(path: Path | None) -> list[int] | None:
-    """Return the setting `data.exclude` of the list at `path`; None where it is empty.
-
-    Raises:
-        ConfigError: the file cannot be read, or a line of it is not a position.
-    """
-    if path is None:
-        return None
-    from penstroke.quality.exclusion import read_list
-
-    return read_list(path) or None
 
 
 def stem_of(recipe: str) -> str:

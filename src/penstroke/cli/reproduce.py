@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from penstroke.cli.console import print_json, say
+from penstroke.cli.console import note, print_json, say
 from penstroke.cli.options import JSON, argument, option, seconds_of
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def command(
     numbers, total = itertools.count(1), sum(map(len, plan.values()))
 
     def watch(step: Step) -> None:
-        say(f"\n[{next(numbers)} of {total}] {step.line}", as_json=True)
+        note(f"\n[{next(numbers)} of {total}] {step.line}")
 
     try:
         results = [ProjectResult(project, reproduce(s, watch)) for project, s in plan.items()]
     except KeyboardInterrupt:
-        say("interrupted: the same command resumes", as_json=True)
+        note("interrupted: the same command resumes")
         raise typer.Exit(130) from None
     figures = write_reproduction_page(page, results, options)
     if as_json:

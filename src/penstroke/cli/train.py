@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from penstroke.cli.console import percent, print_json, print_table, program, progress_bar, say
+from penstroke.cli.console import note, percent, print_json, print_table, program, progress_bar, say
 from penstroke.cli.options import (
     DATASET,
     EXCLUDE,
@@ -18,7 +18,6 @@ from penstroke.cli.options import (
     SET,
     argument,
     changes_from,
-    excluded_images,
     option,
     stem_of,
     takes,
@@ -68,7 +67,7 @@ class TrainOptions:
         """Return the settings that differ from the recipe's, by their dotted names."""
         return changes_from(self.changes, {
             "model": {"architecture": self.model} if self.model else None,
-            "data.dataset": self.dataset, "data.exclude": excluded_images(self.exclude),
+            "data.dataset": self.dataset, "data.exclude": self.exclude,
             "train.epochs": self.epochs,
             "train.min_steps": None if self.epochs is None else 0,  # exactly that many epochs
             "train.batch_size": self.batch_size, "train.learning_rate": self.lr,
@@ -151,7 +150,7 @@ def _train(
         overwrite=options.overwrite, pretrained=pretrained,
     )  # fmt: skip
     if training.run.status == "finished":
-        say(f"{training.run.path} is already finished; --overwrite trains it again", as_json=True)
+        note(f"{training.run.path} is already finished; --overwrite trains it again")
         return training.run
     _follow(training, options.as_json)
     with progress_bar("exporting and evaluating"):
@@ -161,8 +160,8 @@ def _train(
 
 def _follow(training: Training, as_json: bool) -> None:
     """Train, printing each epoch."""
-    for note in training.notes:
-        say(f"note: {note}", as_json=True)
+    for text in training.notes:
+        note(f"note: {text}")
     record, total = training.run.record, training.run.total_epochs
     resolved = record.resolved
     threads = f", {resolved.threads} threads" if resolved.device == "cpu" else ""
@@ -182,7 +181,7 @@ def _follow(training: Training, as_json: bool) -> None:
                 update(advance=1)
                 say(_epoch_line(epoch.metrics, total, marks_best), as_json=as_json)
     except KeyboardInterrupt:
-        say("interrupted: the same command resumes after the last epoch shown", as_json=True)
+        note("interrupted: the same command resumes after the last epoch shown")
         raise typer.Exit(130) from None
 
 
@@ -259,7 +258,7 @@ def _cross_validate(
     cross = cross_validation(config, folds, stem=stem, name=options.name, pretrained=pretrained)
     summary = None if options.overwrite else cross.summary()
     if summary:
-        say(f"{cross.path} is already finished; --overwrite trains it again", as_json=True)
+        note(f"{cross.path} is already finished; --overwrite trains it again")
     else:
         for fold in range(folds):
             training = cross.start_or_resume(fold, overwrite=options.overwrite)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from penstroke.cli.console import percent, print_json, print_table, program, progress_bar, say
+from penstroke.cli.console import note, percent, print_json, print_table, program, progress_bar, say
 from penstroke.cli.options import (
     DATASET,
     EXCLUDE,
@@ -24,7 +24,6 @@ from penstroke.cli.options import (
     SET,
     argument,
     changes_from,
-    excluded_images,
     given_options,
     option,
     seconds_of,
@@ -92,7 +91,7 @@ class TuneOptions:
     def settings(self) -> dict[str, Any]:
         """Return the settings that differ from the recipe's, by their dotted names."""
         return changes_from(self.changes, {
-            "data.dataset": self.dataset, "data.exclude": excluded_images(self.exclude),
+            "data.dataset": self.dataset, "data.exclude": self.exclude,
             "search.method": self.method, "search.trials": self.trials,
             "search.max_epochs": self.max_epochs, "search.eta": self.eta,
             "search.seeds": self.seeds, "search.folds": self.folds, "search.seed": self.seed,
@@ -233,8 +232,7 @@ def _run(study: Study, options: TuneOptions) -> SearchResult:
     from penstroke.search.workflow import conclude, result_so_far
 
     if study.result():
-        say(f"{study.path} is already finished; its recipe with --overwrite replaces it",
-            as_json=True)  # fmt: skip
+        note(f"{study.path} is already finished; its recipe with --overwrite replaces it")
         return result_so_far(study)
     with study.locked():
         confirmed = _search(study, options)
@@ -285,14 +283,14 @@ def _search(study: Study, options: TuneOptions) -> list[float]:
                 watch(status)
 
             if not search(study, engine, on_status):
-                say("the time is up: continuing with the best so far", as_json=True)
+                note("the time is up: continuing with the best so far")
         with progress_bar("confirming with new seeds", total=seeds, visible=seeds > 0) as update:
             return confirm(study, engine, seeds, lambda: update(advance=1))
     except KeyboardInterrupt:
         if best := study.best():
-            say(f"stopped; best so far: trial {best.number}, {record.search.metric} "
-                f"{best.metric:.4f}, {_in_one_line(best.settings)}", as_json=True)  # fmt: skip
-        say(f"`{program()} tune {study.path}` resumes the search", as_json=True)
+            note(f"stopped; best so far: trial {best.number}, {record.search.metric} "
+                f"{best.metric:.4f}, {_in_one_line(best.settings)}")  # fmt: skip
+        note(f"`{program()} tune {study.path}` resumes the search")
         raise typer.Exit(130) from None
     finally:
         engine.close()

@@ -81,15 +81,11 @@ class DataConfig(Settings):
         description="fraction of the training split held out for validation, stratified by class; "
         "raised, up to 0.1, until the rarest class has an image in it",
     )
-    split_seed: int = Field(
-        0, ge=0, description="random seed of that split; independent of train.seed"
-    )
+    split_seed: int = Field(0, ge=0, description="seed of that split; independent of train.seed")
     max_train_images: int | None = Field(
         None, ge=1, description="number of training images to use, stratified by class; none: all"
     )
-    folds: int | None = Field(
-        None, ge=2, description="number of cross-validation folds, stratified by class"
-    )
+    folds: int | None = Field(None, ge=2, description="cross-validation folds, stratified by class")
     fold: int | None = Field(
         None, ge=0, description="fold to validate on (from 0), in place of validation_fraction"
     )
@@ -167,9 +163,7 @@ class CNNConfig(Settings):
         min_length=1,
         description="convolution blocks, first to last",
     )
-    dense: ListOf[Dense] = Field(
-        (Dense(units=128),), description="hidden dense layers, first to last"
-    )
+    dense: ListOf[Dense] = Field((Dense(units=128),), description="hidden dense layers, in order")
     activation: Activation = Field("relu", description="activation in each block")
 
     @model_validator(mode="after")
@@ -189,13 +183,9 @@ class Stage(Settings):
     """A convolution block, then residual blocks of two each; all 3×3 with batch norm."""
 
     filters: int = Field(ge=1, description="output channels")
-    pool: int = Field(
-        2, ge=1, description="side of the max pooling before the residual blocks; 1: none"
-    )
+    pool: int = Field(2, ge=1, description="side of max pooling before residual blocks; 1: none")
     residual_blocks: int = Field(1, ge=0, description="number of residual blocks")
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="probability that a whole channel is dropped"
-    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability that a channel is dropped")
 
 
 class ResNetConfig(Settings):
@@ -210,9 +200,7 @@ class ResNetConfig(Settings):
     head: Literal["flatten", "average", "max"] = Field(
         "flatten", description="how the last feature maps reach the output layer"
     )
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="dropout probability before the output layer"
-    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the output layer")
     activation: Activation = Field("relu", description="activation in each block")
 
     @property
@@ -243,9 +231,7 @@ class AugmentConfig(Settings):
     """Random changes to each training image, drawn anew in each epoch; 0 leaves a change out."""
 
     rotation_degrees: float = Field(0.0, ge=0, le=180, description="greatest rotation, either way")
-    scale: float = Field(
-        0.0, ge=0, lt=1, description="greatest change of size: 0.1 is 0.9 to 1.1 times"
-    )
+    scale: float = Field(0.0, ge=0, lt=1, description="greatest change of size: 0.1 is 0.9 to 1.1")
     shear_degrees: float = Field(0.0, ge=0, lt=90, description="greatest slant, either way")
     translate_pixels: float = Field(0.0, ge=0, le=14, description="greatest shift, either way")
     aspect_ratio: float = Field(
@@ -275,18 +261,12 @@ class TrainConfig(Settings):
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="update rule")
     learning_rate: float = Field(1e-3, gt=0, description="learning rate, at its highest")
     momentum: float = Field(0.0, ge=0, lt=1, description="momentum of sgd")
-    weight_decay: float = Field(
-        0.0, ge=0, description="weight decay: L2 for sgd and adam, decoupled for adamw"
-    )
+    weight_decay: float = Field(0.0, ge=0, description="L2 for sgd and adam, decoupled for adamw")
     schedule: Literal["constant", "step", "cosine", "one_cycle"] = Field(
         "constant", description="learning-rate schedule, updated at each step"
     )
-    step_size: int | None = Field(
-        None, ge=1, description="epochs between two cuts of the step schedule"
-    )
-    gamma: float | None = Field(
-        None, gt=0, lt=1, description="factor of each cut of the step schedule"
-    )
+    step_size: int | None = Field(None, ge=1, description="epochs per cut of the step schedule")
+    gamma: float | None = Field(None, gt=0, lt=1, description="factor per cut of the step schedule")
     warmup_fraction: float | None = Field(
         None, gt=0, lt=1, description="fraction of one_cycle's steps spent rising; none: 0.25"
     )
@@ -303,9 +283,7 @@ class TrainConfig(Settings):
     outlier_exposure: float = Field(
         0.0, ge=0, le=1, description="non-characters added to each batch, as a fraction of it"
     )
-    outlier_exposure_weight: float = Field(
-        0.06, ge=0, description="weight of the loss on those non-characters"
-    )
+    outlier_exposure_weight: float = Field(0.06, ge=0, description="weight of the loss on outliers")
     ema_decay: float = Field(
         0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: no averaging"
     )

@@ -29,18 +29,14 @@ class Parameter(Settings):
     """One field of the run config: a range, choices, or multiples of the recipe's own value."""
 
     low: int | float | None = Field(None, description="lowest value of a range")
-    high: int | float | None = Field(
-        None, description="highest value of a range; two integers give integers"
-    )
+    high: int | float | None = Field(None, description="highest value; two integers give integers")
     step: int | float | None = Field(None, gt=0, description="distance between values of a range")
     log: bool = Field(False, description="whether a range is drawn evenly in the logarithm")
     choices: ListOf[Any] | None = Field(None, min_length=1, description="values to choose from")
     factors: ListOf[float] | None = Field(
         None, min_length=1, description="multiples of the recipe's value to choose from"
     )
-    when: dict[str, Any] = Field(
-        {}, description="values of other parameters under which this one is searched"
-    )
+    when: dict[str, Any] = Field({}, description="values of other parameters that this one needs")
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> Self:
@@ -106,9 +102,7 @@ class SearchConfig(Settings):
     """How the best settings are searched for."""
 
     method: Method = Field("hyperband", description="search algorithm")
-    space: dict[str, Parameter] = Field(
-        min_length=1, description="parameters to search, by dotted name"
-    )
+    space: dict[str, Parameter] = Field(min_length=1, description="parameters, by dotted name")
     trials: int = Field(20, ge=1, description="number of trials of random, tpe and asha")
     max_epochs: int | None = Field(
         None, ge=1, description="most epochs of a trial; none: train.epochs"
@@ -116,9 +110,7 @@ class SearchConfig(Settings):
     final_epochs: int | None = Field(
         None, ge=1, description="epochs of the final training; none: max_epochs"
     )
-    eta: int = Field(
-        3, ge=2, description="reduction factor of hyperband and asha: 1 of eta trials is promoted"
-    )
+    eta: int = Field(3, ge=2, description="reduction factor: 1 of eta trials is promoted")
     rounds: int = Field(1, ge=1, description="number of times hyperband runs all its brackets")
     seeds: int = Field(1, ge=1, description="training seeds whose mean is a trial's score")
     folds: int | None = Field(
