@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def collect(labels: str, seed: int = 1) -> list[str]:
     """Collect an image for each letter of `labels`; return their names."""
     return [
         collected.add(
-            Collected(label=label, created="2026", input_image=collected.encoded(png(image)))
+            Collected(
+                label=label, created="2026", input_image=base64.b64encode(png(image)).decode()
+            )
         )
         for label, image in zip(labels, random_images(len(labels), seed), strict=True)
     ]
@@ -58,12 +61,12 @@ def test_growing_moves_no_image_between_the_splits() -> None:
 
 def test_what_is_kept_is_read_back(cache: Path) -> None:
     given = Collected(
-        label="ß", created="2026", input_image=collected.encoded(png(random_images(1)[0])),
+        label="ß", created="2026", input_image=base64.b64encode(png(random_images(1)[0])).decode(),
         image="aGk=", strokes={"strokes": [[[1, 2.5]]], "width": 9},
         answer=Answer(label="8", probability=0.25, model="m"),
     )  # fmt: skip
     name = collected.add(given)
-    assert collected.read(name) == given
+    assert collected.read([name])[name] == given
     assert collected.labels() == {name: "ß"}
     assert [p.name for p in (cache / "imported/collected").iterdir()] == [f"{name}.json"]
 

@@ -49,12 +49,12 @@ def test_kept_counted_and_taken_back(client: TestClient, cache: Path) -> None:
     assert kept.json() == {"id": name, "label": "7", "images": 1}
     drawn = collect(client, label="seven", strokes=SEVEN).json()
     assert facts(client)["by_label"] == {"7": 1, "seven": 1}
-    found = collected.read(name)
+    found = collected.read([name])[name]
     assert found.image == IMAGE
     assert found.answer is not None
     assert found.answer.to_dict() == ANSWER
     assert (found.pixels == preprocess(drawn_digit()).pixels).all()
-    strokes = collected.read(drawn["id"]).strokes
+    strokes = collected.read([drawn["id"]])[drawn["id"]].strokes
     assert strokes is not None
     assert strokes["strokes"] == SEVEN["strokes"]
     for status in (204, 404):

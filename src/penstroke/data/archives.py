@@ -44,13 +44,8 @@ class ZipReader:
 
     Hidden files are left out: a part of their name begins with a dot or is `__MACOSX`.
 
-    Args:
-        path: a zip file; deflated or stored.
-        max_file_bytes: most bytes of a file that is read, unpacked.
-        max_files: most files in the zip.
-
-    Attributes:
-        files: what the directory says of each file, by name with `/` between folders, sorted.
+    `files` is what the directory says of each file, by name with `/` between folders, sorted.
+    `max_file_bytes` bounds each file that is read, unpacked.
 
     Raises:
         ArchiveError: it is not a zip, is damaged, or is refused: says why, and names the file.

@@ -25,10 +25,9 @@ _MAX_LABELS_SHOWN = 80
 class ClassMap:
     """From a label to a class.
 
-    Attributes:
-        wanted: classes to keep, in their order, or names of `GROUPS`; None keeps all.
-        renamed: labels, or names of folders, and their classes; "" leaves them out.
-        merge_case: both cases of a letter are one class, `Aa`.
+    Classes are kept in the order of `wanted`, which may name `GROUPS` of them; None keeps all.
+    Labels, or names of folders, are `renamed` to their classes; "" leaves them out.
+    With `merge_case`, both cases of a letter are one class, `Aa`.
     """
 
     wanted: tuple[str, ...] | None = None

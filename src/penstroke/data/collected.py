@@ -65,8 +65,15 @@ class Collected(Settings):
 
     @property
     def pixels(self) -> Images:
-        """The image (28, 28) uint8, ink bright on dark."""
-        return _decoded(self.input_image)
+        """The image (28, 28) uint8, ink bright on dark; ValueError if it is damaged."""
+        try:
+            content = io.BytesIO(base64.b64decode(self.input_image, validate=True))
+            pixels = np.asarray(Image.open(content, formats=("PNG",)).convert("L"), np.uint8)
+        except (binascii.Error, OSError, SyntaxError) as error:
+            raise ValueError(f"input_image: {error}") from error
+        if pixels.shape != (IMAGE_SIZE, IMAGE_SIZE):
+            raise ValueError(f"input_image: {pixels.shape}, not 28×28")
+        return pixels
 
 
 def folder() -> Path:
@@ -104,17 +111,28 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("[!.]*.json"))
 
 
-def read(name: str) -> Collected:
-    """Return the image `name`, which is one of `names()`.
+def read(wanted: Iterable[str]) -> dict[str, Collected]:
+    """Return those images that are still there: one may be removed at any moment.
 
     Raises:
-        DataError: its file is missing, damaged or of a newer version.
+        DataError: a file is damaged or of a newer version.
     """
-    path = folder() / f"{name}.json"
-    try:
-        return _parse(path, path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
+    images = {}
+    for name in sorted(wanted):
+        path = folder() / f"{name}.json"
+        try:
+            values = json.loads(path.read_bytes())
+            if values["format_version"] > FORMAT_VERSION:
+                raise DataError(f"{path} was written by a newer Penstroke: upgrade")
+            images[name] = Collected.parse(values, source=str(path))
+            _ = images[name].pixels
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {reason(error)}") from error
+        except (ValueError, KeyError, TypeError, ConfigError) as error:
+            raise DataError(f"{path} is damaged: {error}; move it away") from error
+    return images
 
 
 def labels(known: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -124,7 +142,7 @@ def labels(known: Mapping[str, str] | None = None) -> dict[str, str]:
         DataError: a file is damaged or of a newer version.
     """
     known = known or {}
-    added = _read_all(set(names()) - known.keys())
+    added = read(set(names()) - known.keys())
     return {n: known.get(n) or added[n].label for n in names() if n in known or n in added}
 
 
@@ -139,7 +157,7 @@ def load() -> tuple[Dataset, Dataset]:
     Raises:
         DataError: a file is damaged, or there is nothing to train on yet.
     """
-    images = _read_all(names())
+    images = read(names())
     test = [image for name, image in images.items() if is_test(name)]
     train = [image for name, image in images.items() if not is_test(name)]
     if not train:
@@ -151,47 +169,9 @@ def load() -> tuple[Dataset, Dataset]:
     return _dataset(train, classes), _dataset(test, classes)
 
 
-def encoded(content: bytes) -> str:
-    """Return the bytes of a PNG as base64."""
-    return base64.b64encode(content).decode()
-
-
-def _read_all(wanted: Iterable[str]) -> dict[str, Collected]:
-    """Return those images that are still there: one may be removed at any moment."""
-    images = {}
-    for name in sorted(wanted):
-        path = folder() / f"{name}.json"
-        with contextlib.suppress(FileNotFoundError):
-            images[name] = _parse(path, path.read_bytes())
-    return images
-
-
-def _parse(path: Path, content: bytes) -> Collected:
-    try:
-        values: Mapping[str, Any] = json.loads(content)
-        if values["format_version"] > FORMAT_VERSION:
-            raise DataError(f"{path} was written by a newer Penstroke: upgrade")
-        image = Collected.parse(values, source=str(path))
-        _ = image.pixels
-    except (ValueError, KeyError, TypeError, ConfigError) as error:
-        raise DataError(f"{path} is damaged: {error}; move it away") from error
-    return image
-
-
 def _dataset(decoded: list[Collected], classes: tuple[str, ...]) -> Dataset:
     images = np.zeros((len(decoded), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for index, image in enumerate(decoded):
         images[index] = image.pixels
     labels = np.array([classes.index(image.label) for image in decoded], np.int64)
     return Dataset(images, labels, classes)
-
-
-def _decoded(text: str) -> Images:
-    try:
-        image = Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",))
-        pixels = np.asarray(image.convert("L"), np.uint8)
-    except (binascii.Error, OSError, SyntaxError) as error:
-        raise ValueError(f"input_image: {error}") from error
-    if pixels.shape != (IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(f"input_image: {pixels.shape}, not 28×28")
-    return pixels

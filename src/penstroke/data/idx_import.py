@@ -31,13 +31,10 @@ def import_idx(
 ) -> tuple[Dataset, Dataset]:
     """Bring the IDX files at `source` into the stored data set `destination`; return its splits.
 
-    Args:
-        name: of the new data set.
-        source: a folder with one set of train and test files, or the beginning of their names.
-        destination: folder to write.
-        transposed: images are stored transposed, as in EMNIST; None if that is not known.
-        label_offset: label of the first class in the files; 1 for EMNIST letters.
-        classes: names of the classes; else those of a mapping.txt, else the numbers.
+    `source` is a folder with one set of train and test files, or the beginning of their names.
+    `transposed` images are stored as in EMNIST; None if that is not known. `label_offset` is the
+    label of the first class in the files: 1 for EMNIST letters. The `classes` are else those of a
+    mapping.txt, else the numbers.
 
     Raises:
         ConfigError: the name is taken or not valid; or the files are EMNIST's, and `transposed`

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from penstroke.data import store
 from penstroke.data.class_map import ClassMap, check_renamed
@@ -23,7 +23,6 @@ from penstroke.data.shards import (
     EMPTY,
     OK,
     PreprocessedImages,
-    discard,
     read_shards,
     shard_jobs,
     working_folder,
@@ -45,56 +44,32 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """How images become a data set.
-
-    Attributes:
-        options: how the source says what its images show.
-        test: another source, whose images are the test split.
-        classes: which classes, and what they are called.
-        test_fraction: share of each class to test on, if no source says which.
-        seed: of drawing them.
-        max_unreadable: most images that may be unreadable: a share (float) or a number (int).
-        preprocessed: arrays are preprocessed already; None: if they look like MNIST's.
-    """
+    """How images become a data set."""
 
     options: SourceOptions = field(default_factory=SourceOptions)
-    test: Path | None = None
+    test: Path | None = None  # another source, whose images are the test split
     classes: ClassMap = field(default_factory=ClassMap)
-    test_fraction: float = 0.2
-    seed: int = 0
-    max_unreadable: float | int = 0.05
-    preprocessed: bool | None = None
+    test_fraction: float = 0.2  # of each class, if no source says which images to test on
+    seed: int = 0  # of drawing them
+    max_unreadable: float | int = 0.05  # a share (float) or a number (int) of the images
+    preprocessed: bool | None = None  # arrays are; None: if they look like MNIST's
 
 
 @dataclass(frozen=True)
 class ImportResult:
-    """An imported data set, and how it came about.
-
-    Attributes:
-        name: of the data set.
-        source: where it came from.
-        train: training images, validation among them.
-        test: test images.
-        rows: positions of the training and of the test images in `images`.
-        decisions: where labels came from, how images were preprocessed, how they were split.
-        notes: what was left out or is worth knowing, one line each.
-        parts: the images of the source that were read, labelled by class.
-        images: the same, preprocessed.
-        unreadable: what could not be read, and why.
-        conflicts: groups of names of the same bytes under different labels.
-    """
+    """An imported data set, and how it came about."""
 
     name: str
     source: Path
-    train: Dataset
+    train: Dataset  # validation among them
     test: Dataset
-    rows: tuple[Rows, Rows]
-    decisions: dict[str, str]
-    notes: tuple[str, ...]
-    parts: tuple[Part, ...]
-    images: PreprocessedImages
+    rows: tuple[Rows, Rows]  # positions of the training and of the test images in `images`
+    decisions: dict[str, str]  # where labels came from, preprocessing, the split
+    notes: tuple[str, ...]  # what was left out or is worth knowing, one line each
+    parts: tuple[Part, ...]  # the images of the source that were read, labelled by class
+    images: PreprocessedImages  # the same, preprocessed
     unreadable: tuple[Unreadable, ...]
-    conflicts: tuple[tuple[str, ...], ...]
+    conflicts: tuple[tuple[str, ...], ...]  # names of the same bytes under different labels
 
     @property
     def refs(self) -> list[ImageRef]:
@@ -121,12 +96,6 @@ class ImportResult:
             "conflicts": [list(group) for group in self.conflicts],
         }  # fmt: skip
 
-    def to_record(self) -> dict[str, Any]:
-        """Return what is kept beside the arrays: also the name of each image, in their order."""
-        refs = self.refs
-        train, test = ([refs[row].name for row in rows] for rows in self.rows)
-        return {**self.to_dict(), "images": {"train": train, "test": test}}
-
 
 def import_images(
     name: str, source: Path, destination: Path, settings: ImportSettings, *,
@@ -136,13 +105,8 @@ def import_images(
 
     After an interruption the same call continues, and ends with the same data set.
 
-    Args:
-        name: of the new data set.
-        source: see `sources.listing.list_source`.
-        destination: folder to write.
-        settings: how.
-        workers: processes that read; 1 reads in this one.
-        progress: see `Progress`.
+    The source is listed by `sources.listing.list_source`, and read by `workers` processes; 1 reads
+    in this one.
 
     Raises:
         ConfigError: the name is taken, or a setting does not go with the source.
@@ -182,15 +146,21 @@ def import_images(
                 progress(done, total)
                 if len(images.errors) + len(missing) > most:
                     break
-        unreadable = (*_unreadable(parts, images), *missing)
+        refs = _refs(parts)
+        errors = [
+            Unreadable(refs[row].name, printable(e)) for row, e in sorted(images.errors.items())
+        ]
+        unreadable = (*errors, *missing)
         if len(unreadable) > most:
-            discard(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             raise _too_many_unreadable(source, unreadable, total, limit, done)
         result = _assemble(name, source, settings, parts, images, unreadable, decisions, notes)
-        record = json.dumps(result.to_record(), ensure_ascii=False, indent=1)
+        used = ([refs[row].name for row in rows] for rows in result.rows)
+        names = dict(zip(("train", "test"), used, strict=True))  # in the order of the arrays
+        record = json.dumps({**result.to_dict(), "images": names}, ensure_ascii=False, indent=1)
         title = f"imported from {printable(str(source.resolve()))}"
         store.save(destination, name, result.train, result.test, title, {RECORD: record + "\n"})
-        discard(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     _discard_abandoned(name, folder.parent)
     return result
 
@@ -234,12 +204,6 @@ def _are_preprocessed(listed: list[SourceContents], setting: bool | None) -> boo
     return all(c.are_preprocessed for c in listed) if setting is None else setting
 
 
-def _unreadable(parts: Sequence[Part], images: PreprocessedImages) -> Iterator[Unreadable]:
-    refs = _refs(parts)
-    for row, why in sorted(images.errors.items()):
-        yield Unreadable(refs[row].name, printable(why))
-
-
 def _too_many_unreadable(
     source: Path, unreadable: Sequence[Unreadable], total: int, limit: float, done: int
 ) -> DataError:
@@ -276,7 +240,13 @@ def _assemble(
         Dataset(images.images[rows[side]], labels[side], classes) for side in (~is_test, is_test)
     )
     copies, conflicts = _find_copies(refs, images, rows)
-    notes = [*notes, *copies, *_leak_note(digests, is_test), *_class_notes(train, test)]
+    notes = [*notes, *copies]
+    training = {digest.tobytes() for digest in digests[~is_test]}
+    if count := sum(digest.tobytes() in training for digest in digests[is_test]):
+        notes.append(  # a given split may have some
+            f"{count:,} test images are training images too, byte for byte: the test is too easy"
+        )
+    notes += _class_notes(train, test)
     return ImportResult(
         name, source, train, test, (rows[~is_test], rows[is_test]), {**decisions, "split": how},
         tuple(notes), parts, images, unreadable, conflicts,
@@ -300,15 +270,6 @@ def _find_copies(
         more = " and others" if len(conflicts) > 1 else ""
         notes.append(f"{len(conflicts):,} images have copies with another label: {shown}{more}")
     return notes, tuple(tuple(f"{i.name} = {i.label}" for i in group) for group in conflicts)
-
-
-def _leak_note(digests: npt.NDArray[np.uint8], is_test: npt.NDArray[np.bool_]) -> Iterator[str]:
-    """Yield a note if test images are training images too: a given split may have some."""
-    training = {digest.tobytes() for digest in digests[~is_test]}
-    if count := sum(digest.tobytes() in training for digest in digests[is_test]):
-        yield (
-            f"{count:,} test images are training images too, byte for byte: the test is too easy"
-        )
 
 
 def _class_notes(train: Dataset, test: Dataset) -> Iterator[str]:
@@ -349,4 +310,4 @@ def _discard_abandoned(name: str, folder: Path) -> None:
                 os.close(lock(path / ".lock"))
             except OSError:
                 continue
-            discard(path)
+            shutil.rmtree(path, ignore_errors=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import zipfile
 import zlib
 from collections.abc import Generator, Sequence
@@ -42,40 +41,24 @@ _INK = DEFAULT_INK.model_copy(update={"max_pixels": 16_000_000})
 
 
 class ShardJob(NamedTuple):
-    """One shard to be read: travels to a worker.
-
-    Attributes:
-        path: of the shard.
-        source: where the images are.
-        places: of the images in the source.
-        preprocessed: arrays are preprocessed already, and are taken as they are.
-    """
+    """One shard to be read, of the images at `places` in the source: travels to a worker."""
 
     path: Path
     source: Source
     places: tuple[str | int, ...]
-    preprocessed: bool = False
+    preprocessed: bool = False  # arrays are preprocessed already, and are taken as they are
 
 
 @dataclass(frozen=True)
 class PreprocessedImages:
-    """Images brought to 28×28, and what happened to each, in the order of the source.
+    """Images brought to 28×28, and what happened to each, in the order of the source."""
 
-    Attributes:
-        images: (N, 28, 28) uint8, ink bright on dark; zero where there is none.
-        status: (N,) uint8: OK, EMPTY or UNREADABLE.
-        dropped: (N,) float32, share of the ink that was taken for dirt or edges.
-        sides: (N,) int32, longer side of the ink in the source, pixels.
-        digests: (N, 16) uint8, of the contents: equal where they are the same bytes.
-        errors: why an image is unreadable, by position.
-    """
-
-    images: Images
-    status: npt.NDArray[np.uint8]
-    dropped: npt.NDArray[np.float32]
-    sides: npt.NDArray[np.int32]
-    digests: npt.NDArray[np.uint8]
-    errors: dict[int, str]
+    images: Images  # (N, 28, 28), ink bright on dark; zero where there is none
+    status: npt.NDArray[np.uint8]  # (N,): OK, EMPTY or UNREADABLE
+    dropped: npt.NDArray[np.float32]  # (N,): share of the ink that was taken for dirt or edges
+    sides: npt.NDArray[np.int32]  # (N,): longer side of the ink in the source, pixels
+    digests: npt.NDArray[np.uint8]  # (N, 16), of the contents: equal where they are the same bytes
+    errors: dict[int, str]  # why an image is unreadable, by position
 
     @classmethod
     def allocate(cls, count: int) -> PreprocessedImages:
@@ -201,11 +184,6 @@ def load_shard(job: ShardJob) -> PreprocessedImages | None:
     return shard if len(shard.images) == len(job.places) else None
 
 
-def discard(folder: Path) -> None:
-    """Remove the shards."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def _preprocess(shard: PreprocessedImages, row: int, content: Content, preprocessed: bool) -> None:
     """Bring one image to 28×28, and note in `shard` what it was."""
     if isinstance(content, bytes):
@@ -224,14 +202,9 @@ def _preprocess(shard: PreprocessedImages, row: int, content: Content, preproces
     else:
         ink, shard.dropped[row] = inspect_ink(read_grey(content, _INK.max_pixels), _INK)
         pixels, is_blank = normalize(ink, _INK)
-    shard.sides[row] = _longer_side(ink)
+    sides = [np.flatnonzero(ink.any(axis=axis)) for axis in (0, 1)]  # of the box around the ink
+    shard.sides[row] = max((int(side[-1] - side[0]) + 1 for side in sides if len(side)), default=0)
     if is_blank:
         shard.status[row] = EMPTY
     else:
         shard.images[row] = pixels
-
-
-def _longer_side(ink: npt.NDArray[Any]) -> int:
-    """Return the longer side of the box around what is not zero, pixels."""
-    sides = [np.flatnonzero(ink.any(axis=axis)) for axis in (0, 1)]
-    return max((int(side[-1] - side[0]) + 1 for side in sides if len(side)), default=0)

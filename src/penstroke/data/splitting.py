@@ -24,11 +24,7 @@ def split(
     run on the union never trains on, so that the one can start from the other (`penstroke train
     --init-from`).
 
-    Args:
-        whole: all images but those of the test.
-        test: the test split.
-        config: how to split. `config.dataset` is only a name here.
-        parts: labels of each data set in a union; else `whole` is one.
+    `config.dataset` is only a name here; `parts` are the labels of each data set in a union.
 
     Raises:
         ConfigError: there are fewer images than the split needs, or an excluded one is not there.
@@ -108,13 +104,8 @@ def draw_test(
 ) -> npt.NDArray[np.bool_]:
     """Return which images (N,) to test on: `fraction` of each class, at least one of two.
 
-    Copies byte for byte are on one side, so that no test image is trained on.
-
-    Args:
-        labels: (N,) int64.
-        digests: (N, 16) uint8: equal where images are.
-        fraction: of each class.
-        seed: the same seed draws the same images.
+    Copies byte for byte, of equal `digests` (N, 16), are on one side, so that no test image is
+    trained on.
     """
     _, first, group = np.unique(digests, axis=0, return_index=True, return_inverse=True)
     random = np.random.default_rng(seed)

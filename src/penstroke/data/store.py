@@ -10,12 +10,11 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tokenize import TokenError
-from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from penstroke.config.settings import Settings
+from penstroke.config.settings import ListOf, Settings
 from penstroke.config.toml import read_toml
 from penstroke.data.dataset import Dataset, Images
 from penstroke.errors import ConfigError, DataError, StorageError
@@ -31,7 +30,7 @@ class StoredIndex(Settings):
     format_version: int = Field(description="of this folder's layout")
     name: str = Field(description="data set")
     title: str = Field("", description="one line for a list")
-    classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(description="class names")
+    classes: ListOf[str] = Field(description="class names")
     train_fingerprint: str = Field(description="SHA-256 of the training split")
     test_fingerprint: str = Field(description="SHA-256 of the test split")
 

@@ -80,7 +80,7 @@ class Corrections:
         strokes = correction.strokes.to_dict() if correction.strokes else None
         name = collected.add(Collected(
             label=correction.label, created=now(), image=correction.image, strokes=strokes,
-            input_image=collected.encoded(png(image.pixels)), answer=correction.answer,
+            input_image=base64.b64encode(png(image.pixels)).decode(), answer=correction.answer,
         ))  # fmt: skip
         # Counted, not read: a damaged file of another correction must not keep this one out.
         return CorrectionAnswer(id=name, label=correction.label, images=len(collected.names()))
