@@ -191,7 +191,7 @@ def remains(name: str) -> dict[int, Any]:
 
     study = find_study(name)
     assert study is not None
-    trials = study.trials()
+    trials = study.store.trials()
     url = study.record.storage or f"sqlite:///{study.path.absolute() / 'study.db'}"
     stored = optuna.load_study(study_name=study.name, storage=url).get_trials(deepcopy=False)
     numbers = [trial.user_attrs["trial"] for trial in stored]

@@ -209,7 +209,7 @@ def sole_line(recognizer: Recognizer, composed: Composed) -> tuple[TextLine, Sca
 
 def overlaps(steps: Sequence[Step], scale: Scale, composed: Composed) -> list[list[float]]:
     """Return how far each step covers each character of the line: (N, C)."""
-    boxes = [scale.original(around(step.segments)) for step in steps]
+    boxes = [scale.original(around(s.box for s in step.segments)) for step in steps]
     return [[overlap(box, right) for right in composed.boxes[0]] for box in boxes]
 
 

@@ -14,7 +14,7 @@ from helpers import copy_made_once, made_once, small_config
 from penstroke.config.recipes import Recipe
 from penstroke.config.settings import RunConfig
 from penstroke.files import sha256
-from penstroke.search.local_engine import LocalEngine
+from penstroke.search.engine import LocalEngine
 from penstroke.search.study import Study, find_study
 from penstroke.search.workflow import SearchRequest, open_study, search
 
@@ -89,10 +89,10 @@ def remains(study: Study) -> dict[int, tuple[Any, ...]]:
             trial.settings, trial.state, trial.metric, dict(trial.metric_by_epoch),
             [[line["val_loss"] for line in run.history()] for run in runs_of(study, number)],
         )
-        for number, trial in sorted(study.trials().items())
+        for number, trial in sorted(study.store.trials().items())
     }  # fmt: skip
 
 
 def runs_of(study: Study, number: int) -> list[Any]:
     """Return the run directories of a trial."""
-    return study.runs_of(number, study.trials()[number].settings)
+    return study.runs_of(number, study.store.trials()[number].settings)

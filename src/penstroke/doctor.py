@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from penstroke.config.settings import Convolution
 from penstroke.data.catalogue import catalogue
 from penstroke.files import cache_root, check_writable, data_root
+from penstroke.machine import allowed_cores, package_versions, processor_name
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Check:
 def diagnose() -> list[Check]:
     """Run all checks: facts about the machine first, self-tests last."""
     checks = {
-        "machine": _machine,
-        "versions": _versions,
+        "machine": lambda: f"{processor_name()}, {allowed_cores()} cores",
+        "versions": lambda: ", ".join(" ".join(one) for one in package_versions().items()),
         "devices": _devices,
         "data": _data,
         "cache": _cache,
@@ -31,29 +31,17 @@ def diagnose() -> list[Check]:
         "bfloat16 arithmetic": _bfloat16,
         "export arithmetic": _export,
     }
-    return [_run(name, check) for name, check in checks.items()]
-
-
-def _run(name: str, check: Callable[[], str]) -> Check:
-    try:
-        return Check(name, passed=True, text=check())
-    except ModuleNotFoundError as error:  # not a failure: recognition needs none of it
-        absent = f'{error.name} is not installed; training needs pip install "penstroke[train]"'
-        return Check(name, passed=True, text=absent)
-    except Exception as error:  # a self-test reports all failures, also unknown ones
-        return Check(name, passed=False, text=f"{type(error).__name__}: {error}")
-
-
-def _machine() -> str:
-    from penstroke.machine import allowed_cores, processor_name
-
-    return f"{processor_name()}, {allowed_cores()} cores"
-
-
-def _versions() -> str:
-    from penstroke.machine import package_versions
-
-    return ", ".join(f"{name} {version}" for name, version in package_versions().items())
+    results = []
+    for name, check in checks.items():
+        passed = True
+        try:
+            text = check()
+        except ModuleNotFoundError as error:  # not a failure: recognition needs none of it
+            text = f'{error.name} is not installed; training needs pip install "penstroke[train]"'
+        except Exception as error:  # a self-test reports all failures, also unknown ones
+            passed, text = False, f"{type(error).__name__}: {error}"
+        results.append(Check(name, passed, text))
+    return results
 
 
 def _devices() -> str:

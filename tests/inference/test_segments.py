@@ -9,7 +9,7 @@ from writing import Strokes, drawn, stems
 
 
 def box_of(line: TextLine) -> Box:
-    return around(line.segments)
+    return around(s.box for s in line.segments)
 
 
 def test_no_ink_no_lines() -> None:
@@ -68,7 +68,7 @@ def test_the_bar_of_a_5_belongs_to_it() -> None:
     (line,) = find_lines(drawn([body, [(102, 32), (132, 32)], *stems(200)]))
     assert sum(segment.box.top < 35 and segment.box.right < 150 for segment in line.segments) >= 1
     first = [segment for segment in line.segments if segment.box.right < 150]
-    assert around(first).top < 35
+    assert around(s.box for s in first).top < 35
 
 
 def test_specks_are_not_segments() -> None:

@@ -16,9 +16,7 @@ from penstroke.config.settings import RunConfig
 from penstroke.data.dataset import Dataset
 from penstroke.data.loading import load_dataset
 from penstroke.models.blocks import Dropout, Normalize
-from penstroke.quality.checks import check
-from penstroke.quality.learning_rate_range import range_test
-from penstroke.quality.training_setup import TrainingSetup
+from penstroke.quality.checks import TrainingSetup, check, range_test
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,19 @@ import torch
 
 from auditing import drawn_strokes
 from penstroke.data.dataset import Images
-from penstroke.quality.duplicates import NEAR, Pair, groups_of, near, pairs_across, pairs_within
-from penstroke.quality.neighbours import COUNT, Neighbours, descriptors, nearest
-from penstroke.quality.outliers import blank
+from penstroke.quality.data_audit import blank
+from penstroke.quality.duplicates import (
+    COUNT,
+    NEAR,
+    Neighbours,
+    Pair,
+    descriptors,
+    groups_of,
+    near,
+    nearest,
+    pairs_across,
+    pairs_within,
+)
 
 
 def found_within(images: Images) -> list[Pair]:

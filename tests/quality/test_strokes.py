@@ -5,8 +5,8 @@ import pytest
 
 from auditing import drawn_strokes
 from penstroke.data.dataset import Images
-from penstroke.quality.neighbours import descriptors, nearest
-from penstroke.quality.outliers import blank, clipped, find_outliers
+from penstroke.quality.data_audit import blank, clipped, find_outliers
+from penstroke.quality.duplicates import descriptors, nearest
 
 
 def test_blank_images() -> None:

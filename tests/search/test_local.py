@@ -11,9 +11,16 @@ import pytest
 
 from helpers import small_config, wait_until
 from penstroke.config.settings import Resolved, RunConfig
-from penstroke.search.engine import AnyEngine
-from penstroke.search.local_engine import LocalEngine
-from penstroke.search.trial_worker import Event, Failed, Finished, Job, Progress, run_job
+from penstroke.search.engine import (
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    Job,
+    LocalEngine,
+    Progress,
+    run_job,
+)
 from penstroke.training.checkpoint import Checkpoint
 
 RESOLVED = Resolved(device="cpu", precision="float32", threads=1)
@@ -30,7 +37,7 @@ def job(key: str = "0/0", epochs: int = 2, state: bytes | None = None, **train: 
     return Job(key, small_config(epochs=4, **train), RESOLVED, epochs, state)
 
 
-def events_of(engine: AnyEngine, until: Callable[[list[Event]], bool]) -> list[Event]:
+def events_of(engine: Engine, until: Callable[[list[Event]], bool]) -> list[Event]:
     events: list[Event] = []
 
     def ended_so_far() -> bool:
@@ -45,8 +52,12 @@ def ended(events: list[Event]) -> bool:
     return any(not isinstance(event, Progress) for event in events)
 
 
+def process_ids(engine: LocalEngine) -> set[int]:
+    return {worker.handle.pid for worker in engine._pool}
+
+
 def workers_of(engine: LocalEngine) -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if p.pid in engine.process_ids]
+    return [p for p in psutil.Process().children() if p.pid in process_ids(engine)]
 
 
 def test_a_worker_trains_what_this_process_would(engine: LocalEngine) -> None:
@@ -105,7 +116,7 @@ def test_a_killed_worker_is_replaced(engine: LocalEngine) -> None:
     killed = workers_of(engine)
     for process in killed:
         process.kill()
-    (failed,) = events_of(engine, lambda _: not set(engine.process_ids) & {p.pid for p in killed})
+    (failed,) = events_of(engine, lambda _: not process_ids(engine) & {p.pid for p in killed})
     assert failed == Failed("3/0", "its worker was ended by SIGKILL (out of memory?)", True)
     engine.submit(job("3/0"))
     assert events_of(engine, ended)[-1] == Finished("3/0")

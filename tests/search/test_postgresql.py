@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from penstroke.search.local_engine import LocalEngine
+from penstroke.search.engine import LocalEngine
 from penstroke.search.workflow import SearchRequest, open_study, search
 from searching import finished_search, remains, small_recipe
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from penstroke.runs.run import Run
+from penstroke.search.engine import Event, Failed, Finished, Job
 from penstroke.search.runner import TrainingQueue
-from penstroke.search.trial_worker import Event, Failed, Finished, Job
 from searching import finished_search
 
 

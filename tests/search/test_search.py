@@ -16,7 +16,7 @@ from penstroke.data.dataset import Dataset, sealed
 from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError, SealedTestError, StudyError
 from penstroke.reports.search_report import write_search_report
-from penstroke.search.local_engine import LocalEngine
+from penstroke.search.engine import LocalEngine
 from penstroke.search.study import Study, find_study
 from penstroke.search.workflow import (
     SearchRequest,
@@ -90,7 +90,7 @@ def test_a_score_is_the_mean_over_seeds_or_folds() -> None:
     ways: list[dict[str, Any]] = [{"seeds": 3}, {"folds": 3}]
     for how in ways:
         study = small_search(str(how)[2:7], method="random", trials=2, max_epochs=2, **how)
-        for number, trial in study.trials().items():
+        for number, trial in study.store.trials().items():
             runs = runs_of(study, number)
             assert len(runs) == 3
             assert len({run.record.config.fingerprint() for run in runs}) == 3
@@ -105,7 +105,7 @@ def test_a_trial_that_fails_is_recorded_and_the_rest_finish() -> None:
         "train.batch_size": {"choices": [64, 5000]},
         "train.optimizer": {"choices": ["sgd"]},
     })  # fmt: skip
-    trials = study.trials()
+    trials = study.store.trials()
     reasons = {n: trial.failure for n, trial in trials.items()}
     assert [trials[n].state for n in range(4)] == ["complete", "failed", "failed", "failed"]
     assert "train.batch_size: 5000 is more than the 400" in reasons[1]
@@ -355,5 +355,5 @@ def test_fresh_forgets_the_study_and_its_last_run(runs: Path) -> None:
     assert recipe.search is not None
     request = SearchRequest(recipe.run_config(), recipe.search)
     again = open_study(request, stem="f", name="f", overwrite=True)
-    assert again.trials() == {}
+    assert again.store.trials() == {}
     assert not (runs / "f-best").exists()

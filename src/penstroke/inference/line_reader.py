@@ -47,10 +47,9 @@ class CharacterReading:
     """One character of a line.
 
     Attributes:
-        label: the likeliest class.
-        probability: that it is this class, and one whole character.
+        probability: that it is of the likeliest class, `label`, and one whole character.
         probabilities: by class, if it is one whole character.
-        box: around its ink: left, top, right, bottom in pixels of the upright image.
+        box: around its ink, in pixels of the upright image.
         status: `ok`, or `rejected` where the probability is below 0.8.
         split: whether ink was split to separate it from a neighbour.
         space_before: whether a wide gap separates it from the character before.
@@ -88,7 +87,7 @@ class LineReading:
     @property
     def box(self) -> Box:
         """Around all its characters, in pixels of the upright image."""
-        return around(self.characters)
+        return around(character.box for character in self.characters)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -98,10 +97,7 @@ class LineReading:
 
 @dataclass(frozen=True)
 class PageReading:
-    """An image's lines from top to bottom; none where there is no ink.
-
-    `width` and `height` are those of the upright image, in pixels.
-    """
+    """The lines of an upright image (width, height in pixels) from top to bottom, if any."""
 
     lines: tuple[LineReading, ...]
     width: int
@@ -119,11 +115,7 @@ class PageReading:
 
 
 def read_page(recognizer: Recognizer, image: ImageLike) -> PageReading:
-    """Return what is written in `image`, line by line.
-
-    Args:
-        recognizer: reads the characters.
-        image: anything that `penstroke.preprocessing.ink.preprocess` takes.
+    """Return what is written in `image` (see `penstroke.preprocessing.ink.preprocess`), by line.
 
     Raises:
         ImageError: it is not an image, or too large; one without ink is not an error.
@@ -249,7 +241,7 @@ def _characters(
                 label=classes[best],
                 probability=probability,
                 probabilities=dict(zip(classes, row.tolist(), strict=True)),
-                box=scale.original(around(step.segments)),
+                box=scale.original(around(s.box for s in step.segments)),
                 status="ok" if probability >= _CONFIDENCE_THRESHOLD else "rejected",
                 split=any(segment.split is not None for segment in edges),
                 space_before=start - end > _SPACE * line.height,

@@ -35,10 +35,7 @@ _EXTERNAL_DATA, _DATA_LOCATION = ("tensor", 13), ("tensor", 14)
 def open_session(content: bytes, name: str, threads: int | None = None) -> Any:
     """Return an ONNX Runtime session (on the CPU) of the ONNX file `content`.
 
-    Args:
-        content: the bytes of the file.
-        name: what messages call it.
-        threads: of ONNX Runtime; as many as there are cores unless given.
+    Messages call it `name`; without `threads`, it uses every core.
 
     Raises:
         ModelFileError: it is damaged, is not an ONNX model, or reaches outside itself.

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from penstroke.config.class_names import as_text
-from penstroke.inference.line_reader import CharacterReading, LineReading, PageReading
+from penstroke.inference.line_reader import CharacterReading, PageReading
 from penstroke.preprocessing.decoding import ImageLike, open_image, read_grey
 from penstroke.preprocessing.ink import InkSettings
 
@@ -31,20 +31,18 @@ def overlay_svg(page: PageReading, image: ImageLike, ink: InkSettings) -> str:
         ImageError: it is not an image, or larger than `ink` allows.
     """
     size = f'width="{page.width}" height="{page.height}"'
-    layers = "".join(_layer(number, line) for number, line in enumerate(page.lines, start=1))
+    layers = ""
+    for number, line in enumerate(page.lines, start=1):
+        name = quoteattr(f"line {number}: {_valid(line.text)}")
+        height = float(np.median([c.box.height for c in line.characters]))
+        groups = "".join(_group(character, height) for character in line.characters)
+        layers += f'<g inkscape:groupmode="layer" inkscape:label={name}>\n{groups}</g>\n'
     return (
         '<svg xmlns="http://www.w3.org/2000/svg"\n'
         '  xmlns:inkscape="http://www.inkscape.org/namespaces/inkscape"\n'
         f'  {size} viewBox="0 0 {page.width} {page.height}">\n'
         f'<image {size} href="{_data_uri(image, ink.max_pixels)}"/>\n{layers}</svg>\n'
     )
-
-
-def _layer(number: int, line: LineReading) -> str:
-    name = quoteattr(f"line {number}: {_valid(line.text)}")
-    height = float(np.median([c.box.height for c in line.characters]))
-    characters = "".join(_group(character, height) for character in line.characters)
-    return f'<g inkscape:groupmode="layer" inkscape:label={name}>\n{characters}</g>\n'
 
 
 def _group(character: CharacterReading, line_height: float) -> str:

@@ -8,9 +8,9 @@ and Lecolinet 1996). Which neighbours make a character, `penstroke.inference.lin
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,11 +49,6 @@ class Box(NamedTuple):
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
 
-class _Boxed(Protocol):
-    @property
-    def box(self) -> Box: ...
-
-
 @dataclass(frozen=True, eq=False)
 class InkPart:
     """Some ink of an image: (height, width) float32 in 0..1, all other ink left out, in its box."""
@@ -82,12 +77,9 @@ class InkPart:
 
 @dataclass(frozen=True, eq=False)
 class Segment(InkPart):
-    """Some ink of a line.
+    """Some ink of a line, from `start` to `end` along it, in pixels, measured along the slant.
 
-    Attributes:
-        start, end: where it lies along the line, measured along the slant, in pixels.
-        split: what separates it from the segment before, where ink was split; None where it begins
-            a component.
+    `split`: what separates it from the segment before; None where it begins a component.
     """
 
     start: float
@@ -97,13 +89,10 @@ class Segment(InkPart):
 
 @dataclass(frozen=True, eq=False)
 class TextLine:
-    """Segments in reading order.
+    """Segments in the order of their middles along the line.
 
-    Attributes:
-        segments: ordered by where their middle lies along the line.
-        height: the median height of what is tall, in pixels.
-        stroke: the width of the pen's stroke, in pixels.
-        slant: how far to the right a stroke leans, as a tangent.
+    `height`: the median of what is tall, and `stroke`: the pen's width, in pixels; `slant`: how far
+    to the right a stroke leans, as a tangent.
     """
 
     segments: tuple[Segment, ...]
@@ -119,19 +108,25 @@ def find_lines(ink: Intensities) -> list[TextLine]:
         return []
     height = _weighted_median([part.box.height for part in parts], [part.mass for part in parts])
     stroke = _stroke_width(parts)
-    kept = [part for part in parts if not _is_speck(part, height, stroke)]
+    kept = [  # what is not less than a dot of the pen
+        part
+        for part in parts
+        if max(part.box.height, part.box.width) >= 0.1 * height
+        and part.mass >= 0.6 * stroke**2
+        and float(part.ink.max()) >= 0.4
+    ]
     return [_text_line(row) for row in _rows(kept, height)] if kept else []
 
 
-def around(parts: Sequence[_Boxed]) -> Box:
-    """Return the box around `parts`."""
-    lefts, tops, rights, bottoms = zip(*(part.box for part in parts), strict=True)
+def around(boxes: Iterable[Box]) -> Box:
+    """Return the box around `boxes`."""
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
     return Box(min(lefts), min(tops), max(rights), max(bottoms))
 
 
 def united(parts: Sequence[InkPart]) -> InkPart:
     """Return `parts` as one, in the box around them."""
-    box = around(parts)
+    box = around(part.box for part in parts)
     ink = np.zeros((box.height, box.width), np.float32)
     for part in parts:
         top, left = part.box.top - box.top, part.box.left - box.left
@@ -150,12 +145,6 @@ def _components(ink: Intensities) -> list[InkPart]:
         region = np.s_[box.top : box.bottom, box.left : box.right]
         parts.append(InkPart(box, np.where(labels[region] == number + 1, ink[region], 0)))
     return parts
-
-
-def _is_speck(part: InkPart, height: float, stroke: float) -> bool:
-    """Return whether it is less than a dot of the pen."""
-    longest = max(part.box.height, part.box.width)
-    return longest < 0.1 * height or part.mass < 0.6 * stroke**2 or float(part.ink.max()) < 0.4
 
 
 def _stroke_width(parts: Sequence[InkPart]) -> float:
@@ -244,8 +233,12 @@ def _text_line(row: Sequence[InkPart]) -> TextLine:
     for part in _joined(row, height, slant):
         splits = find_splits(part.ink, height, stroke, slant)
         for split, ink in zip([None, *splits], split_ink(part.ink, splits), strict=True):
-            cropped = _cropped(part.box, ink)
-            segments.append(Segment(cropped.box, cropped.ink, *cropped.span(slant), split))
+            down, across = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+            top, bottom, left, right = map(int, (down[0], down[-1] + 1, across[0], across[-1] + 1))
+            x, y = part.box.left, part.box.top
+            box = Box(x + left, y + top, x + right, y + bottom)
+            cropped = InkPart(box, ink[top:bottom, left:right])
+            segments.append(Segment(box, cropped.ink, *cropped.span(slant), split))
     segments.sort(key=lambda segment: segment.start + segment.end)
     return TextLine(tuple(segments), height, stroke, slant)
 
@@ -278,10 +271,3 @@ def _joined(row: Sequence[InkPart], height: float, slant: float) -> list[InkPart
         else:
             groups.append([part])
     return [united(group) for group in groups]
-
-
-def _cropped(box: Box, ink: Intensities) -> InkPart:
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    (top, bottom), (left, right) = (map(int, (n[0], n[-1] + 1)) for n in (rows, columns))
-    inner = Box(box.left + left, box.top + top, box.left + right, box.top + bottom)
-    return InkPart(inner, ink[top:bottom, left:right])

@@ -37,13 +37,9 @@ class SplitCandidate(NamedTuple):
 def find_splits(
     ink: Intensities, height: float, stroke: float, slant: float
 ) -> list[SplitCandidate]:
-    """Return the cheapest paths through `ink` (H, W), from left to right.
+    """Return the cheapest paths through the `ink` (H, W) of one component, from left to right.
 
-    Args:
-        ink: of one component.
-        height: of a character, in pixels.
-        stroke: width of the pen's stroke, in pixels.
-        slant: how far to the right strokes lean, as a tangent.
+    `height`, `stroke` and `slant` are those of its line (see `segments.TextLine`).
     """
     rows = np.arange(ink.shape[0])
     lean = np.round(slant * (ink.shape[0] / 2 - rows)).astype(np.int64)

@@ -70,7 +70,7 @@ def possible_steps(line: TextLine) -> list[Step]:
             width = max(s.end for s in segments) - min(s.start for s in segments)
             if after > first + 1 and width > _WIDEST * line.height:
                 break
-            box = around(segments)
+            box = around(s.box for s in segments)
             if max(box.height, box.width) >= _LEAST * line.height:
                 features = _shape_features(line, first, after, width)
                 characters.append(Step(first, after, segments, features, is_dirt=False))
@@ -99,12 +99,9 @@ def all_features(
 ) -> Floats:  # fmt: skip
     """Return the features (N, 10) of `steps`, with those that come from networks.
 
-    Args:
-        steps: the characters, then the dirt.
-        probabilities: (B, K) of the classes of each of the characters.
-        familiarity: (B,) ood_score in units of the ood_threshold. Where the network has none, the
-            logarithm of the probability stands for it, which is too sure of scraps.
-        log_odds: (B,) that it is one whole character.
+    The latter belong to the B characters, which come first: see `line_reader.NetworkOutputs`. For
+    `familiarity`, where the network has none, stands the logarithm of the probability, which is too
+    sure of scraps.
     """
     features = np.stack([step.features for step in steps])
     likeliest = probabilities.max(axis=1).astype(np.float64)

@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-_Integers = npt.NDArray[np.int64]
-
 
 class Components(NamedTuple):
     """Groups of touching pixels, in the order in which their first rows begin.
@@ -18,7 +16,7 @@ class Components(NamedTuple):
     """
 
     labels: npt.NDArray[np.int32]
-    boxes: _Integers
+    boxes: npt.NDArray[np.int64]
 
 
 def find_components(mask: npt.NDArray[np.bool_]) -> Components:
@@ -32,8 +30,23 @@ def find_components(mask: npt.NDArray[np.bool_]) -> Components:
     steps = np.diff(padded, axis=1)
     rows, starts = np.nonzero(steps == 1)
     ends = np.nonzero(steps == -1)[1]
-    roots = _roots(len(rows), *_touching_runs(rows, starts, ends, mask.shape[1]))
-    first, of_run = np.unique(roots, return_inverse=True)
+    # The runs `lower` in the row below each of `upper` that touch it.
+    stride = mask.shape[1] + 2
+    below = (rows + 1) * stride
+    first = np.searchsorted(rows * stride + ends, below + starts, side="left")
+    counts = np.searchsorted(rows * stride + starts, below + ends, side="right") - first
+    upper = np.repeat(np.arange(len(rows)), counts)
+    within = np.arange(len(upper)) - np.repeat(counts.cumsum() - counts, counts)
+    lower = np.repeat(first, counts) + within
+    root = np.arange(len(rows))  # of each run, the least that pairs lead to
+    while True:
+        low, high = np.sort([root[upper], root[lower]], axis=0)
+        if np.array_equal(low, high):
+            break
+        np.minimum.at(root, high, low)
+        while not np.array_equal(root, root[root]):
+            root = root[root]
+    first, of_run = np.unique(root, return_inverse=True)
     labels = np.zeros(mask.shape, np.int32)
     labels[mask] = np.repeat(of_run + 1, ends - starts)
     boxes = np.empty((len(first), 4), np.int64)
@@ -44,29 +57,3 @@ def find_components(mask: npt.NDArray[np.bool_]) -> Components:
     for column, values in ((2, ends), (3, rows + 1)):
         np.maximum.at(boxes[:, column], of_run, values)
     return Components(labels, boxes)
-
-
-def _touching_runs(
-    rows: _Integers, starts: _Integers, ends: _Integers, width: int
-) -> tuple[_Integers, _Integers]:
-    """Return the pairs (upper, lower) of runs in neighbouring rows that touch."""
-    stride = width + 2
-    below = (rows + 1) * stride
-    first = np.searchsorted(rows * stride + ends, below + starts, side="left")
-    after = np.searchsorted(rows * stride + starts, below + ends, side="right")
-    counts = after - first
-    upper = np.repeat(np.arange(len(rows)), counts)
-    within = np.arange(len(upper)) - np.repeat(counts.cumsum() - counts, counts)
-    return upper, np.repeat(first, counts) + within
-
-
-def _roots(count: int, one: _Integers, other: _Integers) -> _Integers:
-    """Return for each of `count` runs the least run that pairs lead to."""
-    root = np.arange(count)
-    while True:
-        low, high = np.sort([root[one], root[other]], axis=0)
-        if np.array_equal(low, high):
-            return root
-        np.minimum.at(root, high, low)
-        while not np.array_equal(root, root[root]):
-            root = root[root]

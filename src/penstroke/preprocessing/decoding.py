@@ -102,13 +102,13 @@ def _grey_of_array(
     elif channels == 4:
         premultiplied = [levels[..., :3] * levels[..., 3:], levels[..., 3:]]
         levels = _on_background(np.concatenate(premultiplied, 2))
-    return _averaged(levels, working_side)
+    return averaged(levels, working_side)
 
 
 def _levels(image: Image.Image, working_side: int, name: str) -> Intensities:
     """Return grey levels in 0..1, whatever the mode; transparent parts become background."""
     if image.mode.startswith("I") or image.mode == "F":
-        return _averaged(_scaled_to_one(np.asarray(image), name), working_side)
+        return averaged(_scaled_to_one(np.asarray(image), name), working_side)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         # Only colours weighted by their alpha may be averaged.
         weighted = _reduced(image.convert("RGBA").convert("RGBa"), working_side)
@@ -142,7 +142,8 @@ def _scaled_to_one(array: npt.NDArray[np.generic], name: str) -> Intensities:
     return np.asarray(levels / full, np.float32)
 
 
-def _averaged(grey: Intensities, working_side: int) -> Intensities:
+def averaged(grey: Intensities, working_side: int) -> Intensities:
+    """Return `grey` (H, W) averaged down to `working_side` pixels, or less than twice as many."""
     image = Image.fromarray(np.ascontiguousarray(grey, np.float32))
     return np.asarray(_reduced(image, working_side), np.float32)
 

@@ -22,8 +22,10 @@ def correct_illumination(grey: Intensities) -> Intensities:
     The paper's level is the closing of bright quantiles of small blocks; light ink on dark paper is
     inverted first.
     """
-    if _is_light_on_dark(grey):
-        grey = 1 - grey
+    medians = np.pad(np.median(_blocks(grey), axis=(1, 3)), _WIDEST // 2, mode="edge")
+    around = np.median(sliding_window_view(medians, (_WIDEST, _WIDEST)), axis=(2, 3))
+    if float(((grey - _upsampled(around, grey.shape)) ** 3).sum()) > 0:
+        grey = 1 - grey  # what deviates most is brighter than what is around it: ink is the rarer
     bright = np.quantile(_blocks(grey), 0.8, axis=(1, 3)).astype(np.float32)
     # A closing lifts the dark end of a slope at the border, so the nearest plane is removed first.
     down, across = np.indices(bright.shape, np.float32)
@@ -48,14 +50,6 @@ def _dilated(values: Intensities, side: int) -> Intensities:
         padded = np.pad(values, around, constant_values=-np.inf)
         values = sliding_window_view(padded, side, axis).max(axis=-1)
     return values
-
-
-def _is_light_on_dark(grey: Intensities) -> bool:
-    """Return whether what deviates most from its surroundings is brighter: ink is the rarer."""
-    medians = np.median(_blocks(grey), axis=(1, 3))
-    padded = np.pad(medians, _WIDEST // 2, mode="edge")
-    surroundings = np.median(sliding_window_view(padded, (_WIDEST, _WIDEST)), axis=(2, 3))
-    return float(((grey - _upsampled(surroundings, grey.shape)) ** 3).sum()) > 0
 
 
 def _blocks(grey: Intensities) -> Intensities:

@@ -17,8 +17,8 @@ from PIL import Image
 from pydantic import Field
 
 from penstroke.config.settings import IMAGE_SIZE, Settings
-from penstroke.preprocessing.components import Components, find_components
-from penstroke.preprocessing.decoding import MAX_PIXELS, ImageLike, Intensities, read_grey
+from penstroke.preprocessing.components import find_components
+from penstroke.preprocessing.decoding import MAX_PIXELS, ImageLike, Intensities, averaged, read_grey
 from penstroke.preprocessing.illumination import closing
 
 Pixels = npt.NDArray[np.uint8]
@@ -56,7 +56,6 @@ _THICKEST = 0.42
 """Of the image's longer side: no stroke is thicker, of a shadow most is."""
 _EVEN = 0.06
 """Where the border's levels spread less than this, of the full range, the light is even."""
-
 _FAINT = 40
 """Of 255: less ink does not tell where a character ends; the edges of EMNIST's are blurred."""
 _SPECK = 0.03
@@ -100,9 +99,8 @@ def inspect_ink(
     """Return the `find_ink` of a lone character, and the share of all ink that was left out."""
     amount, strong = _measure_ink(grey, settings)
     ink = _without_dirt(amount, strong, alone=True)
-    if ink is amount:
-        return ink, 0.0
-    return ink, 1 - float(ink.sum()) / max(float(amount.sum()), 1e-6)
+    left = 1 - float(ink.sum()) / max(float(amount.sum()), 1e-6)
+    return ink, 0.0 if ink is amount else left
 
 
 def normalize(ink: Intensities, settings: InkSettings = DEFAULT_INK) -> Preprocessed:
@@ -182,36 +180,31 @@ def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> Intensi
 
     Around a lone character, without specks and what lies along the border too.
     """
-    components = find_components(amount > 0)
-    count = len(components.boxes)
+    labels, boxes = find_components(amount > 0)
+    count = len(boxes)
     if count < 2:
         return amount
-    numbers = components.labels.ravel()
+    numbers = labels.ravel()
     keep = np.bincount(numbers, (amount > strong).ravel(), count + 1)[1:] > 0
     if alone:
         mass = np.bincount(numbers, amount.ravel(), count + 1)[1:]
         keep &= mass > _SPECK * mass.max()
-        keep &= ~_is_outside(components, int(mass.argmax()), amount.shape)
+        # Edges of paper, shadows, ruled lines and parts of a neighbour touch the border, where the
+        # character does not; where it does, they lie along it.
+        character = int(mass.argmax())
+        (height, width), (left, top, right, bottom) = amount.shape, boxes.T
+        at_end = (left == 0) | (right == width)
+        at_top = (top == 0) | (bottom == height)
+        outside = at_end | at_top
+        if outside[character]:
+            is_flat = bottom - top <= max(2, _THIN * height)
+            is_upright = right - left <= max(2, _THIN * width)
+            outside = (is_flat & at_top) | (is_upright & at_end)
+            outside[character] = False
+        keep &= ~outside
     if keep.all() or not keep.any():
         return amount
-    return np.where(np.concatenate([[False], keep])[components.labels], amount, np.float32(0))
-
-
-def _is_outside(components: Components, main: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Return which components (N,) are edges of paper, shadows, ruled lines, parts of a neighbour.
-
-    They touch the border, where the character (`main`) does not; where it does, they lie along it.
-    """
-    (height, width), (left, top, right, bottom) = shape, components.boxes.T
-    at_end = (left == 0) | (right == width)
-    at_top = (top == 0) | (bottom == height)
-    outside = at_end | at_top
-    if outside[main]:
-        is_flat = bottom - top <= max(2, _THIN * height)
-        is_upright = right - left <= max(2, _THIN * width)
-        outside = (is_flat & at_top) | (is_upright & at_end)
-        outside[main] = False
-    return np.asarray(outside)
+    return np.where(np.concatenate([[False], keep])[labels], amount, np.float32(0))
 
 
 def _depth(grey: Intensities) -> Intensities:
@@ -220,12 +213,17 @@ def _depth(grey: Intensities) -> Intensities:
     paper, tenth = border[len(border) // 2], len(border) // 10
     if border[-1 - tenth] - border[tenth] < _EVEN:
         return _depth_from(paper, grey, is_dark=bool(grey.mean() < paper))
-    small = _reduced(grey)
+    small = averaged(grey, _SURFACE_SIDE)
     is_bright = small > _otsu(_histogram(small)) / 255
     is_dark = float(_border(is_bright).mean()) > 0.5
     if _is_drawn(small, is_bright ^ is_dark):
         return _depth_from(np.median(small[is_bright == is_dark]), grey, is_dark=is_dark)
-    return _depth_below(grey if _is_dark_ink(small) else 1 - grey)
+    # Ink is what departs most from the light, which is estimated from the border.
+    y, x = np.mgrid[-1 : 1 : small.shape[0] * 1j, -1 : 1 : small.shape[1] * 1j]
+    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=2)
+    light = np.linalg.lstsq(_border(terms), _border(small), rcond=None)[0]
+    is_dark = float(((small - terms @ light) ** 3).sum()) < 0
+    return _depth_below(grey if is_dark else 1 - grey)
 
 
 def _depth_from(paper: Any, grey: Intensities, *, is_dark: bool) -> Intensities:
@@ -239,7 +237,7 @@ def _depth_below(grey: Intensities) -> Intensities:
     than the widest stroke, is filled up. The image is continued beyond its border as it ends there,
     so that dark corners are shadow.
     """
-    small = _reduced(grey)
+    small = averaged(grey, _SURFACE_SIDE)
     reach = round(_WIDEST_STROKE * max(small.shape))
     closed = closing(np.pad(small, reach, mode="edge"), reach)[reach:-reach, reach:-reach]
     smooth = Image.fromarray(closed).resize(grey.shape[::-1], Image.Resampling.BILINEAR)
@@ -262,25 +260,8 @@ def _is_drawn(grey: Intensities, is_ink: npt.NDArray[np.bool_]) -> bool:
     return bool(spread < _EVEN / 2 and thickness < _THICKEST * max(grey.shape))
 
 
-def _is_dark_ink(grey: Intensities) -> bool:
-    """Return whether what departs most from the light, estimated from the border, is darker."""
-    height, width = grey.shape
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=2)
-    light = np.linalg.lstsq(_border(terms), _border(grey), rcond=None)[0]
-    return float(((grey - terms @ light) ** 3).sum()) < 0
-
-
 def _border(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
-
-
-def _reduced(grey: Intensities) -> Intensities:
-    """Return `grey` averaged down to `_SURFACE_SIDE` pixels, or less than twice as many."""
-    height, width = grey.shape
-    factor = max(1, max(height, width) // _SURFACE_SIDE)
-    image = Image.fromarray(grey).reduce((min(factor, width), min(factor, height)))
-    return np.asarray(image, np.float32)
 
 
 def _histogram(values: Intensities) -> npt.NDArray[np.int64]:
@@ -292,9 +273,6 @@ def _otsu(counts: npt.NDArray[np.int64]) -> int:
     """Return the step that separates `counts` (256,) into two classes of least variance."""
     below = counts.cumsum()[:-1]
     above = counts.sum() - below
-    sums = (counts * _STEPS).cumsum()
+    sums = (counts * np.arange(256, dtype=np.float64)).cumsum()
     gap = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
     return int((below * above * gap**2).argmax()) + 1
-
-
-_STEPS = np.arange(256, dtype=np.float64)

@@ -23,12 +23,7 @@ OnProgress = Callable[[str, float], None]
 class AuditImages:
     """Images of a data set in one array, those of the training split first.
 
-    Attributes:
-        name: of the data set.
-        fingerprint: of the whole data set, as published.
-        images: N images with their labels.
-        is_test: (N,) bool.
-        positions: (N,) int64, the position of each in its split, as published.
+    `fingerprint` is that of the whole data set as published, `positions` (N,) those in its splits.
     """
 
     name: str

@@ -1,7 +1,8 @@
-"""Checks before training: the mistakes that are most common, each measured and judged."""
+"""Checks before training: common mistakes, each measured and judged; the learning-rate range."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,14 +11,21 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from penstroke.config.settings import TrainConfig
-from penstroke.data.dataset import Dataset, Images
+from penstroke.config.settings import RunConfig, TrainConfig
+from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.data.loading import load_dataset
-from penstroke.models.blocks import ACTIVATIONS
-from penstroke.quality.training_setup import Trainer, TrainingSetup
+from penstroke.models.blocks import ACTIVATIONS, Dropout
+from penstroke.models.build import network_for
+from penstroke.training.batches import Batches
+from penstroke.training.device import resolve_auto
+from penstroke.training.optimizer import Optimizer
 
 Outcome = Literal["pass", "warn", "fail"]
+Result = tuple[Outcome, str, str]
+"""The outcome of a check, the measured figures as text, and advice unless it passed."""
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 _MANY, _FEW = 2000, 400
 _INPUT_MEAN, _INPUT_STD = 0.25, (0.7, 1.4)
@@ -33,6 +41,53 @@ _RATE_STEPS, _RATE_WARMUP, _RATE_LAST = 60, 15, 10
 _RATE_WORSE = 1.3
 """Times the loss at a lower rate: a rate that ends above this is too high, unless it has at least
 halved the loss. (R3's 0.1 ends at 1.4 times the loss of 0.01, and learns all the same.)"""
+_LOWEST, _HIGHEST, _STEPS = 1e-6, 10.0, 140
+"""Twenty steps per decade."""
+_SMOOTHING = 0.9
+_DIVERGED = 4.0
+"""Times the lowest loss so far: the test stops there."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSetup:
+    """Resolved settings, data, network and loss before the first training step.
+
+    `network`, in training mode, turns images (B, 1, 28, 28) in 0..1 into logits (B, K); `loss`
+    these and labels (B,) into a scalar.
+    """
+
+    config: RunConfig
+    train: Dataset
+    validation: Dataset
+    network: nn.Module
+    loss: Loss = cross_entropy
+
+    @classmethod
+    def from_config(cls, config: RunConfig, data: DataSplits) -> TrainingSetup:
+        """Return what `config` would train on `data`."""
+        config = resolve_auto(config)
+        network = network_for(config.model, data.train, config.train.seed)
+        return cls(config, data.train, data.validation, network.to(config.train.device))
+
+    def copy_network(self) -> nn.Module:
+        """Return a copy of the network, in training mode, which a check may change."""
+        return copy.deepcopy(self.network).train()
+
+    def sample(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return (images, labels) of up to `count` random training images, always the same ones."""
+        indices = np.random.default_rng(0).permutation(len(self.train))[:count]
+        return next(Batches(self.train.subset(indices), self.config.train.device).in_order(count))
+
+    def batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `steps` shuffled batches of the configured size."""
+        batches = Batches(self.train, self.config.train.device)
+        size, taken = min(self.config.train.batch_size, len(self.train)), 0
+        while True:
+            for images, labels in batches.shuffled(size, seed=taken):
+                if taken == steps:
+                    return
+                taken += 1
+                yield images, labels
 
 
 @dataclass(frozen=True)
@@ -42,7 +97,7 @@ class Finding:
     name: str
     outcome: Outcome
     text: str
-    advice: str = ""
+    advice: str
 
 
 def check(setup: TrainingSetup, on_check: Callable[[], None] = lambda: None) -> list[Finding]:
@@ -51,39 +106,38 @@ def check(setup: TrainingSetup, on_check: Callable[[], None] = lambda: None) -> 
     Checks work on copies of the network: neither it nor torch's random state is changed.
     """
     findings = []
-    for run_check in CHECKS:
+    for name, run_check in CHECKS.items():
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            findings.append(run_check(setup))
+            findings.append(Finding(name, *run_check(setup)))
         on_check()
     return findings
 
 
-def _judge(name: str, passed: bool, text: str, advice: str) -> Finding:
-    return Finding(name, "pass", text) if passed else Finding(name, "fail", text, advice)
+def _judge(passed: bool, text: str, advice: str) -> Result:
+    return ("pass", text, "") if passed else ("fail", text, advice)
 
 
 # The images and their labels.
 
 
-def check_labels(setup: TrainingSetup) -> Finding:
+def check_labels(setup: TrainingSetup) -> Result:
     """Labels belong to their images: the nearest other image mostly has the same label."""
     data = setup.train
     chance = float(data.class_counts().max() / len(data))
     order = np.random.default_rng(0).permutation(len(data))
     queries, known = data.subset(order[:_FEW]), data.subset(order[_FEW : _FEW + _MANY])
     if len(known) < 10 * len(data.classes):
-        return Finding("labels", "pass", f"{len(data)} images are too few to tell")
+        return "pass", f"{len(data)} images are too few to tell", ""
     share = _nearest_agree(queries, known)
     return _judge(
-        "labels",
         share > chance + 0.25 * (1 - chance),
         f"{share:.0%} of images have their nearest neighbour's label, {chance:.0%} by chance",
         "images and labels are in different orders, or the labels belong to other images",
     )
 
 
-def check_orientation(setup: TrainingSetup) -> Finding:
+def check_orientation(setup: TrainingSetup) -> Result:
     """Training images have the orientation of the validation images and of upright digits."""
     references = [("the training images", setup.validation, setup.train)]
     if set(setup.train.classes) <= set("0123456789"):
@@ -95,11 +149,10 @@ def check_orientation(setup: TrainingSetup) -> Finding:
         upright, best, best_name = _best_orientation(images, known)
         texts.append(f"compared with {name}: {upright:.0%} correct")
         if best > upright + 0.1:
-            return Finding(
-                "orientation", "fail", f"{texts[-1]} as they are, {best:.0%} {best_name}",
-                "turn the images where they are loaded (EMNIST's own files are transposed)",
-            )  # fmt: skip
-    return Finding("orientation", "pass", "; ".join(texts) or "too few images to tell")
+            text = f"{texts[-1]} as they are, {best:.0%} {best_name}"
+            advice = "turn the images where they are loaded (EMNIST's own files are transposed)"
+            return "fail", text, advice
+    return "pass", "; ".join(texts) or "too few images to tell", ""
 
 
 def _best_orientation(images: Dataset, known: Dataset) -> tuple[float, float, str]:
@@ -111,18 +164,14 @@ def _best_orientation(images: Dataset, known: Dataset) -> tuple[float, float, st
     images = images.subset(random.permutation(len(images))[:_FEW])
     known = known.subset(random.permutation(len(known))[:_MANY])
     shares = {}
-    for name, turned in _orientations(images.images):
-        sample = Dataset(np.ascontiguousarray(turned), images.labels, images.classes)
-        shares[name] = _nearest_agree(sample, known)
-    best = max(shares, key=lambda name: shares[name])
-    return shares["upright"], shares[best], best
-
-
-def _orientations(images: Images) -> Iterator[tuple[str, Images]]:
-    for prefix, start in (("", images), ("transposed ", images.transpose(0, 2, 1))):
+    for prefix, start in ("", images.images), ("transposed ", images.images.transpose(0, 2, 1)):
         for turns in range(4):
             name = f"{prefix}turned by {90 * turns}°" if turns else prefix.strip() or "upright"
-            yield name, np.rot90(start, turns, axes=(1, 2))
+            turned = np.ascontiguousarray(np.rot90(start, turns, axes=(1, 2)))
+            sample = Dataset(turned, images.labels, images.classes)
+            shares[name] = _nearest_agree(sample, known)
+    best = max(shares, key=lambda name: shares[name])
+    return shares["upright"], shares[best], best
 
 
 def _nearest_agree(queries: Dataset, known: Dataset) -> float:
@@ -137,7 +186,7 @@ def _nearest_agree(queries: Dataset, known: Dataset) -> float:
     return float((np.array(known.classes)[nearest] == names).mean())
 
 
-def check_input(setup: TrainingSetup) -> Finding:
+def check_input(setup: TrainingSetup) -> Result:
     """The input of the first layer has mean 0 and standard deviation 1."""
     images, _ = setup.sample(_MANY)
     network = setup.copy_network().eval()
@@ -148,7 +197,6 @@ def check_input(setup: TrainingSetup) -> Finding:
         network(images)
     mean, std = float(inputs[0].mean()), float(inputs[0].std())
     return _judge(
-        "input",
         abs(mean) <= _INPUT_MEAN and _INPUT_STD[0] <= std <= _INPUT_STD[1],
         f"the first layer's input has mean {mean:+.2f} and standard deviation {std:.2f}",
         "normalise with the mean and standard deviation of the training pixels, on the scale of "
@@ -159,40 +207,39 @@ def check_input(setup: TrainingSetup) -> Finding:
 # The network and its loss.
 
 
-def check_output(setup: TrainingSetup) -> Finding:
+def check_output(setup: TrainingSetup) -> Result:
     """Random images give finite logits of the right shape, without a softmax applied."""
     images = torch.rand(16, 1, 28, 28, device=setup.config.train.device)
     with torch.no_grad():
         logits = setup.copy_network()(images)
     shape = (16, len(setup.train.classes))
     if tuple(logits.shape) != shape:
-        return Finding("output", "fail", f"{tuple(logits.shape)} for 16 images, not {shape}",
-                       "the output layer needs one unit per class")  # fmt: skip
+        text = f"{tuple(logits.shape)} for 16 images, not {shape}"
+        return "fail", text, "the output layer needs one unit per class"
     if not torch.isfinite(logits).all():
-        return Finding("output", "fail", "not all logits are finite", "look for a division by 0")
+        return "fail", "not all logits are finite", "look for a division by 0"
     if bool((logits >= 0).all()) and float((logits.sum(1) - 1).abs().max()) < 1e-3:
-        return Finding("output", "fail", "each row sums to 1: softmax has been applied already",
-                       "return logits: the loss applies softmax itself")  # fmt: skip
+        text = "each row sums to 1: softmax has been applied already"
+        return "fail", text, "return logits: the loss applies softmax itself"
     ends = f"from {float(logits.min()):.2f} to {float(logits.max()):.2f}"
-    return Finding("output", "pass", f"{shape[1]} finite logits per image, {ends}")
+    return "pass", f"{shape[1]} finite logits per image, {ends}", ""
 
 
-def check_first_loss(setup: TrainingSetup) -> Finding:
+def check_first_loss(setup: TrainingSetup) -> Result:
     """Before training the loss is that of guessing, ln K."""
     images, labels = setup.sample(_MANY)
     with torch.no_grad():
-        loss = float(nn.functional.cross_entropy(setup.copy_network()(images), labels))
+        loss = float(cross_entropy(setup.copy_network()(images), labels))
     classes = len(setup.train.classes)
     guess = math.log(classes)
     return _judge(
-        "first loss",
         _FIRST_LOSS[0] * guess <= loss <= _FIRST_LOSS[1] * guess,
         f"{loss:.3f}; guessing among {classes} classes gives ln K = {guess:.3f}",
         "the initial weights are too large or too small, or the images are not normalised",
     )
 
 
-def check_loss(setup: TrainingSetup) -> Finding:
+def check_loss(setup: TrainingSetup) -> Result:
     """The loss is a mean over images: repeating the batch does not change it."""
     images, labels = setup.sample(64)
     network = setup.copy_network().eval()
@@ -200,14 +247,13 @@ def check_loss(setup: TrainingSetup) -> Finding:
         once = float(setup.loss(network(images), labels))
         twice = float(setup.loss(network(images.repeat(2, 1, 1, 1)), labels.repeat(2)))
     return _judge(
-        "mean loss",
         abs(twice - once) <= 0.01 * abs(once),
         f"{once:.3f} for 64 images, {twice:.3f} for the same images twice",
         "average the loss over the batch; otherwise each batch size needs its own learning rate",
     )
 
 
-def check_activity(setup: TrainingSetup) -> Finding:
+def check_activity(setup: TrainingSetup) -> Result:
     """Few units of each activation are 0 for all images."""
     images, _ = setup.sample(_FEW)
     network, dead = setup.copy_network().eval(), {}
@@ -225,18 +271,16 @@ def check_activity(setup: TrainingSetup) -> Finding:
     with torch.no_grad():
         network(images)
     if not dead:
-        return Finding("dead units", "pass", "the network has no activation")
+        return "pass", "the network has no activation", ""
     worst = max(dead, key=lambda name: dead[name])
     text = f"at most {dead[worst]:.0%} of a layer's units are 0 for all images ({worst})"
     if dead[worst] <= _SOME_DEAD:
-        return Finding("dead units", "pass", text)
-    return Finding(
-        "dead units", "fail" if dead[worst] > _DEAD else "warn", text,
-        "check the biases and the scale of the initial weights; leaky_relu has no dead units",
-    )  # fmt: skip
+        return "pass", text, ""
+    advice = "check the biases and the scale of the initial weights; leaky_relu has no dead units"
+    return "fail" if dead[worst] > _DEAD else "warn", text, advice
 
 
-def check_evaluation(setup: TrainingSetup) -> Finding:
+def check_evaluation(setup: TrainingSetup) -> Result:
     """In evaluation mode an image has the same logits each time, in any batch."""
     images, _ = setup.sample(64)
     network = setup.copy_network().eval()
@@ -246,16 +290,16 @@ def check_evaluation(setup: TrainingSetup) -> Finding:
     in_part = float((first[:8] - part).abs().max())
     text = f"logits differ by {repeated:.1g} when repeated, by {in_part:.1g} in another batch"
     if repeated > 1e-4:
-        return Finding("evaluation", "fail", text, "dropout is on in evaluation: call eval()")
+        return "fail", text, "dropout is on in evaluation: call eval()"
     if in_part > 1e-2:
-        return Finding("evaluation", "fail", text, "batch norm uses the batch: call eval()")
-    return Finding("evaluation", "pass", text)
+        return "fail", text, "batch norm uses the batch: call eval()"
+    return "pass", text, ""
 
 
 # The first training steps.
 
 
-def check_gradients(setup: TrainingSetup) -> Finding:
+def check_gradients(setup: TrainingSetup) -> Result:
     """In the first steps a gradient reaches each parameter, and none explodes."""
     trainer = Trainer(setup)
     largest = {name: 0.0 for name, _ in trainer.network.named_parameters()}
@@ -280,29 +324,29 @@ def check_gradients(setup: TrainingSetup) -> Finding:
         advice = "lower the learning rate, normalise, or check the initial weights"
     else:
         norm = f"norm {min(norms):.2g} to {max(norms):.2g} in {len(norms)} steps"
-        return Finding("gradients", "pass", f"reach all {len(largest)} tensors; {norm}")
-    return Finding("gradients", "fail", text, advice)
+        return "pass", f"reach all {len(largest)} tensors; {norm}", ""
+    return "fail", text, advice
 
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def check_small_batch(setup: TrainingSetup) -> Finding:
+def check_small_batch(setup: TrainingSetup) -> Result:
     """A few images can be memorised, without augmentation or dropout."""
     images, labels = setup.sample(_SMALL_BATCH)
     steps, share = _memorise(setup, images, labels, setup.config.train)
     text = f"{share:.0%} of {len(labels)} images after {steps} steps"
     if share >= _LEARNED:
-        return Finding("small batch", "pass", text)
+        return "pass", text, ""
     adam = TrainConfig(optimizer="adam", learning_rate=_ADAM_RATE)
     adam_steps, adam_share = _memorise(setup, images, labels, adam)
     text += f"; {adam_share:.0%} after {adam_steps} with Adam at {_ADAM_RATE:g}"
     if adam_share >= _LEARNED:
-        return Finding("small batch", "warn", text,
-                       "the network can learn; the optimiser settings are slow")  # fmt: skip
-    return Finding("small batch", "fail", text, "a network that cannot memorise a few images has a "
-                   "fault: look at the other checks first")  # fmt: skip
+        return "warn", text, "the network can learn; the optimiser settings are slow"
+    return "fail", text, (
+        "a network that cannot memorise a few images has a fault: look at the other checks first"
+    )  # fmt: skip
 
 
 def _memorise(
@@ -320,16 +364,20 @@ def _memorise(
     return _SMALL_STEPS, share
 
 
-def check_learning_rate(setup: TrainingSetup) -> Finding:
+def check_learning_rate(setup: TrainingSetup) -> Result:
     """A tenth and a hundredth of the learning rate do not learn more in the first steps."""
     rate = setup.config.train.learning_rate
-    first, losses = 0.0, {}
+    losses = {}
     for factor in (1.0, 0.1, 0.01):
-        first, losses[factor] = _losses_at(setup, factor * rate)
+        trainer = Trainer(setup, dropout=False)
+        steps = [
+            trainer.step(factor * rate * min(1.0, (step + 1) / _RATE_WARMUP), images, labels)
+            for step, (images, labels) in enumerate(setup.batches(_RATE_STEPS))
+        ]
+        first, losses[factor] = steps[0], float(np.mean(steps[-_RATE_LAST:]))
     lower = min((0.1, 0.01), key=lambda factor: losses[factor])
     is_worse = losses[1.0] > _RATE_WORSE * losses[lower] and losses[1.0] > 0.5 * first
     return _judge(
-        "learning rate",
         math.isfinite(losses[1.0]) and not is_worse,
         f"loss {first:.2f} → {losses[1.0]:.2f} in {_RATE_STEPS} steps at {rate:g}, "
         f"→ {losses[lower]:.2f} at {lower * rate:g}",
@@ -337,26 +385,89 @@ def check_learning_rate(setup: TrainingSetup) -> Finding:
     )
 
 
-def _losses_at(setup: TrainingSetup, rate: float) -> tuple[float, float]:
-    """Return (the first loss, the mean of the last ones) of a short training."""
-    trainer = Trainer(setup, dropout=False)
-    losses = [
-        trainer.step(rate * min(1.0, (step + 1) / _RATE_WARMUP), images, labels)
-        for step, (images, labels) in enumerate(setup.batches(_RATE_STEPS))
-    ]
-    return losses[0], float(np.mean(losses[-_RATE_LAST:]))
+CHECKS: dict[str, Callable[[TrainingSetup], Result]] = {
+    "labels": check_labels, "orientation": check_orientation, "input": check_input,
+    "output": check_output, "first loss": check_first_loss, "mean loss": check_loss,
+    "gradients": check_gradients, "dead units": check_activity, "evaluation": check_evaluation,
+    "small batch": check_small_batch, "learning rate": check_learning_rate,
+}  # fmt: skip
 
 
-CHECKS: tuple[Callable[[TrainingSetup], Finding], ...] = (
-    check_labels,
-    check_orientation,
-    check_input,
-    check_output,
-    check_first_loss,
-    check_loss,
-    check_gradients,
-    check_activity,
-    check_evaluation,
-    check_small_batch,
-    check_learning_rate,
-)
+@dataclass(frozen=True)
+class RangeTest:
+    """The tested rates with their smoothed losses, and a suggestion with its reason.
+
+    `suggestion`: where the loss falls fastest, but at most a third of where it is lowest.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+    reason: str
+
+
+def range_test(setup: TrainingSetup, on_step: Callable[[], None] = lambda: None) -> RangeTest:
+    """Measure the loss at learning rates from 1e-6 to 10 (Smith 2017), until it diverges."""
+    rates: list[float] = []
+    losses: list[float] = []
+    average = 0.0
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        trainer = Trainer(setup)
+        for step, (images, labels) in enumerate(setup.batches(_STEPS)):
+            rate = _LOWEST * (_HIGHEST / _LOWEST) ** (step / (_STEPS - 1))
+            loss = trainer.step(rate, images, labels)
+            average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+            smoothed = average / (1 - _SMOOTHING ** (step + 1))
+            if not math.isfinite(loss) or (losses and smoothed > _DIVERGED * min(losses)):
+                break
+            rates.append(rate)
+            losses.append(smoothed)
+            on_step()
+    lowest = int(np.argmin(losses))
+    steepest = int(np.gradient(losses, np.log10(rates))[: lowest + 1].argmin())
+    bound = rates[lowest] / 3
+    suggestion = float(f"{min(rates[steepest], bound):.1g}")
+    return RangeTest(
+        tuple(rates), tuple(losses), suggestion,
+        f"the loss falls fastest at {rates[steepest]:.1g} and is lowest at {rates[lowest]:.1g}, "
+        f"where it is about to rise; a third of that, {bound:.1g}, is the highest safe rate",
+    )  # fmt: skip
+
+
+class Trainer:
+    """Takes steps on a copy of the network; parameters without a gradient stay as they are.
+
+    `config` replaces the optimiser settings of `setup`; `dropout=False` turns dropout alone off.
+    """
+
+    def __init__(
+        self, setup: TrainingSetup, config: TrainConfig | None = None, *, dropout: bool = True
+    ) -> None:
+        self.network = setup.copy_network()
+        if not dropout:
+            for module in self.network.modules():
+                if isinstance(module, Dropout | nn.Dropout | nn.Dropout2d):
+                    module.eval()
+        self._loss = setup.loss
+        self._optimizer = Optimizer(self.network, config or setup.config.train)
+
+    def backward(self, images: Tensor, labels: Tensor) -> float:
+        """Compute the gradients of one batch; return its loss."""
+        loss = self._loss(self.network(images), labels)
+        if loss.requires_grad:
+            torch.autograd.backward(loss)
+        return float(loss.detach())
+
+    def apply(self, learning_rate: float) -> None:
+        """Update the parameters with the computed gradients, and clear these."""
+        for parameter in self.network.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self._optimizer.step(learning_rate)
+
+    def step(self, learning_rate: float, images: Tensor, labels: Tensor) -> float:
+        """Take one step; return the loss before it."""
+        loss = self.backward(images, labels)
+        self.apply(learning_rate)
+        return loss

@@ -11,11 +11,33 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from penstroke.quality.audit_images import AuditImages, OnProgress
-from penstroke.quality.duplicates import NEAR, Pair, groups_of, pairs_across, pairs_within
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import median_abs_deviation
+
+from penstroke.data.dataset import Images, Labels
+from penstroke.preprocessing.ink import DEFAULT_INK
+from penstroke.quality.audit_images import AuditImages, OnProgress, Rows
+from penstroke.quality.duplicates import (
+    NEAR,
+    Neighbours,
+    Pair,
+    descriptors,
+    groups_of,
+    nearest,
+    pairs_across,
+    pairs_within,
+)
 from penstroke.quality.label_errors import LabelError, find_label_errors, out_of_fold_probabilities
-from penstroke.quality.neighbours import descriptors, nearest
-from penstroke.quality.outliers import blank, clipped, find_outliers
+
+_DEVIATIONS = 3.5
+"""Robust standard deviations of the logarithm, as Iglewicz and Hoaglin (1993) advise."""
+_FARTHEST = 0.95
+"""And farther than this share of all images: ones are so alike that any serif stands out."""
+_LEAST_INK = 5
+"""Pixels at half of full ink; the faintest of MNIST's images has 15."""
+_CUT_PIXELS = 2
+"""The least width of a stroke that is cut off; a single pixel is a tip that just touches."""
 
 
 def audit(
@@ -28,19 +50,13 @@ def audit(
 ) -> Audit:
     """Examine `images`, and which of them `other` contains too.
 
-    Args:
-        images: the images to examine.
-        other: those of another data set.
-        folds: the number of networks, each predicting the training images it was not trained on.
-        seed: of the folds and the networks; the same seed gives the same audit on one machine.
-        on_progress: called with what is being done, and the share of it that is done.
+    Each of `folds` networks predicts the training images it was not trained on; the same `seed`
+    gives the same audit on one machine.
 
     Raises:
         ConfigError: fewer than two folds, or a class with fewer images than folds.
     """
-    probabilities = out_of_fold_probabilities(
-        images, folds=folds, seed=seed, on_progress=on_progress
-    )
+    probabilities = out_of_fold_probabilities(images, folds, seed, on_progress)
     pixels, labels = images.images.images, images.images.labels
     without_ink = blank(pixels)
     vectors = descriptors(pixels)
@@ -53,34 +69,18 @@ def audit(
     into_test: list[Pair] = []
     out_of_train: list[Pair] = []
     if other is not None:  # in both cases the test image must stand out among the training images
-        ours, theirs = pixels, other.images.images
-        into_test = [
-            Pair(int(images.train[row]), int(other.test[theirs_row]), distance)
-            for theirs_row, row, distance in pairs_across(
-                theirs[other.test], ours[images.train], on_progress
-            )
-        ]
-        out_of_train = [
-            Pair(int(images.test[row]), int(other.train[theirs_row]), distance)
-            for row, theirs_row, distance in pairs_across(
-                ours[images.test], theirs[other.train], on_progress
-            )
-        ]
+        theirs = other.images.images
+        found = pairs_across(theirs[other.test], pixels[images.train], on_progress)
+        into_test = [Pair(int(images.train[b]), int(other.test[a]), d) for a, b, d in found]
+        found = pairs_across(pixels[images.test], theirs[other.train], on_progress)
+        out_of_train = [Pair(int(images.test[a]), int(other.train[b]), d) for a, b, d in found]
     return Audit(
-        images=images,
-        other=other,
-        label_errors=find_label_errors(images, probabilities),
-        pairs=pairs_within(pixels, neighbours, without_ink),
-        into_test=into_test,
-        out_of_train=out_of_train,
-        blank=without_ink.tolist(),
-        clipped=clipped(pixels).tolist(),
-        outliers=find_outliers(labels, neighbours, without_ink),
-        train_accuracy=train,
-        test_accuracy=test,
-        folds=folds,
-        seed=seed,
-    )
+        images=images, other=other, label_errors=find_label_errors(images, probabilities),
+        pairs=pairs_within(pixels, neighbours, without_ink), into_test=into_test,
+        out_of_train=out_of_train, blank=without_ink.tolist(), clipped=clipped(pixels).tolist(),
+        outliers=find_outliers(labels, neighbours, without_ink), train_accuracy=train,
+        test_accuracy=test, folds=folds, seed=seed,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,21 +96,13 @@ class AuditCount:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """The findings of an audit; images are given by their row in `images`.
+    """The findings of an audit, the gravest first; images are given by their row in `images`.
 
     Attributes:
-        images: the images examined.
-        other: those of the data set compared with.
-        label_errors: the least likely label first.
-        pairs: duplicates within the data set, the nearest first.
         into_test: training images in the other's test split; `second` is a row of `other`.
         out_of_train: test images in the other's training split, likewise.
-        blank: without ink.
-        clipped: with ink that runs into the border, the widest there first.
-        outliers: with their mean distance to the nearest, the farthest first.
+        outliers: with their mean distance to the nearest.
         train_accuracy, test_accuracy: of the networks on images they never saw.
-        folds: of the training split.
-        seed: of folds, networks and the images that `limit` draws.
         near_distance: images farther apart are not duplicates.
     """
 
@@ -253,3 +245,46 @@ class Audit:
 
 def _rows(pairs: Iterable[Pair]) -> set[int]:
     return {row for pair in pairs for row in (pair.first, pair.second)}
+
+
+def find_outliers(labels: Labels, neighbours: Neighbours, ignored: Rows) -> list[tuple[int, float]]:
+    """Return (row, mean distance to the nearest) of the outliers, the farthest first.
+
+    `ignored` are the rows of images that are never outliers: blank ones.
+    """
+    if not neighbours.distances.size:
+        return []
+    distances = neighbours.distances.mean(axis=1, dtype=np.float64)
+    is_outlier = distances > np.quantile(distances, _FARTHEST)
+    is_outlier[ignored] = False
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        logs = np.log(np.maximum(distances[members], 1e-6))
+        deviation = max(float(median_abs_deviation(logs, scale="normal")), 1e-6)
+        is_outlier[members] &= (logs - np.median(logs)) / deviation > _DEVIATIONS
+    rows = np.flatnonzero(is_outlier)
+    return [(int(row), float(distances[row])) for row in rows[np.argsort(-distances[rows])]]
+
+
+def blank(images: Images) -> Rows:
+    """Return the rows of images (N, 28, 28) with too little contrast or hardly a pixel of ink."""
+    has_contrast = np.ptp(images, axis=(1, 2)) / 255 >= DEFAULT_INK.min_contrast
+    return np.flatnonzero(~has_contrast | (_is_ink(images).sum(axis=(1, 2)) < _LEAST_INK))
+
+
+def clipped(images: Images) -> Rows:
+    """Return the rows of images whose ink runs into the border, the widest there first.
+
+    Two pixels or more of a border are at least half as bright as the brightest.
+    """
+    ink = _is_ink(images)
+    borders = (ink[:, 0], ink[:, -1], ink[:, :, 0], ink[:, :, -1])
+    widths = np.max([border.sum(axis=1) for border in borders], axis=0)
+    order = np.argsort(-widths, kind="stable")
+    rows = order[widths[order] >= _CUT_PIXELS]
+    return np.asarray(rows[~np.isin(rows, blank(images))])
+
+
+def _is_ink(images: Images) -> npt.NDArray[np.bool_]:
+    peak = images.max(axis=(1, 2), keepdims=True).astype(np.int64)
+    return np.asarray((images * np.int64(2) >= peak) & (peak > 0))

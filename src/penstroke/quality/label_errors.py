@@ -18,7 +18,7 @@ from penstroke.training.loop import fit_network
 
 Probabilities = npt.NDArray[np.float64]
 
-_RECIPE, _EPOCHS, _MIN_STEPS = "fast", 2, 300
+_MIN_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def doubtful(labels: Labels, probabilities: Probabilities) -> Rows:
 
 
 def out_of_fold_probabilities(
-    images: AuditImages, *, folds: int, seed: int, on_progress: OnProgress
+    images: AuditImages, folds: int, seed: int, on_progress: OnProgress
 ) -> Probabilities:
     """Return the probabilities of each image by networks that never saw it: (N, K), rows sum to 1.
 
@@ -77,18 +77,6 @@ def out_of_fold_probabilities(
         ConfigError: fewer than two folds, or a class with fewer images than folds.
     """
     train, test = (images.images.subset(rows) for rows in (images.train, images.test))
-    _check_folds(folds, train)
-    of_train = np.zeros((len(train), len(train.classes)))
-    of_test = np.zeros((len(test), len(train.classes)))
-    for number, fold in enumerate(stratified_folds(train.labels, folds, seed)):
-        on_progress("cross-validating", number / folds)
-        network = _train(train.subset(np.setdiff1d(np.arange(len(train)), fold)), seed)
-        of_train[fold] = predict(network, train.subset(fold)).probabilities
-        of_test += predict(network, test).probabilities / folds
-    return np.concatenate([of_train, of_test])
-
-
-def _check_folds(folds: int, train: Dataset) -> None:
     if folds < 2:
         raise ConfigError(
             f"folds: {folds} is too few: at least 2 are needed, so that each image can be "
@@ -100,6 +88,14 @@ def _check_folds(folds: int, train: Dataset) -> None:
             f"folds: {folds} folds need as many images of each class, but there are "
             f'{counts[label]} of "{train.classes[label]}": lower --folds, or raise --limit'
         )
+    of_train = np.zeros((len(train), len(train.classes)))
+    of_test = np.zeros((len(test), len(train.classes)))
+    for number, fold in enumerate(stratified_folds(train.labels, folds, seed)):
+        on_progress("cross-validating", number / folds)
+        network = _train(train.subset(np.setdiff1d(np.arange(len(train)), fold)), seed)
+        of_train[fold] = predict(network, train.subset(fold)).probabilities
+        of_test += predict(network, test).probabilities / folds
+    return np.concatenate([of_train, of_test])
 
 
 def _train(train: Dataset, seed: int) -> nn.Module:
@@ -108,9 +104,9 @@ def _train(train: Dataset, seed: int) -> nn.Module:
     Smoothed networks are never certain, so that cleanlab counts 8 errors in MNIST's training images
     instead of 51, though a person disputes more than that.
     """
-    recipe = load_recipe(_RECIPE)
+    recipe = load_recipe("fast")
     config = recipe.run_config().replace({
-        "data.validation_fraction": 0.0, "train.epochs": _EPOCHS, "train.min_steps": _MIN_STEPS,
+        "data.validation_fraction": 0.0, "train.epochs": 2, "train.min_steps": _MIN_STEPS,
         "train.seed": seed, "train.label_smoothing": 0.0, "train.checkpoint_metric": "last",
         "train.batch_size": min(recipe.train.batch_size, len(train)),
     })  # fmt: skip

@@ -11,9 +11,7 @@ from penstroke.reports.contact_sheet import contact_sheet
 from penstroke.reports.html import write_page
 
 if TYPE_CHECKING:
-    from penstroke.quality.checks import Finding
-    from penstroke.quality.learning_rate_range import RangeTest
-    from penstroke.quality.training_setup import TrainingSetup
+    from penstroke.quality.checks import Finding, RangeTest, TrainingSetup
 
 
 def write_check_report(

@@ -10,8 +10,7 @@ from penstroke.reports.html import percent, write_page
 from penstroke.reports.search_plots import TrialLine
 
 if TYPE_CHECKING:
-    from penstroke.search.result import SearchResult
-    from penstroke.search.study import Study
+    from penstroke.search.study import SearchResult, Study
 
 _FEWEST_FOR_IMPORTANCE = 8
 _ORDER = {"complete": 0, "pruned": 1, "waiting": 2, "running": 2, "failed": 3}
@@ -48,7 +47,7 @@ def write_search_report(study: Study, result: SearchResult) -> Path:
 def trial_lines(study: Study) -> list[TrialLine]:
     """Return the trials of `study` with their figures, by number."""
     lines = []
-    for number, trial in sorted(study.trials().items()):
+    for number, trial in sorted(study.store.trials().items()):
         runs = study.runs_of(number, trial.settings)
         lines.append(TrialLine(
             number=number, state=trial.state, values=trial.settings, metric=trial.metric,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 import sys
@@ -18,21 +17,14 @@ from penstroke.files import runs_root, write_text_atomically
 from penstroke.reproduction.projects import Project, Step
 from penstroke.runs.grouping import compare_runs
 from penstroke.runs.run import Run, find_run
-from penstroke.search.result import SearchResult
-from penstroke.search.study import Study
-
-_INTERRUPTED = 130
+from penstroke.search.study import SearchResult, Study
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """The result of a step.
+    """The result of a step: what it printed with --json, or why it was skipped.
 
-    Attributes:
-        step: the command.
-        output: what it printed with --json; empty if it was skipped.
-        wall_seconds: from start to end, of all calls that did not find it finished already.
-        skipped: why it was not run, if it was not.
+    `wall_seconds`: from start to end, of all calls that did not find it finished already.
     """
 
     step: Step
@@ -89,11 +81,17 @@ def reproduce(
     # Wall seconds by command, kept beside the runs: a second call finds all of them finished.
     path = runs_root() / "reproduction.json"
     times: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-    reason_missing = functools.cache(_reason_missing)  # several steps have the same data set
+    missing: dict[str, str] = {}  # why a data set cannot be opened; several steps have the same
     results = []
     for step in steps:
         on_step(step)
-        if reason := reason_missing(step.dataset):
+        if step.dataset not in missing:
+            try:
+                load_dataset(step.dataset)
+                missing[step.dataset] = ""
+            except (ConfigError, DataError) as error:
+                missing[step.dataset] = str(error)
+        if reason := missing[step.dataset]:
             results.append(StepResult(step, {}, 0.0, reason))
             continue
         time_of = times.setdefault(step.line, {"wall_seconds": 0.0, "is_finished": False})
@@ -112,7 +110,7 @@ def reproduce(
 def _run(step: Step) -> dict[str, Any]:
     command = [sys.executable, "-m", "penstroke", *step.command, "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode == _INTERRUPTED:
+    if done.returncode == 130:  # Ctrl-C
         raise KeyboardInterrupt
     if done.returncode != 0:
         raise RunError(
@@ -120,12 +118,3 @@ def _run(step: Step) -> dict[str, Any]:
             "earlier results are kept: the same command resumes"
         )
     return dict(json.loads(done.stdout))
-
-
-def _reason_missing(dataset: str) -> str:
-    """Return why `dataset` cannot be opened; empty if it can."""
-    try:
-        load_dataset(dataset)
-    except (ConfigError, DataError) as error:
-        return str(error)
-    return ""

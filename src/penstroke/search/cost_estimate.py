@@ -15,8 +15,7 @@ from penstroke.data.dataset import DataSplits
 from penstroke.errors import ConfigError
 from penstroke.models.build import build_network
 from penstroke.models.summary import summarize
-from penstroke.search.plan import Bracket, brackets_of
-from penstroke.search.proposals import draw_settings
+from penstroke.search.plan import Bracket, brackets_of, draw_settings
 from penstroke.training.device import resolve_auto
 from penstroke.training.timing import seconds_a_step
 
@@ -30,14 +29,7 @@ _VALIDATION_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of a search.
-
-    Attributes:
-        brackets: of the plan.
-        trials, epochs, multiply_adds: in all.
-        worker_seconds: of one worker, in all.
-        longest_seconds: of a trial that reaches the last rung: more workers do not shorten it.
-    """
+    """The cost of a search, with one worker; `longest_seconds` of it, of one trial, are serial."""
 
     brackets: tuple[Bracket, ...]
     trials: int
@@ -52,10 +44,10 @@ class Estimate:
 
 
 class CostModel:
-    """The cost of searches in one space; training is measured once, when this is created.
+    """The cost of searches in one space, measured when this is created.
 
-    The smallest, the middle and the largest network of a sample are trained for a moment each.
-    Seconds per step and per multiply-add are fitted to the three.
+    The smallest, the middle and the largest network of a sample are trained for a moment each;
+    seconds per step and per multiply-add are fitted to the three.
     """
 
     def __init__(self, config: RunConfig, search: SearchConfig, data: DataSplits) -> None:
@@ -67,17 +59,13 @@ class CostModel:
             summarize(build_network(c.model, num_classes=classes, mean=0.0, std=1.0)).multiply_adds
             for c in configs
         ]
-        resolved = Resolved.of(resolve_auto(one_thread(config)))
+        resolved = resolved_for_worker(config)
         places = np.linspace(0, len(sizes) - 1, min(_MEASURED, len(sizes))).astype(int)
         measured = np.argsort(sizes, kind="stable")[places]
         batch_sizes = np.array([config.train.batch_size for config in configs])
         work = np.array(sizes) * batch_sizes / 1e6  # millions of multiply-adds per step
-        seconds = [
-            seconds_a_step(
-                resolved.applied_to(configs[k]), num_classes=classes, seconds=_SECONDS_EACH
-            )
-            for k in measured
-        ]
+        chosen = [resolved.applied_to(configs[k]) for k in measured]
+        seconds = [seconds_a_step(c, num_classes=classes, seconds=_SECONDS_EACH) for c in chosen]
         terms = np.stack([np.ones(len(measured)), work[measured]], axis=1)
         (per_step, per_million), _ = nnls(terms, np.array(seconds))
         steps = (self._images + len(data.validation) * _VALIDATION_SHARE) / batch_sizes
@@ -86,18 +74,14 @@ class CostModel:
 
     def estimate(self, search: SearchConfig, max_epochs: int) -> Estimate:
         """Return the cost of `search` with trials of at most `max_epochs`."""
-        brackets = planned_brackets(self._space, search, max_epochs)
+        drawn = draw_settings(self._space, search, max_epochs)
+        brackets = brackets_of(search, max_epochs, len(drawn))
         epochs = search.runs_per_trial * sum(bracket.epochs for bracket in brackets)
         return Estimate(
             tuple(brackets), sum(b.rungs[0].trials for b in brackets), epochs,
             round(3 * epochs * self._images * self._multiply_adds), epochs * self._epoch_seconds,
             max_epochs * self._epoch_seconds,
         )  # fmt: skip
-
-
-def planned_brackets(space: Space, search: SearchConfig, max_epochs: int) -> list[Bracket]:
-    """Return the brackets of `search`, cut to the number of different settings in `space`."""
-    return brackets_of(search, max_epochs, len(draw_settings(space, search, max_epochs)))
 
 
 def fit_to_time(
@@ -140,6 +124,6 @@ def with_epochs(config: RunConfig, epochs: int) -> RunConfig:
     return config.replace({"train.epochs": epochs, "train.min_steps": 0})
 
 
-def one_thread(config: RunConfig) -> RunConfig:
-    """Return `config` as a worker trains it: one thread each is faster than two that wait."""
-    return config.replace({"train.threads": 1})
+def resolved_for_worker(config: RunConfig) -> Resolved:
+    """Return what `auto` comes to in a worker: one thread each is faster than two that wait."""
+    return Resolved.of(resolve_auto(config.replace({"train.threads": 1})))

@@ -1,17 +1,111 @@
-"""What all engines do: jobs go in, events come out, dead workers are replaced."""
+"""The workers of a search: jobs go in, events come out, dead workers are replaced.
+
+Whatever the engine, a worker trains one run from a checkpoint, and reports each epoch. Data comes
+by name, checkpoints as bytes; a worker writes nothing, so that it can run anywhere and die at any
+time.
+"""
 
 from __future__ import annotations
 
+import functools
+import sys
 import time
+import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from penstroke.search.trial_worker import Event, Failed, Job, Progress
+from penstroke.config.settings import DataConfig, Resolved, RunConfig
+from penstroke.data.dataset import DataSplits, sealed
+from penstroke.data.loading import load_dataset
+from penstroke.errors import PenstrokeError, WorkerError
+from penstroke.training.checkpoint import Checkpoint
+from penstroke.training.loop import fit
+from penstroke.workers import Worker, wait
 
+_REPORT_EVERY_SECONDS = 30.0
+"""A killed worker costs at most this much of a long rung, without more traffic for the driver."""
 SILENCE_SECONDS = 900.0
 _SLOWEST_IMAGES_PER_SECOND = 100
 """A slower trial hangs, or is one that a search cannot afford."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train `config` until it has had `epochs` in all, from the checkpoint `state` if given."""
+
+    key: str
+    config: RunConfig
+    resolved: Resolved
+    epochs: int
+    state: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Epochs that have been trained, and the checkpoint after the last of them."""
+
+    key: str
+    metrics: tuple[dict[str, Any], ...]
+    state: bytes
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The job is done; what it trained was reported before."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job ended early; `can_retry` if its worker died, rather than its training."""
+
+    key: str
+    reason: str
+    can_retry: bool = False
+
+
+Event = Progress | Finished | Failed
+
+
+def run_job(job: Job) -> Iterator[Event]:
+    """Train as `job` says: yield progress, then Finished or Failed; the test split is sealed."""
+    try:
+        with sealed():
+            yield from _train(job)
+    except PenstrokeError as error:
+        yield Failed(job.key, str(error))
+    except Exception:
+        yield Failed(job.key, traceback.format_exc(limit=-3).strip())
+    else:
+        yield Finished(job.key)
+
+
+def _train(job: Job) -> Iterator[Progress]:
+    config = job.resolved.applied_to(job.config)
+    state = Checkpoint.from_bytes(job.state) if job.state is not None else None
+    if state is not None and state.facts["epoch"] >= job.epochs:
+        return
+    unreported: list[dict[str, Any]] = []
+    last_report = time.monotonic()
+    for epoch in fit(config, shared_data(config.data), state):
+        unreported.append(epoch.metrics)
+        is_last = epoch.metrics["epoch"] >= job.epochs
+        if is_last or time.monotonic() - last_report > _REPORT_EVERY_SECONDS:
+            yield Progress(job.key, tuple(unreported), epoch.state.to_bytes())
+            unreported, last_report = [], time.monotonic()
+        if is_last:
+            return
+    if unreported:  # patience ended it
+        yield Progress(job.key, tuple(unreported), epoch.state.to_bytes())
+
+
+@functools.lru_cache(maxsize=8)
+def shared_data(config: DataConfig) -> DataSplits:
+    """Return the images, loaded once per process; a forked worker inherits those of its parent."""
+    return load_dataset(config)
 
 
 def patience_seconds(images: int) -> float:
@@ -21,14 +115,17 @@ def patience_seconds(images: int) -> float:
 
 @dataclass(eq=False)
 class EngineWorker:
-    """One worker: its job, and when it was last heard from.
+    """A process or an actor (`handle`), its job, and when it was last heard from.
 
     `is_up`: whether it can take a job; one that waits for a place on a cluster cannot yet.
+    `pending`: what an actor will return: that it is up, then the events of its job.
     """
 
+    handle: Any
+    is_up: bool = True
+    pending: Any = None
     job: Job | None = None
     last_heard: float = 0.0
-    is_up: bool = True
 
     @property
     def is_free(self) -> bool:
@@ -36,21 +133,13 @@ class EngineWorker:
         return self.is_up and self.job is None
 
 
-WorkerT = TypeVar("WorkerT", bound=EngineWorker)
-
-
-class Engine(ABC, Generic[WorkerT]):
-    """Workers that train, each one job at a time.
-
-    Args:
-        workers: the number of workers.
-        silence_seconds: a worker that reports nothing for so long is replaced.
-    """
+class Engine(ABC):
+    """Workers that train, one job at a time each; one silent for `silence_seconds` is replaced."""
 
     def __init__(self, workers: int, silence_seconds: float = SILENCE_SECONDS) -> None:
         self.workers = workers
         self._silence_seconds = silence_seconds
-        self._pool: list[WorkerT] = []
+        self._pool: list[EngineWorker] = []
         for _ in range(workers):
             self._pool.append(self._start())
 
@@ -86,28 +175,26 @@ class Engine(ABC, Generic[WorkerT]):
         self._pool = []
 
     @abstractmethod
-    def _start(self) -> WorkerT:
-        """Start a worker."""
+    def _start(self) -> EngineWorker: ...
 
     @abstractmethod
-    def _end(self, worker: WorkerT) -> str:
+    def _end(self, worker: EngineWorker) -> str:
         """End a worker, whatever it is doing; return why it had died, as far as that is known."""
 
     @abstractmethod
-    def _send(self, worker: WorkerT, job: Job) -> None:
+    def _send(self, worker: EngineWorker, job: Job) -> None:
         """Hand over a job; that the worker has just died is noticed later."""
 
     @abstractmethod
-    def _events(self, timeout_seconds: float) -> list[Event]:
-        """Return the events of the workers."""
+    def _events(self, timeout_seconds: float) -> list[Event]: ...
 
-    def _received(self, worker: WorkerT, event: Event) -> list[Event]:
+    def _received(self, worker: EngineWorker, event: Event) -> list[Event]:
         worker.last_heard = time.monotonic()
         if not isinstance(event, Progress):
             worker.job = None
         return [event]
 
-    def _replace(self, worker: WorkerT, reason: str = "") -> list[Event]:
+    def _replace(self, worker: EngineWorker, reason: str = "") -> list[Event]:
         """Replace a worker; return the failure of its job."""
         cause = self._end(worker)
         self._pool.remove(worker)
@@ -117,4 +204,39 @@ class Engine(ABC, Generic[WorkerT]):
         return [Failed(worker.job.key, reason or cause, can_retry=True)]
 
 
-AnyEngine = Engine[Any]
+class LocalEngine(Engine):
+    """Processes on this machine, of one thread each.
+
+    On Linux, training on the processor, they are forked from this one after `data` is loaded, so
+    that all share one copy; elsewhere, where a fork is not safe, they start anew and load it
+    themselves.
+    """
+
+    def __init__(
+        self, workers: int, data: Sequence[DataConfig] = (), device: str = "cpu",
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:  # fmt: skip
+        self._fork = sys.platform == "linux" and device == "cpu"
+        for config in data:
+            _ = shared_data(config).train.mean_and_std  # computed once, for all
+        super().__init__(workers, silence_seconds)
+
+    def _start(self) -> EngineWorker:
+        return EngineWorker(Worker(run_job, fork=self._fork))
+
+    def _end(self, worker: EngineWorker) -> str:
+        return str(worker.handle.end())
+
+    def _send(self, worker: EngineWorker, job: Job) -> None:
+        worker.handle.send(job)
+
+    def _events(self, timeout_seconds: float) -> list[Event]:
+        by_process = {worker.handle: worker for worker in self._pool}
+        events: list[Event] = []
+        for process in wait(by_process, timeout_seconds):
+            worker = by_process[process]
+            try:
+                events += self._received(worker, process.receive())
+            except WorkerError:
+                events += self._replace(worker)
+        return events

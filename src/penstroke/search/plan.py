@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import islice
 
-from penstroke.config.space import SearchConfig
+from penstroke.config.space import SearchConfig, Space, Values
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,14 @@ def rung_epochs(max_epochs: int, eta: int) -> list[int]:
     return epochs
 
 
-def trial_count(search: SearchConfig, max_epochs: int) -> int:
-    """Return the number of different settings that `search` asks for, unless it is a grid."""
+def draw_settings(space: Space, search: SearchConfig, max_epochs: int) -> list[Values]:
+    """Return the settings of all trials, for methods that do not choose them by scores."""
+    if search.method in ("sweep", "grid"):
+        return space.grid()
+    trials = search.trials
     if search.method == "hyperband":
-        return search.rounds * sum(b.rungs[0].trials for b in hyperband(max_epochs, search.eta))
-    return search.trials
+        trials = search.rounds * sum(b.rungs[0].trials for b in hyperband(max_epochs, search.eta))
+    return list(islice(space.distinct_draws(search.seed), trials))
 
 
 def brackets_of(search: SearchConfig, max_epochs: int, settings: int) -> list[Bracket]:
@@ -108,30 +111,6 @@ class Work:
     epochs: int
 
 
-class Plan(Protocol):
-    """What to train next, and which trials to stop."""
-
-    def ask(self) -> Work | None:
-        """Return work that can start now, each once; None while everything waits for scores."""
-
-    def tell(self, work: Work, score: float | None) -> list[int]:
-        """Take the score of finished work, higher is better, None if it failed.
-
-        Returns the trials that will not be trained further, each once.
-        """
-
-    @property
-    def is_done(self) -> bool:
-        """Whether no work is left, handed out or not."""
-
-
-def plan_of(search: SearchConfig, max_epochs: int, settings: int) -> Plan:
-    """Return the plan of `search` in a space with this number of different `settings`."""
-    if search.method == "asha":
-        return AsynchronousHalving(settings, max_epochs, search.eta)
-    return SuccessiveHalving(brackets_of(search, max_epochs, settings))
-
-
 class SuccessiveHalving:
     """Successive halving in several brackets; work of a later bracket fills idle workers.
 
@@ -146,18 +125,21 @@ class SuccessiveHalving:
             first += bracket.rungs[0].trials
 
     def ask(self) -> Work | None:
-        """Return work that can start now, from the earliest bracket that has any."""
+        """Return work that can start now, each once; None while everything waits for scores."""
         ready = next((bracket.ready for bracket in self._brackets if bracket.ready), None)
         return ready.pop(0) if ready else None
 
     def tell(self, work: Work, score: float | None) -> list[int]:
-        """Take a score; the last one of a rung decides the promotions."""
+        """Take the score of finished work, higher is better, None if it failed.
+
+        Returns the trials that will not be trained further, each once.
+        """
         bracket = next(b for b in self._brackets if work.trial in b.trials)
         return bracket.tell(work.trial, score)
 
     @property
     def is_done(self) -> bool:
-        """Whether all brackets are done."""
+        """Whether no work is left, handed out or not."""
         return all(bracket.waits_for == 0 for bracket in self._brackets)
 
 
@@ -232,6 +214,9 @@ class AsynchronousHalving:
     def _promotable(self, rung: int) -> list[int]:
         best = _best_first(self._scores[rung])[: len(self._scores[rung]) // self._eta]
         return [trial for trial in best if trial not in self._promoted[rung]]
+
+
+Plan = SuccessiveHalving | AsynchronousHalving
 
 
 def _best_first(scores: Mapping[int, float | None]) -> list[int]:

@@ -11,34 +11,28 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from penstroke.config.settings import DataConfig
 from penstroke.errors import MissingExtraError, StudyError
-from penstroke.search.engine import SILENCE_SECONDS, Engine, EngineWorker
-from penstroke.search.trial_worker import Event, Job, run_job, shared_data
+from penstroke.search.engine import (
+    SILENCE_SECONDS,
+    Engine,
+    EngineWorker,
+    Event,
+    Job,
+    run_job,
+    shared_data,
+)
 
 _CONNECT_SECONDS = 5
 
 
-@dataclass(eq=False)
-class _RayWorker(EngineWorker):
-    """An actor and what it will return: that it is up, then the events of its job."""
+class RayEngine(Engine):
+    """Actors on the cluster at `address`, or on a new one on this machine ("local").
 
-    actor: Any = field(kw_only=True)
-    pending: Any = field(kw_only=True)
-
-
-class RayEngine(Engine[_RayWorker]):
-    """Actors on the cluster at `address`, or on a new one on this machine.
-
-    Args:
-        workers: the number of actors; each takes one processor, and its share of a GPU.
-        address: of a running cluster; "local" starts one here.
-        gpus: for each worker: 0.25 lets four share one.
-        data: loaded by each actor before its first job.
-        silence_seconds: an actor that reports nothing for so long is killed and replaced.
+    Each takes one processor and `gpus` GPUs (0.25 lets four share one), and loads `data` before its
+    first job.
 
     Raises:
         StudyError: no cluster answers at `address`, or it has too few GPUs.
@@ -48,12 +42,18 @@ class RayEngine(Engine[_RayWorker]):
         self, workers: int, address: str = "local", gpus: float = 0.0,
         data: Sequence[DataConfig] = (), silence_seconds: float = SILENCE_SECONDS,
     ) -> None:  # fmt: skip
+        # Ray would report its use over the network by default.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingExtraError.for_extra("cluster", error.name) from None
         self._data = list(data)
-        self._ray = ray = _import_ray()
+        self._ray: Any = ray
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
-            _connect(ray, address)
-        available = ray.cluster_resources().get("GPU", 0.0)
+            self._connect(address)
+        available = self._ray.cluster_resources().get("GPU", 0.0)
         if gpus > available:  # the cluster would wait for them without a word
             raise StudyError(
                 f"--gpus {gpus:g}: the Ray cluster at {address} has {available:g} GPUs; leave "
@@ -61,7 +61,7 @@ class RayEngine(Engine[_RayWorker]):
             )
         # `_replace` starts a dead actor elsewhere: it knows the job that was lost.
         options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": 0}
-        self._class = ray.remote(**options)(_Actor)
+        self._class = self._ray.remote(**options)(_Actor)
         super().__init__(workers, silence_seconds)
 
     def close(self) -> None:
@@ -70,17 +70,32 @@ class RayEngine(Engine[_RayWorker]):
         if self._is_ours:
             self._ray.shutdown()
 
-    def _start(self) -> _RayWorker:
-        actor = self._class.remote(self._data)
-        return _RayWorker(actor=actor, pending=actor.load.remote(), is_up=False)
+    def _connect(self, address: str) -> None:
+        try:
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            if host and port.isdecimal():  # in seconds; Ray itself would try for minutes
+                socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+            self._ray.init(
+                address=None if address == "local" else address, include_dashboard=False,
+                logging_level=logging.ERROR, log_to_driver=False, configure_logging=False,
+            )  # fmt: skip
+        except (OSError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise StudyError(
+                f"no Ray cluster answers at {address}: {first}; `ray start --head` starts one"
+            ) from error
 
-    def _end(self, worker: _RayWorker) -> str:
+    def _start(self) -> EngineWorker:
+        actor = self._class.remote(self._data)
+        return EngineWorker(actor, is_up=False, pending=actor.load.remote())
+
+    def _end(self, worker: EngineWorker) -> str:
         with contextlib.suppress(Exception):
-            self._ray.kill(worker.actor)
+            self._ray.kill(worker.handle)
         return "its worker died"
 
-    def _send(self, worker: _RayWorker, job: Job) -> None:
-        worker.pending = worker.actor.run_job.options(num_returns="streaming").remote(job)
+    def _send(self, worker: EngineWorker, job: Job) -> None:
+        worker.pending = worker.handle.run_job.options(num_returns="streaming").remote(job)
 
     def _events(self, timeout_seconds: float) -> list[Event]:
         awaited = [worker for worker in self._pool if worker.pending is not None]
@@ -90,12 +105,8 @@ class RayEngine(Engine[_RayWorker]):
         ready, _ = self._ray.wait(pending, timeout=timeout_seconds, num_returns=1)
         return [e for worker in awaited if worker.pending in ready for e in self._take(worker)]
 
-    def _take(self, worker: _RayWorker) -> list[Event]:
-        """Take one result of a worker.
-
-        Raises:
-            StudyError: it cannot load the data; no other worker could either.
-        """
+    def _take(self, worker: EngineWorker) -> list[Event]:
+        """Take one result; StudyError if the data cannot be loaded, as no other worker could."""
         try:
             if not worker.is_up:
                 self._ray.get(worker.pending)
@@ -113,8 +124,6 @@ class RayEngine(Engine[_RayWorker]):
 
 
 class _Actor:
-    """A worker on a node."""
-
     def __init__(self, data: Sequence[DataConfig]) -> None:
         self._data = data
 
@@ -127,31 +136,4 @@ class _Actor:
             shared_data(config)
 
     def run_job(self, job: Job) -> Any:
-        """Yield the events of a job."""
         yield from run_job(job)
-
-
-def _connect(ray: Any, address: str) -> None:
-    try:
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        if host and port.isdecimal():  # in seconds; Ray itself would try for minutes
-            socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-        ray.init(
-            address=None if address == "local" else address, include_dashboard=False,
-            logging_level=logging.ERROR, log_to_driver=False, configure_logging=False,
-        )  # fmt: skip
-    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise StudyError(
-            f"no Ray cluster answers at {address}: {first}; `ray start --head` starts one"
-        ) from error
-
-
-def _import_ray() -> Any:
-    # Ray would report its use over the network by default.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError.for_extra("cluster", error.name) from None
-    return ray

@@ -17,11 +17,10 @@ from penstroke.config.space import Values
 from penstroke.errors import StudyError
 from penstroke.runs.epochs import last_checkpoint, remove_checkpoints, write_epochs
 from penstroke.runs.run import Run
-from penstroke.search.engine import AnyEngine
+from penstroke.search.engine import Engine, Failed, Job, Progress
 from penstroke.search.plan import Plan, Work
 from penstroke.search.study import Study, has_ended
 from penstroke.search.trial_store import Trial
-from penstroke.search.trial_worker import Failed, Job, Progress
 
 _ATTEMPTS = 3
 """If the worker of a job dies this often, the job is taken to be the cause."""
@@ -41,17 +40,13 @@ class SearchStatus:
 class Runner:
     """One running search.
 
-    Args:
-        study: where everything is kept.
-        plan: what to train next.
-        engine: the workers.
-        settings_of: the settings of a trial by its number; None if there are no more.
-        on_status: called with the status whenever it may have changed.
-        deadline: a `time.monotonic()` after which nothing more is started or waited for.
+    `settings_of` gives the settings of a trial by its number, None if there are no more;
+    `on_status` is called whenever the status may have changed; after the `deadline`, a
+    `time.monotonic()`, nothing more is started or waited for.
     """
 
     def __init__(
-        self, study: Study, plan: Plan, engine: AnyEngine, *,
+        self, study: Study, plan: Plan, engine: Engine, *,
         settings_of: Callable[[int], Values | None],
         on_status: Callable[[SearchStatus], None] = lambda _: None,
         deadline: float | None = None,
@@ -63,8 +58,8 @@ class Runner:
         self._scores: dict[int, float] = {}
         self._best = study.best()
         self._failed = 0
-        states = {number: trial.state for number, trial in study.trials().items()}
-        self._ended = {n for n, state in states.items() if state not in ("waiting", "running")}
+        trials = study.store.trials().values()
+        self._ended = {one.number for one in trials if one.state not in ("waiting", "running")}
 
     def run(self) -> bool:
         """Go through the plan; return whether it was completed before the deadline."""
@@ -76,7 +71,13 @@ class Runner:
                     self._start(work)
                 self._on_status(self._status())
                 for run, failure in self._queue.step():
-                    self._take(run, failure)
+                    # The end of a run whose trial has failed meanwhile is ignored.
+                    for trial in [one for one in self._open.values() if run.path in one.missing]:
+                        trial.missing.discard(run.path)
+                        if failure is not None:
+                            self._fail(trial, failure)
+                        elif not trial.missing:
+                            self._close(trial)
             self._on_status(self._status())
             return True
         finally:  # leave nothing running: what was not finished waits until the search resumes
@@ -97,24 +98,13 @@ class Runner:
         if work.trial in self._ended:
             self._tell(work, self._study.score(runs, work.epochs))
             return
-        store.mark_running(work.trial)
+        store.mark(work.trial, "running")
         unfinished = [run for run in runs if not has_ended(run, work.epochs)]
         trial = _OpenTrial(work, runs, {run.path for run in unfinished})
         self._open[work.trial] = trial
         for run in unfinished:
             self._queue.add(run, work.epochs)
         if not unfinished:
-            self._close(trial)
-
-    def _take(self, run: Run, failure: str | None) -> None:
-        """Take the end of a run; one whose trial has failed meanwhile is ignored."""
-        trial = next((trial for trial in self._open.values() if run.path in trial.missing), None)
-        if trial is None:
-            return
-        trial.missing.discard(run.path)
-        if failure is not None:
-            self._fail(trial, failure)
-        elif not trial.missing:
             self._close(trial)
 
     def _close(self, trial: _OpenTrial) -> None:
@@ -126,7 +116,7 @@ class Runner:
             return
         del self._open[work.trial]
         store.report(work.trial, self._study.metric_by_epoch(trial.runs, work.epochs))
-        store.mark_waiting(work.trial)
+        store.mark(work.trial, "waiting")
         self._tell(work, score)
 
     def _fail(self, trial: _OpenTrial, reason: str) -> None:
@@ -175,20 +165,14 @@ class _OpenTrial:
     missing: set[Path]
 
 
-@dataclass(eq=False)
-class _Task:
-    run: Run
-    epochs: int
-    deaths: int = 0
-
-
 class TrainingQueue:
     """Runs to be trained by the workers of an engine, written epoch by epoch as they come in."""
 
-    def __init__(self, engine: AnyEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._tasks: dict[str, _Task] = {}
+        self._tasks: dict[str, tuple[Run, int]] = {}
         self._waiting: deque[str] = deque()
+        self._deaths: dict[str, int] = {}
         self.epochs_trained = 0
 
     def __len__(self) -> int:
@@ -201,8 +185,9 @@ class TrainingQueue:
 
     def add(self, run: Run, epochs: int) -> None:
         """Queue `run`, to be trained to a total of `epochs`."""
-        self._tasks[str(run.path)] = _Task(run, epochs)
-        self._waiting.append(str(run.path))
+        key = str(run.path)
+        self._tasks[key], self._deaths[key] = (run, epochs), 0
+        self._waiting.append(key)
 
     def discard(self, run: Run) -> None:
         """Forget `run`; later events about it are ignored."""
@@ -217,30 +202,27 @@ class TrainingQueue:
         A job is tried again if only its worker died.
         """
         while self._waiting and self._engine.free:
-            self._submit(self._waiting.popleft())
+            key = self._waiting.popleft()
+            run, epochs = self._tasks[key]
+            checkpoint, _ = last_checkpoint(run, needs_best=False)
+            state = checkpoint.to_bytes() if checkpoint else None
+            self._engine.submit(Job(key, run.record.config, run.record.resolved, epochs, state))
         ended: list[tuple[Run, str | None]] = []
         for event in self._engine.wait(_TICK_SECONDS):
-            task = self._tasks.get(event.key)
-            if task is None:
+            if event.key not in self._tasks:
                 continue
+            run, _ = self._tasks[event.key]
             if isinstance(event, Progress):
-                write_epochs(task.run, event.metrics, event.state, keep_best=False)
+                write_epochs(run, event.metrics, event.state, keep_best=False)
                 self.epochs_trained += len(event.metrics)
                 continue
             failure = event.reason if isinstance(event, Failed) else None
             if isinstance(event, Failed) and event.can_retry:
-                task.deaths += 1
-                if task.deaths < _ATTEMPTS:
+                self._deaths[event.key] += 1
+                if self._deaths[event.key] < _ATTEMPTS:
                     self._waiting.appendleft(event.key)
                     continue
-                failure = f"{event.reason} ({task.deaths} times)"
+                failure = f"{event.reason} ({self._deaths[event.key]} times)"
             del self._tasks[event.key]
-            ended.append((task.run, failure))
+            ended.append((run, failure))
         return ended
-
-    def _submit(self, key: str) -> None:
-        task = self._tasks[key]
-        checkpoint, _ = last_checkpoint(task.run, needs_best=False)
-        state = checkpoint.to_bytes() if checkpoint else None
-        record = task.run.record
-        self._engine.submit(Job(key, record.config, record.resolved, task.epochs, state))

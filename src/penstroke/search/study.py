@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from penstroke.config.settings import RunConfig
+from penstroke.config.settings import ListOf, RunConfig
 from penstroke.config.space import SearchConfig, Space, Values
 from penstroke.errors import StudyError
 from penstroke.files import runs_root, write_text_atomically
 from penstroke.runs.record import Record, RecordedFolder, now
 from penstroke.runs.run import Run, RunRecord
-from penstroke.search.result import SearchResult
+from penstroke.runs.summaries import Summary
 
 if TYPE_CHECKING:
     from penstroke.search.trial_store import Trial
@@ -44,6 +45,44 @@ class StudyRecord(Record):
     def max_epochs(self) -> int:
         """The most epochs of a trial."""
         return self.config.train.epochs
+
+
+class SearchResult(Summary):
+    """The result of a search (summary.json), or what is known of it so far.
+
+    `metric` (val_accuracy or val_loss) is what `best_metric` and `confirmed`, one for each new
+    seed, are values of. `run`, `model`, `report`, paths, and `test`, the figures of the test split,
+    are empty while the best settings have not been trained.
+    """
+
+    study: str
+    method: str
+    metric: str
+    trials: int
+    complete: int
+    pruned: int
+    failed: int
+    best_trial: int
+    best_metric: float
+    best_settings: dict[str, Any]
+    best_recipe: str
+    epochs_trained: int
+    worker_seconds: float
+    confirmed: ListOf[float] = ()
+    run: str = ""
+    model: str = ""
+    report: str = ""
+    test: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def confirmed_mean(self) -> float:
+        """Mean over the new seeds; nan without any."""
+        return statistics.fmean(self.confirmed) if self.confirmed else float("nan")
+
+    @property
+    def confirmed_sd(self) -> float:
+        """Standard deviation over the new seeds; nan with fewer than two."""
+        return statistics.stdev(self.confirmed) if len(self.confirmed) > 1 else float("nan")
 
 
 class Study(RecordedFolder[StudyRecord]):
@@ -117,18 +156,14 @@ class Study(RecordedFolder[StudyRecord]):
             lines[0]["epoch"]: sum(line[metric] for line in lines) / len(lines) for lines in columns
         }
 
-    def trials(self) -> dict[int, Trial]:
-        """Return all trials, by number."""
-        return self.store.trials()
-
     def best(self) -> Trial | None:
         """Return the best trial that completed, or else the best by its last epoch so far."""
-        scored = [
-            (trial.state != "complete", -self.sign * trial.metric, trial.number, trial)
-            for trial in self.trials().values()
+        scored = {
+            (trial.state != "complete", -self.sign * trial.metric, trial.number): trial
+            for trial in self.store.trials().values()
             if trial.metric is not None
-        ]
-        return min(scored, key=lambda one: one[:3])[-1] if scored else None
+        }
+        return scored[min(scored)] if scored else None
 
     def all_runs(self) -> list[Run]:
         """Return the run directories of all trials, in order."""
@@ -143,24 +178,15 @@ class Study(RecordedFolder[StudyRecord]):
         """Return the seconds of training of all trials together, of one worker each."""
         return sum(run.elapsed_seconds() for run in self.all_runs())
 
-    @property
-    def best_recipe_path(self) -> Path:
-        """Where the best settings are kept as a recipe."""
-        return self.path / "best.toml"
-
     def write_best(self, config: RunConfig, title: str) -> None:
         """Write the best settings as a recipe."""
         text = f"title = {json.dumps(title)}\n\n{config.to_toml()}"
-        write_text_atomically(self.best_recipe_path, text)
+        write_text_atomically(self.path / "best.toml", text)
 
     @property
     def time_is_up(self) -> bool:
         """Whether the time budget is spent: no more trials, whatever the plan has left."""
         return (self.path / "time-is-up").exists()
-
-    def note_time_is_up(self) -> None:
-        """Record that the time budget is spent."""
-        write_text_atomically(self.path / "time-is-up", now() + "\n")
 
     def result(self) -> SearchResult | None:
         """Return the result; None while the search is not finished."""

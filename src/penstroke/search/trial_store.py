@@ -41,15 +41,9 @@ _LOCK_SECONDS = 60
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial.
+    """One trial: complete after the last rung, pruned if stopped before.
 
-    Attributes:
-        number: of the plan.
-        state: complete after the last rung, pruned if stopped before.
-        settings: as they went into its run config.
-        metric: at its end, or after its last epoch so far; None if it failed or has none yet.
-        metric_by_epoch: after each epoch.
-        failure: the reason, if it failed.
+    `metric`: at its end, or after its last epoch so far; None if it failed or has none yet.
     """
 
     number: int
@@ -109,19 +103,15 @@ class TrialStore:
         with self._explained():
             self._ids[trial] = self._storage.create_new_trial(self._study._study_id, entry)
 
-    def mark_running(self, trial: int) -> None:
-        """Mark a trial as being trained."""
-        self._set_state(trial, TrialState.RUNNING)
-
-    def mark_waiting(self, trial: int) -> None:
-        """Mark a trial as waiting for the others of its rung."""
-        self._set_state(trial, TrialState.WAITING)
+    def mark(self, trial: int, state: Literal["running", "waiting"]) -> None:
+        """Mark a trial as being trained, or as waiting for the others of its rung."""
+        self._set_state(trial, TrialState[state.upper()])
 
     def mark_all_waiting(self) -> None:
         """Mark all running trials as waiting; only for the process that holds the study's lock."""
         for number, trial in self.trials().items():
             if trial.state == "running":
-                self.mark_waiting(number)
+                self.mark(number, "waiting")
 
     def report(self, trial: int, metric_by_epoch: Mapping[int, float]) -> None:
         """Record the metric after each epoch."""

@@ -7,14 +7,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from penstroke.config.settings import Resolved, RunConfig
-from penstroke.config.space import SearchConfig, Space
+from penstroke.config.settings import RunConfig
+from penstroke.config.space import SearchConfig, Space, Values
 from penstroke.config.toml import flatten
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import ConfigError, StudyError
-from penstroke.files import runs_root, sha256
+from penstroke.files import runs_root, sha256, write_text_atomically
 from penstroke.machine import machine_facts, package_versions
 from penstroke.runs.epochs import remove_checkpoints
 from penstroke.runs.pipeline import data_facts, start_or_resume
@@ -24,23 +25,27 @@ from penstroke.search.cost_estimate import (
     CostModel,
     Estimate,
     fit_to_time,
-    one_thread,
-    planned_brackets,
+    resolved_for_worker,
     with_epochs,
 )
-from penstroke.search.engine import AnyEngine
-from penstroke.search.plan import plan_of
-from penstroke.search.proposals import TPESettings, draw_settings
-from penstroke.search.result import SearchResult
+from penstroke.search.engine import Engine, shared_data
+from penstroke.search.plan import (
+    AsynchronousHalving,
+    Plan,
+    SuccessiveHalving,
+    brackets_of,
+    draw_settings,
+)
 from penstroke.search.runner import Runner, SearchStatus, TrainingQueue
-from penstroke.search.study import Study, StudyRecord, has_ended
+from penstroke.search.study import SearchResult, Study, StudyRecord, has_ended
 from penstroke.search.trial_store import Trial
-from penstroke.search.trial_worker import shared_data
-from penstroke.training.device import resolve_auto
 from penstroke.training.loop import Epoch
 
 _USABLE_SHARE = 0.9
 """Of a time budget: the rest is for workers that wait for the last of a rung."""
+_STARTUP_TRIALS = 10
+"""Drawn at random before TPE has enough scores for a model (Optuna's own default)."""
+_VAIN_SUGGESTIONS = 50
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,7 @@ def open_study(
 
     Raises:
         ConfigError: the space does not fit the settings, or there are no validation images.
-        StudyError: `name` is taken by another search, and what differs; or by the best run of a
-            study that was removed.
+        StudyError: `name` is taken, by another search or by the best run of a removed study.
     """
     config = request.config_with_epochs()
     data = shared_data(config.data)
@@ -118,7 +122,7 @@ def open_study(
             f"{best_run} already exists, from a study that was removed: remove it with "
             f"`penstroke runs rm {best_run.name}`, or choose another --name"
         )
-    resolved = Resolved.of(resolve_auto(one_thread(config)))
+    resolved = resolved_for_worker(config)
     search = request.search
     if request.time_budget_seconds is not None:
         config, search, _ = plan_search(request, workers)
@@ -151,13 +155,13 @@ def _check_same(study: Study, request: SearchRequest, config: RunConfig, data: D
 
 def planned_epochs(study: Study) -> int:
     """Return the epochs that the whole plan trains; for asha an expectation."""
-    record = study.record
-    brackets = planned_brackets(study.space, record.search, record.max_epochs)
-    return record.search.runs_per_trial * sum(bracket.epochs for bracket in brackets)
+    plan, max_epochs = study.record.search, study.record.max_epochs
+    brackets = brackets_of(plan, max_epochs, len(draw_settings(study.space, plan, max_epochs)))
+    return plan.runs_per_trial * sum(bracket.epochs for bracket in brackets)
 
 
 def search(
-    study: Study, engine: AnyEngine, on_status: Callable[[SearchStatus], None] = lambda _: None
+    study: Study, engine: Engine, on_status: Callable[[SearchStatus], None] = lambda _: None
 ) -> bool:
     """Train what the plan asks for and the study lacks; return whether the plan was completed.
 
@@ -168,9 +172,13 @@ def search(
     study.store.mark_all_waiting()
     record = study.record
     drawn = draw_settings(study.space, record.search, record.max_epochs)
-    plan = plan_of(record.search, record.max_epochs, len(drawn))
+    plan: Plan
+    if record.search.method == "asha":
+        plan = AsynchronousHalving(len(drawn), record.max_epochs, record.search.eta)
+    else:
+        plan = SuccessiveHalving(brackets_of(record.search, record.max_epochs, len(drawn)))
     is_tpe = record.search.method == "tpe"
-    settings_of = TPESettings(study, drawn) if is_tpe else dict(enumerate(drawn)).get
+    settings_of = _tpe_settings(study, drawn) if is_tpe else dict(enumerate(drawn)).get
     deadline = None
     if record.time_budget_seconds is not None:
         left = record.time_budget_seconds - study.elapsed_seconds() / engine.workers
@@ -180,12 +188,36 @@ def search(
     )
     is_complete = runner.run()
     if not is_complete:
-        study.note_time_is_up()
+        write_text_atomically(study.path / "time-is-up", now() + "\n")
     return is_complete
 
 
+def _tpe_settings(study: Study, drawn: list[Values]) -> Callable[[int], Values | None]:
+    """Return a function that suggests the settings of a trial; None where none are new.
+
+    By a tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's. Trials in the study keep
+    their settings; the first ones are those in `drawn`.
+    """
+    settings = dict(enumerate(drawn[:_STARTUP_TRIALS]))
+    settings |= {number: trial.settings for number, trial in study.store.trials().items()}
+    seen = {study.space.config(values).fingerprint() for values in settings.values()}
+
+    def settings_of(trial: int) -> Values | None:
+        if trial not in settings:
+            seed = study.record.search.seed + trial
+            for values in islice(study.store.suggestions(seed), _VAIN_SUGGESTIONS):
+                fingerprint = study.space.config(values).fingerprint()
+                if fingerprint not in seen:
+                    seen.add(fingerprint)
+                    settings[trial] = values
+                    break
+        return settings.get(trial)
+
+    return settings_of
+
+
 def confirm(
-    study: Study, engine: AnyEngine, seeds: int, on_run: Callable[[], None] = lambda: None
+    study: Study, engine: Engine, seeds: int, on_run: Callable[[], None] = lambda: None
 ) -> list[float]:
     """Train the best settings with new seeds; return their metrics.
 
@@ -215,13 +247,9 @@ def confirm(
 
 
 def conclude(
-    study: Study,
-    confirmed: Sequence[float],
-    *,
-    refit_all: bool = False,
-    report: bool = True,
+    study: Study, confirmed: Sequence[float], *, refit_all: bool = False, report: bool = True,
     on_epoch: Callable[[Epoch, int], None] = lambda epoch, total: None,
-) -> SearchResult:
+) -> SearchResult:  # fmt: skip
     """Train the best settings as a run, open the test split once, and write the result.
 
     With `refit_all`, on the validation images too. `on_epoch` is called with each epoch and their
@@ -229,7 +257,11 @@ def conclude(
     """
     best = study.best()
     if best is None:
-        raise StudyError(f"{study.path}: no trial has a score: {_why_none(study)}")
+        reasons = Counter(t.failure for t in study.store.trials().values() if t.failure)
+        why = "none finished" + (" before the time was up" if study.time_is_up else "")
+        if reasons:
+            why = f"all failed, most of them because: {reasons.most_common(1)[0][0]}"
+        raise StudyError(f"{study.path}: no trial has a score: {why}")
     config = study.space.config(best.settings)
     if study.record.search.final_epochs is not None:
         config = with_epochs(config, study.record.search.final_epochs)
@@ -261,13 +293,6 @@ def _best_run_path(study: Path) -> Path:
     return study.with_name(f"{study.name}-best")
 
 
-def _why_none(study: Study) -> str:
-    reasons = Counter(trial.failure for trial in study.trials().values() if trial.failure)
-    if reasons:
-        return f"all failed, most of them because: {reasons.most_common(1)[0][0]}"
-    return "none finished" + (" before the time was up" if study.time_is_up else "")
-
-
 def result_so_far(study: Study) -> SearchResult:
     """Return the result, or while the search is not finished that of the best trial so far.
 
@@ -285,13 +310,13 @@ def result_so_far(study: Study) -> SearchResult:
 
 
 def _result(study: Study, best: Trial, confirmed: Sequence[float]) -> SearchResult:
-    states = Counter(trial.state for trial in study.trials().values())
+    states = Counter(trial.state for trial in study.store.trials().values())
     assert best.metric is not None, "the best trial has a metric"
     return SearchResult(
         study=str(study.path), method=study.record.search.method,
         metric=study.record.search.metric, trials=states.total(), complete=states["complete"],
         pruned=states["pruned"], failed=states["failed"], best_trial=best.number,
         best_metric=best.metric, best_settings=best.settings,
-        best_recipe=str(study.best_recipe_path), epochs_trained=study.epochs_trained(),
+        best_recipe=str(study.path / "best.toml"), epochs_trained=study.epochs_trained(),
         worker_seconds=study.elapsed_seconds(), confirmed=tuple(confirmed),
     )  # fmt: skip
