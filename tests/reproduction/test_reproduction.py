@@ -17,13 +17,14 @@ from penstroke.config.recipes import load_recipe, shipped_recipes
 from penstroke.config.toml import parse_assignments
 from penstroke.errors import ConfigError, RunError
 from penstroke.reports.reproduction_page import write_reproduction_page
-from penstroke.reproduction.commands import ProjectResult, reproduce
-from penstroke.reproduction.projects import (
+from penstroke.reproduction import (
     PROJECTS,
     Project,
+    ProjectResult,
     Reproduction,
     Step,
     find_projects,
+    reproduce,
     steps_of,
 )
 

@@ -184,7 +184,7 @@ def _best_of(source: str, then: Recipe, options: TuneOptions) -> dict[str, Any]:
     best = study.best()
     if best is None:
         raise StudyError(f"{study.path}: no trial has a score, so {then.title!r} cannot begin")
-    study.write_best(study.space.config(best.settings), f"The best of {study.name}")
+    study.write_best(study.space.config(best.settings))
     say(f"{study.path}: best {best.settings}, {best.metric:.4f}", as_json=options.as_json)
     return best.settings
 

@@ -19,8 +19,7 @@ from penstroke.reports.plots import learning_curves
 from penstroke.reports.search_report import trial_lines
 
 if TYPE_CHECKING:
-    from penstroke.reproduction.commands import ProjectResult, StepResult
-    from penstroke.reproduction.projects import Reproduction
+    from penstroke.reproduction import ProjectResult, Reproduction, StepResult
 
 _GREY = "#7d8896"
 """Text and axes of a plot in its own file: legible on light and on dark pages."""

@@ -7,10 +7,12 @@ training it again, so that resuming after a kill is the same as starting.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from penstroke.config.space import Values
@@ -18,13 +20,23 @@ from penstroke.errors import StudyError
 from penstroke.runs.epochs import last_checkpoint, remove_checkpoints, write_epochs
 from penstroke.runs.run import Run
 from penstroke.search.engine import Engine, Failed, Job, Progress
-from penstroke.search.plan import Plan, Work
+from penstroke.search.plan import (
+    AsynchronousHalving,
+    Plan,
+    SuccessiveHalving,
+    Work,
+    brackets_of,
+    draw_settings,
+)
 from penstroke.search.study import Study, has_ended
 from penstroke.search.trial_store import Trial
 
 _ATTEMPTS = 3
 """If the worker of a job dies this often, the job is taken to be the cause."""
 _TICK_SECONDS = 0.5
+_STARTUP_TRIALS = 10
+"""Drawn at random before TPE has enough scores for a model (Optuna's own default)."""
+_VAIN_SUGGESTIONS = 50
 
 
 @dataclass(frozen=True)
@@ -38,21 +50,29 @@ class SearchStatus:
 
 
 class Runner:
-    """One running search.
+    """One running search; `on_status` is called whenever its status may have changed.
 
-    `settings_of` gives the settings of a trial by its number, None if there are no more;
-    `on_status` is called whenever the status may have changed; after the `deadline`, a
-    `time.monotonic()`, nothing more is started or waited for.
+    After the deadline that a time budget sets, nothing more is started or waited for.
     """
 
     def __init__(
-        self, study: Study, plan: Plan, engine: Engine, *,
-        settings_of: Callable[[int], Values | None],
-        on_status: Callable[[SearchStatus], None] = lambda _: None,
-        deadline: float | None = None,
-    ) -> None:  # fmt: skip
-        self._study, self._plan, self._engine = study, plan, engine
-        self._settings_of, self._on_status, self._deadline = settings_of, on_status, deadline
+        self, study: Study, engine: Engine, on_status: Callable[[SearchStatus], None]
+    ) -> None:
+        self._study, self._engine, self._on_status = study, engine, on_status
+        record, search = study.record, study.record.search
+        drawn = draw_settings(study.space, search, record.max_epochs)
+        self._plan: Plan
+        if search.method == "asha":
+            self._plan = AsynchronousHalving(len(drawn), record.max_epochs, search.eta)
+        else:
+            self._plan = SuccessiveHalving(brackets_of(search, record.max_epochs, len(drawn)))
+        is_tpe = search.method == "tpe"
+        # The settings of a trial by its number; None if there are no more.
+        self._settings_of = _tpe_settings(study, drawn) if is_tpe else dict(enumerate(drawn)).get
+        self._deadline = math.inf
+        if record.time_budget_seconds is not None:
+            left = record.time_budget_seconds - study.elapsed_seconds() / engine.workers
+            self._deadline = time.monotonic() + left
         self._queue = TrainingQueue(engine)
         self._open: dict[int, _OpenTrial] = {}
         self._scores: dict[int, float] = {}
@@ -65,7 +85,7 @@ class Runner:
         """Go through the plan; return whether it was completed before the deadline."""
         try:
             while not self._plan.is_done:
-                if self._deadline is not None and time.monotonic() > self._deadline:
+                if time.monotonic() > self._deadline:
                     return False
                 while self._queue.has_free_worker and (work := self._plan.ask()) is not None:
                     self._start(work)
@@ -154,6 +174,30 @@ class Runner:
     def _status(self) -> SearchStatus:
         running = tuple(trial.work for trial in self._open.values())
         return SearchStatus(running, self._queue.epochs_trained, self._best, self._failed)
+
+
+def _tpe_settings(study: Study, drawn: list[Values]) -> Callable[[int], Values | None]:
+    """Return a function that suggests the settings of a trial; None where none are new.
+
+    By a tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's. Trials in the study keep
+    their settings; the first ones are those in `drawn`.
+    """
+    settings = dict(enumerate(drawn[:_STARTUP_TRIALS]))
+    settings |= {number: trial.settings for number, trial in study.store.trials().items()}
+    seen = {study.space.config(values).fingerprint() for values in settings.values()}
+
+    def settings_of(trial: int) -> Values | None:
+        if trial not in settings:
+            seed = study.record.search.seed + trial
+            for values in islice(study.store.suggestions(seed), _VAIN_SUGGESTIONS):
+                fingerprint = study.space.config(values).fingerprint()
+                if fingerprint not in seen:
+                    seen.add(fingerprint)
+                    settings[trial] = values
+                    break
+        return settings.get(trial)
+
+    return settings_of
 
 
 @dataclass(eq=False)

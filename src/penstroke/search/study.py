@@ -178,9 +178,9 @@ class Study(RecordedFolder[StudyRecord]):
         """Return the seconds of training of all trials together, of one worker each."""
         return sum(run.elapsed_seconds() for run in self.all_runs())
 
-    def write_best(self, config: RunConfig, title: str) -> None:
+    def write_best(self, config: RunConfig) -> None:
         """Write the best settings as a recipe."""
-        text = f"title = {json.dumps(title)}\n\n{config.to_toml()}"
+        text = f"title = {json.dumps(f'The best of {self.name}')}\n\n{config.to_toml()}"
         write_text_atomically(self.path / "best.toml", text)
 
     @property

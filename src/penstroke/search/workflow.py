@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from penstroke.config.settings import RunConfig
-from penstroke.config.space import SearchConfig, Space, Values
+from penstroke.config.space import SearchConfig, Space
 from penstroke.config.toml import flatten
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import ConfigError, StudyError
@@ -29,13 +27,7 @@ from penstroke.search.cost_estimate import (
     with_epochs,
 )
 from penstroke.search.engine import Engine, shared_data
-from penstroke.search.plan import (
-    AsynchronousHalving,
-    Plan,
-    SuccessiveHalving,
-    brackets_of,
-    draw_settings,
-)
+from penstroke.search.plan import brackets_of, draw_settings
 from penstroke.search.runner import Runner, SearchStatus, TrainingQueue
 from penstroke.search.study import SearchResult, Study, StudyRecord, has_ended
 from penstroke.search.trial_store import Trial
@@ -43,9 +35,6 @@ from penstroke.training.loop import Epoch
 
 _USABLE_SHARE = 0.9
 """Of a time budget: the rest is for workers that wait for the last of a rung."""
-_STARTUP_TRIALS = 10
-"""Drawn at random before TPE has enough scores for a model (Optuna's own default)."""
-_VAIN_SUGGESTIONS = 50
 
 
 @dataclass(frozen=True)
@@ -170,50 +159,10 @@ def search(
     if study.time_is_up:
         return False
     study.store.mark_all_waiting()
-    record = study.record
-    drawn = draw_settings(study.space, record.search, record.max_epochs)
-    plan: Plan
-    if record.search.method == "asha":
-        plan = AsynchronousHalving(len(drawn), record.max_epochs, record.search.eta)
-    else:
-        plan = SuccessiveHalving(brackets_of(record.search, record.max_epochs, len(drawn)))
-    is_tpe = record.search.method == "tpe"
-    settings_of = _tpe_settings(study, drawn) if is_tpe else dict(enumerate(drawn)).get
-    deadline = None
-    if record.time_budget_seconds is not None:
-        left = record.time_budget_seconds - study.elapsed_seconds() / engine.workers
-        deadline = time.monotonic() + left
-    runner = Runner(
-        study, plan, engine, settings_of=settings_of, on_status=on_status, deadline=deadline
-    )
-    is_complete = runner.run()
+    is_complete = Runner(study, engine, on_status).run()
     if not is_complete:
         write_text_atomically(study.path / "time-is-up", now() + "\n")
     return is_complete
-
-
-def _tpe_settings(study: Study, drawn: list[Values]) -> Callable[[int], Values | None]:
-    """Return a function that suggests the settings of a trial; None where none are new.
-
-    By a tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's. Trials in the study keep
-    their settings; the first ones are those in `drawn`.
-    """
-    settings = dict(enumerate(drawn[:_STARTUP_TRIALS]))
-    settings |= {number: trial.settings for number, trial in study.store.trials().items()}
-    seen = {study.space.config(values).fingerprint() for values in settings.values()}
-
-    def settings_of(trial: int) -> Values | None:
-        if trial not in settings:
-            seed = study.record.search.seed + trial
-            for values in islice(study.store.suggestions(seed), _VAIN_SUGGESTIONS):
-                fingerprint = study.space.config(values).fingerprint()
-                if fingerprint not in seen:
-                    seen.add(fingerprint)
-                    settings[trial] = values
-                    break
-        return settings.get(trial)
-
-    return settings_of
 
 
 def confirm(
@@ -265,7 +214,7 @@ def conclude(
     config = study.space.config(best.settings)
     if study.record.search.final_epochs is not None:
         config = with_epochs(config, study.record.search.final_epochs)
-    study.write_best(config, f"The best of {study.name}")
+    study.write_best(config)
     result = _result(study, best, confirmed)
     if refit_all:
         config = config.replace({

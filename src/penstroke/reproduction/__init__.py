@@ -1,1 +1,0 @@
-"""The published projects, repeated: a list of commands, and the page of what came out."""
