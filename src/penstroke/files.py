@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from penstroke.errors import StorageError
+from penstroke.errors import PenstrokeError, StorageError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -19,7 +20,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the disk is full, read-only or not permitted; nothing is left behind.
     """
-    try:
+    with explained(f"write {path}", StorageError):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -34,8 +35,6 @@ def write_atomically(path: Path, content: bytes) -> None:
                 Path(temporary).unlink()
             raise
         _sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {reason(error)}") from error
 
 
 def write_text_atomically(path: Path, text: str) -> None:
@@ -49,7 +48,7 @@ def append_lines(path: Path, text: str) -> None:
     Raises:
         StorageError: the disk is full, read-only or not permitted.
     """
-    try:
+    with explained(f"write {path}", StorageError):
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
         with path.open("ab+") as stream:
@@ -60,8 +59,6 @@ def append_lines(path: Path, text: str) -> None:
             os.fsync(stream.fileno())
         if is_new:
             _sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {reason(error)}") from error
 
 
 def check_writable(path: Path) -> None:
@@ -134,6 +131,15 @@ def cache_root() -> Path:
 def runs_root() -> Path:
     """Return the folder of run directories: PENSTROKE_RUNS, or `runs` here."""
     return Path(os.environ.get("PENSTROKE_RUNS") or "runs").expanduser()
+
+
+@contextlib.contextmanager
+def explained(attempt: str, error_type: type[PenstrokeError]) -> Iterator[None]:
+    """Raise an OSError inside as `error_type`: "cannot ATTEMPT: REASON"."""
+    try:
+        yield
+    except OSError as error:
+        raise error_type(f"cannot {attempt}: {reason(error)}") from error
 
 
 def reason(error: OSError) -> str:

@@ -14,7 +14,7 @@ from penstroke.data.catalogue import DataFile, Manifest, RemoteFile
 from penstroke.data.file_download import PartialFile, download_file
 from penstroke.data.idx import read_shape
 from penstroke.errors import DataError, DownloadError, StorageError
-from penstroke.files import reason, sha256_of_file
+from penstroke.files import explained, reason, sha256_of_file
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that have come, negative if some must come again, and those of all."""
@@ -198,9 +198,6 @@ def _copies(source: Path, files: list[DataFile]) -> Iterator[tuple[DataFile, str
 
 
 def _blocks_of(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                yield block
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
+    with explained(f"read {path}", DataError), path.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            yield block

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 
 from penstroke.config.settings import Settings
 from penstroke.errors import ConfigError, ModelFileError
-from penstroke.files import reason
+from penstroke.files import explained
 from penstroke.inference.onnx_session import open_session
 from penstroke.preprocessing.decoding import ImageLike
 from penstroke.preprocessing.ink import InkSettings, Pixels, Preprocessed, preprocess
@@ -115,10 +115,8 @@ class Recognizer:
         """
         path = Path(path)
         path = path / "model.onnx" if path.is_dir() else path
-        try:
+        with explained(f"read the model {path}", ModelFileError):
             content = path.read_bytes()
-        except OSError as error:
-            raise ModelFileError(f"cannot read the model {path}: {reason(error)}") from error
         recognizer = cls.from_bytes(content, str(path))
         if confidence_threshold is not None:
             recognizer.confidence_threshold = confidence_threshold

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from penstroke.errors import ImageError
-from penstroke.files import reason
+from penstroke.files import explained
 
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.generic]
 Intensities = npt.NDArray[np.float32]
@@ -33,27 +33,29 @@ def read_grey(
         source: a path, the bytes of an image file, a Pillow image, or an array: (H, W) grey or
             boolean, (H, W, 1 | 3 | 4); uint8, uint16, or float in 0..1 or 0..255.
         max_pixels: larger images are refused before they are decoded.
-        working_side: an image of twice as many pixels a side, or more, is averaged down by a whole
-            factor.
+        working_side: a side of twice as many pixels, or more, is averaged down by a whole factor.
 
     Raises:
         ImageError: it is not an image, damaged, or too large; names the file.
     """
     if isinstance(source, np.ndarray):
         return _grey_of_array(source, max_pixels, working_side)
-    if isinstance(source, Image.Image):
-        return _grey_of_image(source, max_pixels, working_side, "image")
-    with open_image(source) as image:
-        return _grey_of_image(image, max_pixels, working_side, _name(source))
+    name = str(source) if isinstance(source, str | Path) else "image"
+    image = source if isinstance(source, Image.Image) else open_image(source)
+    _refuse_huge(image.width, image.height, max_pixels, name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata are no reason to refuse an image
+            return _levels(ImageOps.exif_transpose(image), working_side, name)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{name} is damaged: {error}") from error
 
 
 def open_image(source: str | Path | bytes) -> Image.Image:
     """Return the image in a file or its bytes, not decoded yet; ImageError names the file."""
-    name = _name(source)
-    try:
+    name = "image" if isinstance(source, bytes) else str(source)
+    with explained(f"read {name}", ImageError):
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
-    except OSError as error:
-        raise ImageError(f"cannot read {name}: {reason(error)}") from error
     if not content:
         raise ImageError(f"{name} is empty: zero bytes")
     try:
@@ -65,22 +67,6 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         raise ImageError(f"{name} is too large: {error}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise ImageError(f"{name} is not an image that can be read (PNG, JPEG, …)") from error
-
-
-def _name(source: str | Path | bytes) -> str:
-    return "image" if isinstance(source, bytes) else str(source)
-
-
-def _grey_of_image(
-    image: Image.Image, max_pixels: int, working_side: int, name: str
-) -> Intensities:
-    _refuse_huge(image.width, image.height, max_pixels, name)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata are no reason to refuse an image
-            return _levels(ImageOps.exif_transpose(image), working_side, name)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{name} is damaged: {error}") from error
 
 
 def _grey_of_array(

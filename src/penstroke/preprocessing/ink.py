@@ -67,11 +67,8 @@ _THIN = 0.12
 def preprocess(image: ImageLike, settings: InkSettings = DEFAULT_INK) -> Preprocessed:
     """Return the character in `image` as MNIST would have stored it.
 
-    Args:
-        image: a path, the bytes of an image file, a Pillow image, or an array: (H, W) grey or
-            boolean, (H, W, 1 | 3 | 4); uint8, uint16, or float in 0..1. Dark on light or light on
-            dark, upright.
-        settings: how ink is found and normalised.
+    `image` is anything that `penstroke.preprocessing.decoding.read_grey` takes: dark on light or
+    light on dark, upright.
 
     Raises:
         ImageError: it is not an image, or too large; one without ink gives a blank result instead.

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from penstroke.errors import MissingToolError, StorageError
-from penstroke.files import reason, write_atomically
+from penstroke.files import explained, write_atomically
 from penstroke.inference.recognizer import Recognizer
 
 RUNTIME = "onnxruntime-web@1.30.0"
@@ -60,12 +60,10 @@ def export_web(model: Path, folder: Path, runtime: Path | None = None) -> int:
         "model.json": json.dumps(about, ensure_ascii=False).encode(),
         "README.txt": _README.encode(),
     }
-    try:
+    with explained(f"write {folder}", StorageError):
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / name, content)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {reason(error)}") from error
     return sum(map(len, files.values()))
 
 
@@ -88,10 +86,8 @@ def _page_files() -> dict[str, bytes]:
 def _runtime_files(package: Path | None) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         package = package or _fetched(Path(folder))
-        try:
+        with explained(f"read {package}", StorageError):
             content = package.read_bytes()
-        except OSError as error:
-            raise StorageError(f"cannot read {package}: {reason(error)}") from error
         digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
         if digest != RUNTIME_SHA512:
             raise StorageError(f"{package} is not {RUNTIME}: its SHA-512 is another")

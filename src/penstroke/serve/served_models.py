@@ -13,7 +13,7 @@ import numpy as np
 
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import ConfigError, ModelFileError, PenstrokeError, near_match
-from penstroke.files import reason, sha256
+from penstroke.files import explained, sha256
 from penstroke.inference.recognizer import Recognizer
 from penstroke.runs.run import find_run
 from penstroke.serve.responses import ApiError
@@ -143,10 +143,8 @@ def load(name: str, path: Path) -> ServedModel:
         ModelFileError: it is missing, damaged, or not one that Penstroke wrote.
     """
     stamp = _stamp(path)
-    try:
+    with explained(f"read the model {path}", ModelFileError):
         content = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"cannot read the model {path}: {reason(error)}") from error
     recognizer = Recognizer.from_bytes(content, str(path))
     recognizer.probabilities(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
     return ServedModel(

@@ -22,7 +22,7 @@ from penstroke.data.sources.parquet import SUFFIXES as PARQUET_SUFFIXES
 from penstroke.data.sources.parquet import list_parquet, open_parquet, parquet_files
 from penstroke.data.sources.tables import read_rows
 from penstroke.errors import DataError, ImageError
-from penstroke.files import reason
+from penstroke.files import explained
 
 TABLE = "labels.csv"
 
@@ -118,10 +118,8 @@ def open_source(source: Source) -> Reader:
 
 
 def _list_table(path: Path, options: SourceOptions) -> SourceContents:
-    try:
+    with explained(f"read {path}", DataError):
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
     rows, notes = read_rows(
         content, str(path), options.file_column, options.label_column, options.encoding
     )
