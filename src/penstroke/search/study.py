@@ -208,7 +208,5 @@ def has_ended(run: Run, epochs: int) -> bool:
 
 def find_study(name: str | Path) -> Study | None:
     """Open the study at the path `name`, or with that name beside the runs; None if none exists."""
-    for path in (Path(name), runs_root() / name):
-        if (path / "study.toml").exists():
-            return Study.open(path)
-    return None
+    paths = (Path(name), runs_root() / name)
+    return next((Study.open(path) for path in paths if (path / "study.toml").exists()), None)
