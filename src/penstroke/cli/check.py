@@ -24,9 +24,7 @@ def command(
     from penstroke.config.recipes import load_recipe
     from penstroke.data.loading import load_dataset
     from penstroke.files import runs_root
-    from penstroke.quality.checks import check
-    from penstroke.quality.learning_rate_range import range_test
-    from penstroke.quality.training_setup import TrainingSetup
+    from penstroke.quality.checks import TrainingSetup, check, range_test
     from penstroke.reports.check_report import write_check_report
 
     config = load_recipe(recipe, changes_from(changes, {"data.dataset": dataset})).run_config()

@@ -12,7 +12,7 @@ from penstroke.cli.console import note, print_json, say
 from penstroke.cli.options import JSON, argument, option, seconds_of
 
 if TYPE_CHECKING:
-    from penstroke.reproduction.projects import Step
+    from penstroke.reproduction import Step
 
 
 def command(
@@ -32,7 +32,7 @@ def command(
 
     Each step is a command of its own. The same call resumes where it was interrupted.
     """
-    from penstroke.reproduction.projects import Reproduction, find_projects, steps_of
+    from penstroke.reproduction import Reproduction, find_projects, steps_of
 
     seconds_of(budget)  # refused here, rather than by a search an hour later
     options = Reproduction(seeds=seeds, quick=quick, budget=budget, digits=digits, letters=letters)
@@ -47,7 +47,7 @@ def command(
     from penstroke.data.loading import load_dataset
     from penstroke.files import check_writable
     from penstroke.reports.reproduction_page import write_reproduction_page
-    from penstroke.reproduction.commands import ProjectResult, reproduce
+    from penstroke.reproduction import ProjectResult, reproduce
 
     check_writable(page)  # also refused here
     for name in options.stand_ins:

@@ -20,7 +20,7 @@ def list_command(as_json: bool = JSON) -> None:
     """List the runs, the studies and the cross-validations, oldest first."""
     from penstroke.files import runs_root
     from penstroke.runs.run import list_folds, list_runs, list_studies
-    from penstroke.search.result import SearchResult
+    from penstroke.search.study import SearchResult
 
     runs = list_runs()
     studies = [(path, SearchResult.read(path)) for path in list_studies()]

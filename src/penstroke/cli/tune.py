@@ -33,10 +33,9 @@ from penstroke.cli.options import (
 
 if TYPE_CHECKING:
     from penstroke.config.recipes import Recipe
-    from penstroke.search.engine import AnyEngine
-    from penstroke.search.result import SearchResult
+    from penstroke.search.engine import Engine
     from penstroke.search.runner import SearchStatus
-    from penstroke.search.study import Study
+    from penstroke.search.study import SearchResult, Study
     from penstroke.search.workflow import SearchRequest
 
 _FOR_EACH_CALL = {
@@ -251,8 +250,7 @@ def _run(study: Study, options: TuneOptions) -> SearchResult:
 
 def _search(study: Study, options: TuneOptions) -> list[float]:
     """Search and confirm; return the metrics of the best settings with new seeds."""
-    from penstroke.search.engine import patience_seconds
-    from penstroke.search.trial_worker import shared_data
+    from penstroke.search.engine import LocalEngine, patience_seconds, shared_data
     from penstroke.search.workflow import confirm, planned_epochs, search
 
     record, workers, seeds = study.record, options.worker_count, options.confirm_seeds
@@ -266,14 +264,12 @@ def _search(study: Study, options: TuneOptions) -> list[float]:
     # with the data that they will need first.
     data = record.config.data
     patience = patience_seconds(len(shared_data(data).train))
-    engine: AnyEngine
+    engine: Engine
     if options.engine == "ray":
         from penstroke.search.ray_engine import RayEngine
 
         engine = RayEngine(workers, options.address, options.gpus, [data], patience)
     else:
-        from penstroke.search.local_engine import LocalEngine
-
         engine = LocalEngine(workers, [data], record.resolved.device, patience)
     try:
         with _live_table(study, planned, workers) as watch, _interrupted_between_steps() as check:
