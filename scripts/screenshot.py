@@ -62,8 +62,7 @@ def take(url: str) -> None:
         page.mouse.up()
         page.wait_for_function("document.querySelector('#answer').textContent === '3'")
         page.wait_for_timeout(500)  # the bars grow to their length
-        clip = {"x": 0, "y": 0, "width": WIDTH, "height": SHOWN_HEIGHT}
-        page.screenshot(path=IMAGE, clip=clip)
+        page.screenshot(path=IMAGE, clip={"x": 0, "y": 0, "width": WIDTH, "height": SHOWN_HEIGHT})
         browser.close()
 
 
