@@ -187,9 +187,9 @@ def remains(name: str) -> dict[int, Any]:
     """Return the trials of a study, without times."""
     import optuna
 
-    from penstroke.search.study import find_study
+    from penstroke.search.study import Study
 
-    study = find_study(name)
+    study = Study.find(name)
     assert study is not None
     trials = study.store.trials()
     url = study.record.storage or f"sqlite:///{study.path.absolute() / 'study.db'}"

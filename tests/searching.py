@@ -15,7 +15,7 @@ from penstroke.config.recipes import Recipe
 from penstroke.config.settings import RunConfig
 from penstroke.files import sha256
 from penstroke.search.engine import LocalEngine
-from penstroke.search.study import Study, find_study
+from penstroke.search.study import Study
 from penstroke.search.workflow import SearchRequest, open_study, search
 
 SPACE = {
@@ -77,7 +77,7 @@ def undisturbed_study() -> Study:
 
 
 def study_in(runs: Path, name: str = "s") -> Study:
-    study = find_study(runs / name)
+    study = Study.find(runs / name)
     assert study is not None
     return study
 

@@ -25,40 +25,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from penstroke.config.recipes import load_recipe
-    from penstroke.config.settings import DataConfig, RunConfig, TrainConfig
-    from penstroke.data.dataset import Dataset, DataSplits
-    from penstroke.data.loading import load_dataset
-    from penstroke.errors import PenstrokeError
-    from penstroke.evaluation.evaluator import Evaluation
-    from penstroke.inference.recognizer import Recognition, Recognizer
-    from penstroke.runs.pipeline import train
-    from penstroke.runs.run import Run
-    from penstroke.runs.trained import evaluate
-    from penstroke.sklearn import CharacterClassifier
-    from penstroke.training.loop import Epoch, fit
+    from penstroke.config.recipes import load_recipe as load_recipe
+    from penstroke.config.settings import DataConfig as DataConfig
+    from penstroke.config.settings import RunConfig as RunConfig
+    from penstroke.config.settings import TrainConfig as TrainConfig
+    from penstroke.data.dataset import Dataset as Dataset
+    from penstroke.data.dataset import DataSplits as DataSplits
+    from penstroke.data.loading import load_dataset as load_dataset
+    from penstroke.errors import PenstrokeError as PenstrokeError
+    from penstroke.evaluation.evaluator import Evaluation as Evaluation
+    from penstroke.inference.recognizer import Recognition as Recognition
+    from penstroke.inference.recognizer import Recognizer as Recognizer
+    from penstroke.runs.pipeline import train as train
+    from penstroke.runs.run import Run as Run
+    from penstroke.runs.trained import evaluate as evaluate
+    from penstroke.sklearn import CharacterClassifier as CharacterClassifier
+    from penstroke.training.loop import Epoch as Epoch
+    from penstroke.training.loop import fit as fit
 
 __version__ = "0.2.0"
-
-__all__ = [
-    "CharacterClassifier",
-    "DataConfig",
-    "DataSplits",
-    "Dataset",
-    "Epoch",
-    "Evaluation",
-    "PenstrokeError",
-    "Recognition",
-    "Recognizer",
-    "Run",
-    "RunConfig",
-    "TrainConfig",
-    "evaluate",
-    "fit",
-    "load_dataset",
-    "load_recipe",
-    "train",
-]
 
 # The module of each name, imported on first use, so that recognition never loads torch.
 _HOMES = {
@@ -80,6 +65,8 @@ _HOMES = {
     "fit": "training.loop",
     "train": "runs.pipeline",
 }
+
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,8 @@ def write_atomically(path: Path, content: bytes) -> None:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(temporary).chmod(0o666 & ~_umask())
+            os.umask(mask := os.umask(0))  # the only way to read it
+            Path(temporary).chmod(0o666 & ~mask)
             Path(temporary).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -43,11 +44,7 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def append_lines(path: Path, text: str) -> None:
-    """Append `text`, whole lines, to `path`, durably; a last line that was cut short goes first.
-
-    Raises:
-        StorageError: the disk is full, read-only or not permitted.
-    """
+    """Append `text`, whole lines, to `path`, durably; a last line that was cut short goes first."""
     with explained(f"write {path}", StorageError):
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
@@ -62,11 +59,7 @@ def append_lines(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Check, before hours of work, that a file can be written to `path` after them.
-
-    Raises:
-        StorageError: it cannot be written; says why.
-    """
+    """Raise StorageError now, and not after hours of work, if `path` cannot be written."""
     if path.is_dir():
         raise StorageError(f"cannot write {path}: it is a folder")
     probe = path.with_name(f".{path.name}.probe")
@@ -75,11 +68,7 @@ def check_writable(path: Path) -> None:
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Rename the finished file `temporary` to `path`, durably: a power cut leaves it whole.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Rename the finished file `temporary` to `path`, durably: a power cut leaves it whole."""
     with temporary.open("rb+") as stream:
         os.fsync(stream.fileno())
     temporary.replace(path)
@@ -89,10 +78,8 @@ def move_into_place(temporary: Path, path: Path) -> None:
 def lock(path: Path) -> int:
     """Lock the file at `path`, created if missing, and return its descriptor, open to append.
 
-    The lock ends when the descriptor is closed, or its process ends in any way.
-
-    Raises:
-        BlockingIOError: another process holds it.
+    The lock ends when the descriptor is closed, or its process ends in any way. BlockingIOError:
+    another process holds it.
     """
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND)
     if os.name == "nt":  # it has no flock
@@ -164,9 +151,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -7,7 +7,7 @@ and sent to other processes, and predicting needs no torch.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -32,6 +32,9 @@ from penstroke.training.loop import fit_network
 
 PIXELS = IMAGE_SIZE**2
 """Features of an image: its pixels, row by row."""
+
+# Kept here, since an ONNX session cannot be copied or pickled with a classifier.
+_open_model = functools.lru_cache(maxsize=8)(Recognizer.from_bytes)
 
 
 class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -109,11 +112,15 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         rows, y = validate_data(self, _as_rows(X), y, dtype="numeric", ensure_min_samples=2)
         check_classification_targets(y)
-        _refuse_negative(rows)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ArrayError("the labels have one class only: a classifier needs two or more")
-        self.pixel_max_ = self._full_ink(rows)
+        if isinstance(self.pixel_max, int | float) and self.pixel_max > 0:
+            self.pixel_max_ = float(self.pixel_max)
+        elif self.pixel_max == "auto":
+            self.pixel_max_ = 255.0 if rows.max() > 1 else 1.0
+        else:
+            raise ConfigError(f'pixel_max: "auto" or a number above 0, not {self.pixel_max!r}')
         names = tuple(str(label) for label in self.classes_)
         dataset = Dataset(self._images(rows), labels.astype(np.int64), names)
         self.config_ = self._config(len(dataset))
@@ -134,7 +141,8 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ArrayError: as `fit` does.
         """
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
         """Return the probability of each class for each image of `X`: (N, K), in `classes_` order.
@@ -144,7 +152,6 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rows = validate_data(self, _as_rows(X), dtype="numeric", reset=False)
-        _refuse_negative(rows)
         recognizer = _open_model(self.onnx_)
         probabilities = recognizer.probabilities(self._images(rows)).astype(np.float64)
         return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
@@ -170,61 +177,49 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.positive_only = True
         return tags
 
-    def _full_ink(self, rows: npt.NDArray[Any]) -> float:
-        """Return the value of full ink in `rows`: `pixel_max`, else 255, or 1 if none is above."""
-        pixel_max = self.pixel_max
-        if isinstance(pixel_max, int | float) and pixel_max > 0:
-            return float(pixel_max)
-        if pixel_max != "auto":
-            raise ConfigError(f'pixel_max: "auto" or a number above 0, not {pixel_max!r}')
-        return 255.0 if rows.max() > 1 else 1.0
-
     def _config(self, images: int) -> RunConfig:
         """Return the settings of the run on so many `images`, as the parameters decide them."""
-        config = load_recipe(self.recipe, dict(self._changes())).run_config()
+        if not isinstance(self.settings, Mapping | None):
+            raise ConfigError(f"settings: a dict of dotted names, not {self.settings!r}")
+        changes = {
+            "model": {"architecture": self.model} if self.model is not None else None,
+            "data.dataset": "X", "data.split_seed": self.seed, "train.seed": self.seed,
+            "train.epochs": self.epochs, "train.min_steps": None if self.epochs is None else 0,
+            "train.batch_size": self.batch_size, "train.learning_rate": self.learning_rate,
+            "data.validation_fraction": self.validation_fraction,
+            "train.checkpoint_metric": "last" if self.validation_fraction == 0 else None,
+        }  # fmt: skip
+        changes = {name: value for name, value in changes.items() if value is not None}
+        config = load_recipe(self.recipe, {**changes, **(self.settings or {})}).run_config()
         if self.batch_size is not None:
             return config
         left = max(2, int(images * (1 - max(config.data.validation_fraction, 0.1))))
         return config.replace({"train.batch_size": min(config.train.batch_size, left)})
 
-    def _changes(self) -> Iterator[tuple[str, Any]]:
-        """Yield the settings that differ from the recipe's, by their dotted names."""
-        if self.model is not None:
-            yield "model", {"architecture": self.model}
-        yield "data.dataset", "X"
-        yield "data.split_seed", self.seed
-        yield "train.seed", self.seed
-        if self.epochs is not None:
-            yield "train.epochs", self.epochs
-            yield "train.min_steps", 0
-        if self.batch_size is not None:
-            yield "train.batch_size", self.batch_size
-        if self.learning_rate is not None:
-            yield "train.learning_rate", self.learning_rate
-        if self.validation_fraction is not None:
-            yield "data.validation_fraction", self.validation_fraction
-            if self.validation_fraction == 0:
-                yield "train.checkpoint_metric", "last"
-        if not isinstance(self.settings, Mapping | None):
-            raise ConfigError(f"settings: a dict of dotted names, not {self.settings!r}")
-        yield from (self.settings or {}).items()
-
     def _images(self, rows: npt.NDArray[Any]) -> Images:
         """Return rows (N, 784) of ink in 0..`pixel_max_` as images (N, 28, 28) uint8."""
+        if rows.dtype != np.bool_ and rows.min() < 0:
+            raise ArrayError(
+                "Negative values in data: ink runs from 0, which is paper, up to full ink"
+            )
         if rows.shape[1] != PIXELS:
             raise ArrayError(
                 f"an image has {PIXELS} pixels here (28×28), but n_features = {rows.shape[1]}: "
                 "penstroke.preprocessing.ink.preprocess brings an image of any size to that"
             )
-        _refuse_other_levels(rows, self.pixel_max_)
-        levels = np.rint(rows * (255 / self.pixel_max_)).astype(np.uint8)
+        full, high = self.pixel_max_, float(rows.max())
+        if high > full:
+            raise ArrayError(
+                f"levels of ink run from 0 to {full:g} here, but there are some up to {high:g}: "
+                "scale them, or set pixel_max before fit"
+            )
+        if full > 1 and 0 < high <= 1 and rows.dtype.kind == "f":
+            raise ArrayError(
+                f"levels of ink run from 0 to {full:g} here, as in fit, but these are all below 1: "
+                "multiply them by 255"
+            )
+        levels = np.rint(rows * (255 / full)).astype(np.uint8)
         return levels.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-
-
-@functools.lru_cache(maxsize=8)
-def _open_model(content: bytes) -> Recognizer:
-    """Return the open model; cached here, since an ONNX session cannot be copied or pickled."""
-    return Recognizer.from_bytes(content)
 
 
 def _as_rows(images: Any) -> Any:
@@ -235,22 +230,3 @@ def _as_rows(images: Any) -> Any:
     if shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         raise ArrayError(f"images are (N, {PIXELS}) or (N, 28, 28), not {shape}")
     return np.asarray(images).reshape(len(images), PIXELS)
-
-
-def _refuse_negative(rows: npt.NDArray[Any]) -> None:
-    if rows.dtype != np.bool_ and rows.min() < 0:
-        raise ArrayError("Negative values in data: ink runs from 0, which is paper, up to full ink")
-
-
-def _refuse_other_levels(rows: npt.NDArray[Any], full: float) -> None:
-    high = float(rows.max())
-    if high > full:
-        raise ArrayError(
-            f"levels of ink run from 0 to {full:g} here, but there are some up to {high:g}: "
-            "scale them, or set pixel_max before fit"
-        )
-    if full > 1 and 0 < high <= 1 and rows.dtype.kind == "f":
-        raise ArrayError(
-            f"levels of ink run from 0 to {full:g} here, as in fit, but these are all below 1: "
-            "multiply them by 255"
-        )

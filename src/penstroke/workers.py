@@ -35,17 +35,12 @@ def map_unordered(
 ) -> Generator[tuple[int, Result], None, None]:
     """Yield (position, result) of each of `items`, as they are done, in any order.
 
-    Each worker holds one item at a time. With one worker the work is done in this process.
-
-    Args:
-        function: what to do, pickled once for each worker: an object keeps its state from item to
-            item.
-        items: arguments of `function`.
-        workers: number of processes.
+    Each of `workers` processes holds one item at a time; a single one is this process. `function`
+    is pickled once for each: an object keeps its state from item to item. What it raises is raised
+    here.
 
     Raises:
         WorkerError: a worker died; `position` is that of its item.
-        Exception: what `function` raised.
     """
     count = min(workers, len(items))
     if count <= 1:
@@ -84,10 +79,8 @@ class Worker(Generic[Item, Result]):
     """A process that answers each message with replies, in order; always `end` it.
 
     It ignores Ctrl-C, which is for its parent to answer, and ends as soon as its parent does.
-
-    Args:
-        work: yields the replies to a message; pickled once, or inherited by a fork.
-        fork: share the memory of this process, as it is now, instead of starting anew (Linux).
+    `work` yields the replies to a message. With `fork`, the worker shares the memory of this
+    process, as it is now, instead of starting anew (Linux).
     """
 
     def __init__(self, work: Callable[[Item], Iterable[Result]], *, fork: bool = False) -> None:
@@ -112,11 +105,10 @@ class Worker(Generic[Item, Result]):
             self.connection.send(message)
 
     def receive(self) -> Result:
-        """Return the next reply, when it is there: see `wait`.
+        """Return the next reply, when it is there (see `wait`), or raise what `work` raised.
 
         Raises:
             WorkerError: the worker died.
-            Exception: what `work` raised.
         """
         try:
             reply: Result | _Raised = self.connection.recv()
@@ -163,25 +155,25 @@ def _serve(pipe: Connection, work: Callable[[Any], Iterable[Any]]) -> None:
     for end in list(_parent_ends):
         end.close()
     messages: SimpleQueue[Any] = SimpleQueue()
+
+    def listen() -> None:
+        try:
+            while True:
+                messages.put(pipe.recv())
+        except (EOFError, OSError):
+            os._exit(0)
+        except Exception:
+            traceback.print_exc()
+            os._exit(1)
+
     # A thread listens, so that the end of the parent is noticed at once, also during work.
-    threading.Thread(target=_listen, args=(pipe, messages), daemon=True).start()
+    threading.Thread(target=listen, daemon=True).start()
     while True:
         for reply in _replies(work, messages.get()):
             try:
                 pipe.send(reply)
             except OSError:
                 os._exit(0)
-
-
-def _listen(pipe: Connection, messages: SimpleQueue[Any]) -> None:
-    try:
-        while True:
-            messages.put(pipe.recv())
-    except (EOFError, OSError):
-        os._exit(0)
-    except Exception:
-        traceback.print_exc()
-        os._exit(1)
 
 
 def _replies(work: Callable[[Any], Iterable[Any]], message: Any) -> Iterator[Any]:

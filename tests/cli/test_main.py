@@ -75,12 +75,12 @@ def test_without_the_training_packages_it_says_which_to_install(
 
 
 def test_a_fault_of_our_own_is_called_one(penstroke: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib
+    from penstroke.runs.run import Run
 
     def broken() -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(importlib.import_module("penstroke.runs.run"), "list_runs", broken)
+    monkeypatch.setattr(Run, "all", broken)
     done = penstroke("runs", "list")
     assert done.exit_code == 1
     assert "ZeroDivisionError: oops" in done.err

@@ -37,7 +37,7 @@ def test_words_for_people_and_the_next_step(penstroke: Cli) -> None:
 
 
 def test_options_are_settings(penstroke: Cli) -> None:
-    from penstroke.runs.run import list_runs
+    from penstroke.runs.run import Run
 
     done = penstroke(
         "train", "--model", "mlp", "--epochs", 1, "--batch-size", 32, "--lr", "0.01",
@@ -45,7 +45,7 @@ def test_options_are_settings(penstroke: Cli) -> None:
         "train.schedule=constant", "--name", "mine", "--no-report",
     )  # fmt: skip
     assert done.exit_code == 0, done.err
-    (run,) = list_runs()
+    (run,) = Run.all()
     config = run.record.config
     assert (run.name, config.model.architecture, config.train.batch_size) == ("mine", "mlp", 32)
     assert (config.train.optimizer, config.train.momentum) == ("sgd", 0.9)
@@ -113,7 +113,7 @@ def test_nan_keeps_the_last_good_checkpoint(
 ) -> None:
     """A rate beyond all bounds from the third epoch on: what the second left is there, whole."""
     from penstroke.runs.epochs import last_checkpoint
-    from penstroke.runs.run import list_runs
+    from penstroke.runs.run import Run
     from penstroke.training import loop
 
     monkeypatch.setattr(
@@ -123,7 +123,7 @@ def test_nan_keeps_the_last_good_checkpoint(
     assert done.exit_code == 1
     assert re.search(r"the loss became nan at step \d+ of 11 in epoch 3", done.err)
     assert "the checkpoint of the epoch before is kept" in done.err
-    (run,) = list_runs()
+    (run,) = Run.all()
     state, notes = last_checkpoint(run)
     assert state is not None
     assert (state.facts["epoch"], notes, run.status) == (2, [], "unfinished")

@@ -45,9 +45,9 @@ def test_from_a_run_in_words(penstroke: Cli, source: Path) -> None:
 def test_json_has_source_and_what_was_forgotten(penstroke: Cli, source: Path) -> None:
     done = penstroke("train", "--init-from", source, *TUNED, "--json", "--no-report")
     figures = json.loads(done.out)
-    assert (figures["source"], figures["old_dataset"]) == ("source", "digits")
-    assert 0 < figures["old_accuracy_before"] <= 1
-    assert 0 <= figures["old_accuracy_after"] <= 1
+    assert (figures["source"], figures["source_dataset"]) == ("source", "digits")
+    assert 0 < figures["source_accuracy_before"] <= 1
+    assert 0 <= figures["source_accuracy_after"] <= 1
     record = json.loads(penstroke("runs", "show", figures["run"], "--json").out)["record"]
     assert record["pretrained"]["run"] == "source"
     assert record["config"]["model"]["convolutions"][0]["filters"] == 16, "fast's own network"

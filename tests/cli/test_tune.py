@@ -17,7 +17,7 @@ import tomli_w
 from helpers import Outcome, start, wait_until
 from penstroke.config.recipes import load_recipe, shipped_recipes
 from penstroke.config.space import Space
-from penstroke.search.study import find_study
+from penstroke.search.study import Study
 from searching import (
     remains,
     small_recipe,
@@ -136,7 +136,7 @@ def test_one_search_after_another(penstroke: Cli, tmp_path: Path, runs: Path) ->
         "tune", tmp_path / "second.toml", "--name", "two", "--confirm-seeds", 0, "--json"
     )
     assert done.exit_code == 0, done.err
-    study = find_study("two")
+    study = Study.find("two")
     assert study is not None
     rates = {values["train.learning_rate"] for values, *_ in remains(study).values()}
     assert rates == {2e-3, 4e-3}

@@ -15,7 +15,7 @@ from penstroke.config.recipes import load_recipe, shipped_recipes
 from penstroke.config.settings import CNNConfig, DataConfig, MLPConfig, RunConfig, Settings
 from penstroke.config.toml import parse_assignments, read_toml
 from penstroke.errors import ConfigError
-from penstroke.runs.summaries import Summary
+from penstroke.runs.record import Summary
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

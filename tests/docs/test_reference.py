@@ -10,7 +10,7 @@ import typer
 import reference
 from penstroke.cli.main import app
 from penstroke.config.settings import Settings
-from penstroke.runs.summaries import Summary
+from penstroke.runs.record import Summary
 
 
 @pytest.mark.parametrize("name", ["cli.md", "settings.md", "recipes.md", "python.md"])

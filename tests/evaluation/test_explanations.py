@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from helpers import random_images, small_config
 from penstroke.data.loading import load_dataset
 from penstroke.evaluation.explanations import nearest_neighbours, saliency
-from penstroke.models.build import build_network
-from penstroke.models.ensemble import Ensemble
+from penstroke.models.build import Ensemble, build_network
 
 
 class Smooth(nn.Module):

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from penstroke.config.settings import CNNConfig, ResNetConfig, Stage
-from penstroke.models.build import build_network
-from penstroke.models.ensemble import Ensemble, ensemble_weights
+from penstroke.models.build import Ensemble, build_network, ensemble_weights
 from penstroke.models.summary import summarize
 
 

@@ -20,7 +20,7 @@ from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions
 from penstroke.runs.cross_validation import CrossValidation, cross_validation, finish_fold
 from penstroke.runs.pipeline import start_or_resume
-from penstroke.runs.summaries import FoldsSummary
+from penstroke.runs.run import FoldsSummary
 from penstroke.runs.trained import evaluate
 
 

@@ -135,9 +135,9 @@ def test_forgetting_is_measured_on_images_that_neither_trained_on(
     assert found.before_interval is not None
     assert found.before_interval[0] < found.before < found.before_interval[1]
     figures = tuned.summary()
-    assert figures.old_accuracy_before == found.before
-    assert figures.old_accuracy_after == found.after
-    assert figures.old_images == found.images
+    assert figures.source_accuracy_before == found.before
+    assert figures.source_accuracy_after == found.after
+    assert figures.source_images == found.images
     assert (source.run.path / "test_openings.jsonl").read_text().count("\n") == 2  # its own alone
 
 
@@ -169,8 +169,8 @@ def test_without_the_sources_images_forgetting_says_why(source: PretrainedRun) -
     path = source.run.path / "run.toml"
     path.write_text(path.read_text().replace('dataset = "digits"', 'dataset = "gone"'))
     tuned = train(few_config(epochs=1), find_pretrained("source"))
-    assert tuned.summary().old_images == 0
-    assert 'unknown data set "gone"' in str(tuned.summary().old_reason)
+    assert tuned.summary().source_images == 0
+    assert 'unknown data set "gone"' in str(tuned.summary().source_reason)
 
 
 def test_what_is_no_source(source: PretrainedRun, runs: Path) -> None:

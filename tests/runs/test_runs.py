@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from penstroke.config.settings import Resolved, RunConfig
 from penstroke.errors import CheckpointError, RunError
 from penstroke.runs.epochs import last_checkpoint, save_each, write_epochs
 from penstroke.runs.record import DataFacts, now
-from penstroke.runs.run import Run, RunRecord, find_run, list_runs, run_name
-from penstroke.runs.summaries import RunSummary
+from penstroke.runs.run import Run, RunRecord, RunSummary, find_run, run_name
 from penstroke.training.checkpoint import Checkpoint
+from penstroke.training.loop import Epoch
 
 
 def new_record(**config: Any) -> RunRecord:
@@ -33,18 +32,12 @@ def new_record(**config: Any) -> RunRecord:
     )  # fmt: skip
 
 
-@dataclass
-class FakeEpoch:
-    metrics: dict[str, Any]
-    state: Checkpoint
-
-
-def epochs(*best: int, start: int = 1) -> Iterator[FakeEpoch]:
+def epochs(*best: int, start: int = 1) -> Iterator[Epoch]:
     """Epochs whose weights are their own number, and whose best so far is given."""
     for epoch, best_epoch in enumerate(best, start):
         weights = {"model.w": np.full(3, epoch, np.float32)}
         metrics = {"epoch": epoch, "best_epoch": best_epoch, "train_loss": 1 / epoch}
-        yield FakeEpoch(metrics, Checkpoint(weights, {"epoch": epoch}))
+        yield Epoch(metrics, Checkpoint(weights, {"epoch": epoch}))
 
 
 @pytest.fixture
@@ -204,7 +197,7 @@ def test_same_command_same_name() -> None:
 def test_list_and_find(run: Run, tmp_path: Path) -> None:
     (tmp_path / "runs" / "broken").mkdir()
     (tmp_path / "runs" / "broken" / "run.toml").write_text("not = = toml")
-    assert [r.name for r in list_runs()] == ["one"]
+    assert [r.name for r in Run.all()] == ["one"]
     assert find_run("one").path == find_run(run.path).path == run.path
     with pytest.raises(RunError, match='did you mean "one"'):
         find_run("oen")

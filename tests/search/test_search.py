@@ -17,7 +17,7 @@ from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError, SealedTestError, StudyError
 from penstroke.reports.search_report import write_search_report
 from penstroke.search.engine import LocalEngine
-from penstroke.search.study import Study, find_study
+from penstroke.search.study import Study
 from penstroke.search.workflow import (
     SearchRequest,
     conclude,
@@ -136,7 +136,7 @@ def test_confirm_and_conclude(runs: Path) -> None:
     assert best is not None
     assert result.best_metric == best.metric
     assert result.trials == 10
-    final = find_study(study.path)
+    final = Study.find(study.path)
     assert final is not None
     assert final.result() == result
     assert result_so_far(final) == result

@@ -7,7 +7,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
 
 from penstroke.config.settings import TrainConfig
-from penstroke.training.schedule import learning_rate_at
+from penstroke.training.loop import learning_rate_at
 
 STEPS, EPOCHS = 20, 6
 

@@ -19,12 +19,12 @@ def command(
     The first is the baseline. Runs that differ only in their seed are grouped. A difference is
     reported only if it exceeds what the choice of test images and of seeds explains.
     """
-    from penstroke.runs.run import find_folds
+    from penstroke.runs.run import FoldRuns
 
     names = list(dict.fromkeys(runs))
     if len(names) < 2:
         raise typer.BadParameter("name at least two runs")
-    folds = [name for name in names if find_folds(name)]
+    folds = [name for name in names if FoldRuns.find(name)]
     if not folds:
         _compare_runs(names, report, as_json)
     elif len(folds) == len(names):
@@ -55,9 +55,9 @@ def _compare_runs(names: list[str], report: bool, as_json: bool) -> None:
 
 def _compare_folds(names: list[str], as_json: bool) -> None:
     from penstroke.runs.cross_validation import compare_folds
-    from penstroke.runs.run import find_folds
+    from penstroke.runs.run import FoldRuns
 
-    several = [folds for name in names if (folds := find_folds(name))]
+    several = [folds for name in names if (folds := FoldRuns.find(name))]
     claims = compare_folds(several)
     summaries = [(one, summary) for one in several if (summary := one.summary())]
     if as_json:

@@ -35,7 +35,7 @@ def command(
                 f"next: python -m http.server --bind 127.0.0.1 --directory {folder}")  # fmt: skip
         return
     path = output or Path(f"{chosen.name}.{to}")
-    content = chosen.model_file() if to == "onnx" else history_csv(chosen)
+    content = chosen.read_model() if to == "onnx" else history_csv(chosen)
     write_atomically(path, content)
     if as_json:
         print_json({"run": str(chosen.path), "file": str(path), "size_bytes": len(content)})

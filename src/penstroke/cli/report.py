@@ -11,9 +11,9 @@ def command(
     as_json: bool = JSON,
 ) -> None:
     """Write the HTML report of a run or a study."""
-    from penstroke.search.study import find_study
+    from penstroke.search.study import Study
 
-    if study := find_study(name):
+    if study := Study.find(name):
         from penstroke.reports.search_report import write_search_report
         from penstroke.search.workflow import result_so_far
 

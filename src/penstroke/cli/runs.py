@@ -19,12 +19,13 @@ app = command_group("runs", "List, show and remove runs.")
 def list_command(as_json: bool = JSON) -> None:
     """List the runs, the studies and the cross-validations, oldest first."""
     from penstroke.files import runs_root
-    from penstroke.runs.run import list_folds, list_runs, list_studies
-    from penstroke.search.study import SearchResult
+    from penstroke.runs.run import FoldRuns, Run
+    from penstroke.search.study import SearchResult, Study
 
-    runs = list_runs()
-    studies = [(path, SearchResult.read(path)) for path in list_studies()]
-    folds = [(one, one.summary()) for one in list_folds()]
+    runs = sorted(Run.all(), key=lambda run: run.record.created)
+    # As paths: opening a study would import Optuna.
+    studies = [(path, SearchResult.read(path)) for path in Study.paths()]
+    folds = [(one, one.summary()) for one in FoldRuns.all()]
     if as_json:
         print_json({
             "runs": [_facts(run) for run in runs],
@@ -115,10 +116,10 @@ def remove_command(
     as_json: bool = JSON,
 ) -> None:
     """Remove runs, studies or cross-validations with all their files."""
-    from penstroke.runs.run import find_folds, find_run
-    from penstroke.search.study import find_study
+    from penstroke.runs.run import FoldRuns, find_run
+    from penstroke.search.study import Study
 
-    chosen = [find_study(name) or find_folds(name) or find_run(name) for name in names]
+    chosen = [Study.find(name) or FoldRuns.find(name) or find_run(name) for name in names]
     size = sum(one.size_bytes for one in chosen) / 1e6
     paths = [str(one.path) for one in chosen]
     if not yes:

@@ -127,7 +127,7 @@ def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
         return config, None
     sets_model = any(name.partition(".")[0] == "model" for name in settings)
     _refuse_both(sets_model, "--init-from, which brings its network, or --model or --set model.…")
-    return pretrained.applied_to(config), pretrained
+    return config.replace({"model": pretrained.run.record.config.model}), pretrained
 
 
 def _refuse_both(both: bool, what: str) -> None:
@@ -209,12 +209,12 @@ def _show_figures(run: Run, as_json: bool) -> None:
         say(f"validation accuracy  {percent(summary.val_accuracy)}  {kept}")
     say(f"test accuracy        {percent(summary.test_accuracy)}  loss {summary.test_loss:.4f}  "
         f"macro F1 {summary.test_f1:.4f}")  # fmt: skip
-    if summary.old_images:
-        say(f"on the old data      {percent(summary.old_accuracy_before)} before, "
-            f"{percent(summary.old_accuracy_after)} now: {summary.old_images:,} validation images "
-            f"of {summary.old_dataset}")  # fmt: skip
+    if summary.source_images:
+        say(f"on the old data      {percent(summary.source_accuracy_before)} before, "
+            f"{percent(summary.source_accuracy_after)} now: {summary.source_images:,} "
+            f"validation images of {summary.source_dataset}")  # fmt: skip
     elif summary.source:
-        say(f"on the old data      not measured: {summary.old_reason}")
+        say(f"on the old data      not measured: {summary.source_reason}")
     if summary.diagnosis:
         why = "" if summary.diagnosis == "good fit" else "; the report says why, and what to try"
         say(f"learning curves      {summary.diagnosis}{why}")
@@ -267,7 +267,8 @@ def _cross_validate(
                 finish_fold(training)
         with progress_bar("aggregating the folds"):
             summary = cross.aggregate(report=options.report)
-    page = {"report": str(cross.report_path)} if cross.report_path.exists() else {}
+    path = cross.path / "report" / "index.html"
+    page = {"report": str(path)} if path.exists() else {}
     if options.as_json:
         print_json({"run": str(cross.path), **summary.to_dict(), **page})
         return

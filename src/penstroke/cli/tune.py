@@ -126,9 +126,9 @@ def command(options: TuneOptions) -> None:
 def _existing_study(options: TuneOptions) -> Study | None:
     """Return the study to resume; None where the recipe starts a new one."""
     from penstroke.config.recipes import shipped_recipes
-    from penstroke.search.study import find_study
+    from penstroke.search.study import Study
 
-    study, given = find_study(options.recipe), given_options(options).items()
+    study, given = Study.find(options.recipe), given_options(options).items()
     fixed = [option for name, option in given if name not in _FOR_EACH_CALL]
     if study is None or (fixed and options.recipe in shipped_recipes()):
         return None

@@ -57,14 +57,14 @@ class Forgetting:
         return TypeAdapter(cls).validate_json(path.read_bytes()) if path.exists() else None
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures of a run's summary: `source` and `old_…`."""
+        """Return the figures of a run's summary: `source` and `source_…`."""
         return {
             "source": self.source,
-            "old_dataset": self.dataset,
-            "old_images": self.images,
-            "old_accuracy_before": self.before,
-            "old_accuracy_after": self.after,
-            **({"old_reason": self.reason} if self.reason else {}),
+            "source_dataset": self.dataset,
+            "source_images": self.images,
+            "source_accuracy_before": self.before,
+            "source_accuracy_after": self.after,
+            **({"source_reason": self.reason} if self.reason else {}),
         }
 
 

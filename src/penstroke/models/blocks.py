@@ -86,12 +86,13 @@ def convolution_block(config: Convolution, channels: int, activation: Activation
     )
     if config.batch_norm:
         block.add_module("batch_norm", nn.BatchNorm2d(config.filters))
-    activate = ("activation", ACTIVATIONS[activation]())
-    pool = ("pool", _pooling(config))
-    pool_first = config.pooling == "max" and activation in _MONOTONE
-    for name, module in (pool, activate) if pool_first else (activate, pool):
-        if module is not None:
-            block.add_module(name, module)
+    kinds = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+    layers = [("activation", ACTIVATIONS[activation]())]
+    if config.pool > 1:
+        pool_first = config.pooling == "max" and activation in _MONOTONE
+        layers.insert(0 if pool_first else 1, ("pool", kinds[config.pooling](config.pool)))
+    for name, module in layers:
+        block.add_module(name, module)
     if config.dropout:
         block.add_module("dropout", Dropout(config.dropout))
     return block
@@ -107,9 +108,3 @@ def dense_block(config: Dense, features: int, activation: Activation) -> nn.Sequ
     if config.dropout:
         block.add_module("dropout", Dropout(config.dropout))
     return block
-
-
-def _pooling(config: Convolution) -> nn.Module | None:
-    if config.pool == 1:
-        return None
-    return nn.MaxPool2d(config.pool) if config.pooling == "max" else nn.AvgPool2d(config.pool)

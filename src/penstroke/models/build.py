@@ -1,13 +1,14 @@
-"""From a config to a network, with new weights or with given ones."""
+"""From a config to a network, or to an ensemble, with new weights or with given ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from penstroke.config.settings import AnyModelConfig, CNNConfig, MLPConfig, ResNetConfig
 from penstroke.data.dataset import Dataset
@@ -49,3 +50,25 @@ def build_network(
 def load_weights(network: nn.Module, weights: Weights) -> None:
     """Put `weights` into `network`."""
     network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+
+
+class Ensemble(nn.Module):
+    """Networks of one architecture; its logits are the log of their mean probabilities."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 1, 28, 28) float32 in 0..1 to logits (B, K)."""
+        by_member = [torch.log_softmax(member(images), dim=1) for member in self.members]
+        return torch.logsumexp(torch.stack(by_member), dim=0) - math.log(len(by_member))
+
+
+def ensemble_weights(members: Sequence[Weights]) -> Weights:
+    """Return the weights of an `Ensemble` from those of its members."""
+    return {
+        f"members.{index}.{name}": array
+        for index, weights in enumerate(members)
+        for name, array in weights.items()
+    }

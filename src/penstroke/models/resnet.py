@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from penstroke.config.settings import Activation, Convolution, ResNetConfig, Stage
+from penstroke.config.settings import Activation, Convolution, ResNetConfig
 from penstroke.models.blocks import ACTIVATIONS, Dropout, Flatten, Normalize, convolution_block
 
 
@@ -38,7 +38,13 @@ class ResNet(nn.Module):
         self.stages = nn.Sequential()
         channels = 1
         for stage in config.stages:
-            self.stages.append(_stage(stage, channels, config.activation))
+            entry = _same(stage.filters, pool=stage.pool)
+            blocks = nn.Sequential(convolution_block(entry, channels, config.activation))
+            for _ in range(stage.residual_blocks):
+                blocks.append(Residual(stage.filters, config.activation))
+            if stage.dropout:
+                blocks.append(nn.Dropout2d(stage.dropout))
+            self.stages.append(blocks)
             channels = stage.filters
         size = config.output_size
         self.head = nn.Sequential()
@@ -55,16 +61,6 @@ class ResNet(nn.Module):
         """Map images (B, 1, 28, 28) float32 in 0..1 to logits (B, K)."""
         logits: Tensor = self.output(self.head(self.stages(self.normalize(images))))
         return logits
-
-
-def _stage(config: Stage, channels: int, activation: Activation) -> nn.Sequential:
-    entry = _same(config.filters, pool=config.pool)
-    stage = nn.Sequential(convolution_block(entry, channels, activation))
-    for _ in range(config.residual_blocks):
-        stage.append(Residual(config.filters, activation))
-    if config.dropout:
-        stage.append(nn.Dropout2d(config.dropout))
-    return stage
 
 
 def _same(filters: int, pool: int = 1) -> Convolution:

@@ -41,15 +41,20 @@ class NetworkSummary:
 def summarize(network: nn.Module) -> NetworkSummary:
     """Return the summary of `network`, which keeps its mode and its weights."""
     layers: list[LayerSummary] = []
-    leaves = {name: m for name, m in network.named_modules() if not list(m.children())}
+
+    def describe(name: str, module: nn.Module, output: Tensor) -> None:
+        shape, count = tuple(output.shape[1:]), sum(p.numel() for p in module.parameters())
+        multiply_adds = 0
+        if isinstance(module, nn.Conv2d | nn.Linear):  # one for each output and weight to it
+            multiply_adds = output[0].numel() * module.weight[0].numel()
+        layers.append(LayerSummary(name, type(module).__name__, shape, count, multiply_adds))
+
     hooks = [
-        module.register_forward_hook(
-            lambda module, _, output, name=name: layers.append(_describe(name, module, output))
-        )
-        for name, module in leaves.items()
+        module.register_forward_hook(lambda m, _, output, name=name: describe(name, m, output))
+        for name, module in network.named_modules()
+        if not list(module.children())
     ]
-    was_training = network.training
-    device = next(network.parameters()).device
+    was_training, device = network.training, next(network.parameters()).device
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, device=device))
@@ -58,16 +63,3 @@ def summarize(network: nn.Module) -> NetworkSummary:
         for hook in hooks:
             hook.remove()
     return NetworkSummary(tuple(layers))
-
-
-def _describe(name: str, module: nn.Module, output: Tensor) -> LayerSummary:
-    multiply_adds = 0
-    if isinstance(module, nn.Conv2d | nn.Linear):  # one for each output and weight that leads to it
-        multiply_adds = output[0].numel() * module.weight[0].numel()
-    return LayerSummary(
-        name=name,
-        kind=type(module).__name__,
-        output_shape=tuple(output.shape[1:]),
-        parameters=sum(p.numel() for p in module.parameters()),
-        multiply_adds=multiply_adds,
-    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from penstroke.config.class_names import is_same_character
 from penstroke.errors import ConfigError
@@ -18,19 +18,10 @@ _HEAD = "output."
 
 @dataclass(frozen=True, eq=False)
 class PretrainedWeights:
-    """A trained network to start from.
-
-    Attributes:
-        weights: by their names inside the network.
-        classes: of the rows of its output layer.
-    """
+    """A trained network to start from; `classes` are those of the rows of its output layer."""
 
     weights: Weights
     classes: tuple[str, ...]
-
-    def knows(self, name: str) -> bool:
-        """Return whether the output for a class `name` starts from trained weights."""
-        return bool(rows_of(name, self.classes))
 
     def copy_into(self, network: nn.Module, classes: Sequence[str]) -> None:
         """Copy the weights into a new `network` with outputs for `classes`.
@@ -43,7 +34,16 @@ class PretrainedWeights:
             ConfigError: the network has another architecture; names a layer.
         """
         state = network.state_dict()
-        _check_architecture(state, self.weights)
+        for name in sorted({*state, *self.weights}):
+            ours = tuple(state[name].shape) if name in state else None
+            theirs = tuple(self.weights[name].shape) if name in self.weights else None
+            if name.startswith(_HEAD) and ours and theirs:  # as many rows as there are classes
+                ours, theirs = ours[1:], theirs[1:]
+            if ours != theirs:
+                raise ConfigError(
+                    f"model: the pretrained network has another architecture: {name} is {ours} "
+                    f"here, {theirs} there"
+                )
         for name, tensor in state.items():
             trained = torch.from_numpy(self.weights[name]).to(tensor)
             if not name.startswith(_HEAD):
@@ -59,16 +59,3 @@ def rows_of(name: str, classes: Sequence[str]) -> list[int]:
     if name in classes:
         return [classes.index(name)]
     return [row for row, known in enumerate(classes) if is_same_character(name, known)]
-
-
-def _check_architecture(state: Mapping[str, Tensor], weights: Weights) -> None:
-    for name in sorted({*state, *weights}):
-        ours = tuple(state[name].shape) if name in state else None
-        theirs = tuple(weights[name].shape) if name in weights else None
-        if name.startswith(_HEAD) and ours and theirs:  # as many rows as there are classes
-            ours, theirs = ours[1:], theirs[1:]
-        if ours != theirs:
-            raise ConfigError(
-                f"model: the pretrained network has another architecture: {name} is {ours} here, "
-                f"{theirs} there"
-            )

@@ -14,18 +14,18 @@ from penstroke.reports.html import write_page
 from penstroke.reports.mistakes import class_mistakes, class_rows
 
 if TYPE_CHECKING:
-    from penstroke.runs.summaries import FoldsSummary
+    from penstroke.runs.run import FoldsSummary
 
 
 def write_folds_report(
-    path: Path, name: str, figures: FoldsSummary, predictions: Predictions, images: Dataset
+    folder: Path, figures: FoldsSummary, predictions: Predictions, images: Dataset
 ) -> Path:
-    """Write the page to `path`: `predictions` on `images`, in one order, and the `figures`."""
+    """Write report/index.html: `predictions` on `images`, in one order, and the `figures`."""
     metrics = compute_metrics(predictions)
     return write_page(
-        path,
+        folder / "report" / "index.html",
         "folds.html.j2",
-        name=name,
+        name=folder.name,
         figures=figures,
         confusion=plots.confusion_matrix(metrics.confusion, predictions.classes),
         confused=most_confused(metrics.confusion, predictions.classes),

@@ -28,12 +28,11 @@ from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict
 from penstroke.evaluation.run_groups import Claim, claims_against_first
 from penstroke.evaluation.seed_variation import seed_variation
-from penstroke.files import runs_root, write_text_atomically
+from penstroke.files import runs_root
 from penstroke.reports.folds_report import write_folds_report
 from penstroke.runs.finetuning import PretrainedRun
 from penstroke.runs.pipeline import Training, start_or_resume
-from penstroke.runs.run import FOLDS_FILE, FoldRuns, Run, run_name
-from penstroke.runs.summaries import FoldsSummary, RunSummary
+from penstroke.runs.run import FoldRuns, FoldsSummary, Run, RunSummary, run_name
 
 _PREDICTIONS = "predictions.safetensors"
 
@@ -47,14 +46,10 @@ class CrossValidation:
     pretrained: PretrainedRun | None
 
     def summary(self) -> FoldsSummary | None:
-        """Return the aggregate figures; None while a fold is unfinished.
-
-        Raises:
-            RunError: the directory has other settings.
-        """
+        """Return the aggregate figures; None while a fold is unfinished."""
         summary = FoldsSummary.read(self.path)
         if summary:
-            self.start_or_resume(0)
+            self.start_or_resume(0)  # refuses a directory of other settings
         return summary
 
     def start_or_resume(self, fold: int, *, overwrite: bool = False) -> Training:
@@ -66,15 +61,11 @@ class CrossValidation:
             pretrained=self.pretrained, needs_test=False,
         )  # fmt: skip
         shared = self.folds[0].replace({"data.folds": None, "data.fold": None})
-        write_text_atomically(self.path / FOLDS_FILE, shared.to_toml())
+        FoldRuns.create(self.path, shared)
         return training
 
     def aggregate(self, *, report: bool = True) -> FoldsSummary:
-        """Compute the figures over the images of all folds, write and return them.
-
-        Raises:
-            RunError: a fold is not finished.
-        """
+        """Compute the figures over the images of all folds, write and return them."""
         folders = [self.path / f"fold-{k}" for k in range(len(self.folds))]
         if unfinished := [one.name for one in folders if not (one / "summary.json").exists()]:
             raise RunError(f"{self.path}: {', '.join(unfinished)} not finished yet")
@@ -101,18 +92,10 @@ class CrossValidation:
         if report:
             held_out = [load_dataset(fold.data).validation for fold in self.folds]
             images = np.concatenate([part.images for part in held_out])
-            labels = np.concatenate([part.labels for part in held_out])
-            write_folds_report(
-                self.report_path, self.path.name, summary, predictions,
-                Dataset(images, labels, predictions.classes),
-            )  # fmt: skip
+            dataset = Dataset(images, predictions.labels, predictions.classes)
+            write_folds_report(self.path, summary, predictions, dataset)
         summary.write(self.path)
         return summary
-
-    @property
-    def report_path(self) -> Path:
-        """The page."""
-        return self.path / "report" / "index.html"
 
 
 def cross_validation(
@@ -123,12 +106,7 @@ def cross_validation(
     name: str | None = None,
     pretrained: PretrainedRun | None = None,
 ) -> CrossValidation:
-    """Return the cross-validation of `config`: the same settings on the same data are the same.
-
-    Raises:
-        ConfigError: fewer than two folds, more than the rarest class has images, or settings by
-            which the images that judge would choose the epoch too.
-    """
+    """Return the cross-validation of `config`: the same settings on the same data are the same."""
     if config.data.folds is not None:
         raise ConfigError("data.folds: --folds sets it: leave out one of them")
     if config.train.checkpoint_metric != "last":
@@ -164,11 +142,7 @@ def finish_fold(training: Training) -> None:
 
 
 def compare_folds(several: Sequence[FoldRuns]) -> tuple[Claim, ...]:
-    """Compare each cross-validation with the first, image by image.
-
-    Raises:
-        RunError: one is not finished, or they judged different images or folds.
-    """
+    """Compare each cross-validation with the first, image by image."""
     groups, judged = [], set()
     for one in several:
         if one.summary() is None:

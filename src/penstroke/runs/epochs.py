@@ -9,32 +9,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from penstroke.errors import CheckpointError
 from penstroke.files import append_lines, write_atomically, write_text_atomically
 from penstroke.runs.run import Metrics, Run
 from penstroke.training.checkpoint import Checkpoint
 
+if TYPE_CHECKING:
+    from penstroke.training.loop import Epoch
+
 _CHECKPOINTS_KEPT = 2
 
 
-class Epoch(Protocol):
-    """The part of `penstroke.Epoch` that is written."""
-
-    @property
-    def metrics(self) -> Metrics:
-        """One line of history: `epoch`, `best_epoch` and the rest."""
-
-    @property
-    def state(self) -> Checkpoint:
-        """The state that training can resume from."""
-
-
-EpochT = TypeVar("EpochT", bound=Epoch)
-
-
-def save_each(run: Run, epochs: Iterable[EpochT]) -> Iterator[EpochT]:
+def save_each(run: Run, epochs: Iterable[Epoch]) -> Iterator[Epoch]:
     """Write each epoch into `run`, then yield it: the caller sees only what is safe on disk."""
     for epoch in epochs:
         write_epochs(run, [epoch.metrics], epoch.state.to_bytes())

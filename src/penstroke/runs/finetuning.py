@@ -7,39 +7,28 @@ from pathlib import Path
 
 from torch import nn
 
-from penstroke.config.settings import RunConfig
 from penstroke.data.dataset import Dataset
 from penstroke.data.loading import load_dataset
 from penstroke.errors import PenstrokeError, RunError
 from penstroke.evaluation.forgetting import Forgetting, measure_forgetting
 from penstroke.files import sha256
-from penstroke.models.transfer import PretrainedWeights
+from penstroke.models.transfer import PretrainedWeights, rows_of
 from penstroke.runs.run import PretrainedFacts, Run, find_run
 from penstroke.runs.trained import network_of
 
 
 @dataclass(frozen=True, eq=False)
 class PretrainedRun:
-    """A finished run to start from.
-
-    Attributes:
-        run: the directory.
-        weights: its weights and classes.
-        sha256: of its model.safetensors.
-    """
+    """A finished run to start from, and the SHA-256 of its model.safetensors."""
 
     run: Run
     weights: PretrainedWeights
     sha256: str
 
-    def applied_to(self, config: RunConfig) -> RunConfig:
-        """Return `config` with the architecture of the run, the only one that its weights fit."""
-        return config.replace({"model": self.run.record.config.model})
-
     def facts(self, classes: tuple[str, ...]) -> PretrainedFacts:
         """Return the record for a run on `classes` that starts from this one."""
-        known = tuple(name for name in classes if self.weights.knows(name))
-        new = tuple(name for name in classes if not self.weights.knows(name))
+        known = tuple(name for name in classes if rows_of(name, self.weights.classes))
+        new = tuple(name for name in classes if name not in known)
         return PretrainedFacts(
             run=self.run.name, sha256=self.sha256, known_classes=known, new_classes=new
         )
@@ -70,12 +59,7 @@ class PretrainedRun:
 
 
 def find_pretrained(name: str) -> PretrainedRun:
-    """Return the finished run `name`, a name or a path, to start from.
-
-    Raises:
-        RunError: there is no such run, it is not finished, or it cannot be trained on: an ONNX
-            file, or an ensemble.
-    """
+    """Return the finished run `name`, a name or a path, to start from."""
     if name.endswith(".onnx"):
         raise RunError(
             f"{name} is an ONNX file, whose weights are folded and cannot be trained on: name the "
@@ -92,11 +76,7 @@ def find_pretrained(name: str) -> PretrainedRun:
 
 
 def pretrained_of(run: Run) -> PretrainedRun | None:
-    """Return the run that `run` was fine-tuned from; None if it was not.
-
-    Raises:
-        RunError: that run no longer exists, or has other weights now.
-    """
+    """Return the run that `run` was fine-tuned from, if any; RunError if it is gone or changed."""
     facts = run.record.pretrained
     if facts is None:
         return None

@@ -16,7 +16,7 @@ from penstroke.errors import DataError, RunError
 from penstroke.evaluation.evaluator import SPLITS
 from penstroke.files import runs_root, sha256, write_atomically
 from penstroke.machine import machine_facts, package_versions
-from penstroke.models.ensemble import ensemble_weights
+from penstroke.models.build import ensemble_weights
 from penstroke.preprocessing.ink import estimate_geometry
 from penstroke.reports.run_report import write_run_report
 from penstroke.runs.epochs import last_checkpoint, save_each
@@ -88,11 +88,7 @@ class Training:
         return len(self.run.history())
 
     def epochs(self) -> Generator[Epoch, None, None]:
-        """Train, yielding each epoch once it is on disk; of a finished run none.
-
-        Raises:
-            RunError: another process trains the run.
-        """
+        """Train, yielding each epoch once it is on disk; RunError if another process does."""
         if self.run.status == "finished":
             return
         config = self.run.record.resolved.applied_to(self.run.record.config)
@@ -113,9 +109,6 @@ class Training:
         """Evaluate and export the best epoch; do nothing if the run is finished.
 
         For a fine-tuned run, its forgetting of the pretrained run's data is measured too.
-
-        Raises:
-            RunError: another process trains the run.
         """
         if self.run.status == "finished":
             return
@@ -138,13 +131,8 @@ def start_or_resume(
 ) -> Training:
     """Return the run of `config`: the same settings on the same data are the same run.
 
-    Args:
-        config: the settings.
-        stem: beginning of the run's name; the rest is derived from settings and data.
-        path: the run's directory instead.
-        overwrite: replace the run if it exists.
-        pretrained: the run to start from; `config` has its architecture.
-        needs_test: whether it will be evaluated on test images; a fold is not.
+    It is at `path`, or else beside the runs under `stem` and a hash of settings and data. A fold
+    is not evaluated on test images, so it does not need any (`needs_test`).
 
     Raises:
         RunError: there is a run of other settings, or another process trains it.
@@ -193,9 +181,6 @@ def make_ensemble(members: Sequence[Run], data: DataSplits, *, report: bool = Tr
     """Return a run that averages the probabilities of `members`, evaluated and exported.
 
     An ensemble of the same members that is finished is not evaluated again.
-
-    Raises:
-        RunError: another process is writing it.
     """
     names = tuple(member.name for member in members)
     stem = names[0].rpartition("-")[0] or names[0]

@@ -1,4 +1,4 @@
-"""Directories of runs and studies: a record at the start, a lock, removal."""
+"""Directories of runs and studies: a record at the start, a summary at the end, a lock, removal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from penstroke.config.settings import Resolved, RunConfig, Settings
+from penstroke.config.settings import ListOf, Resolved, RunConfig, Settings
 from penstroke.config.toml import read_toml
-from penstroke.errors import ConfigError, PenstrokeError
-from penstroke.files import lock, write_text_atomically
+from penstroke.errors import ConfigError, PenstrokeError, RunError
+from penstroke.files import lock, runs_root, write_text_atomically
 from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings
 
 FORMAT_VERSION = 1
@@ -26,7 +26,7 @@ class DataFacts(Settings):
     """The data set a network was trained on."""
 
     fingerprint: str = Field(description="SHA-256 of the data set")
-    classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(description="class names")
+    classes: ListOf[str] = Field(description="class names")
     train_images: int = Field(description="images trained on")
     validation_images: int = Field(description="images that chose the epoch")
     test_images: int = Field(description="images under seal")
@@ -47,14 +47,43 @@ class Record(Settings):
     machine: dict[str, str | int] = Field(description="processor, cores, system")
 
 
-RecordT = TypeVar("RecordT", bound=Record)
+class Summary(Settings):
+    """Figures that are written when a directory is finished; its presence marks it as finished."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Return the summary in `folder`, None where there is none yet; RunError if damaged."""
+        path = folder / "summary.json"
+        try:
+            return cls.model_validate_json(path.read_text()) if path.exists() else None
+        except ValidationError as error:
+            raise RunError(f"{path} is damaged: {error}") from error
+
+    def write(self, folder: Path) -> None:
+        """Write it into `folder`."""
+        text = self.model_dump_json(indent=2, exclude_none=True)
+        write_text_atomically(folder / "summary.json", text + "\n")
 
 
-class Folder:
-    """A directory of a run, a study or a cross-validation."""
+RecordT = TypeVar("RecordT", bound=Settings)
 
-    def __init__(self, path: Path) -> None:
+
+class Folder(Generic[RecordT]):
+    """A directory of a run, a study or a cross-validation, which one process at a time may change.
+
+    It begins with its record, which says what is in it; `error_type` is raised by its methods.
+    """
+
+    record_file: str
+    record_type: type[RecordT]
+    error_type: type[PenstrokeError]
+    kind: str
+    """What such a directory is called in messages."""
+    locked_message = "is being trained by another process"
+
+    def __init__(self, path: Path, record: RecordT) -> None:
         self.path = path
+        self.record = record
 
     @property
     def name(self) -> str:
@@ -66,22 +95,6 @@ class Folder:
         """What the directory takes on disk."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
-
-class RecordedFolder(Folder, Generic[RecordT]):
-    """A directory with a record, which one process at a time may change."""
-
-    record_file: str
-    record_type: type[RecordT]
-    error_type: type[PenstrokeError]
-    kind: str
-    """What such a directory is called in messages."""
-    locked_message: str
-    """Why it is locked, in messages."""
-
-    def __init__(self, path: Path, record: RecordT) -> None:
-        super().__init__(path)
-        self.record = record
-
     @classmethod
     def create(cls, path: Path, record: RecordT) -> Self:
         """Write a new directory with its record."""
@@ -90,11 +103,7 @@ class RecordedFolder(Folder, Generic[RecordT]):
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the directory at `path`.
-
-        Raises:
-            RunError, StudyError: it is something else, damaged, or of a newer version.
-        """
+        """Open the directory at `path`, unless it is something else, damaged, or newer."""
         file = path / cls.record_file
         try:
             values = read_toml(file)
@@ -108,12 +117,29 @@ class RecordedFolder(Folder, Generic[RecordT]):
         except ConfigError as error:
             raise cls.error_type(f"{path} is not a valid {cls.kind}: {error}") from error
 
-    def remove(self) -> None:
-        """Delete the directory with all its files, or nothing if another process has locked it.
+    @classmethod
+    def find(cls, name: str | Path) -> Self | None:
+        """Open the directory at the path `name`, or of that name beside the runs, if any."""
+        paths = (Path(name), runs_root() / name)
+        return next((cls.open(path) for path in paths if (path / cls.record_file).exists()), None)
 
-        Raises:
-            RunError, StudyError: another process has locked it.
-        """
+    @classmethod
+    def paths(cls) -> list[Path]:
+        """Return the directories beside the runs, oldest first; none that is being removed."""
+        files = runs_root().glob(f"[!.]*/{cls.record_file}")
+        return [file.parent for file in sorted(files, key=_time_stamp)]
+
+    @classmethod
+    def all(cls) -> list[Self]:
+        """Open the directories beside the runs, oldest first, except those that are damaged."""
+        opened = []
+        for path in cls.paths():
+            with contextlib.suppress(cls.error_type):
+                opened.append(cls.open(path))
+        return opened
+
+    def remove(self) -> None:
+        """Delete the directory with all its files, or nothing if another process has locked it."""
         with self.locked():
             self.remove_elsewhere()
             going = self.path.with_name(f".{self.name}.going")
@@ -126,11 +152,7 @@ class RecordedFolder(Folder, Generic[RecordT]):
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the directory for this process; the lock ends with the process, however that ends.
-
-        Raises:
-            RunError, StudyError: another process has locked it.
-        """
+        """Lock the directory until this process leaves the block, or ends in any way."""
         try:
             descriptor = lock(self.path / ".lock")
         except BlockingIOError:
@@ -146,3 +168,10 @@ class RecordedFolder(Folder, Generic[RecordT]):
 def now() -> str:
     """Return the time in UTC, to the second, ISO 8601."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _time_stamp(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # it was removed just now
+        return 0.0

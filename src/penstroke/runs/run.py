@@ -13,26 +13,21 @@ report/              pages and plots
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from penstroke.config.settings import RunConfig, Settings
+from penstroke.config.settings import ListOf, RunConfig, Settings
 from penstroke.errors import CheckpointError, RunError, near_match
 from penstroke.files import append_lines, reason, runs_root, sha256, write_atomically
-from penstroke.runs.record import Folder, Record, RecordedFolder, now
-from penstroke.runs.summaries import FoldsSummary, RunSummary
+from penstroke.runs.record import Folder, Record, Summary, now
 from penstroke.training.checkpoint import MODEL_PREFIX, Array, Checkpoint
-
-FOLDS_FILE = "folds.toml"
-"""Marks the directory of a cross-validation, whose folds are runs."""
 
 Metrics = dict[str, Any]
 Status = Literal["finished", "unfinished"]
@@ -43,29 +38,56 @@ class PretrainedFacts(Settings):
 
     run: str = Field(description="its name")
     sha256: str = Field(description="of its model.safetensors")
-    known_classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        description="classes whose outputs start from trained weights"
-    )
-    new_classes: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        description="classes whose outputs start from random weights"
-    )
+    known_classes: ListOf[str] = Field(description="classes that start from trained outputs")
+    new_classes: ListOf[str] = Field(description="classes that start from random outputs")
 
 
 class RunRecord(Record):
     """The run.toml."""
 
-    members: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description="of an ensemble: the runs whose networks it averages"
-    )
+    members: ListOf[str] = Field((), description="of an ensemble: the runs it averages")
     pretrained: PretrainedFacts | None = Field(None, description="of a fine-tuned run: its start")
 
 
-class Run(RecordedFolder[RunRecord]):
-    """One run directory.
+class RunSummary(Summary):
+    """The final figures of a run; what was not measured, or has no value, is None.
 
-    Attributes:
-        path: where it is.
-        record: its run.toml: settings, data, versions, machine.
+    Accuracies and F1 are shares, losses mean cross entropies in nats.
+    """
+
+    epochs: int = 0
+    best_epoch: int | None = None
+    diagnosis: str | None = None
+    train_accuracy: float | None = None
+    train_loss: float | None = None
+    train_auroc: float | None = None
+    train_f1: float | None = None
+    train_balanced_accuracy: float | None = None
+    val_accuracy: float | None = None
+    val_loss: float | None = None
+    val_auroc: float | None = None
+    val_f1: float | None = None
+    val_balanced_accuracy: float | None = None
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+    test_auroc: float | None = None
+    test_f1: float | None = None
+    test_balanced_accuracy: float | None = None
+    test_ece: float | None = None
+    test_accuracy_confusable_merged: float | None = None
+    temperature: float = 1.0
+    ood_threshold: float | None = None
+    source: str | None = None
+    source_dataset: str | None = None
+    source_images: int | None = None
+    source_accuracy_before: float | None = None
+    source_accuracy_after: float | None = None
+    source_reason: str | None = None
+    elapsed_seconds: float = 0.0
+
+
+class Run(Folder[RunRecord]):
+    """One run directory at `path`; its `record` is the run.toml: settings, data, versions, machine.
 
     Examples:
         >>> import penstroke
@@ -79,25 +101,24 @@ class Run(RecordedFolder[RunRecord]):
     record_type = RunRecord
     error_type = RunError
     kind = "run directory"
-    locked_message = "is being trained by another process"
 
     @property
     def model_path(self) -> Path:
         """The one file to deploy."""
         return self.path / "model.onnx"
 
-    def model_file(self) -> bytes:
-        """Return the content of model.onnx.
+    def read_model(self, file: str = "model.onnx") -> bytes:
+        """Return the content of model.onnx or model.safetensors.
 
         Raises:
             RunError: there is none yet, or it cannot be read.
         """
         try:
-            return self.model_path.read_bytes()
+            return (self.path / file).read_bytes()
         except FileNotFoundError:
             raise RunError(f"{self.path} has no model yet: `penstroke train` finishes it") from None
         except OSError as error:
-            raise RunError(f"cannot read {self.model_path}: {reason(error)}") from error
+            raise RunError(f"cannot read {self.path / file}: {reason(error)}") from error
 
     @property
     def status(self) -> Status:
@@ -134,11 +155,7 @@ class Run(RecordedFolder[RunRecord]):
         return history
 
     def summary(self) -> RunSummary:
-        """Return the final figures.
-
-        Raises:
-            RunError: the run is not finished, or its summary.json is damaged.
-        """
+        """Return the final figures; RunError if the run is not finished."""
         summary = RunSummary.read(self.path)
         if summary is None:
             raise RunError(f"{self.path} is not finished: `penstroke train` finishes it")
@@ -175,11 +192,7 @@ class Run(RecordedFolder[RunRecord]):
         return int(history[-1]["best_epoch"])
 
     def checkpoint(self, epoch: int) -> Checkpoint:
-        """Return the checkpoint of `epoch`.
-
-        Raises:
-            CheckpointError: it is missing, cut short or changed.
-        """
+        """Return the checkpoint of `epoch`; CheckpointError if missing, cut short or changed."""
         path = self.checkpoint_path(epoch)
         try:
             return Checkpoint.from_bytes(path.read_bytes(), str(path))
@@ -196,18 +209,9 @@ class Run(RecordedFolder[RunRecord]):
         write_atomically(self.path / "model.safetensors", Checkpoint(prefixed, facts).to_bytes())
 
     def model(self) -> Checkpoint:
-        """Return the weights and facts in model.safetensors.
-
-        Raises:
-            RunError: there is none yet, or it cannot be read.
-        """
-        path = self.path / "model.safetensors"
-        try:
-            return Checkpoint.from_bytes(path.read_bytes(), str(path))
-        except FileNotFoundError:
-            raise RunError(f"{self.path} has no model yet: `penstroke train` finishes it") from None
-        except OSError as error:
-            raise RunError(f"cannot read {path}: {reason(error)}") from error
+        """Return the weights and facts in model.safetensors; raises as `read_model` does."""
+        file = "model.safetensors"
+        return Checkpoint.from_bytes(self.read_model(file), str(self.path / file))
 
     def log_test_opening(self, purpose: str) -> None:
         """Write down that the test split is about to be opened."""
@@ -229,32 +233,42 @@ def find_run(name: str | Path) -> Run:
     Raises:
         RunError: there is none, with a near match.
     """
-    for path in (Path(name), runs_root() / name):
-        if (path / "run.toml").exists():
-            return Run.open(path)
-    known = [run.name for run in list_runs()]
-    raise RunError(
-        f'there is no run "{name}" here or in {runs_root()}{near_match(str(name), known)}: '
-        "`penstroke runs list` shows them"
-    )
+    if (run := Run.find(name)) is None:
+        near = near_match(str(name), [run.name for run in Run.all()])
+        raise RunError(
+            f'there is no run "{name}" here or in {runs_root()}{near}: `penstroke runs list` shows '
+            "them"
+        )
+    return run
 
 
-def list_runs(root: Path | None = None) -> list[Run]:
-    """Return the runs under `root`, oldest first; directories that cannot be read are left out."""
-    found = []
-    for path in folders_with("run.toml", root):
-        with contextlib.suppress(RunError):
-            found.append(Run.open(path))
-    return sorted(found, key=lambda run: run.record.created)
+class FoldsSummary(Summary):
+    """The figures of a cross-validation over all images, each judged by its fold's network."""
+
+    dataset: str
+    source: str | None = None
+    folds: int
+    images: int
+    accuracy: float
+    loss: float
+    auroc: float | None = None
+    f1: float
+    balanced_accuracy: float
+    intervals: dict[str, tuple[float, float]]
+    fold_accuracies: tuple[float, ...]
+    fold_mean: float
+    fold_sd: float
+    test_images: int
+    elapsed_seconds: float
 
 
-def list_studies() -> list[Path]:
-    """Return the study directories beside the runs, oldest first."""
-    return _oldest_first("study.toml")
-
-
-class FoldRuns(Folder):
+class FoldRuns(Folder[RunConfig]):
     """A cross-validation: a directory with one run for each fold."""
+
+    record_file = "folds.toml"
+    record_type = RunConfig
+    error_type = RunError
+    kind = "cross-validation"
 
     def summary(self) -> FoldsSummary | None:
         """Return the aggregate figures; None while a fold is unfinished."""
@@ -267,22 +281,6 @@ class FoldRuns(Folder):
         shutil.rmtree(self.path)
 
 
-def find_folds(name: str) -> FoldRuns | None:
-    """Return the cross-validation at the path `name`, or of that name beside the runs, if any."""
-    paths = (Path(name), runs_root() / name)
-    return next((FoldRuns(path) for path in paths if (path / FOLDS_FILE).exists()), None)
-
-
-def list_folds() -> list[FoldRuns]:
-    """Return the cross-validations beside the runs, oldest first."""
-    return [FoldRuns(path) for path in _oldest_first(FOLDS_FILE)]
-
-
-def folders_with(file: str, root: Path | None = None) -> list[Path]:
-    """Return the directories under `root` that hold `file`, by name; none that is being removed."""
-    return sorted(path.parent for path in (root or runs_root()).glob(f"[!.]*/{file}"))
-
-
 def history_csv(run: Run) -> bytes:
     """Return the history of `run` as CSV, one line for each epoch."""
     history = run.history()
@@ -291,7 +289,3 @@ def history_csv(run: Run) -> bytes:
     writer.writeheader()
     writer.writerows(history)
     return stream.getvalue().encode()
-
-
-def _oldest_first(file: str) -> list[Path]:
-    return sorted(folders_with(file), key=lambda path: (path / file).stat().st_mtime)

@@ -14,12 +14,10 @@ from penstroke.evaluation.evaluator import SPLITS, Evaluation, evaluate_network
 from penstroke.evaluation.forgetting import Forgetting
 from penstroke.inference.recognizer import model_metadata
 from penstroke.machine import package_version
-from penstroke.models.build import Weights, build_network, load_weights
-from penstroke.models.ensemble import Ensemble
+from penstroke.models.build import Ensemble, Weights, build_network, load_weights
 from penstroke.models.onnx_export import export_onnx
 from penstroke.runs.record import DataFacts
-from penstroke.runs.run import Run, RunRecord, find_run
-from penstroke.runs.summaries import RunSummary
+from penstroke.runs.run import Run, RunRecord, RunSummary, find_run
 
 
 def evaluate(
@@ -68,24 +66,18 @@ def evaluate(
 
 
 def load_network(run: Run) -> nn.Module:
-    """Return the trained network of `run`, in evaluation mode.
-
-    Raises:
-        RunError: the run has no model yet.
-    """
+    """Return the trained network of `run`, in evaluation mode; RunError if it has none yet."""
     return network_of(run.record, run.model().weights)
 
 
 def network_of(record: RunRecord, weights: Weights) -> nn.Module:
     """Return the network of a run with these weights, in evaluation mode."""
-    data = record.data
-    members = [
-        build_network(
-            record.config.model, num_classes=len(data.classes), mean=data.mean, std=data.std
-        )
+    data, model = record.data, record.config.model
+    networks = [
+        build_network(model, num_classes=len(data.classes), mean=data.mean, std=data.std)
         for _ in record.members or ("itself",)
     ]
-    network = Ensemble(members) if record.members else members[0]
+    network = Ensemble(networks) if record.members else networks[0]
     load_weights(network, weights)
     return network.eval()
 

@@ -16,8 +16,7 @@ from penstroke.errors import ConfigError
 from penstroke.models.build import build_network
 from penstroke.models.summary import summarize
 from penstroke.search.plan import Bracket, brackets_of, draw_settings
-from penstroke.training.device import resolve_auto
-from penstroke.training.timing import seconds_a_step
+from penstroke.training.device import resolve_auto, seconds_a_step
 
 _MEASURED = 3
 _SECONDS_EACH = 0.4

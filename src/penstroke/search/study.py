@@ -23,10 +23,9 @@ from pydantic import Field
 from penstroke.config.settings import ListOf, RunConfig
 from penstroke.config.space import SearchConfig, Space, Values
 from penstroke.errors import StudyError
-from penstroke.files import runs_root, write_text_atomically
-from penstroke.runs.record import Record, RecordedFolder, now
+from penstroke.files import write_text_atomically
+from penstroke.runs.record import Folder, Record, Summary, now
 from penstroke.runs.run import Run, RunRecord
-from penstroke.runs.summaries import Summary
 
 if TYPE_CHECKING:
     from penstroke.search.trial_store import Trial
@@ -85,7 +84,7 @@ class SearchResult(Summary):
         return statistics.stdev(self.confirmed) if len(self.confirmed) > 1 else float("nan")
 
 
-class Study(RecordedFolder[StudyRecord]):
+class Study(Folder[StudyRecord]):
     """One search on disk."""
 
     record_file = "study.toml"
@@ -204,9 +203,3 @@ def has_ended(run: Run, epochs: int) -> bool:
         return False
     last = history[-1]["epoch"]
     return last >= epochs or run.record.config.train.is_over(last, history[-1]["best_epoch"])
-
-
-def find_study(name: str | Path) -> Study | None:
-    """Open the study at the path `name`, or with that name beside the runs; None if none exists."""
-    paths = (Path(name), runs_root() / name)
-    return next((Study.open(path) for path in paths if (path / "study.toml").exists()), None)

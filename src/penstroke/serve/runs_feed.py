@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstroke.errors import PenstrokeError, near_match
-from penstroke.runs.run import Metrics, Run, folders_with
-from penstroke.runs.summaries import RunSummary
+from penstroke.runs.run import Metrics, Run, RunSummary
 from penstroke.serve.responses import ApiError, busy
 from penstroke.serve.schemas import RunAnswer, RunEvent, RunFacts
 
@@ -78,7 +77,7 @@ class RunsFeed:
         """Return the runs by name, as they are now; those that have not changed are not read."""
         with self._lock:
             runs: dict[str, _Known] = {}
-            for path in folders_with("run.toml"):
+            for path in Run.paths():
                 before = self._known.get(path.name)
                 try:
                     runs[path.name] = _read(path, before)

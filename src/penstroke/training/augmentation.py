@@ -23,20 +23,13 @@ def warp(images: Tensor, config: AugmentConfig) -> Tensor:
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
     warped = F.grid_sample(images, grid, align_corners=False)
     if config.stroke_width:
-        warped = _change_strokes(warped, config.stroke_width)
+        # Grey dilation and erosion over 3×3 pixels (Serra 1982) move an outline by a pixel; a
+        # mixture with the image as it was, by less.
+        share = _uniform(len(images), images.device, config.stroke_width).reshape(-1, 1, 1, 1)
+        grown = F.max_pool2d(warped, 3, stride=1, padding=1)
+        shrunk = -F.max_pool2d(-warped, 3, stride=1, padding=1)
+        warped = warped.lerp(torch.where(share > 0, grown, shrunk), share.abs())
     return warped.contiguous(memory_format=torch.channels_last)
-
-
-def _change_strokes(images: Tensor, limit: float) -> Tensor:
-    """Return `images` with the strokes of each thickened or thinned at random.
-
-    Grey dilation and erosion over 3×3 pixels (Serra 1982) move an outline by a pixel; a mixture
-    with the image as it was, by less.
-    """
-    share = _uniform(len(images), images.device, limit).reshape(-1, 1, 1, 1)
-    grown = F.max_pool2d(images, 3, stride=1, padding=1)
-    shrunk = -F.max_pool2d(-images, 3, stride=1, padding=1)
-    return images.lerp(torch.where(share > 0, grown, shrunk), share.abs())
 
 
 def _draw_affine(count: int, config: AugmentConfig, device: torch.device) -> Tensor:

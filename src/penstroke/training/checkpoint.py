@@ -28,12 +28,7 @@ _KEY = "penstroke"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state that training can resume from.
-
-    Attributes:
-        arrays: weights (`model.…`) and optimiser state (`optimizer.…`).
-        facts: JSON values: epoch, step, best epoch and score so far.
-    """
+    """Arrays, such as weights (`model.…`) and optimiser state (`optimizer.…`), and JSON `facts`."""
 
     arrays: Mapping[str, Array]
     facts: Mapping[str, Any] = field(default_factory=dict)

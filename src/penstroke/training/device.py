@@ -1,4 +1,4 @@
-"""Device, precision and threads: what `auto` stands for on this machine."""
+"""Device, precision and threads: what `auto` stands for, and how fast a step is with them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import contextlib
 import ctypes
 import functools
 import json
+import math
+import time
 
 import torch
 
-from penstroke.config.settings import Resolved, RunConfig
+from penstroke.config.settings import IMAGE_SIZE, Resolved, RunConfig
 from penstroke.errors import StorageError, TrainingError
 from penstroke.files import cache_root, sha256, write_text_atomically
 from penstroke.machine import allowed_threads
-from penstroke.training.timing import seconds_a_step
+from penstroke.models.build import build_network
+from penstroke.training.optimizer import Optimizer
+from penstroke.training.step import train_step
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _WORTHWHILE_RATIO = 1.1
@@ -48,6 +52,34 @@ def available_devices() -> list[str]:
     return [*devices, "cpu"]
 
 
+def seconds_a_step(
+    config: RunConfig, *, num_classes: int = 10, steps: int = 2, seconds: float = 0.0
+) -> float:
+    """Return the mean seconds of a step of `config`, whose device and precision are resolved.
+
+    At least `steps` steps and `seconds` seconds are timed, after one step to warm up.
+    """
+    train = config.train
+    network = build_network(config.model, num_classes=num_classes, mean=0.5, std=0.5)
+    network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = Optimizer(network, train)
+    images = torch.rand(train.batch_size, 1, IMAGE_SIZE, IMAGE_SIZE, device=train.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(train.batch_size, dtype=torch.int64, device=train.device)
+
+    def step() -> None:
+        loss, _ = train_step(network, optimizer, 1e-4, images, labels, train)
+        loss.item()  # waits for the device
+
+    step()
+    taken = 0
+    start = now = time.perf_counter()
+    while taken < steps or now - start < seconds:
+        step()
+        taken, now = taken + 1, time.perf_counter()
+    return (now - start) / taken
+
+
 @functools.cache
 def _keep_freed_memory() -> None:
     """Tell glibc to keep freed blocks, however large, for the next step; elsewhere do nothing.
@@ -76,25 +108,18 @@ def _faster_precision(config: RunConfig, device: str, threads: int) -> str:
     try:
         return str(json.loads(path.read_text())["precision"])
     except (OSError, ValueError, KeyError):
-        seconds = _time_precisions(config)
+        pass
+    seconds = dict.fromkeys(("float32", "bfloat16"), math.inf)
+    batch_size = min(config.train.batch_size, 512)
+    for _ in range(3):  # in turn, and the least of each: other processes come and go
+        for name, least in seconds.items():
+            timed = config.replace({
+                "train.batch_size": batch_size, "train.precision": name, "train.device": "cpu",
+            })  # fmt: skip
+            seconds[name] = min(least, seconds_a_step(timed, steps=6))
     ratio = seconds["float32"] / seconds["bfloat16"]
     precision = "bfloat16" if ratio >= _WORTHWHILE_RATIO else "float32"
     measured = {"precision": precision, "seconds_a_step": seconds, "for": facts}
     with contextlib.suppress(StorageError):  # then it is measured again next time
         write_text_atomically(path, json.dumps(measured, indent=2) + "\n")
     return precision
-
-
-def _time_precisions(config: RunConfig, rounds: int = 3, steps: int = 6) -> dict[str, float]:
-    """Return the least seconds a step in each precision, measured in turn."""
-    batch_size = min(config.train.batch_size, 512)
-    least: dict[str, float] = {}
-    for _ in range(rounds):
-        for precision in ("float32", "bfloat16"):
-            timed = config.replace({
-                "train.batch_size": batch_size, "train.precision": precision,
-                "train.device": "cpu",
-            })  # fmt: skip
-            seconds = seconds_a_step(timed, steps=steps)
-            least[precision] = min(seconds, least.get(precision, seconds))
-    return least

@@ -1,4 +1,4 @@
-"""`fit`: training as a generator of epochs. It touches no disk."""
+"""`fit`: training as a generator of epochs, and its learning rate. It touches no disk."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ from penstroke.training.batches import Batches
 from penstroke.training.checkpoint import Checkpoint
 from penstroke.training.device import resolve_auto
 from penstroke.training.regional_forms import RegionalForms
-from penstroke.training.schedule import learning_rate_at
 from penstroke.training.step import score, train_step
 from penstroke.training.train_state import TrainState
+
+_START_DIVISOR = 25.0
+_END_DIVISOR = 1e4
+_WARMUP_FRACTION = 0.25
+"""One cycle after Smith & Topin 2018, with the divisors of torch.optim.lr_scheduler.OneCycleLR."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def fit(
         pretrained.copy_into(network, data.classes)
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches, validation = (Batches(split, train.device) for split in (data.train, data.validation))
-    train_state = TrainState.of(network, train)
+    train_state = TrainState(network, train)
     best, done, elapsed = Best(), 0, 0.0
     if state is not None:
         train_state.restore(state)
@@ -105,8 +109,7 @@ def fit(
 def fit_network(config: RunConfig, data: DataSplits) -> tuple[nn.Module, list[dict[str, Any]]]:
     """Train to the end; return the network of the best epoch, in evaluation mode, and the history.
 
-    Raises:
-        TrainingError, ConfigError: see `fit`.
+    See `fit` for what it raises.
     """
     history, weights = [], None
     for epoch in fit(config, data):
@@ -172,6 +175,31 @@ def _train_epoch(
         "train_accuracy": int(correct) / images_seen,
         "learning_rate": learning_rate,
     }
+
+
+def learning_rate_at(step: int, steps_an_epoch: int, config: TrainConfig) -> float:
+    """Return the learning rate of the 0-based `step`: a function of it, so nothing is stored."""
+    peak, total = config.learning_rate, steps_an_epoch * config.epochs
+    match config.schedule:
+        case "constant":
+            return peak
+        case "step":
+            assert config.step_size is not None
+            assert config.gamma is not None
+            return float(peak * config.gamma ** (step // steps_an_epoch // config.step_size))
+        case "cosine":
+            return _cosine(peak, 0.0, step / total)
+        case "one_cycle":
+            start, end = peak / _START_DIVISOR, peak / _START_DIVISOR / _END_DIVISOR
+            # Where torch puts its turning point: the last step of the rise is the peak itself.
+            turn = max((config.warmup_fraction or _WARMUP_FRACTION) * total - 1, 1)
+            if step <= turn:
+                return _cosine(start, peak, step / turn)
+            return _cosine(peak, end, (step - turn) / max(total - 1 - turn, 1))
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
 
 
 @contextlib.contextmanager

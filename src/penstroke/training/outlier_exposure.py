@@ -38,14 +38,13 @@ def uniform_cross_entropy(logits: Tensor) -> Tensor:
 
 def _turned(images: Tensor) -> Tensor:
     """Return the images transposed, mirrored, or turned by a quarter: one of these for all."""
-    turns = (
-        lambda x: x.transpose(2, 3),
-        lambda x: x.flip(3),
-        lambda x: x.rot90(1, (2, 3)),
-        lambda x: x.rot90(-1, (2, 3)),
-    )
-    turned: Tensor = turns[_draw(len(turns))](images)
-    return turned
+    match _draw(4):
+        case 0:
+            return images.transpose(2, 3)
+        case 1:
+            return images.flip(3)
+        case turns:
+            return images.rot90(1 if turns == 2 else -1, (2, 3))
 
 
 def _cut(images: Tensor) -> Tensor:

@@ -40,24 +40,20 @@ class RegionalForms:
 
 def _flagged(ones: Tensor) -> Tensor:
     """Return 1s with an upstroke to their top, and half of them with a foot."""
-    rows, columns = _middles(ones)
-    top, bottom = rows.argmax(dim=1), IMAGE_SIZE - 1 - rows.flip(1).argmax(dim=1)
-    height = (bottom - top).float()
+    top, bottom, height, columns = _stem(ones)
     head, foot = _point(top, columns), _point(bottom, columns)
     reach = torch.stack([_between(0.15, 0.45, height), -_between(0.2, 0.5, height)], dim=1)
     flagged = _with_stroke(ones, head, head + reach)
     half = torch.stack([_between(-0.05, 0.05, height), _between(0.12, 0.35, height)], dim=1)
     footed = _with_stroke(flagged, foot - half, foot + half)
-    return torch.where(_coin(height).reshape(-1, 1, 1, 1), footed, flagged)
+    coin = torch.rand_like(height) < 0.5
+    return torch.where(coin.reshape(-1, 1, 1, 1), footed, flagged)
 
 
 def _barred(sevens: Tensor) -> Tensor:
     """Return 7s with a bar across the stem."""
-    rows, columns = _middles(sevens)
-    top, bottom = rows.argmax(dim=1), IMAGE_SIZE - 1 - rows.flip(1).argmax(dim=1)
-    height = (bottom - top).float()
-    at = (top + _between(0.4, 0.65, height)).round().long()
-    middle = _point(at, columns)
+    top, _, height, columns = _stem(sevens)
+    middle = _point((top + _between(0.4, 0.65, height)).round().long(), columns)
     half = torch.stack([_between(-0.08, 0.08, height), _between(0.15, 0.3, height)], dim=1)
     return _with_stroke(sevens, middle - half, middle + half)
 
@@ -65,12 +61,14 @@ def _barred(sevens: Tensor) -> Tensor:
 _CHANGES: dict[str, Callable[[Tensor], Tensor]] = {"1": _flagged, "7": _barred}
 
 
-def _middles(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which rows hold ink (B, 28) as 0 or 1, and the middle of each row's ink (B, 28)."""
+def _stem(images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return top, bottom and height of the ink (B,), and the middle of each row's (B, 28)."""
     ink = images[:, 0]
     places = torch.arange(IMAGE_SIZE, device=images.device, dtype=images.dtype)
-    mass = ink.sum(dim=2)
-    return (ink.amax(dim=2) > _INKED).int(), (ink @ places) / mass.clamp(1e-3)
+    columns = (ink @ places) / ink.sum(dim=2).clamp(1e-3)
+    rows = (ink.amax(dim=2) > _INKED).int()
+    top, bottom = rows.argmax(dim=1), IMAGE_SIZE - 1 - rows.flip(1).argmax(dim=1)
+    return top, bottom, (bottom - top).float(), columns
 
 
 def _point(row: Tensor, columns: Tensor) -> Tensor:
@@ -92,7 +90,3 @@ def _with_stroke(images: Tensor, start: Tensor, end: Tensor) -> Tensor:
 
 def _between(low: float, high: float, scale: Tensor) -> Tensor:
     return (low + (high - low) * torch.rand_like(scale)) * scale
-
-
-def _coin(like: Tensor) -> Tensor:
-    return torch.rand_like(like) < 0.5

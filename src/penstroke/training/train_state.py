@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,21 +18,14 @@ _TRAINED_PREFIX = "trained."
 """Prefix of the weights under training, where the model is their running average."""
 
 
-@dataclass
 class TrainState:
     """Network and optimiser; `average` is a second network, absent without `ema_decay`."""
 
-    network: nn.Module
-    optimizer: Optimizer
-    average: nn.Module | None
-    ema_decay: float
-
-    @classmethod
-    def of(cls, network: nn.Module, config: TrainConfig) -> TrainState:
-        """Return the initial state for training `network`."""
-        average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay else None
-        optimizer = Optimizer(network, config)
-        return cls(network, optimizer, average, config.ema_decay)
+    def __init__(self, network: nn.Module, config: TrainConfig) -> None:
+        self.network = network
+        self.optimizer = Optimizer(network, config)
+        self.ema_decay = config.ema_decay
+        self.average = copy.deepcopy(network).requires_grad_(False) if self.ema_decay else None
 
     @property
     def deployed(self) -> nn.Module:
