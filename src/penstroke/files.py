@@ -105,6 +105,14 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def time_stamp(path: Path) -> int:
+    """Return when the file was last changed, in nanoseconds; 0 if there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def data_root() -> Path:
     """Return the folder of downloaded data sets: PENSTROKE_DATA, or the platform's cache."""
     return _folder("PENSTROKE_DATA", "data")

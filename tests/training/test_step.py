@@ -13,8 +13,8 @@ from penstroke.errors import TrainingError
 from penstroke.machine import allowed_cores
 from penstroke.training.batches import Batches
 from penstroke.training.device import available_devices, resolve_auto
-from penstroke.training.optimizer import Optimizer
 from penstroke.training.step import score, train_step
+from penstroke.training.train_state import Optimizer
 
 
 def linear(seed: int = 0) -> nn.Module:

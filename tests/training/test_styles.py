@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from penstroke.data.loading import load_dataset
-from penstroke.training.regional_forms import RegionalForms
+from penstroke.training.regional_forms import add_regional_forms
 
 DIGITS = tuple("0123456789")
 
@@ -24,7 +24,7 @@ def seven(count: int) -> torch.Tensor:
 
 def test_ones_get_a_flag_and_half_of_them_a_foot() -> None:
     torch.manual_seed(0)
-    changed = RegionalForms(DIGITS, 1.0)(stem(200), torch.ones(200, dtype=torch.int64))
+    changed = add_regional_forms(stem(200), torch.ones(200, dtype=torch.int64), DIGITS, 1.0)
     added = changed - stem(200)
     assert (added >= 0).all()
     flag = added[:, 0, 4:17, :12].amax(dim=(1, 2))
@@ -36,7 +36,7 @@ def test_ones_get_a_flag_and_half_of_them_a_foot() -> None:
 
 def test_sevens_get_a_bar_across_the_stem() -> None:
     torch.manual_seed(0)
-    changed = RegionalForms(DIGITS, 1.0)(seven(100), torch.full((100,), 7))
+    changed = add_regional_forms(seven(100), torch.full((100,), 7), DIGITS, 1.0)
     added = changed - seven(100)
     rows = added[:, 0, :, 17:].amax(dim=2) > 0.3
     highest = rows.int().argmax(dim=1)
@@ -48,7 +48,7 @@ def test_a_share_of_those_two_classes_and_nothing_else() -> None:
     torch.manual_seed(0)
     images, labels = seven(5000), torch.arange(5000) % 10
     before = images.clone()
-    changed = (RegionalForms(DIGITS, 0.2)(images, labels) != images).flatten(1).any(dim=1)
+    changed = (add_regional_forms(images, labels, DIGITS, 0.2) != images).flatten(1).any(dim=1)
     assert torch.equal(images, before)
     assert set(labels[changed].tolist()) == {1, 7}
     assert changed[labels == 7].float().mean() == pytest.approx(0.2, abs=0.06)
@@ -57,22 +57,23 @@ def test_a_share_of_those_two_classes_and_nothing_else() -> None:
 @pytest.mark.parametrize(("classes", "share"), [(DIGITS, 0.0), (("a", "b"), 1.0)])
 def test_where_there_is_nothing_to_do(classes: tuple[str, ...], share: float) -> None:
     images = seven(10)
-    assert RegionalForms(classes, share)(images, torch.arange(10) % len(classes)) is images
+    labels = torch.arange(10) % len(classes)
+    assert add_regional_forms(images, labels, classes, share) is images
 
 
 def test_the_seed_decides_and_blank_images_do_no_harm() -> None:
     labels = torch.ones(8, dtype=torch.int64)
     torch.manual_seed(3)
-    first = RegionalForms(DIGITS, 0.5)(stem(8), labels)
+    first = add_regional_forms(stem(8), labels, DIGITS, 0.5)
     torch.manual_seed(3)
-    assert torch.equal(RegionalForms(DIGITS, 0.5)(stem(8), labels), first)
-    assert torch.isfinite(RegionalForms(DIGITS, 1.0)(torch.zeros(8, 1, 28, 28), labels)).all()
+    assert torch.equal(add_regional_forms(stem(8), labels, DIGITS, 0.5), first)
+    assert torch.isfinite(add_regional_forms(torch.zeros(8, 1, 28, 28), labels, DIGITS, 1.0)).all()
 
 
 def test_real_digits_stay_inside_their_range() -> None:
     data = load_dataset("digits").train
     images = torch.from_numpy(data.images).unsqueeze(1).float() / 255
-    changed = RegionalForms(data.classes, 1.0)(images, torch.from_numpy(data.labels))
+    changed = add_regional_forms(images, torch.from_numpy(data.labels), data.classes, 1.0)
     assert changed.min() >= 0
     assert changed.max() <= 1
     assert (changed >= images).all()

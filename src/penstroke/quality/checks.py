@@ -20,7 +20,7 @@ from penstroke.models.blocks import ACTIVATIONS, Dropout
 from penstroke.models.build import network_for
 from penstroke.training.batches import Batches
 from penstroke.training.device import resolve_auto
-from penstroke.training.optimizer import Optimizer
+from penstroke.training.train_state import Optimizer
 
 Outcome = Literal["pass", "warn", "fail"]
 Result = tuple[Outcome, str, str]

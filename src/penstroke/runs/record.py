@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from penstroke.config.settings import ListOf, Resolved, RunConfig, Settings
 from penstroke.config.toml import read_toml
 from penstroke.errors import ConfigError, PenstrokeError, RunError
-from penstroke.files import lock, runs_root, write_text_atomically
+from penstroke.files import lock, runs_root, time_stamp, write_text_atomically
 from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings
 
 FORMAT_VERSION = 1
@@ -127,7 +127,7 @@ class Folder(Generic[RecordT]):
     def paths(cls) -> list[Path]:
         """Return the directories beside the runs, oldest first; none that is being removed."""
         files = runs_root().glob(f"[!.]*/{cls.record_file}")
-        return [file.parent for file in sorted(files, key=_time_stamp)]
+        return [file.parent for file in sorted(files, key=time_stamp)]
 
     @classmethod
     def all(cls) -> list[Self]:
@@ -168,10 +168,3 @@ class Folder(Generic[RecordT]):
 def now() -> str:
     """Return the time in UTC, to the second, ISO 8601."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _time_stamp(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # it was removed just now
-        return 0.0

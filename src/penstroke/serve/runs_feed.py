@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstroke.errors import PenstrokeError, near_match
+from penstroke.files import time_stamp
 from penstroke.runs.run import Metrics, Run, RunSummary
 from penstroke.serve.responses import ApiError, busy
 from penstroke.serve.schemas import RunAnswer, RunEvent, RunFacts
@@ -159,16 +160,9 @@ def _put(queue: asyncio.Queue[str | None], event: str | None) -> None:
 
 def _read(path: Path, before: _Known | None) -> _Known:
     """Return the run at `path`; `before` itself where none of its files has changed."""
-    stamps = tuple(_time_stamp(path / n) for n in ("run.toml", "history.jsonl", "summary.json"))
+    stamps = tuple(time_stamp(path / n) for n in ("run.toml", "history.jsonl", "summary.json"))
     if before is not None and before.stamps == stamps:
         return before
     same_record = before is not None and before.stamps[0] == stamps[0]
     run = before.run if before is not None and same_record else Run.open(path)
     return _Known(stamps, run, run.history(), RunSummary.read(path))
-
-
-def _time_stamp(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0

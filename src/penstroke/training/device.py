@@ -16,8 +16,8 @@ from penstroke.errors import StorageError, TrainingError
 from penstroke.files import cache_root, sha256, write_text_atomically
 from penstroke.machine import allowed_threads
 from penstroke.models.build import build_network
-from penstroke.training.optimizer import Optimizer
 from penstroke.training.step import train_step
+from penstroke.training.train_state import Optimizer
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _WORTHWHILE_RATIO = 1.1

@@ -21,7 +21,7 @@ from penstroke.models.transfer import PretrainedWeights
 from penstroke.training.batches import Batches
 from penstroke.training.checkpoint import Checkpoint
 from penstroke.training.device import resolve_auto
-from penstroke.training.regional_forms import RegionalForms
+from penstroke.training.regional_forms import add_regional_forms
 from penstroke.training.step import score, train_step
 from penstroke.training.train_state import TrainState
 
@@ -146,7 +146,6 @@ def _train_epoch(
     correct = torch.zeros((), dtype=torch.int64, device=batches.labels.device)
     sizes = []
     learning_rate = config.learning_rate
-    add_regional_forms = RegionalForms(batches.classes, config.augment.regional_forms)
     # Seeded anew for each epoch: no random state needs to be stored, and none of ours leaks out.
     with torch.random.fork_rng():
         torch.manual_seed(_seed(config.seed, epoch, 1))
@@ -154,10 +153,12 @@ def _train_epoch(
         for step, (images, labels) in enumerate(order):
             total_step = (epoch - 1) * steps + step
             learning_rate = learning_rate_at(total_step, steps, config)
+            images = add_regional_forms(
+                images, labels, batches.classes, config.augment.regional_forms
+            )
             losses[step], correct_here = train_step(
-                train_state.network, train_state.optimizer, learning_rate,
-                add_regional_forms(images, labels), labels, config,
-            )  # fmt: skip
+                train_state.network, train_state.optimizer, learning_rate, images, labels, config
+            )
             train_state.update_average(total_step)
             correct += correct_here
             sizes.append(len(labels))

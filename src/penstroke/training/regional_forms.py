@@ -17,25 +17,20 @@ _INKED = 0.3
 """Of full ink, in 0..1: a pixel with less does not tell where a stroke ends."""
 
 
-class RegionalForms:
-    """Adds strokes to a share of the images of the classes named 1 and 7; to no others."""
+def add_regional_forms(
+    images: Tensor, labels: Tensor, classes: Sequence[str], share: float
+) -> Tensor:
+    """Return images (B, 1, 28, 28) in 0..1, with strokes added to a share of the 1s and 7s.
 
-    def __init__(self, classes: Sequence[str], share: float) -> None:
-        self._changes = [
-            (classes.index(name), change)
-            for name, change in _CHANGES.items()
-            if share and name in classes
-        ]
-        self._share = share
-
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return images (B, 1, 28, 28) in 0..1, some of them changed; draws from torch's state."""
-        for label, change in self._changes:
-            drawn = torch.rand(len(labels), device=labels.device) < self._share
-            chosen = torch.nonzero(drawn & (labels == label)).flatten()
+    Draws from torch's state, unless there is nothing to do.
+    """
+    for name, change in _CHANGES.items():
+        if share and name in classes:
+            drawn = torch.rand(len(labels), device=labels.device) < share
+            chosen = torch.nonzero(drawn & (labels == classes.index(name))).flatten()
             if len(chosen):
                 images = images.index_copy(0, chosen, change(images[chosen]))
-        return images
+    return images
 
 
 def _flagged(ones: Tensor) -> Tensor:

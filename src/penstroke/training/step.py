@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from penstroke.config.settings import TrainConfig
 from penstroke.training.augmentation import warp
 from penstroke.training.batches import Batches
-from penstroke.training.optimizer import Optimizer
 from penstroke.training.outlier_exposure import make_outliers, uniform_cross_entropy
+from penstroke.training.train_state import Optimizer
 
 _SCORING_BATCH = 250  # its activations stay in the cache: 3 times as fast as 1,000
 
