@@ -112,6 +112,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         rows, y = validate_data(self, _as_rows(X), y, dtype="numeric", ensure_min_samples=2)
         check_classification_targets(y)
+        _refuse_negative(rows)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ArrayError("the labels have one class only: a classifier needs two or more")
@@ -152,6 +153,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rows = validate_data(self, _as_rows(X), dtype="numeric", reset=False)
+        _refuse_negative(rows)
         recognizer = _open_model(self.onnx_)
         probabilities = recognizer.probabilities(self._images(rows)).astype(np.float64)
         return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
@@ -198,10 +200,6 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _images(self, rows: npt.NDArray[Any]) -> Images:
         """Return rows (N, 784) of ink in 0..`pixel_max_` as images (N, 28, 28) uint8."""
-        if rows.dtype != np.bool_ and rows.min() < 0:
-            raise ArrayError(
-                "Negative values in data: ink runs from 0, which is paper, up to full ink"
-            )
         if rows.shape[1] != PIXELS:
             raise ArrayError(
                 f"an image has {PIXELS} pixels here (28×28), but n_features = {rows.shape[1]}: "
@@ -230,3 +228,8 @@ def _as_rows(images: Any) -> Any:
     if shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         raise ArrayError(f"images are (N, {PIXELS}) or (N, 28, 28), not {shape}")
     return np.asarray(images).reshape(len(images), PIXELS)
+
+
+def _refuse_negative(rows: npt.NDArray[Any]) -> None:
+    if rows.dtype != np.bool_ and rows.min() < 0:
+        raise ArrayError("Negative values in data: ink runs from 0, which is paper, up to full ink")
