@@ -180,7 +180,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _config(self, images: int) -> RunConfig:
-        """Return the settings of the run on so many `images`, as the parameters decide them."""
+        """Return the settings of a run on `images` images."""
         if not isinstance(self.settings, Mapping | None):
             raise ConfigError(f"settings: a dict of dotted names, not {self.settings!r}")
         changes = {

@@ -1,7 +1,7 @@
 """The search while it runs: work from the plan to the workers, results into the study.
 
-The driver alone decides and writes. The plan is told what the study already contains instead of
-training it again, so that resuming after a kill is the same as starting.
+The driver alone decides and writes. What the study already contains is given to the plan instead of
+being trained again, so that resuming after a kill is the same as starting.
 """
 
 from __future__ import annotations

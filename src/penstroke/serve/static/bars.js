@@ -3,7 +3,7 @@
 import { canKeep } from "./api.js";
 import { element, percent, ranked } from "./words.js";
 
-/** Up to so many classes stand in their own order; of more, the likeliest are shown. */
+/** Up to this number of classes, all are shown in their own order; beyond it, the likeliest. */
 const MOST_IN_ORDER = 12;
 const SHOWN_OF_MANY = 10;
 

@@ -3,7 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = { top: 10, right: 12, bottom: 26, left: 46 };
 const HEIGHT = 210;
-/** At most so many lines of the grid, and CSS pixels between two figures below. */
+/** Maximum number of grid lines, and minimum distance of two axis labels in CSS pixels. */
 const [MOST_ROWS, COLUMN_PIXELS] = [5, 44];
 
 /**

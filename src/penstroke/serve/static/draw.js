@@ -8,7 +8,7 @@ import { Sheet, extent } from "./strokes.js";
 
 /** Units; on a canvas 400 CSS pixels high they are its pixels. */
 const HEIGHT = 400;
-/** A line is so many times as wide as high; and its characters are smaller, so is the pen. */
+/** Ratio of width to height of a line; its characters are smaller, and so is the pen. */
 const MODES = { character: { aspect: 1, pen: 28 }, line: { aspect: 2.5, pen: 18 } };
 /** A page that was photographed has the form it has, but for strips and ribbons. */
 const [NARROWEST, WIDEST] = [0.6, 4];

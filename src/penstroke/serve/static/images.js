@@ -29,7 +29,7 @@ export async function openImage(file) {
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    throw new Error(`${file.name || "This"} is no image that this browser can open.`);
+    throw new Error(`${file.name || "This"} is not an image that this browser can open.`);
   }
   const { width, height } = bitmap;
   const blob = fits(file, bitmap) ? file : await shrunk(bitmap);

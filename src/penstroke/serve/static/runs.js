@@ -6,7 +6,7 @@ import { Notice } from "./notice.js";
 import { Asker } from "./recognize.js";
 import { RunList } from "./runs_list.js";
 
-/** So many colours can be told apart. */
+/** Number of colours that can be distinguished. */
 const MOST_COMPARED = 8;
 /** A run counts as going on while its last epoch is no older than this. */
 const LIVE_MILLISECONDS = 30_000;
