@@ -51,12 +51,12 @@ def test_an_unforeseen_error_brings_its_traceback() -> None:
 
 
 def test_a_worker_that_dies_is_an_error_that_names_its_item() -> None:
+    before = set(psutil.Process().children())
     with pytest.raises(WorkerError, match="ended by SIGKILL") as died:
         list(map_unordered(die_at_five, range(9), 2))
     assert died.value.position == 5
-    assert not psutil.Process().children() or all(
-        "penstroke" not in " ".join(child.cmdline()) for child in psutil.Process().children()
-    )
+    left = set(psutil.Process().children()) - before
+    assert all("resource_tracker" in " ".join(child.cmdline()) for child in left)
 
 
 @pytest.mark.parametrize("fork", [False, pytest.param(True, marks=pytest.mark.skipif(
