@@ -145,7 +145,7 @@ def test_one_search_after_another(penstroke: Cli, tmp_path: Path, runs: Path) ->
 
 # The driver of a search that stops, and does not go on, once it has kept the third epochs.
 STOPPING = """
-import signal
+import os, signal, threading
 from penstroke.cli.main import main
 from penstroke.search import runner
 write, calls = runner.write_epochs, []
@@ -153,17 +153,23 @@ def write_and_stop(*arguments, **options):
     write(*arguments, **options)
     calls.append(1)
     if len(calls) == 3:
-        signal.pause()
+        hold_back, pressed = signal.getsignal(signal.SIGINT), threading.Event()
+        signal.signal(signal.SIGINT, lambda *interrupt: (hold_back(*interrupt), pressed.set()))
+        open(os.environ["STOPPED"], "w").close()
+        pressed.wait(120)
 runner.write_epochs = write_and_stop
 main()
 """
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(recipe: Path, runs: Path) -> None:
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
+    recipe: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOPPED", str(tmp_path / "stopped"))
     stopping = [sys.executable, "-c", STOPPING, *tune_command(recipe)[3:]]
     started = start(stopping, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len(list(runs.glob("s/trials/*/history.jsonl"))) == 3)
+    wait_until((tmp_path / "stopped").exists)
     workers = psutil.Process(started.pid).children()
     started.send_signal(signal.SIGINT)
     _, said = started.communicate(timeout=120)
