@@ -3,7 +3,7 @@
 `python scripts/walks.py [--list]`, for "Three walks" in docs/architecture.md: MNIST's IDX files
 through training to an answer, an image through HTTP to an answer, a trial through a search. Each
 process is profiled (a `sitecustomize` on its path); the functions of the package that run in it
-are counted once each, and the files they are in.
+are counted once each, without lambdas and comprehensions, and the files they are in.
 """
 
 from __future__ import annotations
@@ -31,18 +31,20 @@ def profile(frame, event, arg):
             seen.add((code.co_filename.rpartition("/penstroke/")[2], code.co_qualname))
 def dump():
     with open(f"{folder}/{os.getpid()}", "w") as stream:
-        stream.writelines(f"{file} {name}\\n" for file, name in sorted(seen))
-def watch():
+        stream.writelines(f"{file} {name}\\n" for file, name in sorted(seen.copy()))
+def watch():  # a worker may end without an exit handler: what it has called is written as it runs
     import time
     while True:
         time.sleep(0.1)
         dump()
+def start():
+    threading.Thread(target=watch, daemon=True).start()
 if "penstroke" in " ".join(sys.orig_argv):
     atexit.register(dump)
-    threading.Thread(target=watch, daemon=True).start() if switch else None
+    os.register_at_fork(after_in_child=start)
+    start()
     threading.setprofile(profile)
     sys.setprofile(profile)
-    os.register_at_fork(after_in_child=lambda: None)
 """
 SEARCH = """
 [data]
@@ -138,7 +140,7 @@ def surroundings(folder: Path, **more: str) -> dict[str, str]:
 def recorded(folder: Path) -> set[str]:
     """Return the functions that the processes have recorded: `file name`."""
     lines = {line for path in (folder / "seen").iterdir() for line in path.read_text().splitlines()}
-    return {line for line in lines if not line.rpartition(".")[2].startswith("<")}
+    return {line for line in lines if not line.endswith(">")}
 
 
 if __name__ == "__main__":
