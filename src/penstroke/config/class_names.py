@@ -38,13 +38,14 @@ def as_text(name: str) -> str:
     return name[0] if is_merged(name) else name
 
 
-def check_class_name(name: str) -> None:
-    """Raise ValueError unless `name` is 1 to 32 printable characters without blanks around them."""
+def check_class_name(name: str) -> str:
+    """Return `name`; ValueError unless it is 1 to 32 printable characters, no blanks around."""
     if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= MAX_CLASS_NAME:
         raise ValueError(
             f"{name!r} cannot be the name of a class: use 1 to {MAX_CLASS_NAME} printable "
             "characters, without blanks around them"
         )
+    return name
 
 
 def class_order(name: str) -> tuple[bool, int, str]:

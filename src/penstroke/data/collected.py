@@ -57,11 +57,7 @@ class Collected(Settings):
     strokes: dict[str, Any] | None = Field(None, description="strokes as they were drawn")
     answer: Answer | None = Field(None, description="what a network read")
 
-    @field_validator("label")
-    @classmethod
-    def _check_label(cls, label: str) -> str:
-        check_class_name(label)
-        return label
+    _check_label = field_validator("label")(check_class_name)
 
     @property
     def pixels(self) -> Images:

@@ -34,11 +34,7 @@ class Correction(Settings):
     strokes: Drawing | None = Field(None, description="or the strokes it was drawn with")
     answer: Answer | None = Field(None, description="the answer of a model to it")
 
-    @field_validator("label")
-    @classmethod
-    def _check_label(cls, label: str) -> str:
-        check_class_name(label)
-        return label
+    _check_label = field_validator("label")(check_class_name)
 
     @model_validator(mode="after")
     def _show_something(self) -> Self:
