@@ -136,7 +136,7 @@ def test_what_is_no_image_is_refused_in_words(browser: Browser, page_url: str) -
     text = FilePayload(name="notes.png", mimeType="image/png", buffer=b"no image")
     with visit(browser, page_url) as page:
         page.set_input_files("#chooser", text)
-        expect(page.locator("#notice")).to_contain_text("notes.png is no image")
+        expect(page.locator("#notice")).to_contain_text("notes.png is not an image")
         page.get_by_role("button", name="Close").click()
         expect(page.locator("#notice")).to_be_empty()
 

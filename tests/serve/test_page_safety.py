@@ -155,7 +155,7 @@ def test_file_names_stay_text(browser: Browser, service: str, image_of_seven: by
             page.set_input_files("#chooser", file)
             expect(page.locator("#source")).to_contain_text("200 × 200")
             page.set_input_files("#chooser", FilePayload({**file, "buffer": b""}))
-            expect(page.locator("#notice")).to_contain_text("is no image")
+            expect(page.locator("#notice")).to_contain_text("is not an image")
         unhurt(page)
 
 
