@@ -1,7 +1,5 @@
 """`python -m penstroke`: the command line, where the program is not on the path."""
 
-from __future__ import annotations
-
 from penstroke.cli.main import main
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Self-test: whether this machine has what Penstroke needs, and computes correctly."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from penstroke.config.settings import Convolution

@@ -1,7 +1,5 @@
 """Files that are whole or not there: atomic writes, checksums, and where things live."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """The machine: processor, cores, versions."""
 
-from __future__ import annotations
-
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version

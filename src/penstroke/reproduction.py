@@ -1,7 +1,5 @@
 """The published projects, repeated: lists of commands that anybody can type, and their results."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

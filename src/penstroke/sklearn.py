@@ -4,8 +4,6 @@ A fitted classifier keeps the model file that would be deployed, as bytes, so th
 and sent to other processes, and predicting needs no torch.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@
 a job nor report from within one, and its workers outlive a `kill -9` of their parent.
 """
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """`penstroke data audit`: what is wrong with a data set."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from penstroke.cli.console import percent, print_json, print_table, program, progress_bar, say

@@ -1,7 +1,5 @@
 """`penstroke check`: the usual mistakes, found before training."""
 
-from __future__ import annotations
-
 import shlex
 
 import typer

@@ -1,7 +1,5 @@
 """`penstroke compare`: whether one run is really better than another."""
 
-from __future__ import annotations
-
 import typer
 
 from penstroke.cli.console import percent, print_json, print_table, say

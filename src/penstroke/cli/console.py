@@ -1,7 +1,5 @@
 """What the commands print: lines, tables, progress bars and JSON."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools

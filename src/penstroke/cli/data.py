@@ -1,7 +1,5 @@
 """`penstroke data`: the data sets."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from penstroke.cli import audit

@@ -1,7 +1,5 @@
 """`penstroke export`: a run in other formats."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

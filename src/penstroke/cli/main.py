@@ -1,7 +1,5 @@
 """`penstroke`: loads the commands as they are called, and turns errors into exit codes."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from typing import Any

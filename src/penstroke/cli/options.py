@@ -1,7 +1,5 @@
 """The options of the commands: those that several share, and how they become settings."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields

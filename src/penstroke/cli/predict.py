@@ -1,7 +1,5 @@
 """`penstroke predict`: one character from each image."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from penstroke.cli.console import percent, print_table

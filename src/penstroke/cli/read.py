@@ -1,7 +1,5 @@
 """`penstroke read`: lines of characters, such as numbers and words, from images and pages."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`penstroke report`: the report of a run or a study."""
 
-from __future__ import annotations
-
 from penstroke.cli.console import print_json, say
 from penstroke.cli.options import JSON, argument
 

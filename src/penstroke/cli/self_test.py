@@ -1,7 +1,5 @@
 """`penstroke doctor`: the installation and a numerical self-test."""
 
-from __future__ import annotations
-
 import typer
 
 from penstroke.cli.console import print_json, print_table

@@ -1,7 +1,5 @@
 """Names of classes: a character, or both cases of a letter as one (`Aa`, as in EMNIST Letters)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 MAX_CLASS_NAME = 32

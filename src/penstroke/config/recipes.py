@@ -3,8 +3,6 @@
 A recipe is a `RunConfig` with a title and, where it repeats a published set-up, what was published.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ not import torch: the same settings describe a run to the command line, the run 
 model file.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping

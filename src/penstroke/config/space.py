@@ -1,7 +1,5 @@
 """What a search may change, and how: the `[search]` table of a recipe."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Settings as people write them: TOML files, and `dotted.name=value` on the command line."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path

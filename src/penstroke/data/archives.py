@@ -5,8 +5,6 @@ it, links, devices, encryption, one name twice, too many files, and what would u
 than the zip itself.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

@@ -1,7 +1,5 @@
 """The catalogue: one manifest per data set, with its files and where they come from."""
 
-from __future__ import annotations
-
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, Literal, Self

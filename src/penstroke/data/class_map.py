@@ -1,7 +1,5 @@
 """The classes that an import keeps, and the class that a given label stands for."""
 
-from __future__ import annotations
-
 import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,8 +5,6 @@ read, the label a person gave, and what it was drawn from. An image's split foll
 as the collection grows, no image moves from training to the test.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import contextlib

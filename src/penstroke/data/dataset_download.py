@@ -3,8 +3,6 @@
 Wherever a file comes from, its SHA-256 is checked before it gets its name.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path

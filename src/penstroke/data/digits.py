@@ -1,7 +1,5 @@
 """`digits`, the embedded default: 1,797 real digits that come with scikit-learn."""
 
-from __future__ import annotations
-
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np

@@ -5,8 +5,6 @@ Bytes 0-1 are zero, byte 2 the type, byte 3 the rank; one big-endian uint32 per 
 bytes that are there.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import math

@@ -1,7 +1,5 @@
 """Importing IDX files as a data set: orientation and labels are fixed once, here."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

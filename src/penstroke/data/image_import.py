@@ -1,7 +1,5 @@
 """Your own images as a data set: listed, read, brought to 28×28, split, and stored."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """From a name to checked arrays: catalogue, imports, the collection, and unions of them."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Seeded splits: training, validation and test, folds, and the test images of an import."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

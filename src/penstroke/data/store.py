@@ -1,7 +1,5 @@
 """Decoded arrays on disk: one folder per data set, checked whole each time it is loaded."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -4,8 +4,6 @@ Where one part tells the cases of a letter apart and another does not, the union
 of the latter's images is unknown, so `A` and `a` of the one join `Aa` of the other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Calibration: of answers given with 90 % confidence, nine in ten should be right."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

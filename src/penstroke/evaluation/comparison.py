@@ -4,8 +4,6 @@ A group is all runs that differ in their seed alone. Both groups are evaluated o
 so differences are taken image by image and seed by seed: what is hard for both cancels out.
 """
 
-from __future__ import annotations
-
 import bisect
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Confusable classes: characters that look alike without context, such as 0 and O or x and X."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ used here with its severity of 1 to 5; the draws, and so the figures, are not th
 thinner strokes, here by a pixel, are after Morpho-MNIST (Castro et al. 2019, arXiv:1809.10780).
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable
 

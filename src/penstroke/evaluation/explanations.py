@@ -1,7 +1,5 @@
 """Why an image is read as it is: its nearest training images, and the ink that decided."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import torch

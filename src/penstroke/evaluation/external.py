@@ -3,8 +3,6 @@
 The whole path of a user's image is evaluated, preprocessing and confidence threshold included.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence

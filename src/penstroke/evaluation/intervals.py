@@ -1,7 +1,5 @@
 """95 % confidence intervals of figures, over the images they were measured on."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -18,8 +18,6 @@ underfitting     at the lowest over 5 % of the validation images are misread, an
 good fit         none of these
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Metrics of a split, all computed from `Predictions`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Out-of-distribution (OOD) images: none shows a character that the model knows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

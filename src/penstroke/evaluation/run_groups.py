@@ -1,7 +1,5 @@
 """Groups of runs side by side: figures, differences from the first, and the claims they allow."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

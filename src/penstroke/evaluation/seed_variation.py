@@ -1,7 +1,5 @@
 """Variation of a figure over training seeds."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence

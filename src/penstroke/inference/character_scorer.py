@@ -6,8 +6,6 @@ of digits and letters, split in every way that `penstroke.inference.segments` of
 (scripts/train_line_reader.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files

@@ -5,8 +5,6 @@ line that explains it best is the answer: segmentation by recognition (LeCun et 
 VII).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple

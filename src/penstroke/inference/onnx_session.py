@@ -5,8 +5,6 @@ needed to recognise characters; both let an untrusted file reach further than it
 Runtime reports neither before it has loaded them, so the protocol buffer is read first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -4,8 +4,6 @@ The image is embedded, so the file is complete by itself. Each line is a layer (
 them), each character a group of a `rect`, its `text`, and a `title` with the alternatives.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import re

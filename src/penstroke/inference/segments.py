@@ -5,8 +5,6 @@ is one segment or several neighbouring ones, and hardly ever less than one (over
 and Lecolinet 1996). Which neighbours make a character, `penstroke.inference.line_reader` decides.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

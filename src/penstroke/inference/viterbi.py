@@ -6,8 +6,6 @@ semi-Markov random field (Sarawagi and Cohen 2004): its best path is found by dy
 (Viterbi), and how probable a step is, by the forward-backward algorithm.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The named blocks that all architectures share."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """From a config to a network, or to an ensemble, with new weights or with given ones."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Convolution blocks, dense blocks, output layer."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from penstroke.config.settings import IMAGE_SIZE, CNNConfig

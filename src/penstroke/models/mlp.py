@@ -1,7 +1,5 @@
 """A fully connected network over the pixels."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from penstroke.config.settings import IMAGE_SIZE, MLPConfig

@@ -1,7 +1,5 @@
 """A network as one ONNX file, with all that a recogniser needs in its metadata."""
 
-from __future__ import annotations
-
 import io
 import json
 import warnings

@@ -1,7 +1,5 @@
 """Stages of residual blocks: deeper, for when accuracy is worth minutes."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from penstroke.config.settings import Activation, Convolution, ResNetConfig

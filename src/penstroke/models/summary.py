@@ -1,7 +1,5 @@
 """Layers, parameters and multiply-adds of a network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

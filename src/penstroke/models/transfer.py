@@ -1,7 +1,5 @@
 """Fine-tuning starts here: all weights of a trained network, and its outputs for known classes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

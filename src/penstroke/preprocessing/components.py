@@ -1,7 +1,5 @@
 """Connected components of an image: its inked pixels, grouped by touching one another."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Any image as grey levels: files, bytes, Pillow images, arrays; damaged and huge ones refused."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Illumination correction: takes the light off a page, so that one threshold fits all of it."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image

@@ -7,8 +7,6 @@ on dark, among specks and ruled edges. Used to import images, and by every recog
 settings stored in its model.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Labels in doubt, by networks that never saw the image (confident learning, by cleanlab)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

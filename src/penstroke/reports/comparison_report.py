@@ -1,7 +1,5 @@
 """The report of a comparison, and its table, which the command line shows too."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A contact sheet: one row a class, as one image to look at."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The report of an import: images as they came, beside the 28×28 that a network reads."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Plots of a hyperparameter search, as SVG."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -10,8 +10,6 @@ summary.json         the aggregate figures; its presence marks all folds as fini
 report/              the page
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Fine-tuning: a finished run as the start of another, and what that one has forgotten of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Finished runs as groups that differ in their seed alone, to compare."""
 
-from __future__ import annotations
-
 import math
 import timeit
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """From settings to a finished run: train, keep the best epoch, evaluate, export, report."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

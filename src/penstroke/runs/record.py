@@ -1,7 +1,5 @@
 """Directories of runs and studies: a record at the start, a summary at the end, a lock, removal."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

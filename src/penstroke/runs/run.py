@@ -11,8 +11,6 @@ predictions/         the logits of each image, one file for each split
 report/              pages and plots
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

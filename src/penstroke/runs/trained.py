@@ -1,7 +1,5 @@
 """The trained network of a run, its evaluation, and its model file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

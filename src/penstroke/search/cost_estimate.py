@@ -1,7 +1,5 @@
 """What a search will cost, from a measured second of training."""
 
-from __future__ import annotations
-
 import statistics
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -5,8 +5,6 @@ by name, checkpoints as bytes; a worker writes nothing, so that it can run anywh
 time.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 import time

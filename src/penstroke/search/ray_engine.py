@@ -4,8 +4,6 @@ No disk is shared: a job carries its checkpoint, and new ones come back the same
 dies, only the rung that it was training is lost.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -4,8 +4,6 @@ The driver alone writes. A trial is added whole, in one transaction: a kill betw
 cannot leave half of one.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import warnings

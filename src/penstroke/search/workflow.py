@@ -1,7 +1,5 @@
 """The steps of a search: plan, trials, the best again with new seeds, one opening of the test."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence

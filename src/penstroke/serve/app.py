@@ -1,7 +1,5 @@
 """The ASGI application: routes, middleware and error handlers around one service."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 

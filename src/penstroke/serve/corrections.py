@@ -1,7 +1,5 @@
 """Corrections from the page: checked, preprocessed, and kept in the data set `collected`."""
 
-from __future__ import annotations
-
 import base64
 import threading
 from collections import Counter

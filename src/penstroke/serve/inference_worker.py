@@ -5,8 +5,6 @@ free to answer, and an image that crashes a decoder ends only this process. The 
 the number of a socket; the process ends when the other side closes it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Bounds on what is accepted: the size and time of a body, requests in progress, time for each."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Messages between the service and its workers: JSON and bytes, nothing pickled."""
 
-from __future__ import annotations
-
 import json
 import struct
 from asyncio import StreamReader

@@ -1,7 +1,5 @@
 """Occlusion maps: how much probability the answer loses where a patch of the image is covered."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 

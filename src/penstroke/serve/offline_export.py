@@ -1,7 +1,5 @@
 """The drawing page as a folder of static files that recognise in the browser, without a service."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The pages and the files they load, read once: no name from outside becomes a path."""
 
-from __future__ import annotations
-
 import mimetypes
 from html import escape
 from importlib import resources

@@ -4,8 +4,6 @@ Without them a caller could hold connections and memory for ever. uvicorn's pars
 bounds the length of headers, at a fifth of the throughput (docs/lab.md).
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

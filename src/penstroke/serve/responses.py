@@ -1,7 +1,5 @@
 """Errors as answers, in one shape and with the status that HTTP has for them; images as URLs."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Mapping

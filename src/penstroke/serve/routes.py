@@ -1,7 +1,5 @@
 """The HTTP API: thin routes, typed by `schemas`."""
 
-from __future__ import annotations
-
 import json
 import time
 from asyncio import to_thread

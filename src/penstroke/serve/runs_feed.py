@@ -1,7 +1,5 @@
 """The runs as a page shows them, and their changes while they train."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping

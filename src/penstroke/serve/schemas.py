@@ -1,7 +1,5 @@
 """What requests may ask and what answers hold: the OpenAPI document is made from these types."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field

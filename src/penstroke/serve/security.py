@@ -6,8 +6,6 @@ and the Origin header, which browsers send with every request that could change 
 its own address.
 """
 
-from __future__ import annotations
-
 import hmac
 from functools import lru_cache
 from urllib.parse import urlsplit

@@ -1,7 +1,5 @@
 """The models that are served, exchanged under load when their files change."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The process that serves: a socket, uvicorn, and what signals do to it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -1,7 +1,5 @@
 """The state of one service: models, workers, runs, corrections, and whether it is ready."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator

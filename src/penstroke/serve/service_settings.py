@@ -1,7 +1,5 @@
 """Where the service listens, who may use it, and the bounds that it keeps to."""
 
-from __future__ import annotations
-
 import os
 from functools import lru_cache
 from ipaddress import ip_address

@@ -1,7 +1,5 @@
 """Strokes of a pen, from JSON to ink."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Annotated, Self
 

@@ -1,7 +1,5 @@
 """Request bodies that hold an image: PNG and JPEG files, forms with a file, and strokes."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from typing import NamedTuple

@@ -4,8 +4,6 @@ These are not workers of `penstroke.workers`: what they answer comes from untrus
 nothing of it may be unpickled, and their pipes belong to the event loop of the service.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

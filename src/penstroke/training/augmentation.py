@@ -1,7 +1,5 @@
 """Random affine warps of a whole batch at once, on the device."""
 
-from __future__ import annotations
-
 import functools
 import math
 

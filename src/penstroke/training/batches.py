@@ -1,7 +1,5 @@
 """Images stored on the device as uint8 and drawn as float batches, without a DataLoader."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

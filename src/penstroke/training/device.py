@@ -1,7 +1,5 @@
 """Device, precision and threads: what `auto` stands for, and how fast a step is with them."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import functools

@@ -1,7 +1,5 @@
 """Images without a character, derived from those of a batch, about which a network stays unsure."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor

@@ -4,8 +4,6 @@ Much of Europe and Latin America writes them so, and MNIST's Americans did not: 
 seen few takes a flagged 1 for a 7 or, with a foot, for a 2, and a barred 7 for a 2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

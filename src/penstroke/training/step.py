@@ -1,7 +1,5 @@
 """One training step, and one pass of scoring."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

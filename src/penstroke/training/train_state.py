@@ -1,7 +1,5 @@
 """The state of training: a network, its optimiser, and optionally an average of its weights."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """NPZ: arrays of images and of labels, read image by image; objects are never loaded."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What a source holds: images that are not read yet, what they show, and where they lie."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

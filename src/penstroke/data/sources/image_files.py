@@ -1,7 +1,5 @@
 """Image files in a folder or in a zip: their names, their labels and their bytes."""
 
-from __future__ import annotations
-
 import os
 import posixpath
 import re

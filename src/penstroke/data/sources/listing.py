@@ -1,7 +1,5 @@
 """The one place that turns a source into labelled images: folders, zips, tables, arrays."""
 
-from __future__ import annotations
-
 import posixpath
 import zipfile
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Tables of labels: CSV with any usual delimiter, its columns known by their names."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io
