@@ -40,7 +40,7 @@ def draw(audit: Audit) -> Image.Image:
         names = images.images.classes
         caption = f"{names[error.label]}, read as {names[error.prediction]}"
         pen.text((middle, top + _SIDE + 12), caption, fill=0, anchor="mm", font_size=14)
-        position = f"{images.split(error.row)} {audit.position(error.row)}"
+        position = f"{images.split(error.row)} {images.positions[error.row]}"
         pen.text((middle, top + _SIDE + 28), position, fill=110, anchor="mm", font_size=11)
     return sheet
 

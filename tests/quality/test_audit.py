@@ -138,7 +138,7 @@ def test_page_is_whole_and_small(audited: Audit, tmp_path: Path) -> None:
     assert "<script" not in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     worst = audited.label_errors[0]
-    assert f"{audited.images.split(worst.row)} {audited.position(worst.row)}" in page
+    assert f"{audited.images.split(worst.row)} {audited.images.positions[worst.row]}" in page
     assert "identical" in page
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="cannot write"):

@@ -39,12 +39,11 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     Bins hold equally many images (the first ones one more), by confidence: with bins of equal width
     nearly all images of a good network would share the last one.
     """
-    confidence, is_right = predictions.probabilities.max(axis=1), predictions.is_right
-    order = np.argsort(confidence, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
+    confidence, is_right = predictions.confidence, predictions.is_right
     binned = tuple(
         Bin(len(part), float(confidence[part].mean()), float(is_right[part].mean()))
-        for part in parts
+        for part in np.array_split(np.argsort(confidence, kind="stable"), bins)
+        if len(part)
     )
     error = sum(one.images * abs(one.confidence - one.accuracy) for one in binned)
     return Calibration(error / max(len(predictions), 1), binned)

@@ -59,7 +59,7 @@ class Difference:
     @property
     def p(self) -> float:
         """The larger p value: chance in the images and in the seeds must both be ruled out."""
-        return max(self.p_images, 0.0 if math.isnan(self.p_seeds) else self.p_seeds)
+        return float(np.fmax(self.p_images, self.p_seeds))
 
     @property
     def level(self) -> float:
@@ -99,12 +99,12 @@ def compare(this: Right, baseline: Right) -> Difference:
     )
     if difference.is_significant or mean == 0:
         return difference
-    more_images = more_seeds = None
-    if difference.p_images >= difference.level:
-        more_images = _images_needed(by_image, difference.level)
-    if has_seeds and difference.p_seeds >= LEVEL:
-        more_seeds = _seeds_needed(by_seed)
-    return replace(difference, more_images=more_images, more_seeds=more_seeds)
+    level = difference.level
+    return replace(
+        difference,
+        more_images=_images_needed(by_image, level) if difference.p_images >= level else None,
+        more_seeds=_seeds_needed(by_seed) if difference.p_seeds >= level else None,
+    )
 
 
 def mcnemar_p(differences: Floats) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ class Evaluation:
         network: in evaluation mode.
         data: the data set it was trained on.
         test_images: the test split, opened.
-        predictions, metrics: of each split that was evaluated.
+        predictions: of each split that was evaluated.
         history: metrics of each epoch; empty for an ensemble.
     """
 
@@ -43,11 +43,11 @@ class Evaluation:
     test_images: Dataset
     predictions: dict[str, Predictions]
     history: Sequence[dict[str, Any]] = ()
-    metrics: dict[str, Metrics] = field(init=False)
 
-    def __post_init__(self) -> None:
-        metrics = {name: compute_metrics(split) for name, split in self.predictions.items()}
-        object.__setattr__(self, "metrics", metrics)
+    @cached_property
+    def metrics(self) -> dict[str, Metrics]:
+        """Metrics of each split that was evaluated."""
+        return {name: compute_metrics(split) for name, split in self.predictions.items()}
 
     @cached_property
     def temperature(self) -> float:
@@ -75,8 +75,7 @@ class Evaluation:
     @cached_property
     def confusable(self) -> ConfusableClasses | None:
         """Mistakes between confusable classes of the test split; None where there are none."""
-        test = self.predictions["test"]
-        return confusable_classes(self.metrics["test"].confusion, test.classes)
+        return confusable_classes(self.metrics["test"].confusion, self.test_images.classes)
 
     @cached_property
     def diagnosis(self) -> Diagnosis | None:

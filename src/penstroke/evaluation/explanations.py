@@ -1,5 +1,7 @@
 """Why an image is read as it is: its nearest training images, and the ink that decided."""
 
+from contextlib import ExitStack
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,16 +23,9 @@ def nearest_neighbours(network: nn.Module, queries: Images, images: Images, coun
     By cosine similarity of the features that the output layer sees, nearest first.
     """
     features = _unit_features(network, queries)
-    best = torch.zeros((len(queries), 0))
-    places = torch.zeros((len(queries), 0), dtype=torch.int64)
-    for start in range(0, len(images), _BATCH):
-        similarity = features @ _unit_features(network, images[start : start + _BATCH]).T
-        here = torch.arange(start, start + similarity.shape[1]).expand(len(queries), -1)
-        best, order = torch.cat([best, similarity], 1).topk(
-            min(count, start + similarity.shape[1]), dim=1
-        )
-        places = torch.cat([places, here], 1).gather(1, order)
-    return np.asarray(places.numpy())
+    batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+    similarity = torch.cat([features @ _unit_features(network, batch).T for batch in batches], 1)
+    return np.asarray(similarity.topk(min(count, len(images))).indices.numpy())
 
 
 def saliency(
@@ -57,17 +52,12 @@ def saliency(
 def _unit_features(network: nn.Module, images: Images) -> Tensor:
     """Return what each output layer (several in an ensemble) is given, scaled to unit length."""
     features: list[Tensor] = []
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
-        for name, layer in network.named_modules()
-        if name.rpartition(".")[2] == "output"
-    ]
-    try:
-        with torch.inference_mode():
-            network(_as_input(images))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.inference_mode(), ExitStack() as hooks:
+        for name, layer in network.named_modules():
+            if name.rpartition(".")[2] == "output":
+                hook = layer.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+                hooks.enter_context(hook)
+        network(_as_input(images))
     return nn.functional.normalize(torch.cat(features, dim=1), dim=1)
 
 

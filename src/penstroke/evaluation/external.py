@@ -5,8 +5,9 @@ The whole path of a user's image is evaluated, preprocessing and confidence thre
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -111,48 +112,19 @@ def evaluate_external(
         ImageError: a file is not an image; names it.
         DataError: no image shows one of the model's classes.
     """
-    ignored = tuple(ignored)
+    ignored, classes = tuple(ignored), recognizer.classes
     known: list[tuple[str, Recognition]] = []
     unknown: list[tuple[str, Recognition]] = []
-    batch: list[tuple[str, Preprocessed]] = []
-
-    def read_batch() -> None:
+    images = _labelled_images(recognizer, samples, ignored)
+    while batch := list(islice(images, _BATCH)):
         readings = recognizer.recognize_preprocessed([image for _, image in batch])
         for (label, _), reading in zip(batch, readings, strict=True):
-            (known if label in recognizer.classes else unknown).append((label, reading))
+            (known if label in classes else unknown).append((label, reading))
         progress(len(batch))
-        batch.clear()
-
-    for sample in samples:
-        class_name = class_of(sample.label, recognizer.classes)
-        if class_name is None and sample.label in ignored:
-            continue
-        try:
-            image = preprocess(sample.content, recognizer.ink)
-        except ImageError as error:
-            raise ImageError(f"{sample.name}: {error}") from None
-        batch.append((class_name or sample.label, image))
-        if len(batch) == _BATCH:
-            read_batch()
-    read_batch()
     if not known:
-        raise DataError(
-            f"{source} shows none of the model's classes: {', '.join(recognizer.classes)}"
-        )
-    return _summarize(source, recognizer.classes, known, unknown, ignored)
-
-
-def _summarize(
-    source: str,
-    classes: Sequence[str],
-    known: list[tuple[str, Recognition]],
-    unknown: list[tuple[str, Recognition]],
-    ignored: tuple[str, ...],
-) -> ExternalEvaluation:
+        raise DataError(f"{source} shows none of the model's classes: {', '.join(classes)}")
     right = sum(reading.label == label for label, reading in known)
-    likeliest = np.array([
-        bool(reading.probabilities) and reading.top(1)[0][0] == label for label, reading in known
-    ])  # fmt: skip
+    likeliest = np.array([[label] == [name for name, _ in r.top(1)] for label, r in known])
     readings = [reading for _, reading in known + unknown]
     is_known = np.arange(len(readings)) < len(known)
     probabilities = np.array([reading.probability for reading in readings])
@@ -160,12 +132,9 @@ def _summarize(
     points = []
     for threshold in _THRESHOLDS:
         accepted, ood_accepted = np.split(probabilities >= threshold, [len(known)])
-        points.append(OperatingPoint(
-            threshold,
-            float(accepted.mean()),
-            float(likeliest[accepted].mean()) if accepted.any() else 0.0,
-            float(ood_accepted.mean()) if unknown else None,
-        ))  # fmt: skip
+        accuracy = float(likeliest[accepted].mean()) if accepted.any() else 0.0
+        ood_share = float(ood_accepted.mean()) if unknown else None
+        points.append(OperatingPoint(threshold, float(accepted.mean()), accuracy, ood_share))
     return ExternalEvaluation(
         source=source,
         images=len(known),
@@ -181,11 +150,24 @@ def _summarize(
     )
 
 
+def _labelled_images(
+    recognizer: Recognizer, samples: Iterable[LabelledImage], ignored: tuple[str, ...]
+) -> Iterator[tuple[str, Preprocessed]]:
+    """Yield each sample preprocessed, with its class, or its label where it has none."""
+    for sample in samples:
+        class_name = class_of(sample.label, recognizer.classes)
+        if class_name is None and sample.label in ignored:
+            continue
+        try:
+            image = preprocess(sample.content, recognizer.ink)
+        except ImageError as error:
+            raise ImageError(f"{sample.name}: {error}") from None
+        yield class_name or sample.label, image
+
+
 def _class_result(name: str, known: list[tuple[str, Recognition]]) -> ClassResult:
-    labels = [reading.label for label, reading in known if label == name]
-    right, rejected = labels.count(name), labels.count(None)
-    read_as = Counter(label for label in labels if label not in (name, None))
-    return ClassResult(
-        name, len(labels), right, rejected, len(labels) - right - rejected,
-        tuple((str(label), count) for label, count in read_as.most_common()),
-    )  # fmt: skip
+    answers = Counter(reading.label for label, reading in known if label == name)
+    right, rejected = answers.pop(name, 0), answers.pop(None, 0)
+    wrong = answers.total()
+    read_as = tuple((str(label), count) for label, count in answers.most_common())
+    return ClassResult(name, right + rejected + wrong, right, rejected, wrong, read_as)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from penstroke.config.class_names import is_same_character
@@ -88,19 +87,17 @@ def measure_forgetting(
     if not count:
         reason = "no image is left that neither network was trained on"
         return Forgetting(source, dataset, reason=reason)
-    before = int(_is_correct(pretrained, judged, old.classes).sum())
-    after = int(_is_correct(tuned, judged, new.classes).sum())
+    before = _count_correct(pretrained, judged, old.classes)
+    after = _count_correct(tuned, judged, new.classes)
     return Forgetting(
         source, dataset, count, before / count, after / count, wilson(before, count),
         wilson(after, count), int((~is_fresh).sum()), dropped,
     )  # fmt: skip
 
 
-def _is_correct(
-    network: nn.Module, images: Dataset, classes: tuple[str, ...]
-) -> npt.NDArray[np.bool_]:
-    """Return whether `network`, with outputs for `classes`, names each image's character."""
+def _count_correct(network: nn.Module, images: Dataset, classes: tuple[str, ...]) -> int:
+    """Return how many characters `network`, with outputs for `classes`, reads in `images`."""
     unlabelled = Dataset(images.images, np.zeros(len(images), np.int64), classes)
     predicted = predict(network, unlabelled).predicted
     agrees = np.array([[is_same_character(a, b) for b in classes] for a in images.classes])
-    return np.asarray(agrees[images.labels, predicted])
+    return int(agrees[images.labels, predicted].sum())

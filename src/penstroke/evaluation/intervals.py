@@ -54,15 +54,13 @@ def intervals(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 
         confusion = confusion_counts(labels, predicted, classes, weights)
         f1 = f1_by_class(confusion)[confusion.sum(axis=1) > 0].mean()
         row[:] = predictions.losses @ weights / weights.sum(), weighted_auroc(weights), f1
-    loss, auroc, f1_interval = map(_percentiles, figures.T)
-    return Intervals(wilson(int(predictions.is_right.sum()), count), loss, auroc, f1_interval)
+    accuracy = wilson(int(predictions.is_right.sum()), count)
+    return Intervals(accuracy, *map(_percentiles, figures.T))
 
 
 def _percentiles(values: npt.NDArray[np.float64]) -> Interval:
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return math.nan, math.nan
-    low, high = np.percentile(values, [2.5, 97.5])
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, [2.5, 97.5]) if len(finite) else (math.nan, math.nan)
     return float(low), float(high)
 
 

@@ -63,9 +63,8 @@ class Diagnosis:
 def diagnose(history: Sequence[Mapping[str, Any]]) -> Diagnosis:
     """Return the diagnosis of a run's history, one line per epoch."""
     curves = _Curves(history)
-    for name, rule in _RULES:
-        reason = rule(curves)
-        if reason is not None:
+    for name, rule in _RULES.items():
+        if reason := rule(curves):
             return Diagnosis(name, reason, _ADVICE[name], curves.lowest_epoch)
     reason = (
         "the validation loss has settled near its lowest, and training is not far ahead of it"
@@ -122,7 +121,7 @@ def _overfits(curves: _Curves) -> str | None:
     if not curves.validates:
         return None
     lowest, last = curves.val_loss[curves.lowest], curves.val_loss[-1]
-    is_early = curves.lowest_epoch is not None and curves.lowest_epoch <= _EARLY * len(curves)
+    is_early = curves.lowest + 1 <= _EARLY * len(curves)
     fell = curves.train_loss[-1] < curves.train_loss[curves.lowest]
     wrong = 1 - curves.val_accuracy
     is_worth_it = wrong[-1] < (1 - _RISE) * wrong[curves.lowest]
@@ -165,10 +164,7 @@ def _underfits(curves: _Curves) -> str | None:
     )
 
 
-_RULES = (
-    ("too short", _is_short),
-    ("unstable", _is_unstable),
-    ("overfitting", _overfits),
-    ("still improving", _improves),
-    ("underfitting", _underfits),
-)
+_RULES = {
+    "too short": _is_short, "unstable": _is_unstable, "overfitting": _overfits,
+    "still improving": _improves, "underfitting": _underfits,
+}  # fmt: skip

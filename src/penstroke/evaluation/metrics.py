@@ -26,14 +26,11 @@ class Metrics:
     """Metrics of one split.
 
     Attributes:
-        images: number of them.
-        accuracy: share read correctly.
         loss: mean cross entropy over images, in nats.
         auroc: area under the ROC curve, one class against the rest, mean over the classes present;
             nan if fewer than two classes are present.
         f1: mean over the classes present.
         balanced_accuracy: mean recall over the classes present.
-        classes: each class.
         confusion: (K, K) counts; rows are true classes, columns predictions.
         absent: classes without an image, left out of the means.
     """
@@ -73,21 +70,20 @@ def compute_metrics(predictions: Predictions) -> Metrics:
     recall, precision = right / np.maximum(support, 1), right / np.maximum(called, 1)
     f1 = f1_by_class(confusion)
     present = support > 0
-    areas = [] if present.sum() < 2 else [
-        auroc(predictions.probabilities[:, k], labels == k) for k in np.flatnonzero(present)
-    ]  # fmt: skip
+    classes = np.flatnonzero(present) if present.sum() > 1 else []
+    areas = [auroc(predictions.probabilities[:, k], labels == k) for k in classes]
     return Metrics(
         images=len(labels),
         accuracy=float(predictions.is_right.mean()),
         loss=float(predictions.losses.mean()),
-        auroc=float(np.mean(areas)) if len(areas) > 1 else float("nan"),
+        auroc=float(np.mean(areas)) if areas else float("nan"),
         f1=float(f1[present].mean()),
         balanced_accuracy=float(recall[present].mean()),
         classes=tuple(
             ClassMetrics(name, int(n), float(r), float(p), float(f))
             for name, n, r, p, f in zip(names, support, recall, precision, f1, strict=True)
         ),
-        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        confusion=tuple(map(tuple, confusion.tolist())),
         absent=tuple(name for name, count in zip(names, support, strict=True) if not count),
     )
 
@@ -113,12 +109,8 @@ def most_confused(
     counts = np.array(confusion)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:count]
-    rows, columns = np.unravel_index(order, counts.shape)
-    return [
-        (classes[k], classes[j], int(counts[k, j]))
-        for k, j in zip(rows, columns, strict=True)
-        if counts[k, j]
-    ]
+    pairs = zip(*np.unravel_index(order, counts.shape), strict=True)
+    return [(classes[k], classes[j], int(counts[k, j])) for k, j in pairs if counts[k, j]]
 
 
 def auroc(scores: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> float:

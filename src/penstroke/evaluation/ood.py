@@ -26,15 +26,11 @@ _Random = np.random.Generator
 def gather_ood_images(
     known: Sequence[str], dataset: str | None = None, seed: int = 0
 ) -> dict[str, Images]:
-    """Return images by kind: synthetic ones, and the unknown characters of `dataset`, if any.
-
-    Raises:
-        ConfigError, DataError: see `unknown_characters`.
-    """
+    """Return images by kind: synthetic ones, and the `unknown_characters` of `dataset`, if any."""
     unknown = {}
     if dataset is not None:  # first: an unknown name fails at once
         unknown[f"characters of {dataset}"] = unknown_characters(dataset, known, seed)
-    return {**synthetic_ood_images(seed=seed), **unknown}
+    return synthetic_ood_images(seed=seed) | unknown
 
 
 def synthetic_ood_images(count: int = _COUNT, seed: int = 0) -> dict[str, Images]:
@@ -61,10 +57,8 @@ def unknown_characters(name: str, known: Sequence[str], seed: int = 0) -> Images
         train = load_dataset(DataConfig(dataset=name, validation_fraction=0)).train
     except ConfigError as error:
         raise ConfigError(f"--ood: {str(error).removeprefix('data.dataset: ')}") from None
-    is_unknown = np.array([
-        not any(is_same_character(label, one) for one in known) for label in train.classes
-    ])  # fmt: skip
-    members = np.flatnonzero(is_unknown[train.labels])
+    is_known = [any(is_same_character(label, one) for one in known) for label in train.classes]
+    members = np.flatnonzero(~np.array(is_known)[train.labels])
     if not len(members):
         raise ConfigError(
             f"--ood: the model knows all classes of {name} ({', '.join(train.classes)}); name a "

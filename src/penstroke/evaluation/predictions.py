@@ -44,6 +44,11 @@ class Predictions:
         return np.exp(self.log_probabilities)
 
     @cached_property
+    def confidence(self) -> npt.NDArray[np.float64]:
+        """The largest softmax probability of each image: (N,) (Hendrycks & Gimpel 2017)."""
+        return np.asarray(self.probabilities.max(axis=1))
+
+    @cached_property
     def predicted(self) -> Labels:
         """The likeliest class of each image: (N,)."""
         return np.asarray(self.logits.argmax(axis=1))
@@ -81,11 +86,8 @@ class Predictions:
     @classmethod
     def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
         """Return the predictions of all `parts`, which have the same classes, in their order."""
-        return cls(
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.logits for part in parts]),
-            parts[0].classes,
-        )
+        labels = np.concatenate([part.labels for part in parts])
+        return cls(labels, np.concatenate([part.logits for part in parts]), parts[0].classes)
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
@@ -97,13 +99,11 @@ class Predictions:
         try:
             stored = Checkpoint.from_bytes(path.read_bytes(), str(path))
         except (OSError, CheckpointError) as error:
-            raise RunError(
-                f"{path} cannot be read ({error}): `penstroke evaluate` writes it"
-            ) from None
-        labels, logits = stored.arrays["labels"], stored.arrays["logits"]
-        return cls(
-            labels.astype(np.int64), logits.astype(np.float32), tuple(stored.facts["classes"])
-        )
+            text = f"{path} cannot be read ({error}): `penstroke evaluate` writes it"
+            raise RunError(text) from None
+        labels = stored.arrays["labels"].astype(np.int64)
+        logits = stored.arrays["logits"].astype(np.float32)
+        return cls(labels, logits, tuple(stored.facts["classes"]))
 
 
 def predict(network: nn.Module, dataset: Dataset) -> Predictions:
@@ -115,9 +115,7 @@ def predict(network: nn.Module, dataset: Dataset) -> Predictions:
 
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     device = str(next(network.parameters()).device)
-    logits = [
-        logits.float().cpu().numpy()
-        for logits, _ in predict_in_order(network, Batches(dataset, device))
-    ]
+    batches = predict_in_order(network, Batches(dataset, device))
+    logits = [logits.float().cpu().numpy() for logits, _ in batches]
     empty = np.zeros((0, len(dataset.classes)), np.float32)
     return Predictions(dataset.labels, np.concatenate([empty, *logits]), dataset.classes)

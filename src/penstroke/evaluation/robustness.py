@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from penstroke.data.dataset import Dataset, Images
 from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt
@@ -92,10 +91,9 @@ def evaluate_robustness(
     for kind, images in ood_images.items():
         # A data set needs labels; these are not used.
         unlabelled = Dataset(images, np.zeros(len(images), np.int64), test.classes)
-        confidence = _confidence(predict(network, unlabelled))
-        scores = np.concatenate([_confidence(clean), confidence])
-        is_character = np.arange(len(scores)) < len(clean)
-        area = auroc(scores, is_character)
+        confidence = predict(network, unlabelled).confidence
+        scores = np.concatenate([clean.confidence, confidence])
+        area = auroc(scores, np.arange(len(scores)) < len(clean))
         ood.append(OODResult(kind, len(images), float(confidence.mean()), area))
         progress(kind)
     return Robustness(
@@ -103,7 +101,7 @@ def evaluate_robustness(
         seed=seed,
         clean=_corruption_result("clean", clean),
         corruptions=tuple(corruptions),
-        confidence=float(_confidence(clean).mean()),
+        confidence=float(clean.confidence.mean()),
         ood=tuple(ood),
     )
 
@@ -111,8 +109,3 @@ def evaluate_robustness(
 def _corruption_result(name: str, predictions: Predictions) -> CorruptionResult:
     right, count = int(predictions.is_right.sum()), len(predictions)
     return CorruptionResult(name, right / count, *wilson(right, count))
-
-
-def _confidence(predictions: Predictions) -> npt.NDArray[np.float64]:
-    """Return the largest softmax probability of each image: (N,) (Hendrycks & Gimpel 2017)."""
-    return np.asarray(predictions.probabilities.max(axis=1))

@@ -75,9 +75,8 @@ class RunGroup:
     @cached_property
     def ece(self) -> float:
         """Mean calibration error at the fitted temperature."""
-        return statistics.fmean(
-            calibration(run.predictions.at(run.temperature)).ece for run in self.runs
-        )
+        calibrated = (run.predictions.at(run.temperature) for run in self.runs)
+        return statistics.fmean(calibration(predictions).ece for predictions in calibrated)
 
     @property
     def elapsed_seconds(self) -> float:
@@ -118,34 +117,28 @@ class Claim:
     @property
     def text(self) -> str:
         """The claim in words: "better" or "worse" only if chance is ruled out."""
-        difference = self.difference
-        figures = (
-            f"{100 * difference.accuracy:+.2f} % accuracy, 95 % interval "
-            f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f} %, "
-            f"p {'< 0.0001' if self.p < 1e-4 else f'= {self.p:.2g}'}."
-        )
-        runs = f"over {self.seeds} seeds each" if self.seeds > 1 else "with one run each"
+        difference, needed = self.difference, []
         if self.is_significant:
             word = "better" if difference.accuracy > 0 else "worse"
-            sentences = [f"{self.group} is {word} than {self.baseline}, {runs}: {figures}"]
+            text = f"{self.group} is {word} than {self.baseline}"
         else:
-            sentences = [
-                f"No evidence of a difference between {self.group} and {self.baseline}, {runs}: "
-                f"{figures}"
-            ]
-            needed = []
+            text = f"No evidence of a difference between {self.group} and {self.baseline}"
             if difference.more_images is not None:  # to two digits: it is a rough figure
                 needed.append(f"about {int(float(f'{difference.more_images:.2g}')):,} test images")
             if difference.more_seeds is not None:
                 needed.append(f"{difference.more_seeds:,} seeds of each")
-            if needed:
-                sentences.append(
-                    f"If it is as large as it seems, {' and '.join(needed)} would show it (with "
-                    "80 % power)."
-                )
+        text += f", over {self.seeds} seeds each: " if self.seeds > 1 else ", with one run each: "
+        text += (
+            f"{100 * difference.accuracy:+.2f} % accuracy, 95 % interval "
+            f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f} %, "
+            f"p {'< 0.0001' if self.p < 1e-4 else f'= {self.p:.2g}'}."
+        )
+        if needed:
+            needs = " and ".join(needed)
+            text += f" If it is as large as it seems, {needs} would show it (with 80 % power)."
         if self.seeds == 1:
-            sentences.append("Only `train --seeds` shows how much is due to the luck of training.")
-        return " ".join(sentences)
+            text += " Only `train --seeds` shows how much is due to the luck of training."
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -181,10 +174,7 @@ def claims_against_first(groups: Sequence[tuple[str, RightBySeed]]) -> tuple[Cla
 
 def _side_by_side(this: RightBySeed, that: RightBySeed) -> tuple[Right, Right]:
     """Return as many rows of both as there are of either, those of one seed beside each other."""
-    shared = sorted(this.keys() & that.keys())
-    count = min(len(this), len(that))
-    first, second = (
-        np.stack([group[seed] for seed in [*shared, *sorted(group.keys() - shared)][:count]])
-        for group in (this, that)
-    )
-    return first, second
+    shared = this.keys() & that.keys()
+    orders = (sorted(group, key=lambda seed: (seed not in shared, seed)) for group in (this, that))
+    pairs = [(this[a], that[b]) for a, b in zip(*orders, strict=False)]
+    return np.stack([row for row, _ in pairs]), np.stack([row for _, row in pairs])

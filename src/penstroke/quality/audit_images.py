@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from penstroke.config.settings import DataConfig
-from penstroke.data.dataset import Dataset, DataSplits
+from penstroke.data.dataset import Dataset, DataSplits, Rows
 from penstroke.data.loading import load_dataset
 from penstroke.data.splitting import stratified_split
 from penstroke.evaluation.evaluator import open_test
 
-Rows = npt.NDArray[np.int64]
 OnProgress = Callable[[str, float], None]
 """Called with what is being done, and the share of it that is done."""
 
@@ -55,12 +54,7 @@ class AuditImages:
 
     @classmethod
     def load(cls, name: str, limit: int | None = None, seed: int = 0) -> AuditImages:
-        """Return the images of the data set `name`; see `from_splits`.
-
-        Raises:
-            ConfigError: there is no such data set.
-            DataError: its files are missing, damaged or changed.
-        """
+        """Return the images of the data set `name`; see `load_dataset` and `from_splits`."""
         splits = load_dataset(DataConfig(dataset=name, validation_fraction=0))
         return cls.from_splits(splits, limit, seed)
 

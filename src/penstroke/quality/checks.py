@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -82,12 +83,10 @@ class TrainingSetup:
         """Yield `steps` shuffled batches of the configured size."""
         batches = Batches(self.train, self.config.train.device)
         size, taken = min(self.config.train.batch_size, len(self.train)), 0
-        while True:
-            for images, labels in batches.shuffled(size, seed=taken):
-                if taken == steps:
-                    return
+        while taken < steps:
+            for batch in islice(batches.shuffled(size, seed=taken), steps - taken):
                 taken += 1
-                yield images, labels
+                yield batch
 
 
 @dataclass(frozen=True)
@@ -146,20 +145,18 @@ def check_orientation(setup: TrainingSetup) -> Result:
     for name, images, known in references:
         if min(len(images), len(known)) < 10 * len(setup.train.classes):
             continue
-        upright, best, best_name = _best_orientation(images, known)
-        texts.append(f"compared with {name}: {upright:.0%} correct")
-        if best > upright + 0.1:
-            text = f"{texts[-1]} as they are, {best:.0%} {best_name}"
+        shares = _correct_by_orientation(images, known)
+        best = max(shares, key=shares.__getitem__)
+        texts.append(f"compared with {name}: {shares['upright']:.0%} correct")
+        if shares[best] > shares["upright"] + 0.1:
+            text = f"{texts[-1]} as they are, {shares[best]:.0%} {best}"
             advice = "turn the images where they are loaded (EMNIST's own files are transposed)"
             return "fail", text, advice
     return "pass", "; ".join(texts) or "too few images to tell", ""
 
 
-def _best_orientation(images: Dataset, known: Dataset) -> tuple[float, float, str]:
-    """Return the share correct as they are, and the best of all eight orientations, with its name.
-
-    Correct: the nearest of `known` has the same label.
-    """
+def _correct_by_orientation(images: Dataset, known: Dataset) -> dict[str, float]:
+    """Return the share whose nearest of `known` has the same label, in each of 8 orientations."""
     random = np.random.default_rng(0)
     images = images.subset(random.permutation(len(images))[:_FEW])
     known = known.subset(random.permutation(len(known))[:_MANY])
@@ -168,10 +165,8 @@ def _best_orientation(images: Dataset, known: Dataset) -> tuple[float, float, st
         for turns in range(4):
             name = f"{prefix}turned by {90 * turns}°" if turns else prefix.strip() or "upright"
             turned = np.ascontiguousarray(np.rot90(start, turns, axes=(1, 2)))
-            sample = Dataset(turned, images.labels, images.classes)
-            shares[name] = _nearest_agree(sample, known)
-    best = max(shares, key=lambda name: shares[name])
-    return shares["upright"], shares[best], best
+            shares[name] = _nearest_agree(Dataset(turned, images.labels, images.classes), known)
+    return shares
 
 
 def _nearest_agree(queries: Dataset, known: Dataset) -> float:
@@ -256,23 +251,21 @@ def check_loss(setup: TrainingSetup) -> Result:
 def check_activity(setup: TrainingSetup) -> Result:
     """Few units of each activation are 0 for all images."""
     images, _ = setup.sample(_FEW)
-    network, dead = setup.copy_network().eval(), {}
+    network = setup.copy_network().eval()
+    names = {m: name for name, m in network.named_modules() if type(m) in ACTIVATIONS.values()}
+    dead = {}
 
-    def measure(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, arguments: Any, output: Tensor) -> None:
-            units = output.transpose(0, 1).flatten(1)
-            dead[name] = float((units.abs() < 1e-6).all(dim=1).float().mean())
+    def measure(module: nn.Module, _: Any, output: Tensor) -> None:
+        units = output.transpose(0, 1).flatten(1)
+        dead[names[module]] = float((units.abs() < 1e-6).all(dim=1).float().mean())
 
-        return hook
-
-    for name, module in network.named_modules():
-        if type(module) in ACTIVATIONS.values():
-            module.register_forward_hook(measure(name))
+    for module in names:
+        module.register_forward_hook(measure)
     with torch.no_grad():
         network(images)
     if not dead:
         return "pass", "the network has no activation", ""
-    worst = max(dead, key=lambda name: dead[name])
+    worst = max(dead, key=dead.__getitem__)
     text = f"at most {dead[worst]:.0%} of a layer's units are 0 for all images ({worst})"
     if dead[worst] <= _SOME_DEAD:
         return "pass", text, ""
@@ -302,17 +295,17 @@ def check_evaluation(setup: TrainingSetup) -> Result:
 def check_gradients(setup: TrainingSetup) -> Result:
     """In the first steps a gradient reaches each parameter, and none explodes."""
     trainer = Trainer(setup)
-    largest = {name: 0.0 for name, _ in trainer.network.named_parameters()}
+    parameters = dict(trainer.network.named_parameters())
+    largest = dict.fromkeys(parameters, 0.0)
     missing, norms = set(largest), []
     for images, labels in setup.batches(_GRADIENT_STEPS):
         trainer.backward(images, labels)
-        gradients = {n: p.grad for n, p in trainer.network.named_parameters() if p.grad is not None}
+        gradients = {n: p.grad for n, p in parameters.items() if p.grad is not None}
         missing -= gradients.keys()
         largest |= {n: max(largest[n], float(g.abs().max())) for n, g in gradients.items()}
         norms.append(math.sqrt(sum(float(g.square().sum()) for g in gradients.values())))
         trainer.apply(setup.config.train.learning_rate / 10)
-    frozen = [n for n, p in trainer.network.named_parameters() if not p.requires_grad]
-    if frozen:
+    if frozen := [name for name, p in parameters.items() if not p.requires_grad]:
         text, advice = f"frozen: {_some(frozen)}", "set requires_grad"
     elif missing:
         text = f"no gradient reaches {_some(sorted(missing))}"
@@ -334,13 +327,12 @@ def _some(names: list[str]) -> str:
 
 def check_small_batch(setup: TrainingSetup) -> Result:
     """A few images can be memorised, without augmentation or dropout."""
-    images, labels = setup.sample(_SMALL_BATCH)
-    steps, share = _memorise(setup, images, labels, setup.config.train)
-    text = f"{share:.0%} of {len(labels)} images after {steps} steps"
+    steps, share = _memorise(setup, setup.config.train)
+    text = f"{share:.0%} of {min(_SMALL_BATCH, len(setup.train))} images after {steps} steps"
     if share >= _LEARNED:
         return "pass", text, ""
     adam = TrainConfig(optimizer="adam", learning_rate=_ADAM_RATE)
-    adam_steps, adam_share = _memorise(setup, images, labels, adam)
+    adam_steps, adam_share = _memorise(setup, adam)
     text += f"; {adam_share:.0%} after {adam_steps} with Adam at {_ADAM_RATE:g}"
     if adam_share >= _LEARNED:
         return "warn", text, "the network can learn; the optimiser settings are slow"
@@ -349,19 +341,17 @@ def check_small_batch(setup: TrainingSetup) -> Result:
     )  # fmt: skip
 
 
-def _memorise(
-    setup: TrainingSetup, images: Tensor, labels: Tensor, config: TrainConfig
-) -> tuple[int, float]:
-    """Train on one batch until it is known; return (steps, share correct after the last)."""
+def _memorise(setup: TrainingSetup, config: TrainConfig) -> tuple[int, float]:
+    """Train on a small batch until it is known; return (steps, share correct after the last)."""
+    images, labels = setup.sample(_SMALL_BATCH)
     trainer = Trainer(setup, config, dropout=False)
-    share = 0.0
-    for step in range(1, _SMALL_STEPS + 1):
+    steps, share = 0, 0.0
+    while steps < _SMALL_STEPS and share < _LEARNED:
         trainer.step(config.learning_rate, images, labels)
         with torch.no_grad():
             share = float((trainer.network(images).argmax(1) == labels).float().mean())
-        if share >= _LEARNED:
-            return step, share
-    return _SMALL_STEPS, share
+        steps += 1
+    return steps, share
 
 
 def check_learning_rate(setup: TrainingSetup) -> Result:
@@ -371,8 +361,8 @@ def check_learning_rate(setup: TrainingSetup) -> Result:
     for factor in (1.0, 0.1, 0.01):
         trainer = Trainer(setup, dropout=False)
         steps = [
-            trainer.step(factor * rate * min(1.0, (step + 1) / _RATE_WARMUP), images, labels)
-            for step, (images, labels) in enumerate(setup.batches(_RATE_STEPS))
+            trainer.step(factor * rate * min(1.0, (step + 1) / _RATE_WARMUP), *batch)
+            for step, batch in enumerate(setup.batches(_RATE_STEPS))
         ]
         first, losses[factor] = steps[0], float(np.mean(steps[-_RATE_LAST:]))
     lower = min((0.1, 0.01), key=lambda factor: losses[factor])
@@ -414,9 +404,9 @@ def range_test(setup: TrainingSetup, on_step: Callable[[], None] = lambda: None)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         trainer = Trainer(setup)
-        for step, (images, labels) in enumerate(setup.batches(_STEPS)):
+        for step, batch in enumerate(setup.batches(_STEPS)):
             rate = _LOWEST * (_HIGHEST / _LOWEST) ** (step / (_STEPS - 1))
-            loss = trainer.step(rate, images, labels)
+            loss = trainer.step(rate, *batch)
             average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
             smoothed = average / (1 - _SMOOTHING ** (step + 1))
             if not math.isfinite(loss) or (losses and smoothed > _DIVERGED * min(losses)):

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import median_abs_deviation
 
-from penstroke.data.dataset import Images, Labels
+from penstroke.data.dataset import Images, Labels, Rows
 from penstroke.preprocessing.ink import DEFAULT_INK
-from penstroke.quality.audit_images import AuditImages, OnProgress, Rows
+from penstroke.quality.audit_images import AuditImages, OnProgress
 from penstroke.quality.duplicates import (
     NEAR,
     Neighbours,
@@ -66,21 +66,23 @@ def audit(
         float(is_right[rows].mean()) if len(rows) else float("nan")
         for rows in (images.train, images.test)
     )
-    into_test: list[Pair] = []
-    out_of_train: list[Pair] = []
-    if other is not None:  # in both cases the test image must stand out among the training images
-        theirs = other.images.images
-        found = pairs_across(theirs[other.test], pixels[images.train], on_progress)
-        into_test = [Pair(int(images.train[b]), int(other.test[a]), d) for a, b, d in found]
-        found = pairs_across(pixels[images.test], theirs[other.train], on_progress)
-        out_of_train = [Pair(int(images.test[a]), int(other.train[b]), d) for a, b, d in found]
+    into_test = [] if other is None else _test_pairs(other, images, on_progress)
+    out_of_train = [] if other is None else _test_pairs(images, other, on_progress)
     return Audit(
         images=images, other=other, label_errors=find_label_errors(images, probabilities),
-        pairs=pairs_within(pixels, neighbours, without_ink), into_test=into_test,
+        pairs=pairs_within(pixels, neighbours, without_ink),
+        into_test=[Pair(row, theirs, distance) for theirs, row, distance in into_test],
         out_of_train=out_of_train, blank=without_ink.tolist(), clipped=clipped(pixels).tolist(),
         outliers=find_outliers(labels, neighbours, without_ink), train_accuracy=train,
         test_accuracy=test, folds=folds, seed=seed,
     )  # fmt: skip
+
+
+def _test_pairs(test: AuditImages, train: AuditImages, on_progress: OnProgress) -> list[Pair]:
+    """Return the test images of `test` that stand out among the training images of `train`."""
+    queries, gallery = test.images.images[test.test], train.images.images[train.train]
+    pairs = pairs_across(queries, gallery, on_progress)
+    return [Pair(int(test.test[a]), int(train.train[b]), d) for a, b, d in pairs]
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,6 @@ class Audit:
         label = self.images.label
         return [p for p in self.pairs if label(p.first) != label(p.second)]
 
-    def position(self, row: int) -> int:
-        """Return the position in its split of the image in `row`."""
-        return int(self.images.positions[row])
-
     def exclusions(self) -> dict[str, dict[int, str]]:
         """Return the training images to exclude: by kind of finding, position → detail.
 
@@ -142,7 +140,7 @@ class Audit:
         is in doubt are excluded, and of the others all but the first; copies of test images are all
         excluded.
         """
-        names = self.images.images.classes
+        names, positions = self.images.images.classes, self.images.positions
         later, of_test = self._copies
         rows: dict[str, dict[int, str]] = {
             "label errors": {
@@ -151,10 +149,8 @@ class Audit:
                 for error in self.label_errors
                 if not self.images.is_test[error.row]
             },
-            "later copies": {r: f"copy of train {self.position(k)}" for r, k in later.items()},
-            "copies across splits": {
-                r: f"copy of test {self.position(k)}" for r, k in of_test.items()
-            },
+            "later copies": {r: f"copy of train {positions[k]}" for r, k in later.items()},
+            "copies across splits": {r: f"copy of test {positions[k]}" for r, k in of_test.items()},
         }
         if self.other is not None:
             rows[f"in the test split of {self.other.name}"] = {
@@ -165,7 +161,7 @@ class Audit:
         exclusions = {}
         for kind, group in rows.items():
             new = sorted(group.keys() - listed)
-            exclusions[kind] = {self.position(row): group[row] for row in new}
+            exclusions[kind] = {int(positions[row]): group[row] for row in new}
             listed |= group.keys()
         return exclusions
 
@@ -185,15 +181,15 @@ class Audit:
             "copies across splits": (across, "the test would include learned images"),
         }
         if self.other is not None:
+            name = self.other.name
             into, out_of = (
-                {p.first for p in pairs} for pairs in (self.into_test, self.out_of_train)
+                [p.first for p in pairs] for pairs in (self.into_test, self.out_of_train)
             )
+            out_reason = f"do not test networks trained on {name} with them"
             kinds |= {
-                f"in the test split of {self.other.name}": (
-                    into, "that test would include learned images"),
-                f"in the training split of {self.other.name}": (
-                    out_of, f"do not test networks trained on {self.other.name} with them"),
-            }  # fmt: skip
+                f"in the test split of {name}": (into, "that test would include learned images"),
+                f"in the training split of {name}": (out_of, out_reason),
+            }
         kinds |= {
             "blank": (self.blank, "kept: look at them first"),
             "clipped": (self.clipped, "kept: most are legible"),
@@ -201,9 +197,12 @@ class Audit:
         }
         exclusions, counts = self.exclusions(), []
         for kind, (rows, reason) in kinds.items():
-            test = sum(bool(self.images.is_test[row]) for row in set(rows))
-            train, excluded = len(set(rows)) - test, len(exclusions.get(kind, ()))
-            counts.append(AuditCount(kind, train, test, excluded, reason))
+            splits, excluded = (
+                [self.images.split(row) for row in set(rows)],
+                exclusions.get(kind, {}),
+            )
+            train, test = splits.count("train"), splits.count("test")
+            counts.append(AuditCount(kind, train, test, len(excluded), reason))
         return counts
 
     def to_dict(self) -> dict[str, Any]:
@@ -232,13 +231,11 @@ class Audit:
         in_doubt = {error.row for error in self.label_errors}
         later: dict[int, int] = {}
         of_test: dict[int, int] = {}
-        for group in groups_of(self.pairs):
-            tests = [row for row in group if self.images.is_test[row]]
-            train = [row for row in group if not self.images.is_test[row]]
-            sound = [row for row in train if row not in in_doubt]
-            if tests:
-                of_test |= dict.fromkeys(train, tests[0])
-            elif sound:
+        for group in groups_of(self.pairs):  # sorted: training images come first
+            if self.images.is_test[group[-1]]:
+                train = [row for row in group if not self.images.is_test[row]]
+                of_test |= dict.fromkeys(train, group[len(train)])
+            elif sound := [row for row in group if row not in in_doubt]:
                 later |= dict.fromkeys(sound[1:], sound[0])
         return later, of_test
 
@@ -268,8 +265,8 @@ def find_outliers(labels: Labels, neighbours: Neighbours, ignored: Rows) -> list
 
 def blank(images: Images) -> Rows:
     """Return the rows of images (N, 28, 28) with too little contrast or hardly a pixel of ink."""
-    has_contrast = np.ptp(images, axis=(1, 2)) / 255 >= DEFAULT_INK.min_contrast
-    return np.flatnonzero(~has_contrast | (_is_ink(images).sum(axis=(1, 2)) < _LEAST_INK))
+    lacks_contrast = np.ptp(images, axis=(1, 2)) / 255 < DEFAULT_INK.min_contrast
+    return np.flatnonzero(lacks_contrast | (_is_ink(images).sum(axis=(1, 2)) < _LEAST_INK))
 
 
 def clipped(images: Images) -> Rows:

@@ -21,8 +21,8 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from penstroke.config.settings import IMAGE_SIZE
-from penstroke.data.dataset import Images
-from penstroke.quality.audit_images import OnProgress, Rows
+from penstroke.data.dataset import Images, Rows
+from penstroke.quality.audit_images import OnProgress
 
 NEAR = 0.2
 """Images farther apart are not the same. MNIST's test digits that EMNIST also contains lie at 0.05
@@ -66,11 +66,11 @@ def pairs_within(images: Images, neighbours: Neighbours, ignored: Rows) -> list[
     """
     first_with: dict[bytes, int] = {}
     firsts = [first_with.setdefault(image.tobytes(), row) for row, image in enumerate(images)]
-    distances: dict[tuple[int, int], float] = {}
-    for row, other, distance in near(neighbours, STANDS_OUT_WITHIN):
-        if firsts[row] != firsts[other]:
-            distances[min(row, other), max(row, other)] = distance
-    distances |= {(first, row): 0.0 for row, first in enumerate(firsts) if first != row}
+    distances = {
+        (min(row, other), max(row, other)): distance
+        for row, other, distance in near(neighbours, STANDS_OUT_WITHIN)
+        if firsts[row] != firsts[other]
+    } | {(first, row): 0.0 for row, first in enumerate(firsts) if first != row}
     skipped = set(ignored.tolist())
     pairs = [Pair(*rows, d) for rows, d in distances.items() if not skipped & set(rows)]
     return sorted(pairs, key=lambda pair: (pair.distance, pair))

@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstroke.errors import ConfigError
-from penstroke.files import reason, write_text_atomically
+from penstroke.files import explained, write_text_atomically
 
 if TYPE_CHECKING:  # reading a list needs no torch
     from penstroke.quality.data_audit import Audit
 
 
 def write_list(audit: Audit, path: Path) -> None:
-    """Write the exclusions of `audit`, each with its reason.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
+    """Write the exclusions of `audit`, each with its reason; StorageError if that fails."""
     images = audit.images
     lines = [
         f"# {images.name}: positions in the training split as published, from 0",
@@ -34,26 +30,21 @@ def read_list(path: Path) -> list[int]:
     """Return the positions in the list at `path`, in its order.
 
     Raises:
-        ConfigError: it cannot be read, or a line is not a position, or repeats one; names file and
-            line.
+        ConfigError: it cannot be read, or a line, which is named, is no position or repeats one.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {reason(error)}") from error
+        with explained(f"read {path}", ConfigError):
+            lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not a list of positions: {error}") from error
     first_seen: dict[int, int] = {}
     for number, line in enumerate(lines, start=1):
         word = line.partition("#")[0].strip()
-        if not word:
-            continue
         where = f"{path}, line {number}"
-        if not (word.isascii() and word.isdecimal()):
+        if word and not (word.isascii() and word.isdecimal()):
             raise ConfigError(
                 f"{where}: {word!r} is not the position of a training image, such as 12"
             )
-        if int(word) in first_seen:
-            raise ConfigError(f"{where}: {word} is already on line {first_seen[int(word)]}")
-        first_seen[int(word)] = number
+        if word and (first := first_seen.setdefault(int(word), number)) != number:
+            raise ConfigError(f"{where}: {word} is already on line {first}")
     return list(first_seen)

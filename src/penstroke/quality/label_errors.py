@@ -7,11 +7,11 @@ import numpy.typing as npt
 from torch import nn
 
 from penstroke.config.recipes import load_recipe
-from penstroke.data.dataset import Dataset, DataSplits, Labels, SealedTest
+from penstroke.data.dataset import Dataset, DataSplits, Labels, Rows, SealedTest
 from penstroke.data.splitting import stratified_folds
 from penstroke.errors import ConfigError
 from penstroke.evaluation.predictions import predict
-from penstroke.quality.audit_images import AuditImages, OnProgress, Rows
+from penstroke.quality.audit_images import AuditImages, OnProgress
 from penstroke.training.loop import fit_network
 
 Probabilities = npt.NDArray[np.float64]
@@ -70,9 +70,6 @@ def out_of_fold_probabilities(
 
     The training split is cut into stratified folds; each is predicted by a network trained on the
     others. Test images get the mean of all networks.
-
-    Raises:
-        ConfigError: fewer than two folds, or a class with fewer images than folds.
     """
     train, test = (images.images.subset(rows) for rows in (images.train, images.test))
     if folds < 2:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,22 +28,26 @@ class PairGroup:
 
 
 def write_audit_report(audit: Audit, path: Path) -> Path:
-    """Write the page about `audit` to `path`.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
+    """Write the page about `audit` to `path`."""
+    images = audit.images
     leaks = len(audit.pairs_of("train", "test")) + len(audit.into_test) + len(audit.out_of_train)
+
+    def positions(rows: Sequence[int], split: str) -> list[int]:
+        return sorted(int(images.positions[row]) for row in rows if images.split(row) == split)
+
     return write_page(
         path,
         "audit.html.j2",
-        name=f"Audit of {audit.images.name}",
+        name=f"Audit of {images.name}",
         audit=audit,
-        images=audit.images,
+        images=images,
         leaks=leaks,
         pair_groups=_pair_groups(audit),
-        outliers=_outliers_by_class(audit),
-        positions=partial(_positions_by_split, audit.images),
+        outliers={
+            name: [outlier for outlier in audit.outliers if images.label(outlier[0]) == name]
+            for name in images.images.classes
+        },
+        positions=positions,
     )
 
 
@@ -73,22 +76,3 @@ def _pair_group(
     agrees = {p: is_same_character(first.label(p.first), second.label(p.second)) for p in pairs}
     in_order = sorted(pairs, key=agrees.__getitem__)
     return PairGroup(title, first, second, in_order, len(pairs) - sum(agrees.values()))
-
-
-def _outliers_by_class(audit: Audit) -> dict[str, list[tuple[int, float]]]:
-    """Return the outliers of each class that has any, with their distance, the farthest first."""
-    by_class: dict[str, list[tuple[int, float]]] = {
-        name: [] for name in audit.images.images.classes
-    }
-    for row, distance in audit.outliers:
-        by_class[audit.images.label(row)].append((row, distance))
-    return {name: rows for name, rows in by_class.items() if rows}
-
-
-def _positions_by_split(images: AuditImages, rows: Sequence[int]) -> dict[str, list[int]]:
-    """Return the positions of `rows` in each split that has any."""
-    by_split = {
-        split: sorted(int(images.positions[row]) for row in rows if images.split(row) == split)
-        for split in ("train", "test")
-    }
-    return {split: positions for split, positions in by_split.items() if positions}

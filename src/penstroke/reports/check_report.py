@@ -22,7 +22,6 @@ def write_check_report(
     range_test: RangeTest | None,
 ) -> Path:
     """Write the page to `path`; `range_test` if it was made."""
-    learning_rate = setup.config.train.learning_rate
     return write_page(
         path,
         "check.html.j2",
@@ -31,7 +30,7 @@ def write_check_report(
         findings=findings,
         failed=sum(one.outcome == "fail" for one in findings),
         range_test=range_test,
-        curve=_plot_range(range_test, learning_rate) if range_test else "",
+        curve=_plot_range(range_test, setup.config.train.learning_rate) if range_test else "",
         sheet=contact_sheet(setup.train),
     )
 
@@ -46,5 +45,4 @@ def _plot_range(test: RangeTest, learning_rate: float) -> str:
     ):
         axis.axvline(rate, color=colour, linestyle=line, linewidth=1.2, label=f"{label}: {rate:g}")
     axis.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed")
-    plots.add_grid(axis)
     return plots.to_svg(figure)

@@ -55,5 +55,4 @@ def _plot_accuracies(groups: Sequence[RunGroup]) -> str:
         axis.plot(accuracies, [row] * len(accuracies), "o", color=plots.BLUE, markersize=5)
     axis.set_yticks(range(len(groups)), [group.name for group in groups])
     axis.set(xlabel="test accuracy, %", ylim=(len(groups) - 0.4, -0.6))
-    plots.add_grid(axis, "x")
-    return plots.to_svg(figure)
+    return plots.to_svg(figure, grid="x")

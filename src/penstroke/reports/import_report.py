@@ -1,17 +1,18 @@
 """The report of an import: images as they came, beside the 28×28 that a network reads."""
 
+import contextlib
 import io
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from penstroke.data.dataset import Images
 from penstroke.data.image_import import ImportResult
-from penstroke.data.shards import EMPTY, OK
+from penstroke.data.shards import EMPTY, OK, PreprocessedImages
 from penstroke.data.sources.contents import Content
 from penstroke.data.sources.listing import open_source
 from penstroke.errors import ImageError
@@ -30,8 +31,7 @@ _THUMBNAIL = 168
 _BEHIND = (128, 128, 128, 255)
 
 
-@dataclass(frozen=True, eq=False)
-class ShownImage:
+class ShownImage(NamedTuple):
     """One image of the source: as it came, a data URI (None if it is gone), and as (28, 28)."""
 
     original: str | None
@@ -40,25 +40,12 @@ class ShownImage:
     name: str
 
 
-@dataclass(frozen=True, eq=False)
-class Suspicious:
-    """Images to look at first, the worst first: their rows, and a note for each."""
-
-    title: str
-    reason: str
-    notes: dict[int, str]
-
-
 def write_import_report(result: ImportResult, path: Path) -> Path:
-    """Write the page about an import to `path`.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    suspicious = _suspicious(result)
+    """Write the page about an import to `path`."""
+    suspicious, refs = _suspicious(result.images), result.refs
     by_class: dict[str, list[int]] = {name: [] for name in result.train.classes}
     for row in np.sort(np.concatenate(result.rows)).tolist():
-        by_class[result.refs[row].label].append(row)
+        by_class[refs[row].label].append(row)
     # A few of each class, spread over its images in their order.
     samples = {
         name: [rows[k * len(rows) // _SAMPLES] for k in range(_SAMPLES)]
@@ -66,8 +53,7 @@ def write_import_report(result: ImportResult, path: Path) -> Path:
         else rows
         for name, rows in by_class.items()
     }
-    wanted = {row for kind in suspicious for row in list(kind.notes)[:_SHOWN]}
-    wanted |= {row for rows in samples.values() for row in rows}
+    wanted = {row for _, _, notes in suspicious for row in list(notes)[:_SHOWN]}
     return write_page(
         path,
         "import.html.j2",
@@ -76,51 +62,48 @@ def write_import_report(result: ImportResult, path: Path) -> Path:
         suspicious=suspicious,
         shown=_SHOWN,
         samples=samples,
-        images=_shown_images(result, wanted),
+        images=_shown_images(result, sorted(wanted.union(*samples.values()))),
     )
 
 
-def _suspicious(result: ImportResult) -> list[Suspicious]:
-    found = result.images
-    is_ok = found.status == OK
-    dropped = np.flatnonzero(is_ok & (found.dropped >= _MUCH_DROPPED))
-    dropped = dropped[np.argsort(-found.dropped[dropped], kind="stable")]
-    tiny = np.flatnonzero(is_ok & (found.sides < _TINY))
-    tiny = tiny[np.argsort(found.sides[tiny], kind="stable")]
+def _suspicious(images: PreprocessedImages) -> list[tuple[str, str, dict[int, str]]]:
+    """Return (title, reason, note by row) of what to look at first, the worst images first."""
+    is_ok = images.status == OK
+    dropped = np.flatnonzero(is_ok & (images.dropped >= _MUCH_DROPPED))
+    dropped = dropped[np.argsort(-images.dropped[dropped], kind="stable")]
+    tiny = np.flatnonzero(is_ok & (images.sides < _TINY))
+    tiny = tiny[np.argsort(images.sides[tiny], kind="stable")]
     return [
-        Suspicious(
+        (
             "Ink left out",
             f"Over {100 * _MUCH_DROPPED:.0f} % of the ink was taken for specks, ruled lines, edges "
             "of the paper or a neighbour's strokes. Is the character still whole?",
-            {int(row): f"{100 * found.dropped[row]:.0f} % left out" for row in dropped},
+            {int(row): f"{100 * images.dropped[row]:.0f} % left out" for row in dropped},
         ),
-        Suspicious(
+        (
             "Without ink",
             "Nothing stands out from the paper. These images were left out.",
-            {int(row): "" for row in np.flatnonzero(found.status == EMPTY)},
+            {int(row): "" for row in np.flatnonzero(images.status == EMPTY)},
         ),
-        Suspicious(
+        (
             "Tiny",
             f"The longer side of the ink is less than {_TINY} pixels: details are guesswork.",
-            {int(row): f"{found.sides[row]} px" for row in tiny},
+            {int(row): f"{images.sides[row]} px" for row in tiny},
         ),
     ]
 
 
-def _shown_images(result: ImportResult, wanted: Iterable[int]) -> dict[int, ShownImage]:
+def _shown_images(result: ImportResult, wanted: Sequence[int]) -> dict[int, ShownImage]:
     """Return what the page shows of each row; sources are read again, in order."""
-    shown = {}
-    first = 0
+    shown, first = {}, 0
     for part in result.parts:
-        rows = sorted(row for row in wanted if first <= row < first + len(part.images))
-        reader = open_source(part.source) if rows else None
+        rows = [row for row in wanted if first <= row < first + len(part.images)]
+        if rows:
+            reader = open_source(part.source)
         for row in rows:
-            ref = part.images[row - first]
-            assert reader is not None
-            try:
+            ref, original = part.images[row - first], None
+            with contextlib.suppress(ImageError):  # deleted since
                 original = _thumbnail(reader.read(ref.place))
-            except ImageError:  # deleted since
-                original = None
             shown[row] = ShownImage(original, result.images.images[row], ref.label, ref.name)
         first += len(part.images)
     return shown

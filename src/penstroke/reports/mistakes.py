@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -83,8 +84,7 @@ def worst_mistakes(
             predicted_class=names[predicted[k]],
             answers=[(names[j], float(probabilities[j]), bool(j == true[k])) for j in shown],
             neighbours=tuple(
-                (training.classes[training.labels[near]], training.images[near])
-                for near in nearest[k]
+                (training.classes[training.labels[j]], training.images[j]) for j in nearest[k]
             ),
         ))  # fmt: skip
     return mistakes
@@ -99,28 +99,20 @@ def class_mistakes(
     predictions: Predictions, dataset: Dataset, metrics: Metrics
 ) -> list[ClassMistakes]:
     """Return the mistakes of each class that has any, the class with the lowest recall first."""
-    confusion = np.array(metrics.confusion)
-    p_values = holm([_p_harder(confusion, k) for k in range(len(confusion))])
-    names = [one.name for one in metrics.classes]
-    worst = predictions.worst_mistakes(len(predictions))
-    found = []
-    for k in sorted(range(len(names)), key=lambda k: metrics.classes[k].recall):
-        rows = worst[predictions.labels[worst] == k][:_MOST_SHOWN]
-        if len(rows):
-            images = [(names[predictions.predicted[row]], dataset.images[row]) for row in rows]
-            text = _describe(confusion, names, k, p_values[k])
-            found.append(ClassMistakes(names[k], text, tuple(images)))
-    return found
-
-
-def _p_harder(confusion: Counts, k: int) -> float:
-    """Return the p value of class `k` having more mistakes than others (Fisher's exact test)."""
     from scipy.stats import hypergeom
 
-    images, right = confusion.sum(axis=1), np.diagonal(confusion)
-    mistakes = int((images - right).sum())
-    of_class = int(images[k] - right[k])
-    return float(hypergeom.sf(of_class - 1, int(images.sum()), mistakes, int(images[k])))
+    confusion, names = np.array(metrics.confusion), predictions.classes
+    images = confusion.sum(axis=1)
+    mistakes = images - np.diagonal(confusion)
+    # Fisher's exact test: does a class have more mistakes than others?
+    p_values = holm(hypergeom.sf(mistakes - 1, images.sum(), mistakes.sum(), images).tolist())
+    worst = predictions.worst_mistakes(len(predictions))
+    found = []
+    for k in sorted(np.flatnonzero(mistakes), key=lambda k: metrics.classes[k].recall):
+        rows = worst[predictions.labels[worst] == k][:_MOST_SHOWN]
+        shown = tuple((names[predictions.predicted[row]], dataset.images[row]) for row in rows)
+        found.append(ClassMistakes(names[k], _describe(confusion, names, k, p_values[k]), shown))
+    return found
 
 
 def _describe(confusion: Counts, names: Sequence[str], k: int, p: float) -> str:
@@ -140,9 +132,6 @@ def _describe(confusion: Counts, names: Sequence[str], k: int, p: float) -> str:
 
 
 def _listed(counts: Counts, names: Sequence[str]) -> str:
-    order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
+    often = Counter(dict(zip(names, counts.tolist(), strict=True))).most_common(_MOST_LISTED)
     times = {1: "once", 2: "twice"}
-    return ", ".join(
-        f"{names[k]} ({times.get(int(counts[k]), f'{counts[k]} times')})"
-        for k in order[:_MOST_LISTED]
-    )
+    return ", ".join(f"{name} ({times.get(n, f'{n} times')})" for name, n in often if n)

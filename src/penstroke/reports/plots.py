@@ -33,17 +33,8 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, l
         axis.tick_params(colors=INK, labelcolor=INK)
         for part in (axis.xaxis.label, axis.yaxis.label, axis.title):
             part.set_color(INK)
-        for spine in axis.spines.values():
-            spine.set_color(INK)
-            spine.set_alpha(0.4)
+        axis.spines[:].set(color=INK, alpha=0.4)
     return figure, axes
-
-
-def add_grid(axis: Axes, direction: Literal["both", "x", "y"] = "both") -> None:
-    """Draw grid lines, and a legend if anything is labelled."""
-    axis.grid(alpha=0.2, color=INK, axis=direction)
-    if axis.get_legend_handles_labels()[1]:
-        axis.legend(frameon=False, fontsize=9, labelcolor=INK)
 
 
 def set_epoch_axis(axis: Axes) -> None:
@@ -54,15 +45,22 @@ def set_epoch_axis(axis: Axes) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def to_svg(figure: Figure) -> str:
-    """Return the figure as an <svg> element that takes on the page's text colour."""
+def to_svg(figure: Figure, grid: Literal["both", "x"] | None = "both") -> str:
+    """Return the figure as an <svg> element that takes on the page's text colour.
+
+    It is drawn with grid lines, and a legend where anything is labelled.
+    """
     from matplotlib import rc_context
 
+    for axis in figure.axes:
+        if grid:
+            axis.grid(alpha=0.2, color=INK, axis=grid)
+        if axis.get_legend_handles_labels()[1]:
+            axis.legend(frameon=False, fontsize=9, labelcolor=INK)
     stream = io.StringIO()
     # The page's font, and ids that do not change from one drawing to the next.
-    with rc_context(
-        {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "penstroke"}
-    ):
+    style = {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "penstroke"}
+    with rc_context(style):
         figure.savefig(stream, format="svg", metadata={"Date": None})
     svg = stream.getvalue()
     return svg[svg.index("<svg") :].replace(INK, "currentColor")
@@ -89,7 +87,6 @@ def learning_curves(
             axis.axvline(epoch, color=colour, linestyle=":", linewidth=1, label=label)
         axis.set_title(name)
         set_epoch_axis(axis)
-        add_grid(axis)
     return to_svg(figure)
 
 
@@ -108,7 +105,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
         for row, column in zip(*np.nonzero(counts), strict=True):
             text = str(counts[row, column])
             axis.text(column, row, text, ha="center", va="center", fontsize=size, color=INK)
-    return to_svg(figure)
+    return to_svg(figure, grid=None)
 
 
 def _confusion_colours(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -134,5 +131,4 @@ def reliability(raw: Calibration, calibrated: Calibration) -> str:
     # All bins of a good network lie near 1.
     span = max(0.0, lowest - 0.05 * (1 - lowest) - 0.005), 1.005
     axis.set(xlabel="confidence", ylabel="accuracy", xlim=span, ylim=span)
-    add_grid(axis)
     return to_svg(figure)

@@ -61,12 +61,7 @@ _ALWAYS_SHOWN = {"test_accuracy", "test_accuracy_confusable_merged"}
 def write_reproduction_page(
     path: Path, results: Sequence[ProjectResult], options: Reproduction
 ) -> dict[str, Any]:
-    """Write the page, its plots in a folder beside it, and return all figures as plain values.
-
-    Raises:
-        StorageError: it cannot be written.
-        MissingExtraError: jinja2 is not installed.
-    """
+    """Write the page, its plots in a folder beside it, and return all figures as plain values."""
     folder = path.with_name(f"{path.stem}-plots")
     sections: list[dict[str, Any]] = []
     for result in results:

@@ -1,12 +1,14 @@
-"""The report of a run: one page without scripts, readable in print and in dark mode."""
+"""The reports of a run and of a cross-validation: without scripts, in print and in dark mode too."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstroke.data.dataset import Dataset
 from penstroke.evaluation.forgetting import Forgetting
-from penstroke.evaluation.metrics import most_confused
+from penstroke.evaluation.metrics import compute_metrics, most_confused
+from penstroke.evaluation.predictions import Predictions
 from penstroke.models.summary import summarize
 from penstroke.reports import plots
 from penstroke.reports.contact_sheet import contact_sheet
@@ -15,7 +17,7 @@ from penstroke.reports.mistakes import class_mistakes, class_rows, worst_mistake
 
 if TYPE_CHECKING:
     from penstroke.evaluation.evaluator import Evaluation
-    from penstroke.runs.run import Run
+    from penstroke.runs.run import FoldsSummary, Run
 
 _WORST_SHOWN = 24
 _TOP = 3
@@ -52,4 +54,22 @@ def write_run_report(run: Run, evaluation: Evaluation) -> Path:
         class_mistakes=class_mistakes(predictions, evaluation.test_images, test),
         sheet=contact_sheet(train),
         network=summarize(network),
+    )
+
+
+def write_folds_report(
+    folder: Path, figures: FoldsSummary, predictions: Predictions, images: Dataset
+) -> Path:
+    """Write report/index.html: `predictions` on `images`, in one order, and the `figures`."""
+    metrics = compute_metrics(predictions)
+    return write_page(
+        folder / "report" / "index.html",
+        "folds.html.j2",
+        name=folder.name,
+        figures=figures,
+        confusion=plots.confusion_matrix(metrics.confusion, predictions.classes),
+        confused=most_confused(metrics.confusion, predictions.classes),
+        class_rows=class_rows(metrics),
+        class_mistakes=class_mistakes(predictions, images, metrics),
+        sheet=contact_sheet(images),
     )

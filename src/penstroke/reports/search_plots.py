@@ -36,17 +36,15 @@ def history(trials: Sequence[TrialLine], metric: str, sign: int) -> str:
     `sign`, here and below, is 1 if a higher metric is better, else -1: `Study.sign`.
     """
     figure, (axis,) = plots.new_figure(8.0, 3.2)
-    for state, colour, label in (("pruned", GREY, "pruned"), ("complete", BLUE, "complete")):
+    for state, colour in (("pruned", GREY), ("complete", BLUE)):
         points = [(t.number, t.metric) for t in trials if t.state == state and t.metric is not None]
         if points:
-            axis.plot(*zip(*points, strict=True), "o", color=colour, markersize=4, label=label)
-    complete = [(t.number, t.metric) for t in trials if t.state == "complete"]
-    if complete:
-        numbers, metrics = np.array(complete, float).T
-        best = sign * np.maximum.accumulate(sign * metrics)
-        axis.step(numbers, best, where="post", color=ORANGE, linewidth=1.5, label="best so far")
+            numbers, metrics = np.array(points).T
+            axis.plot(numbers, metrics, "o", color=colour, markersize=4, label=state)
+            if state == "complete":
+                best = sign * np.maximum.accumulate(sign * metrics)
+                axis.step(numbers, best, where="post", color=ORANGE, label="best so far")
     axis.set(xlabel="trial", ylabel=metric_name(metric))
-    plots.add_grid(axis)
     return plots.to_svg(figure)
 
 
@@ -70,7 +68,6 @@ def learning_curves(trials: Sequence[TrialLine], best: int, metric: str, sign: i
         margin = 0.3 * (high - low) or 0.01
         ends = max(min(values), low - margin), high + 0.15 * margin
         axis.set_ylim(*sorted(sign * end for end in ends))
-    plots.add_grid(axis)
     return plots.to_svg(figure)
 
 
@@ -80,11 +77,11 @@ def parallel_coordinates(
     """Return an SVG: one axis per parameter, one line per trial, darker if better."""
     scored = [t for t in trials if t.metric is not None]
     figure, (axis,) = plots.new_figure(max(6.0, 1.7 * (len(names) + 1)), 3.6)
-    scales = [_Scale([t.values.get(name) for t in scored]) for name in names]
-    scales.append(_Scale([t.metric for t in scored]))
-    ranks = np.argsort(np.argsort(sign * np.array([t.metric for t in scored], float)))
-    for trial, rank in zip(scored, ranks, strict=True):
-        values = [*(trial.values.get(name) for name in names), trial.metric]
+    columns = [[t.values.get(name) for t in scored] for name in names]
+    columns.append([t.metric for t in scored])
+    scales = [_Scale(column) for column in columns]
+    ranks = np.argsort(np.argsort(sign * np.array(columns[-1], float)))
+    for rank, values in zip(ranks, zip(*columns, strict=True), strict=True):
         heights = [scale.height(value) for scale, value in zip(scales, values, strict=True)]
         opacity = 0.08 + 0.8 * (float(rank) / max(len(scored) - 1, 1)) ** 2
         axis.plot(range(len(scales)), heights, color=BLUE, alpha=opacity, linewidth=1.2)
@@ -94,10 +91,9 @@ def parallel_coordinates(
             axis.text(place + 0.03, height, text, fontsize=8, color=INK, va="center")
     labels = [name.removeprefix("train.").removeprefix("model.") for name in names]
     axis.set_xticks(range(len(scales)), [*labels, metric_name(metric)], fontsize=8)
-    axis.set_yticks([])
-    axis.set_xlim(-0.1, len(names) + 0.45)
+    axis.set(yticks=[], xlim=(-0.1, len(names) + 0.45))
     axis.spines[:].set_visible(False)
-    return plots.to_svg(figure)
+    return plots.to_svg(figure, grid=None)
 
 
 def importances(shares: Mapping[str, float]) -> str:
@@ -106,7 +102,6 @@ def importances(shares: Mapping[str, float]) -> str:
     names = list(shares)[::-1]
     axis.barh(names, [shares[name] for name in names], color=BLUE, height=0.6)
     axis.set(xlabel="share of the variance explained", xlim=(0, 1))
-    plots.add_grid(axis)
     return plots.to_svg(figure)
 
 
@@ -117,7 +112,6 @@ def survival(trials: Sequence[TrialLine]) -> str:
     reached = [sum(t.epochs >= epoch for t in trials) for epoch in epochs]
     axis.bar(epochs, reached, color=BLUE, width=0.8)
     axis.set(xlabel="epochs trained", ylabel="trials")
-    plots.add_grid(axis)
     return plots.to_svg(figure)
 
 

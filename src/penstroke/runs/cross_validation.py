@@ -27,7 +27,7 @@ from penstroke.evaluation.predictions import Predictions, predict
 from penstroke.evaluation.run_groups import Claim, claims_against_first
 from penstroke.evaluation.seed_variation import seed_variation
 from penstroke.files import runs_root
-from penstroke.reports.folds_report import write_folds_report
+from penstroke.reports.run_report import write_folds_report
 from penstroke.runs.finetuning import PretrainedRun
 from penstroke.runs.pipeline import Training, start_or_resume
 from penstroke.runs.run import FoldRuns, FoldsSummary, Run, RunSummary, run_name
