@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from penstroke.evaluation.seed_variation import seed_variation
+from penstroke.evaluation.intervals import seed_variation
 
 
 def test_spread_equals_scipys() -> None:

@@ -228,7 +228,7 @@ def _show_figures(run: Run, as_json: bool) -> None:
 
 def _show_variation(runs: list[Run], as_json: bool) -> None:
     """Show mean and standard deviation over seeds."""
-    from penstroke.evaluation.seed_variation import seed_variation
+    from penstroke.evaluation.intervals import seed_variation
 
     figures = [run.summary().to_dict() for run in runs]
     names = ("val_accuracy", "test_accuracy", "test_loss", "test_auroc", "test_f1")

@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.evaluation.seed_variation import seed_variation
+from penstroke.evaluation.intervals import seed_variation
 
 LEVEL = 0.05
 """Significance level of a difference."""

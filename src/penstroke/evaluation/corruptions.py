@@ -15,7 +15,6 @@ from scipy import ndimage
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.data.dataset import Images
 
-Corruption = Callable[[Images, np.random.Generator], Images]
 Levels = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
@@ -62,7 +61,7 @@ def blur(images: Images, random: np.random.Generator) -> Images:
 
 def shear(images: Images, random: np.random.Generator) -> Images:
     """Leaning by 0.4 columns a row, to either side (MNIST-C, severity 2)."""
-    slant = _random_sign(0.4, len(images), random)
+    slant = random.choice([-0.4, 0.4], len(images))
     return _warp(images, np.array([[1, 0], [0, 1]]) + slant[:, None, None] * [[0, 0], [1, 0]])
 
 
@@ -73,14 +72,14 @@ def scale(images: Images, random: np.random.Generator) -> Images:
 
 def rotation(images: Images, random: np.random.Generator) -> Images:
     """Turned by 0.4 radians, 23 degrees, to either side (MNIST-C, severity 2)."""
-    angle = _random_sign(0.4, len(images), random)
+    angle = random.choice([-0.4, 0.4], len(images))
     cosine, sine = np.cos(angle), np.sin(angle)
     return _warp(images, np.array([[cosine, -sine], [sine, cosine]]).transpose(2, 0, 1))
 
 
 def translation(images: Images, random: np.random.Generator) -> Images:
     """Off centre by 3 pixels, both ways (MNIST-C, severity 3)."""
-    shift = _random_sign(3, (len(images), 2), random)
+    shift = random.choice([-3, 3], (len(images), 2))
     return _warp(images, np.tile(np.eye(2), (len(images), 1, 1)), shift)
 
 
@@ -91,11 +90,8 @@ def brightness(images: Images, random: np.random.Generator) -> Images:
 
 def stripe(images: Images, random: np.random.Generator) -> Images:
     """The left and the right quarter turned to negative (MNIST-C, which has one severity)."""
-    width = IMAGE_SIZE // 4
-    done = images.copy()
-    for columns in (slice(None, width), slice(-width, None)):
-        done[:, :, columns] = 255 - images[:, :, columns]
-    return done
+    is_inner = np.abs(_COLUMNS - _MIDDLE) < IMAGE_SIZE / 4
+    return np.where(is_inner, images, 255 - images)
 
 
 def fog(images: Images, random: np.random.Generator) -> Images:
@@ -174,7 +170,7 @@ def thin_strokes(images: Images, random: np.random.Generator) -> Images:
     return np.asarray(eroded + (images - opened))
 
 
-CORRUPTIONS: dict[str, Corruption] = {
+CORRUPTIONS: dict[str, Callable[[Images, np.random.Generator], Images]] = {
     function.__name__: function
     for function in (
         shot_noise, impulse_noise, blur, shear, scale, rotation, brightness, translation, stripe,
@@ -192,13 +188,6 @@ def _levels(images: Images) -> Levels:
 def _pixels(levels: npt.NDArray[np.floating]) -> Images:
     """Return levels in 0..1 as uint8; others are clipped."""
     return np.asarray(np.rint(levels.clip(0, 1) * 255), np.uint8)
-
-
-def _random_sign(
-    amount: float, shape: int | tuple[int, ...], random: np.random.Generator
-) -> Floats:
-    """Return `amount` with random signs."""
-    return random.choice([-amount, amount], shape)
 
 
 def _warp(images: Images, matrices: Floats, shift: Floats | None = None) -> Images:

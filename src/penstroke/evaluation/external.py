@@ -64,8 +64,7 @@ class ExternalEvaluation:
         accuracy, interval: share read correctly, rejected is not correct; 95 % interval (Wilson).
         forced_accuracy: accuracy of the most likely class, whether rejected or not.
         ood_images: number of those of other classes (out of distribution).
-        auroc: chance that a known character gets a higher probability than an OOD image; None
-            without any.
+        auroc: chance that a known character is more probable than an OOD image; None without any.
         ood_score_auroc: the same of `ood_score`; None if the model has none.
         ignored: labels left out, since they look like a class of the model.
     """

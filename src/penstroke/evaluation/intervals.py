@@ -1,6 +1,8 @@
-"""95 % confidence intervals of figures, over the images they were measured on."""
+"""95 % confidence intervals of figures, over the images they were measured on or over seeds."""
 
 import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +38,32 @@ def wilson(right: int, count: int) -> Interval:
 
     interval = binomtest(right, count).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class SeedVariation:
+    """Mean and sample standard deviation over seeds, and a 95 % interval of the mean.
+
+    The interval is Student's, with `count` - 1 degrees of freedom; nan for one seed.
+    """
+
+    count: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+def seed_variation(values: Sequence[float]) -> SeedVariation:
+    """Return the variation of one figure over seeds."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return SeedVariation(len(values), mean, math.nan, math.nan, math.nan)
+    from scipy.stats import t
+
+    sd = statistics.stdev(values)
+    half = float(t.ppf(0.975, len(values) - 1)) * sd / math.sqrt(len(values))
+    return SeedVariation(len(values), mean, sd, mean - half, mean + half)
 
 
 def intervals(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0) -> Intervals:

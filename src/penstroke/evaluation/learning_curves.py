@@ -89,12 +89,6 @@ class _Curves:
     def __len__(self) -> int:
         return len(self.train_loss)
 
-    @property
-    def learned(self) -> float:
-        """How far the training loss fell, from its highest to a later one."""
-        fell = (np.maximum.accumulate(self.train_loss) - self.train_loss).max()
-        return max(float(fell), _LEAST_LEARNED * float(self.train_loss[0]))
-
 
 def _is_short(curves: _Curves) -> str | None:
     if len(curves) >= _FEWEST_EPOCHS:
@@ -103,12 +97,14 @@ def _is_short(curves: _Curves) -> str | None:
 
 
 def _is_unstable(curves: _Curves) -> str | None:
-    if not np.isfinite(curves.train_loss).all():
+    loss = curves.train_loss
+    if not np.isfinite(loss).all():
         return "the training loss is no longer a number"
-    highest = float(np.nanmax([curves.train_loss, curves.val_loss]))
+    highest = float(np.nanmax([loss, curves.val_loss]))
     if highest > _BLOWN_UP:
         return f"a loss of {highest:.3g} is more than guessing costs: the weights diverged"
-    jumps = int((np.diff(curves.train_loss) > _JUMP * curves.learned).sum())
+    learned = max((np.maximum.accumulate(loss) - loss).max(), _LEAST_LEARNED * loss[0])
+    jumps = int((np.diff(loss) > _JUMP * learned).sum())
     if jumps < _JUMPS * (len(curves) - 1):
         return None
     return (

@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from penstroke.evaluation.calibration import calibration
 from penstroke.evaluation.comparison import Difference, Right, compare, holm
-from penstroke.evaluation.intervals import Interval, wilson
+from penstroke.evaluation.intervals import Interval, seed_variation, wilson
 from penstroke.evaluation.metrics import Metrics, compute_metrics
 from penstroke.evaluation.predictions import Predictions
-from penstroke.evaluation.seed_variation import seed_variation
 
 RightBySeed = Mapping[int, npt.NDArray[np.bool_]]
 """(images,) of each seed: which images its run read correctly."""
@@ -48,11 +47,6 @@ class RunGroup:
     parameters: int
     multiply_adds: int
     latency_ms: float
-
-    @property
-    def right_by_seed(self) -> RightBySeed:
-        """Which images each run read correctly."""
-        return {run.seed: run.predictions.is_right for run in self.runs}
 
     @property
     def accuracies(self) -> list[float]:
@@ -157,7 +151,9 @@ class Comparison:
 
 def compare_groups(dataset: str, groups: Sequence[RunGroup]) -> Comparison:
     """Compare `groups`, which were evaluated on the same test images, with the first of them."""
-    claims = claims_against_first([(group.name, group.right_by_seed) for group in groups])
+    claims = claims_against_first([
+        (group.name, {run.seed: run.predictions.is_right for run in group.runs}) for group in groups
+    ])  # fmt: skip
     return Comparison(dataset, len(groups[0].runs[0].predictions), tuple(groups), claims)
 
 

@@ -102,11 +102,12 @@ class Finding:
 def check(setup: TrainingSetup, on_check: Callable[[], None] = lambda: None) -> list[Finding]:
     """Run every check; `on_check` is called after each.
 
-    Checks work on copies of the network: neither it nor torch's random state is changed.
+    Checks work on copies of the network: neither it nor torch's random state is changed. Only
+    `Trainer` computes gradients.
     """
     findings = []
     for name, run_check in CHECKS.items():
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(0)
             findings.append(Finding(name, *run_check(setup)))
         on_check()
@@ -188,8 +189,7 @@ def check_input(setup: TrainingSetup) -> Result:
     first = next(m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear))
     inputs: list[Tensor] = []
     first.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
-    with torch.no_grad():
-        network(images)
+    network(images)
     mean, std = float(inputs[0].mean()), float(inputs[0].std())
     return _judge(
         abs(mean) <= _INPUT_MEAN and _INPUT_STD[0] <= std <= _INPUT_STD[1],
@@ -205,10 +205,9 @@ def check_input(setup: TrainingSetup) -> Result:
 def check_output(setup: TrainingSetup) -> Result:
     """Random images give finite logits of the right shape, without a softmax applied."""
     images = torch.rand(16, 1, 28, 28, device=setup.config.train.device)
-    with torch.no_grad():
-        logits = setup.copy_network()(images)
+    logits = setup.copy_network()(images)
     shape = (16, len(setup.train.classes))
-    if tuple(logits.shape) != shape:
+    if logits.shape != shape:
         text = f"{tuple(logits.shape)} for 16 images, not {shape}"
         return "fail", text, "the output layer needs one unit per class"
     if not torch.isfinite(logits).all():
@@ -223,8 +222,7 @@ def check_output(setup: TrainingSetup) -> Result:
 def check_first_loss(setup: TrainingSetup) -> Result:
     """Before training the loss is that of guessing, ln K."""
     images, labels = setup.sample(_MANY)
-    with torch.no_grad():
-        loss = float(cross_entropy(setup.copy_network()(images), labels))
+    loss = float(cross_entropy(setup.copy_network()(images), labels))
     classes = len(setup.train.classes)
     guess = math.log(classes)
     return _judge(
@@ -238,9 +236,8 @@ def check_loss(setup: TrainingSetup) -> Result:
     """The loss is a mean over images: repeating the batch does not change it."""
     images, labels = setup.sample(64)
     network = setup.copy_network().eval()
-    with torch.no_grad():
-        once = float(setup.loss(network(images), labels))
-        twice = float(setup.loss(network(images.repeat(2, 1, 1, 1)), labels.repeat(2)))
+    once = float(setup.loss(network(images), labels))
+    twice = float(setup.loss(network(images.repeat(2, 1, 1, 1)), labels.repeat(2)))
     return _judge(
         abs(twice - once) <= 0.01 * abs(once),
         f"{once:.3f} for 64 images, {twice:.3f} for the same images twice",
@@ -261,8 +258,7 @@ def check_activity(setup: TrainingSetup) -> Result:
 
     for module in names:
         module.register_forward_hook(measure)
-    with torch.no_grad():
-        network(images)
+    network(images)
     if not dead:
         return "pass", "the network has no activation", ""
     worst = max(dead, key=dead.__getitem__)
@@ -277,8 +273,7 @@ def check_evaluation(setup: TrainingSetup) -> Result:
     """In evaluation mode an image has the same logits each time, in any batch."""
     images, _ = setup.sample(64)
     network = setup.copy_network().eval()
-    with torch.no_grad():
-        first, again, part = network(images), network(images), network(images[:8])
+    first, again, part = network(images), network(images), network(images[:8])
     repeated = float((first - again).abs().max())
     in_part = float((first[:8] - part).abs().max())
     text = f"logits differ by {repeated:.1g} when repeated, by {in_part:.1g} in another batch"
@@ -348,8 +343,7 @@ def _memorise(setup: TrainingSetup, config: TrainConfig) -> tuple[int, float]:
     steps, share = 0, 0.0
     while steps < _SMALL_STEPS and share < _LEARNED:
         trainer.step(config.learning_rate, images, labels)
-        with torch.no_grad():
-            share = float((trainer.network(images).argmax(1) == labels).float().mean())
+        share = float((trainer.network(images).argmax(1) == labels).float().mean())
         steps += 1
     return steps, share
 
@@ -442,6 +436,7 @@ class Trainer:
         self._loss = setup.loss
         self._optimizer = Optimizer(self.network, config or setup.config.train)
 
+    @torch.enable_grad()
     def backward(self, images: Tensor, labels: Tensor) -> float:
         """Compute the gradients of one batch; return its loss."""
         loss = self._loss(self.network(images), labels)

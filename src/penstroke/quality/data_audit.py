@@ -144,10 +144,10 @@ class Audit:
         later, of_test = self._copies
         rows: dict[str, dict[int, str]] = {
             "label errors": {
-                error.row: f"labelled {names[error.label]}, predicted {names[error.prediction]} "
-                f"({100 * error.prediction_probability:.0f} %)"
-                for error in self.label_errors
-                if not self.images.is_test[error.row]
+                e.row: f"labelled {names[e.label]}, predicted {names[e.prediction]} "
+                f"({100 * e.prediction_probability:.0f} %)"
+                for e in self.label_errors
+                if not self.images.is_test[e.row]
             },
             "later copies": {r: f"copy of train {positions[k]}" for r, k in later.items()},
             "copies across splits": {r: f"copy of test {positions[k]}" for r, k in of_test.items()},
@@ -182,14 +182,10 @@ class Audit:
         }
         if self.other is not None:
             name = self.other.name
-            into, out_of = (
-                [p.first for p in pairs] for pairs in (self.into_test, self.out_of_train)
-            )
-            out_reason = f"do not test networks trained on {name} with them"
-            kinds |= {
-                f"in the test split of {name}": (into, "that test would include learned images"),
-                f"in the training split of {name}": (out_of, out_reason),
-            }
+            into = [pair.first for pair in self.into_test]
+            kinds[f"in the test split of {name}"] = into, "that test would include learned images"
+            out_of, advice = self.out_of_train, f"do not test networks trained on {name} with them"
+            kinds[f"in the training split of {name}"] = [pair.first for pair in out_of], advice
         kinds |= {
             "blank": (self.blank, "kept: look at them first"),
             "clipped": (self.clipped, "kept: most are legible"),
@@ -197,12 +193,9 @@ class Audit:
         }
         exclusions, counts = self.exclusions(), []
         for kind, (rows, reason) in kinds.items():
-            splits, excluded = (
-                [self.images.split(row) for row in set(rows)],
-                exclusions.get(kind, {}),
-            )
+            splits = [self.images.split(row) for row in set(rows)]
             train, test = splits.count("train"), splits.count("test")
-            counts.append(AuditCount(kind, train, test, len(excluded), reason))
+            counts.append(AuditCount(kind, train, test, len(exclusions.get(kind, ())), reason))
         return counts
 
     def to_dict(self) -> dict[str, Any]:

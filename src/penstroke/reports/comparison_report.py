@@ -8,12 +8,10 @@ from penstroke.files import runs_root
 from penstroke.reports import plots
 from penstroke.reports.html import percent, percent_range, write_page
 
-_MOST_NAMED = 3
-
 
 def write_comparison_report(comparison: Comparison) -> Path:
     """Write the page beside the runs and return its path."""
-    names = "-vs-".join(Path(group.runs[0].path).name for group in comparison.groups[:_MOST_NAMED])
+    names = "-vs-".join(Path(group.runs[0].path).name for group in comparison.groups[:3])
     return write_page(
         runs_root() / "comparisons" / names / "index.html",
         "comparison.html.j2",

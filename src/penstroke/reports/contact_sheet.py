@@ -1,12 +1,11 @@
 """A contact sheet: one row a class, as one image to look at."""
 
-import io
-
 import numpy as np
 from PIL import Image, ImageDraw
 
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.data.dataset import Dataset
+from penstroke.reports.html import png_file
 
 _GAP = 4
 _NAME_WIDTH = 40
@@ -26,6 +25,4 @@ def contact_sheet(dataset: Dataset, columns: int = 20, seed: int = 0) -> bytes:
         for column, index in enumerate(members):
             image = Image.fromarray(255 - dataset.images[index])
             sheet.paste(image, (_NAME_WIDTH + column * cell, top))
-    stream = io.BytesIO()
-    sheet.save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+    return png_file(sheet)

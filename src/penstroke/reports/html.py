@@ -55,9 +55,7 @@ def percent_range(interval: tuple[float, float]) -> str:
 
 def png_uri(image: Images) -> str:
     """Return one image, (H, W) or (H, W, 3), as a data URI."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG", optimize=True)
-    return data_uri(stream.getvalue())
+    return data_uri(png_file(Image.fromarray(image)))
 
 
 def strip_uri(images: Images, gap: int = 2) -> str:
@@ -78,6 +76,13 @@ def tinted_uri(image: Images, attribution: npt.NDArray[np.float32]) -> str:
 def data_uri(png: bytes) -> str:
     """Return a PNG file as a data URI."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def png_file(image: Image.Image) -> bytes:
+    """Return `image` as a PNG file."""
+    stream = io.BytesIO()
+    image.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
 
 
 @functools.cache

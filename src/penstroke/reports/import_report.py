@@ -17,7 +17,7 @@ from penstroke.data.sources.contents import Content
 from penstroke.data.sources.listing import open_source
 from penstroke.errors import ImageError
 from penstroke.preprocessing.decoding import read_grey
-from penstroke.reports.html import data_uri, png_uri, write_page
+from penstroke.reports.html import data_uri, png_file, png_uri, write_page
 
 _SAMPLES = 5
 """Per class."""
@@ -124,8 +124,6 @@ def _thumbnail(content: Content) -> str:
                     upright = upright.convert("RGBA")
                     paper = Image.new("RGBA", upright.size, _BEHIND)
                     upright = Image.alpha_composite(paper, upright).convert("RGB")
-                stream = io.BytesIO()
-                upright.save(stream, "PNG")
+                return data_uri(png_file(upright))
         except (OSError, ValueError, SyntaxError) as error:
             raise ImageError(str(error)) from error
-    return data_uri(stream.getvalue())

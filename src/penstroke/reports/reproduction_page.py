@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstroke.config.recipes import Published, load_recipe
-from penstroke.evaluation.seed_variation import seed_variation
+from penstroke.evaluation.intervals import seed_variation
 from penstroke.files import write_text_atomically
 from penstroke.machine import allowed_cores, processor_name
 from penstroke.reports import search_plots
@@ -66,7 +66,7 @@ def write_reproduction_page(
     sections: list[dict[str, Any]] = []
     for result in results:
         done = [one for one in result.steps if not one.skipped]
-        plots = list(_plots(result))
+        plots = list(_plots(result.project.name, done))
         for name, _, svg in plots:
             write_text_atomically(folder / f"{name}.svg", svg.replace("currentColor", _GREY))
         # Recipes with the same text share a line; a dict keeps each name once.
@@ -75,10 +75,8 @@ def write_reproduction_page(
             if text := load_recipe(one.step.recipe).chosen:
                 chosen.setdefault(text, {})[one.step.recipe] = None
         sections.append({
-            "project": result.project,
-            "steps": result.steps,
+            "result": result,
             "trainings": [_training(one) for one in done if not one.step.is_search],
-            "claims": result.claims(),
             "searches": [_search(one) for one in done if one.step.is_search],
             "chosen": chosen,
             "plots": plots,
@@ -96,25 +94,18 @@ def write_reproduction_page(
         formats=_FORMATS,
         folder=folder.name,
     )
-    rows = [
-        row
-        for section in sections
-        for one in (*section["trainings"], *section["searches"])
-        for row in one["rows"]
-    ]
-    return {"figures": rows, "minutes": minutes}
+    shown = [one for section in sections for one in section["trainings"] + section["searches"]]
+    return {"figures": [row for one in shown for row in one["rows"]], "minutes": minutes}
 
 
-def _plots(result: ProjectResult) -> Iterator[tuple[str, str, str]]:
+def _plots(project: str, results: Sequence[StepResult]) -> Iterator[tuple[str, str, str]]:
     """Yield a file name, a caption and an SVG for each plot.
 
     For a search its trials and the run of the best settings, for a training its first run.
     """
-    for one in result.steps:
-        if one.skipped:
-            continue
+    for one in results:
         step = one.step
-        name = f"{result.project.name}-{step.recipe}-{step.dataset}".replace("+", "-")
+        name = f"{project}-{step.recipe}-{step.dataset}".replace("+", "-")
         caption = f"{step.recipe} on {step.dataset}"
         if step.is_search:
             study, search = one.open_study(), one.search
@@ -122,7 +113,7 @@ def _plots(result: ProjectResult) -> Iterator[tuple[str, str, str]]:
             svg = search_plots.learning_curves(trials, search.best_trial, search.metric, study.sign)
             yield f"{name}-trials", f"{caption}: its trials by epoch", svg
             name, caption = f"{name}-best", f"{caption}: the best settings, trained"
-        elif result.project.name in _WITH_CURVES:
+        elif project in _WITH_CURVES:
             caption = f"{caption}: the first seed"
         else:
             continue

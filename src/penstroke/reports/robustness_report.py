@@ -23,7 +23,10 @@ def write_robustness_report(
     run: Run, robustness: Robustness, test: Dataset, ood_images: Mapping[str, Images]
 ) -> Path:
     """Write report/robustness.html of `run`, with examples of the images, and return its path."""
-    clean = _one_image_per_class(test)
+    # The first image of up to eight classes, spread evenly over those present.
+    _, firsts = np.unique(test.labels, return_index=True)
+    chosen = np.linspace(0, len(firsts) - 1, min(_EXAMPLES, len(firsts))).round().astype(int)
+    clean = test.images[firsts[chosen]]
     corrupted = {name: corrupt(clean, name, robustness.seed) for name in CORRUPTIONS}
     return write_page(
         run.path / "report" / "robustness.html",
@@ -40,10 +43,3 @@ def write_robustness_report(
         },
         ood_examples={kind: images[:_EXAMPLES] for kind, images in ood_images.items()},
     )
-
-
-def _one_image_per_class(test: Dataset) -> Images:
-    """Return the first image of up to eight classes, spread evenly over those present."""
-    _, firsts = np.unique(test.labels, return_index=True)
-    chosen = np.linspace(0, len(firsts) - 1, min(_EXAMPLES, len(firsts))).round().astype(int)
-    return np.asarray(test.images[firsts[chosen]])

@@ -1,4 +1,4 @@
-"""The reports of a run and of a cross-validation: without scripts, in print and in dark mode too."""
+"""The reports of a run and of a cross-validation: no scripts, readable in print and dark mode."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from penstroke.evaluation.evaluator import Evaluation
     from penstroke.runs.run import FoldsSummary, Run
 
-_WORST_SHOWN = 24
 _TOP = 3
 
 
@@ -29,10 +28,7 @@ def write_run_report(run: Run, evaluation: Evaluation) -> Path:
     predictions = evaluation.predictions["test"].at(evaluation.temperature)
     classes, history = predictions.classes, list(evaluation.history)
     best_epoch = history[-1]["best_epoch"] if history else None
-    curves = ""
-    if best_epoch is not None and evaluation.diagnosis is not None:
-        lowest = evaluation.diagnosis.lowest_epoch
-        curves = plots.learning_curves(history, best_epoch, lowest)
+    lowest_epoch = evaluation.diagnosis.lowest_epoch if evaluation.diagnosis else None
     return write_page(
         run.path / "report" / "index.html",
         "run.html.j2",
@@ -45,12 +41,12 @@ def write_run_report(run: Run, evaluation: Evaluation) -> Path:
         elapsed_seconds=run.elapsed_seconds(),
         forgetting=Forgetting.load(run.path),
         top=(_TOP, predictions.top_accuracy(_TOP)) if len(classes) > _TOP else None,
-        curves=curves,
+        curves=plots.learning_curves(history, best_epoch, lowest_epoch) if history else "",
         confusion=plots.confusion_matrix(test.confusion, classes),
         confused=most_confused(test.confusion, classes),
         class_rows=class_rows(test),
         reliability=plots.reliability(*evaluation.calibrations),
-        worst=worst_mistakes(network, predictions, evaluation.test_images, train, _WORST_SHOWN),
+        worst=worst_mistakes(network, predictions, evaluation.test_images, train, count=24),
         class_mistakes=class_mistakes(predictions, evaluation.test_images, test),
         sheet=contact_sheet(train),
         network=summarize(network),

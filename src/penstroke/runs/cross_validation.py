@@ -21,11 +21,10 @@ from penstroke.config.settings import RunConfig
 from penstroke.data.dataset import Dataset
 from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError, RunError
-from penstroke.evaluation.intervals import intervals
+from penstroke.evaluation.intervals import intervals, seed_variation
 from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict
 from penstroke.evaluation.run_groups import Claim, claims_against_first
-from penstroke.evaluation.seed_variation import seed_variation
 from penstroke.files import runs_root
 from penstroke.reports.run_report import write_folds_report
 from penstroke.runs.finetuning import PretrainedRun
