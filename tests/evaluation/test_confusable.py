@@ -7,7 +7,7 @@ import string
 import numpy as np
 
 from penstroke.config.class_names import merged
-from penstroke.evaluation.confusable import confusable_classes
+from penstroke.evaluation.metrics import confusable_classes
 
 MERGED = tuple(dict.fromkeys(map(merged, string.digits + string.ascii_letters)))
 

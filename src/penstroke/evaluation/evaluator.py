@@ -14,10 +14,14 @@ from penstroke.evaluation.calibration import (
     fit_temperature,
     ood_threshold,
 )
-from penstroke.evaluation.confusable import ConfusableClasses, confusable_classes
 from penstroke.evaluation.intervals import Intervals, intervals
 from penstroke.evaluation.learning_curves import Diagnosis, diagnose
-from penstroke.evaluation.metrics import Metrics, compute_metrics
+from penstroke.evaluation.metrics import (
+    ConfusableClasses,
+    Metrics,
+    compute_metrics,
+    confusable_classes,
+)
 from penstroke.evaluation.predictions import Predictions, predict
 
 if TYPE_CHECKING:

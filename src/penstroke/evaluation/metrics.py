@@ -1,4 +1,4 @@
-"""Metrics of a split, all computed from `Predictions`."""
+"""Metrics of a split, and what it loses to confusable classes, such as 0 and O or x and X."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from penstroke.config.class_names import accepts
 from penstroke.data.dataset import Labels
 from penstroke.evaluation.predictions import Predictions
+
+_ALIKE = ["0Oo", "1IiLl", "2Zz", "5Ss", "Cc", "Jj", "Kk", "Mm", "Pp", "Uu", "Vv", "Ww", "Xx", "Yy"]
+"""Digits with the letters that look like them, and the letters whose cases EMNIST's ByMerge joins
+because they cannot be told apart (Cohen et al. 2017)."""
 
 
 @dataclass(frozen=True)
@@ -120,3 +125,43 @@ def auroc(scores: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> f
     positives = int(positive.sum())
     above = middle_ranks[place[positive]].sum() - positives * (positives + 1) / 2
     return float(above / (positives * (len(scores) - positives)))
+
+
+@dataclass(frozen=True)
+class ConfusableGroup:
+    """Classes that look alike; `confused` of their images are read as another of them."""
+
+    classes: tuple[str, ...]
+    images: int
+    confused: int
+
+
+@dataclass(frozen=True)
+class ConfusableClasses:
+    """What is lost to confusable classes; `accuracy` is with each group merged into one class."""
+
+    groups: tuple[ConfusableGroup, ...]
+    accuracy: float
+
+
+def confusable_classes(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str]
+) -> ConfusableClasses | None:
+    """Return what is lost to confusable classes; None if no two classes look alike.
+
+    `confusion` is (K, K) counts; rows are true classes, columns predictions. Each of the K classes
+    is a character or both cases of one (`Aa`).
+    """
+    counts = np.asarray(confusion)
+    groups = []
+    for characters in _ALIKE:
+        rows = [k for k, name in enumerate(classes) if any(accepts(name, c) for c in characters)]
+        if len(rows) > 1:
+            within = counts[np.ix_(rows, rows)]
+            confused = int(within.sum() - np.trace(within))
+            names = tuple(classes[k] for k in rows)
+            groups.append(ConfusableGroup(names, int(counts[rows].sum()), confused))
+    if not groups:
+        return None
+    right = int(np.trace(counts)) + sum(group.confused for group in groups)
+    return ConfusableClasses(tuple(groups), right / max(int(counts.sum()), 1))

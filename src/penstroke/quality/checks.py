@@ -26,7 +26,6 @@ from penstroke.training.train_state import Optimizer
 Outcome = Literal["pass", "warn", "fail"]
 Result = tuple[Outcome, str, str]
 """The outcome of a check, the measured figures as text, and advice unless it passed."""
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 _MANY, _FEW = 2000, 400
 _INPUT_MEAN, _INPUT_STD = 0.25, (0.7, 1.4)
@@ -61,7 +60,7 @@ class TrainingSetup:
     train: Dataset
     validation: Dataset
     network: nn.Module
-    loss: Loss = cross_entropy
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
 
     @classmethod
     def from_config(cls, config: RunConfig, data: DataSplits) -> TrainingSetup:

@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
-    """Write `template` of reports/templates/, filled with `values`, to `path`, and return it.
+    """Write `template` of reports/templates/, filled with `values` (see `render`), to `path`.
 
     Raises:
         StorageError: it cannot be written.
-        MissingExtraError: jinja2 is not installed.
     """
     write_text_atomically(path, render(template, **values))
     return path
@@ -49,8 +48,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 def percent_range(interval: tuple[float, float]) -> str:
     """Return an interval of shares as percentages."""
-    low, high = interval
-    return f"{100 * low:.2f}–{100 * high:.2f} %"
+    return f"{100 * interval[0]:.2f}–{100 * interval[1]:.2f} %"
 
 
 def png_uri(image: Images) -> str:

@@ -19,7 +19,6 @@ def write_card(run: Run) -> str:
     Raises:
         RunError: the run is not finished.
         ModelFileError: its model.onnx is missing or damaged.
-        MissingExtraError: jinja2 is not installed.
     """
     return render(
         "model_card.md.j2",

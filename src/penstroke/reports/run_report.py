@@ -26,22 +26,19 @@ def write_run_report(run: Run, evaluation: Evaluation) -> Path:
     """Write report/index.html of a run, its test split in detail; return its path."""
     test, network, train = evaluation.metrics["test"], evaluation.network, evaluation.data.train
     predictions = evaluation.predictions["test"].at(evaluation.temperature)
-    classes, history = predictions.classes, list(evaluation.history)
+    classes, history, diagnosis = predictions.classes, evaluation.history, evaluation.diagnosis
     best_epoch = history[-1]["best_epoch"] if history else None
-    lowest_epoch = evaluation.diagnosis.lowest_epoch if evaluation.diagnosis else None
     return write_page(
         run.path / "report" / "index.html",
         "run.html.j2",
         name=run.name,
         evaluation=evaluation,
-        record=run.record,
+        run=run,
         test=test,
-        epochs=len(history),
         best_epoch=best_epoch,
-        elapsed_seconds=run.elapsed_seconds(),
         forgetting=Forgetting.load(run.path),
         top=(_TOP, predictions.top_accuracy(_TOP)) if len(classes) > _TOP else None,
-        curves=plots.learning_curves(history, best_epoch, lowest_epoch) if history else "",
+        curves=diagnosis and plots.learning_curves(history, best_epoch, diagnosis.lowest_epoch),
         confusion=plots.confusion_matrix(test.confusion, classes),
         confused=most_confused(test.confusion, classes),
         class_rows=class_rows(test),

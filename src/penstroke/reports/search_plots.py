@@ -99,8 +99,7 @@ def parallel_coordinates(
 def importances(shares: Mapping[str, float]) -> str:
     """Return an SVG: one bar per parameter."""
     figure, (axis,) = plots.new_figure(6.5, 0.8 + 0.32 * len(shares))
-    names = list(shares)[::-1]
-    axis.barh(names, [shares[name] for name in names], color=BLUE, height=0.6)
+    axis.barh(list(shares)[::-1], list(shares.values())[::-1], color=BLUE, height=0.6)
     axis.set(xlabel="share of the variance explained", xlim=(0, 1))
     return plots.to_svg(figure)
 
