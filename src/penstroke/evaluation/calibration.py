@@ -23,14 +23,14 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How confidence and accuracy agree on one split, in bins of equal mass, least confident first.
+    """How confidence and accuracy agree on one split, in bins of equal mass.
 
     `ece` is the expected calibration error, the mean over images of |confidence - accuracy| of
     their bin (Naeini et al. 2015).
     """
 
     ece: float
-    bins: tuple[Bin, ...]
+    bins: tuple[Bin, ...]  # the least confident first
 
 
 def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:

@@ -34,24 +34,16 @@ Floats = npt.NDArray[np.float64]
 class Difference:
     """How much more accurate one group is than the baseline, and whether that is significant.
 
-    Attributes:
-        accuracy: mean accuracy minus the baseline's.
-        low, high: 95 % interval of that difference.
-        p_images: p value with respect to the choice of images: McNemar's exact test (1947) for one
-            run each, a sign-flip test for several.
-        p_seeds: p value with respect to the seeds: Student's paired t test; nan for one run each.
-        only_this, only_baseline: images that one reads and the other does not, mean over runs.
-        more_images: test images (as hard as these) that would show the difference with 80 % power;
-            None if no number would, or if it is significant already.
-        more_seeds: seeds of each that would; None as above.
+    `more_images` (as hard as these) or `more_seeds` of each would show the difference with 80 %
+    power; None if no number would, or if it is significant already.
     """
 
-    accuracy: float
-    low: float
+    accuracy: float  # mean accuracy minus the baseline's
+    low: float  # 95 % interval of that difference
     high: float
-    p_images: float
-    p_seeds: float
-    only_this: float
+    p_images: float  # McNemar's exact test (1947) for one run each, a sign-flip test for several
+    p_seeds: float  # Student's paired t test; nan for one run each
+    only_this: float  # images that only this group reads, mean over runs
     only_baseline: float
     more_images: int | None = None
     more_seeds: int | None = None
@@ -73,11 +65,7 @@ class Difference:
 
 
 def compare(this: Right, baseline: Right) -> Difference:
-    """Return the difference of two groups on the same images; row k of each has the same seed.
-
-    Raises:
-        ValueError: the shapes differ, or there are no images.
-    """
+    """Return the difference of groups (seeds, images) of one shape; row k of each is one seed's."""
     if this.shape != baseline.shape or this.size == 0:
         raise ValueError(f"cannot compare {this.shape} with {baseline.shape}")
     by_run = this.astype(float) - baseline

@@ -28,57 +28,44 @@ _THRESHOLDS = (0.5, 0.7, 0.9, 0.99)
 
 @dataclass(frozen=True)
 class ClassResult:
-    """How the images of one class were read; rejected is for lack of confidence or of ink.
-
-    `read_as` counts the other classes that they were read as, the most frequent first.
-    """
+    """How the images of one class were read."""
 
     label: str
     images: int
     right: int
-    rejected: int
+    rejected: int  # for lack of confidence or of ink
     wrong: int
-    read_as: tuple[tuple[str, int], ...]
+    read_as: tuple[tuple[str, int], ...]  # instead, and how often, the most frequent first
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a confidence threshold does.
-
-    `accepted` is the share of the images of known classes, `accuracy` that on those, `ood_accepted`
-    the share of the images of unknown classes; None without any.
-    """
+    """What a confidence threshold does."""
 
     threshold: float
-    accepted: float
-    accuracy: float
-    ood_accepted: float | None
+    accepted: float  # share of the images of known classes
+    accuracy: float  # on those
+    ood_accepted: float | None  # share of the images of unknown classes; None without any
 
 
 @dataclass(frozen=True)
 class ExternalEvaluation:
     """The results on one source of images.
 
-    Attributes:
-        images: number of those of the model's classes.
-        accuracy, interval: share read correctly, rejected is not correct; 95 % interval (Wilson).
-        forced_accuracy: accuracy of the most likely class, whether rejected or not.
-        ood_images: number of those of other classes (out of distribution).
-        auroc: chance that a known character is more probable than an OOD image; None without any.
-        ood_score_auroc: the same of `ood_score`; None if the model has none.
-        ignored: labels left out, since they look like a class of the model.
+    `auroc` is the chance that a known character gets a higher probability than an OOD image, and
+    `ood_score_auroc` the same of `ood_score`; None without any, or without such a score.
     """
 
     source: str
-    images: int
-    accuracy: float
-    interval: Interval
-    forced_accuracy: float
+    images: int  # of the model's classes
+    accuracy: float  # share read correctly; rejected is not correct
+    interval: Interval  # 95 % (Wilson)
+    forced_accuracy: float  # of the most likely class, whether rejected or not
     classes: tuple[ClassResult, ...]
-    ood_images: int
+    ood_images: int  # of other classes: out of distribution
     auroc: float | None
     ood_score_auroc: float | None
-    ignored: tuple[str, ...]
+    ignored: tuple[str, ...]  # labels left out, since they look like a class of the model
     points: tuple[OperatingPoint, ...]
 
     def save(self, folder: Path) -> None:

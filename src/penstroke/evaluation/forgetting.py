@@ -27,22 +27,18 @@ class Forgetting:
 
     The same images both times: of classes that both networks have, and that neither was trained
     on. They never chose a setting of the fine-tuned run.
-
-    `source` and `dataset` name the pretrained run and its data; intervals are 95 % (Wilson).
-    `trained_on` images were left out because the fine-tuned network was trained on them, and the
-    classes `dropped` because it no longer has them. `reason` says why nothing was measured.
     """
 
-    source: str
-    dataset: str
+    source: str  # the pretrained run
+    dataset: str  # its data
     images: int = 0
     before: float | None = None
     after: float | None = None
-    before_interval: Interval | None = None
+    before_interval: Interval | None = None  # 95 % (Wilson)
     after_interval: Interval | None = None
-    trained_on: int = 0
-    dropped: tuple[str, ...] = ()
-    reason: str = ""
+    trained_on: int = 0  # images left out because the fine-tuned network was trained on them
+    dropped: tuple[str, ...] = ()  # classes left out because it no longer has them
+    reason: str = ""  # why nothing was measured
 
     def save(self, folder: Path) -> None:
         """Write it into the run directory `folder`."""

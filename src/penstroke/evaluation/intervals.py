@@ -42,15 +42,12 @@ def wilson(right: int, count: int) -> Interval:
 
 @dataclass(frozen=True)
 class SeedVariation:
-    """Mean and sample standard deviation over seeds, and a 95 % interval of the mean.
-
-    The interval is Student's, with `count` - 1 degrees of freedom; nan for one seed.
-    """
+    """Mean and standard deviation over seeds, and a 95 % interval of the mean; nan for one seed."""
 
     count: int
     mean: float
-    sd: float
-    low: float
+    sd: float  # of the sample
+    low: float  # Student's, with `count` - 1 degrees of freedom
     high: float
 
 

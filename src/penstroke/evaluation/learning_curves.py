@@ -49,15 +49,12 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the learning curves say: a name from above, the figures that decided, what to try next.
-
-    `lowest_epoch` is that of the lowest validation loss; None without validation images.
-    """
+    """What the curves say: a name from above, the figures that decided, and what to try next."""
 
     name: str
     reason: str
     advice: str
-    lowest_epoch: int | None
+    lowest_epoch: int | None  # of the validation loss; None without validation images
 
 
 def diagnose(history: Sequence[Mapping[str, Any]]) -> Diagnosis:

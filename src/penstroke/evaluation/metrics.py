@@ -28,27 +28,17 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of one split.
-
-    Attributes:
-        loss: mean cross entropy over images, in nats.
-        auroc: area under the ROC curve, one class against the rest, mean over the classes present;
-            nan if fewer than two classes are present.
-        f1: mean over the classes present.
-        balanced_accuracy: mean recall over the classes present.
-        confusion: (K, K) counts; rows are true classes, columns predictions.
-        absent: classes without an image, left out of the means.
-    """
+    """Metrics of one split; means over classes are over those that have an image."""
 
     images: int
     accuracy: float
-    loss: float
-    auroc: float
-    f1: float
-    balanced_accuracy: float
+    loss: float  # mean cross entropy over images, in nats
+    auroc: float  # of one class against the rest, mean; nan if fewer than two have an image
+    f1: float  # mean over classes
+    balanced_accuracy: float  # mean recall over classes
     classes: tuple[ClassMetrics, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    absent: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]  # (K, K); rows are true classes, columns predictions
+    absent: tuple[str, ...]  # classes without an image
 
     @property
     def mistakes(self) -> int:

@@ -91,11 +91,7 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
-        """Read what `save` wrote.
-
-        Raises:
-            RunError: it is missing or damaged.
-        """
+        """Read what `save` wrote; RunError if it is missing or damaged."""
         try:
             stored = Checkpoint.from_bytes(path.read_bytes(), str(path))
         except (OSError, CheckpointError) as error:

@@ -30,15 +30,12 @@ class CorruptionResult:
 
 @dataclass(frozen=True)
 class OODResult:
-    """How well confidence separates characters from one kind of OOD images.
-
-    `confidence` is their mean; `auroc` the chance that a test image gets a higher one.
-    """
+    """How well confidence separates characters from one kind of OOD images."""
 
     kind: str
     images: int
-    confidence: float
-    auroc: float
+    confidence: float  # mean
+    auroc: float  # chance that a test image gets a higher confidence
 
 
 @dataclass(frozen=True)

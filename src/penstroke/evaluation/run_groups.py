@@ -37,16 +37,13 @@ class RunResult:
 
 @dataclass(frozen=True, eq=False)
 class RunGroup:
-    """Runs that differ in their seed alone, by seed, and the size and speed of their network.
-
-    `multiply_adds` and `latency_ms` are per image, the latter of the first run's model.onnx.
-    """
+    """Runs that differ in their seed alone, by seed, and the size and speed of their network."""
 
     name: str
     runs: tuple[RunResult, ...]
     parameters: int
-    multiply_adds: int
-    latency_ms: float
+    multiply_adds: int  # per image
+    latency_ms: float  # per image, of the first run's model.onnx
 
     @property
     def accuracies(self) -> list[float]:
@@ -92,16 +89,13 @@ class RunGroup:
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """What can be claimed of one group against the baseline, from `seeds` runs of each.
-
-    `p` is adjusted for the number of groups compared with the baseline (Holm 1979).
-    """
+    """What can be claimed of one group against the baseline, from `seeds` runs of each."""
 
     group: str
     baseline: str
     seeds: int
     difference: Difference
-    p: float
+    p: float  # adjusted for the number of groups compared with the baseline (Holm 1979)
 
     @property
     def is_significant(self) -> bool:

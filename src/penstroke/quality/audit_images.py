@@ -20,16 +20,13 @@ OnProgress = Callable[[str, float], None]
 
 @dataclass(frozen=True, eq=False)
 class AuditImages:
-    """Images of a data set in one array, those of the training split first.
-
-    `fingerprint` is that of the whole data set as published, `positions` (N,) those in its splits.
-    """
+    """Images of a data set in one array, those of the training split first."""
 
     name: str
-    fingerprint: str
+    fingerprint: str  # of the whole data set as published
     images: Dataset
-    is_test: npt.NDArray[np.bool_]
-    positions: Rows
+    is_test: npt.NDArray[np.bool_]  # (N,)
+    positions: Rows  # (N,), in the splits as published
 
     def __len__(self) -> int:
         return len(self.images)

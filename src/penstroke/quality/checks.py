@@ -378,14 +378,11 @@ CHECKS: dict[str, Callable[[TrainingSetup], Result]] = {
 
 @dataclass(frozen=True)
 class RangeTest:
-    """The tested rates with their smoothed losses, and a suggestion with its reason.
-
-    `suggestion`: where the loss falls fastest, but at most a third of where it is lowest.
-    """
+    """The tested rates with their smoothed losses, and a suggestion with its reason."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
-    suggestion: float
+    suggestion: float  # where the loss falls fastest, but at most a third of where it is lowest
     reason: str
 
 

@@ -98,30 +98,22 @@ class AuditCount:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """The findings of an audit, the gravest first; images are given by their row in `images`.
-
-    Attributes:
-        into_test: training images in the other's test split; `second` is a row of `other`.
-        out_of_train: test images in the other's training split, likewise.
-        outliers: with their mean distance to the nearest.
-        train_accuracy, test_accuracy: of the networks on images they never saw.
-        near_distance: images farther apart are not duplicates.
-    """
+    """The findings of an audit, the gravest first; images are given by their row in `images`."""
 
     images: AuditImages
     other: AuditImages | None
     label_errors: list[LabelError]
     pairs: list[Pair]
-    into_test: list[Pair]
-    out_of_train: list[Pair]
+    into_test: list[Pair]  # training images in the other's test split; `second` is a row of `other`
+    out_of_train: list[Pair]  # test images in the other's training split, likewise
     blank: list[int]
     clipped: list[int]
-    outliers: list[tuple[int, float]]
-    train_accuracy: float
+    outliers: list[tuple[int, float]]  # with their mean distance to the nearest
+    train_accuracy: float  # of the networks on images they never saw
     test_accuracy: float
     folds: int
     seed: int
-    near_distance: float = NEAR
+    near_distance: float = NEAR  # images farther apart are not duplicates
 
     def pairs_of(self, first: str, second: str) -> list[Pair]:
         """Return the pairs whose images are in these splits (train or test)."""

@@ -23,17 +23,13 @@ if TYPE_CHECKING:
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
-    """Write `template` of reports/templates/, filled with `values` (see `render`), to `path`.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
+    """Write `render(template, **values)` to `path` and return it; StorageError if that fails."""
     write_text_atomically(path, render(template, **values))
     return path
 
 
 def render(template: str, **values: Any) -> str:
-    """Return `template`, filled with `values`: one self-contained HTML page, or Markdown.
+    """Return `template` of reports/templates/ as one self-contained HTML page, or Markdown.
 
     Raises:
         MissingExtraError: jinja2 is not installed.

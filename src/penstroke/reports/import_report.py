@@ -19,10 +19,8 @@ from penstroke.errors import ImageError
 from penstroke.preprocessing.decoding import read_grey
 from penstroke.reports.html import data_uri, png_file, png_uri, write_page
 
-_SAMPLES = 5
-"""Per class."""
-_SHOWN = 24
-"""Per kind of suspicious image."""
+_SAMPLES, _SHOWN = 5, 24
+"""Per class; per kind of suspicious image."""
 _MUCH_DROPPED = 0.05
 """Share of the ink; what is dropped below it is dust."""
 _TINY = 8

@@ -34,20 +34,15 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """One misread image (28, 28), its index in its split, and the most similar training images.
+    """One misread image, and why."""
 
-    `explanation` is a data URI of the image, with the ink that spoke for the prediction in orange
-    and that for the true class in blue; `answers` are the most likely classes and the true one,
-    each with its probability and whether it is the true one.
-    """
-
-    index: int
-    image: Images
-    explanation: str
+    index: int  # in its split
+    image: Images  # (28, 28)
+    explanation: str  # data URI: ink for the prediction in orange, for the true class in blue
     true_class: str
     predicted_class: str
-    answers: list[tuple[str, float, bool]]
-    neighbours: tuple[tuple[str, Images], ...]
+    answers: list[tuple[str, float, bool]]  # likeliest classes: name, probability, is it the true
+    neighbours: tuple[tuple[str, Images], ...]  # the most similar training images
 
 
 @dataclass(frozen=True, eq=False)

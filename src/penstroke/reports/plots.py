@@ -46,10 +46,7 @@ def set_epoch_axis(axis: Axes) -> None:
 
 
 def to_svg(figure: Figure, grid: Literal["both", "x"] | None = "both") -> str:
-    """Return the figure as an <svg> element that takes on the page's text colour.
-
-    It is drawn with grid lines, and a legend where anything is labelled.
-    """
+    """Return the figure, with a legend if needed, as an <svg> in the page's text colour."""
     from matplotlib import rc_context
 
     for axis in figure.axes:
@@ -69,10 +66,7 @@ def to_svg(figure: Figure, grid: Literal["both", "x"] | None = "both") -> str:
 def learning_curves(
     history: Sequence[dict[str, Any]], best_epoch: int, lowest_epoch: int | None = None
 ) -> str:
-    """Return an SVG of loss and accuracy by epoch.
-
-    Marks the selected epoch, and that of the lowest validation loss if it is another.
-    """
+    """Return an SVG of loss and accuracy by epoch, with the selected and lowest epoch marked."""
     figure, axes = new_figure(8.0, 3.1, columns=2)
     epochs = [line["epoch"] for line in history]
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):

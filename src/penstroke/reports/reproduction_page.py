@@ -99,10 +99,7 @@ def write_reproduction_page(
 
 
 def _plots(project: str, results: Sequence[StepResult]) -> Iterator[tuple[str, str, str]]:
-    """Yield a file name, a caption and an SVG for each plot.
-
-    For a search its trials and the run of the best settings, for a training its first run.
-    """
+    """Yield (file name, caption, SVG) of a search's trials and best run, a training's first run."""
     for one in results:
         step = one.step
         name = f"{project}-{step.recipe}-{step.dataset}".replace("+", "-")

@@ -37,9 +37,6 @@ def write_robustness_report(
         robustness=robustness,
         clean_and_corrupted={"clean": clean, **corrupted},
         # The first line of a docstring: what the corruption is, and its severity.
-        descriptions={
-            name: (function.__doc__ or "").partition("\n")[0]
-            for name, function in CORRUPTIONS.items()
-        },
+        descriptions={k: str(one.__doc__).partition("\n")[0] for k, one in CORRUPTIONS.items()},
         ood_examples={kind: images[:_EXAMPLES] for kind, images in ood_images.items()},
     )
