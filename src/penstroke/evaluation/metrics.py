@@ -65,8 +65,9 @@ def compute_metrics(predictions: Predictions) -> Metrics:
     recall, precision = right / np.maximum(support, 1), right / np.maximum(called, 1)
     f1 = f1_by_class(confusion)
     present = support > 0
-    classes = np.flatnonzero(present) if present.sum() > 1 else []
-    areas = [auroc(predictions.probabilities[:, k], labels == k) for k in classes]
+    rated = np.flatnonzero(present) if present.sum() > 1 else []
+    areas = [auroc(predictions.probabilities[:, k], labels == k) for k in rated]
+    columns = [column.tolist() for column in (support, recall, precision, f1)]
     return Metrics(
         images=len(labels),
         accuracy=float(predictions.is_right.mean()),
@@ -74,10 +75,7 @@ def compute_metrics(predictions: Predictions) -> Metrics:
         auroc=float(np.mean(areas)) if areas else float("nan"),
         f1=float(f1[present].mean()),
         balanced_accuracy=float(recall[present].mean()),
-        classes=tuple(
-            ClassMetrics(name, int(n), float(r), float(p), float(f))
-            for name, n, r, p, f in zip(names, support, recall, precision, f1, strict=True)
-        ),
+        classes=tuple(ClassMetrics(*row) for row in zip(names, *columns, strict=True)),
         confusion=tuple(map(tuple, confusion.tolist())),
         absent=tuple(name for name, count in zip(names, support, strict=True) if not count),
     )

@@ -28,7 +28,6 @@ def write_check_report(
         name=f"Check of {name}",
         setup=setup,
         findings=findings,
-        failed=sum(one.outcome == "fail" for one in findings),
         range_test=range_test,
         curve=_plot_range(range_test, setup.config.train.learning_rate) if range_test else "",
         sheet=contact_sheet(setup.train),

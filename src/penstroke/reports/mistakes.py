@@ -21,13 +21,10 @@ from penstroke.reports.html import percent, percent_range, tinted_uri
 if TYPE_CHECKING:
     from torch import nn
 
-_ANSWERS_SHOWN = 3
-_NEIGHBOURS = 3
+_ANSWERS_SHOWN, _NEIGHBOURS, _MOST_SHOWN, _MOST_LISTED = 3, 3, 16, 5
 _COMPARED_WITH = 5000
 """Training images searched for neighbours: all of MNIST takes ten times as long and finds the same
 strokes."""
-_MOST_SHOWN = 16
-_MOST_LISTED = 5
 
 Counts = npt.NDArray[np.int64]
 

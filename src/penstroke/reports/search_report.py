@@ -22,10 +22,6 @@ def write_search_report(study: Study, result: SearchResult) -> Path:
     trials, names = trial_lines(study), list(study.space.parameters)
     scores = [trial.metric for trial in trials if trial.state == "complete"]
     has_importances = len(scores) >= _FEWEST_FOR_IMPORTANCE and len(set(scores)) > 1
-
-    def show(value: float) -> str:
-        return percent(value) if metric == "val_accuracy" else f"{value:.4f}"
-
     return write_page(
         study.path / "report" / "index.html",
         "search.html.j2",
@@ -33,7 +29,7 @@ def write_search_report(study: Study, result: SearchResult) -> Path:
         record=record,
         result=result,
         metric=search_plots.metric_name(metric),
-        show=show,
+        show=percent if metric == "val_accuracy" else "{:.4f}".format,
         parameters=names,
         trials=sorted(trials, key=lambda t: (_ORDER[t.state], -sign * (t.metric or 0.0), t.number)),
         history=search_plots.history(trials, metric, sign),
