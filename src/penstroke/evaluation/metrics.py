@@ -65,7 +65,7 @@ def compute_metrics(predictions: Predictions) -> Metrics:
     recall, precision = right / np.maximum(support, 1), right / np.maximum(called, 1)
     f1 = f1_by_class(confusion)
     present = support > 0
-    rated = np.flatnonzero(present) if present.sum() > 1 else []
+    rated = np.flatnonzero(present) if present.sum() > 1 else np.arange(0)
     areas = [auroc(predictions.probabilities[:, k], labels == k) for k in rated]
     columns = [column.tolist() for column in (support, recall, precision, f1)]
     return Metrics(

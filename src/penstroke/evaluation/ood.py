@@ -91,7 +91,8 @@ def blank_paper(count: int, random: np.random.Generator) -> Images:
 
     Each holds a speck that is taken for ink: other paper never reaches a network.
     """
-    side, images = 48, []
+    images: list[Images] = []
+    side = 48
     rows, columns = np.mgrid[:side, :side]
     while len(images) < count:
         # Light grey, a texture of 2 %, and 1 to 5 specks.

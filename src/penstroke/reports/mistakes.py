@@ -100,7 +100,7 @@ def class_mistakes(
     p_values = holm(hypergeom.sf(mistakes - 1, images.sum(), mistakes.sum(), images).tolist())
     worst = predictions.worst_mistakes(len(predictions))
     found = []
-    for k in sorted(np.flatnonzero(mistakes), key=lambda k: metrics.classes[k].recall):
+    for k in sorted(np.flatnonzero(mistakes).tolist(), key=lambda k: metrics.classes[k].recall):
         rows = worst[predictions.labels[worst] == k][:_MOST_SHOWN]
         shown = tuple((names[predictions.predicted[row]], dataset.images[row]) for row in rows)
         found.append(ClassMistakes(names[k], _describe(confusion, names, k, p_values[k]), shown))

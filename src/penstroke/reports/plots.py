@@ -56,8 +56,9 @@ def to_svg(figure: Figure, grid: Literal["both", "x"] | None = "both") -> str:
             axis.legend(frameon=False, fontsize=9, labelcolor=INK)
     stream = io.StringIO()
     # The page's font, and ids that do not change from one drawing to the next.
-    style = {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "penstroke"}
-    with rc_context(style):
+    with rc_context(
+        {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "penstroke"}
+    ):
         figure.savefig(stream, format="svg", metadata={"Date": None})
     svg = stream.getvalue()
     return svg[svg.index("<svg") :].replace(INK, "currentColor")

@@ -27,7 +27,7 @@ def write_run_report(run: Run, evaluation: Evaluation) -> Path:
     test, network, train = evaluation.metrics["test"], evaluation.network, evaluation.data.train
     predictions = evaluation.predictions["test"].at(evaluation.temperature)
     classes, history, diagnosis = predictions.classes, evaluation.history, evaluation.diagnosis
-    best_epoch = history[-1]["best_epoch"] if history else None
+    best_epoch = history[-1]["best_epoch"] if history else 0
     return write_page(
         run.path / "report" / "index.html",
         "run.html.j2",
