@@ -29,7 +29,7 @@ KEPT = ROOT / "docs" / "benchmarks.json"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"some of {PARTS}; all where none is named")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
     found = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for part in asked.parts or PARTS:
