@@ -188,13 +188,13 @@ def test_kill_9_at_any_moment_changes_nothing(tmp_path: Path) -> None:
     """A few kills; `make torture` deals out two hundred."""
     script = Path(__file__).parents[2] / "scripts" / "torture.py"
     done = subprocess.run(
-        [sys.executable, str(script), "--kills", "4", "--seed", "1", "--rounds", "1"],
+        [sys.executable, str(script), "--kills", "2", "--seed", "1", "--rounds", "1"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["different"] == 0
-    assert found["driver"] + found["worker"] >= 4
+    assert found["driver"] + found["worker"] >= 2
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from penstroke.runs.run import Run
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "penstroke", "train"]
+FEW = ("--set", "data.max_train_images=300", "--set", "train.threads=1")
 
 
 def start_training(*arguments: str) -> subprocess.Popen[bytes]:
@@ -49,23 +50,23 @@ def kill_when(
 
 
 def test_killed_at_random_moments_a_small_run_ends_with_the_same_bits(runs: Path) -> None:
-    settings = ("--epochs", "12", "--set", "data.max_train_images=600", "--set", "train.threads=1")
+    settings = ("--epochs", "8", *FEW)
     expected = complete(*settings, "--name", "through")
     moments = random.Random(5)
-    for kill in range(6):
+    for kill in range(4):
         killed = start_training(*settings, "--name", "killed")
         kill_when(killed, runs / "killed", 2 * kill + 1, moments.uniform(0, 0.15))
     again = complete(*settings, "--name", "killed")
     assert (again / "model.safetensors").read_bytes() == (
         expected / "model.safetensors"
     ).read_bytes()
-    assert epochs_done(again) == epochs_done(expected) == 12
+    assert epochs_done(again) == epochs_done(expected) == 8
     assert [p.name for p in again.rglob(".*") if p.name != ".lock"] == []
 
 
 @pytest.mark.mnist
 def test_three_kills_in_the_published_cnn(runs: Path) -> None:
-    settings = ("baseline-cnn", "--set", "data.max_train_images=12000", "--set", "train.threads=1")
+    settings = ("baseline-cnn", "--set", "data.max_train_images=3000", "--set", "train.threads=1")
     expected = complete(*settings, "--name", "through")
     epoch_seconds = Run.open(expected).elapsed_seconds() / 5
     for kill in range(3):
@@ -79,7 +80,7 @@ def test_three_kills_in_the_published_cnn(runs: Path) -> None:
 
 
 def test_a_killed_process_lets_go_of_the_run(runs: Path) -> None:
-    settings = ("--epochs", "500", "--name", "held")
+    settings = ("--epochs", "500", "--name", "held", *FEW)
     process = start_training(*settings)
     wait_until(lambda: epochs_done(runs / "held"))
     second = subprocess.run([*COMMAND, *settings], capture_output=True, text=True, check=False)
@@ -93,7 +94,7 @@ def test_a_killed_process_lets_go_of_the_run(runs: Path) -> None:
 
 
 def test_ctrl_c_says_that_it_goes_on(runs: Path) -> None:
-    command = [*COMMAND, "--epochs", "500", "--name", "halted"]
+    command = [*COMMAND, "--epochs", "500", "--name", "halted", *FEW]
     process = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: epochs_done(runs / "halted") >= 2)
     interrupt(process)
@@ -114,7 +115,7 @@ epochs.write_epochs = write_and_fill
 from penstroke.cli.main import main
 main()
 """
-    settings = ["train", "--epochs", "5", "--name", "full", "--no-report"]
+    settings = ["train", "--epochs", "5", "--name", "full", "--no-report", *FEW]
     done = subprocess.run(
         [sys.executable, "-c", script, *settings], capture_output=True, text=True, check=False
     )
@@ -122,10 +123,10 @@ main()
     assert "error: cannot write" in done.stderr
     assert "File too large" in done.stderr
     assert not list((runs / "full" / "checkpoints").glob(".*"))
-    process = start_training("--epochs", "5", "--name", "full")
+    process = start_training("--epochs", "5", "--name", "full", *FEW)
     process.communicate()
     assert process.returncode == 0
-    through = complete("--epochs", "5", "--name", "through")
+    through = complete("--epochs", "5", "--name", "through", *FEW)
     assert (runs / "full" / "model.safetensors").read_bytes() == (
         through / "model.safetensors"
     ).read_bytes()

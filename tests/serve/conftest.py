@@ -26,7 +26,7 @@ def mnist_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs with one in it, `mnist-fast`: the recipe, trained on MNIST."""
 
     def train() -> None:
-        settings = {"data.dataset": "mnist", "train.threads": 1}
+        settings = {"data.dataset": "mnist", "data.max_train_images": 20_000, "train.threads": 1}
         penstroke.train(load_recipe("fast", settings).run_config(), name="mnist-fast", report=False)
 
     folder = tmp_path_factory.mktemp("runs")
