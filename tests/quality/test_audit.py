@@ -110,7 +110,10 @@ def test_of_many_copies_one_stays_or_none_where_one_is_a_test_image(audited: Aud
     assert (both.train, both.test, both.excluded) == (3, 1, 2)
 
 
-def test_images_without_a_test_split_are_looked_at_too(tmp_path: Path) -> None:
+def test_images_without_a_test_split_are_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstroke.quality.label_errors._MIN_STEPS", 10)
     few = load_dataset("digits").train.subset(np.arange(200))
     nothing = few.subset(np.arange(0))
     own = AuditImages.from_splits(DataSplits("few", few, nothing, SealedTest(nothing), "f" * 64))

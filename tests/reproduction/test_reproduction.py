@@ -29,7 +29,7 @@ from penstroke.reproduction import (
 )
 
 Penstroke = Callable[..., Told]
-SMALL = ("--epochs", "1", "--set", "train.min_steps=0", "--set", "train.threads=1")
+SMALL = ("--epochs", "1", "--no-report", "--set", "train.min_steps=0", "--set", "train.threads=1")
 
 
 def training(recipe: str = "fast", *more: str, seeds: int = 1) -> Step:
