@@ -18,7 +18,7 @@ PYTEST := $(BIN)/pytest --numprocesses logical --dist worksteal
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.train ## train a network on real handwritten digits (half a minute)
+demo: $(VENV)/.train ## train a network on real handwritten digits (a minute, with what it installs)
 	@$(BIN)/penstroke train --overwrite
 
 test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DATA
@@ -69,8 +69,7 @@ bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and
 	  "ray[tune]" keras-tuner tensorboard
 
 results: $(VENV)/.dev ## repeat the published projects, presets and letters; writes docs/ (two hours and more)
-	@$(BIN)/penstroke reproduce all --page docs/results.md $(EMNIST)
-	@$(BIN)/penstroke reproduce presets --page docs/presets.md
+	@$(BIN)/penstroke reproduce all presets --page docs/results.md $(EMNIST)
 	@$(BIN)/penstroke reproduce letters --page docs/letters.md $(EMNIST)
 
 torture: $(VENV)/.dev ## kill a search 200 times at random moments, and compare (an hour)
