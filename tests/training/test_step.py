@@ -78,7 +78,9 @@ def test_precision_is_measured_once_and_then_kept() -> None:
     from penstroke.files import cache_root
 
     config = small_config(precision="auto", threads=1)
+    before = torch.random.get_rng_state()
     first = resolve_auto(config)
+    assert torch.equal(torch.random.get_rng_state(), before)
     kept = list((cache_root() / "precision").iterdir())
     assert first.train.precision in ("float32", "bfloat16")
     assert resolve_auto(config) == first

@@ -50,6 +50,7 @@ def available_devices() -> list[str]:
     return [*devices, "cpu"]
 
 
+@torch.random.fork_rng()
 def seconds_a_step(
     config: RunConfig, *, num_classes: int = 10, steps: int = 2, seconds: float = 0.0
 ) -> float:
