@@ -27,8 +27,7 @@ from torch import nn
 
 from composing import Composed, Ink, LineStyle, Pool, compose_line, cropped, drawn_pool, overlap
 from penstroke import load_dataset
-from penstroke.inference.character_scorer import scorer_inputs
-from penstroke.inference.line_reader import Scale, find_page_lines, run_networks
+from penstroke.inference.line_reader import Scale, find_page_lines, run_networks, scorer_inputs
 from penstroke.inference.recognizer import Recognizer
 from penstroke.inference.segments import TextLine, around
 from penstroke.inference.viterbi import WEIGHTS, Step, all_features, possible_steps, posteriors

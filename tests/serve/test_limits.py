@@ -14,6 +14,7 @@ import pytest
 
 from helpers import drawn_digit
 from penstroke.serve.limits import Limits
+from penstroke.serve.security import STRICT_HEADERS, Security
 from penstroke.serve.service_settings import ServiceSettings
 from serving import Running, ask, exchange, png, service
 
@@ -105,14 +106,15 @@ def test_200_slow_clients_keep_nobody_waiting(patient: Running) -> None:
 
 
 async def told(limits: Limits, path: str) -> list[Any]:
-    """Return what is sent in answer to a GET of `path`."""
+    """Return what is sent in answer to a GET of `path`, through both middlewares."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
-    await limits(scope, _nothing, send)
+    headers = [(b"host", b"localhost")]
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
+    await Security(limits, ServiceSettings())(scope, _nothing, send)
     return sent
 
 
@@ -149,4 +151,4 @@ def test_connections_are_closed_while_draining() -> None:
 
     limits = Limits(app, ServiceSettings(), lambda: True)
     (start,) = asyncio.run(told(limits, "/v1/models"))
-    assert start["headers"] == [(b"connection", b"close")]
+    assert start["headers"] == [(b"connection", b"close"), *STRICT_HEADERS]

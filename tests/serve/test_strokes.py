@@ -14,7 +14,7 @@ from PIL import Image
 
 from penstroke.errors import ConfigError, ImageError
 from penstroke.preprocessing.ink import DEFAULT_INK, preprocess
-from penstroke.serve.occlusion import occlusion_map
+from penstroke.serve.inference_worker import occlusion_map
 from penstroke.serve.responses import data_url, png
 from penstroke.serve.strokes import Drawing, image_of, preprocess_drawing
 from penstroke.serve.uploads import JSON, Upload, upload_to_image

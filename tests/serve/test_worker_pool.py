@@ -161,7 +161,7 @@ def test_an_abandoned_request_is_not_computed(model: Path) -> None:
         await asyncio.sleep(0)
         assert len(workers._take(worker)) == 1
         assert workers._take(worker) == []
-        assert (workers.waiting_short, workers.waiting_long) == (1, 0)
+        assert (workers.short.waiting, workers.long.waiting) == (1, 0)
         waiting[0].cancel()
 
     asyncio.run(scene())

@@ -7,6 +7,8 @@ VII).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,9 +16,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from penstroke.config.class_names import as_text
-from penstroke.inference.character_scorer import log_odds, scorer_inputs
+from penstroke.inference.onnx_session import open_session
 from penstroke.inference.recognizer import Recognizer, max_logit_score
-from penstroke.inference.segments import Box, TextLine, around, find_lines, united
+from penstroke.inference.segments import Box, Segment, TextLine, around, find_lines, united
 from penstroke.inference.viterbi import (
     Step,
     all_features,
@@ -34,10 +36,10 @@ _WORKING_SIDES = (1200, 2400, 4800)
 are small."""
 _LEAST_HEIGHT = 24
 """Pixels of a character, of which the network keeps 20: with fewer, a larger side is worth it."""
-_CONFIDENCE_THRESHOLD = 0.8
-"""Below this probability a character is `rejected`."""
-_SPACE = 0.65
-"""Of a character's height: a wider gap is a space."""
+_CONFIDENCE_THRESHOLD = 0.8  # below this probability a character is `rejected`
+_SPACE = 0.65  # of a character's height: a wider gap is a space
+_SCORER_SIZE = (24, 32)  # rows and columns of what the character scorer sees
+_SCORER_ROWS, _SCORER_COLUMNS = 1.5, 2.0  # how much of the line that is, in heights of a character
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,7 @@ class CharacterReading:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        plain = {"probabilities": dict(self.probabilities), "box": list(self.box)}
-        return vars(self) | plain
+        return vars(self) | {"probabilities": dict(self.probabilities), "box": list(self.box)}
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,7 @@ class PageReading:
 def read_page(recognizer: Recognizer, image: ImageLike) -> PageReading:
     """Return what is written in `image` (see `penstroke.preprocessing.ink.preprocess`), by line.
 
-    Raises:
-        ImageError: it is not an image, or too large; one without ink is not an error.
+    ImageError: it is not an image, or too large; one without ink is not an error.
     """
     max_pixels = recognizer.ink.max_pixels
     whole = read_grey(image, max_pixels, working_side=max_pixels)
@@ -124,11 +124,11 @@ def read_page(recognizer: Recognizer, image: ImageLike) -> PageReading:
     lattices = [(line, possible_steps(line)) for line in lines]
     lattices = [pair for pair in lattices if not all(step.is_dirt for step in pair[1])]
     readings = [
-        LineReading(tuple(_characters(recognizer.classes, line, steps, outputs, scale)))
-        for (line, steps), outputs in zip(lattices, run_networks(recognizer, lattices), strict=True)
+        LineReading(tuple(_characters(recognizer.classes, *lattice, outputs, scale)))
+        for lattice, outputs in zip(lattices, run_networks(recognizer, lattices), strict=True)
     ]
     written = tuple(line for line in readings if line.characters)
-    return PageReading(written, whole.shape[1], whole.shape[0])
+    return PageReading(written, width=whole.shape[1], height=whole.shape[0])
 
 
 @dataclass(frozen=True)
@@ -181,23 +181,64 @@ def run_networks(
     """Return the outputs for the possible characters of each line; all lines go as one batch."""
     if not lattices:
         return []
-    groups = [[step.segments for step in steps if not step.is_dirt] for _, steps in lattices]
-    lines = [line for line, _ in lattices]
     images, inputs = [], []
-    for line, group in zip(lines, groups, strict=True):
-        inputs.append(scorer_inputs(line, group))
-        for segments in group:
+    for line, steps in lattices:
+        groups = [step.segments for step in steps if not step.is_dirt]
+        inputs.append(scorer_inputs(line, groups))
+        for segments in groups:
             ink = _half_upright(united(segments).ink, line.slant)
             images.append(normalize(ink, recognizer.ink).pixels)
     logits = recognizer.logits(np.stack(images))
-    ends = np.cumsum([len(group) for group in groups])[:-1]
-    familiarity: Sequence[Any] = [None] * len(groups)
+    ends = np.cumsum([len(part) for part in inputs])[:-1]
+    familiarity: Sequence[Any] = [None] * len(inputs)
     if recognizer.ood_threshold is not None:
         ratios = max_logit_score(logits) / np.float32(recognizer.ood_threshold)
         familiarity = np.split(ratios, ends)
     probabilities = np.split(recognizer.softmax(logits), ends)
-    odds = np.split(log_odds(np.concatenate(inputs)), ends)
-    return [NetworkOutputs(*row) for row in zip(probabilities, familiarity, odds, strict=True)]
+    (odds,) = _scorer().run(["log_odds"], {"views": np.concatenate(inputs)})
+    columns = (probabilities, familiarity, np.split(odds.astype(np.float64), ends))
+    return [NetworkOutputs(*row) for row in zip(*columns, strict=True)]
+
+
+@cache
+def _scorer() -> Any:
+    """Return the session of the network that tells how likely some ink is one whole character.
+
+    A recogniser of characters is confident about scraps and pairs too: half a 0 is a fine 1. The
+    scorer knows no classes. It sees the ink and, beside it, all ink around; it was trained on
+    composed lines of digits and letters, split in every way that `penstroke.inference.segments`
+    offers (scripts/train_line_reader.py).
+    """
+    content = (files("penstroke.inference") / "character_scorer.onnx").read_bytes()
+    return open_session(content, "character_scorer.onnx", threads=1)  # more would start too late
+
+
+def scorer_inputs(line: TextLine, groups: Sequence[Sequence[Segment]]) -> npt.NDArray[np.uint8]:
+    """Return what the scorer sees of each of `groups` of segments: (B, 2, 24, 32) uint8.
+
+    The first channel holds the ink of the group alone, the second all ink of the line; the group's
+    middle is the middle.
+    """
+    whole = united(line.segments)
+    height, width = round(_SCORER_ROWS * line.height), round(_SCORER_COLUMNS * line.height)
+    padded = np.pad(whole.ink, ((height, height), (width, width)))
+    alone = np.zeros_like(padded)
+    inputs = np.empty((len(groups), 2, *_SCORER_SIZE), np.uint8)
+    for number, segments in enumerate(groups):
+        group = united(segments)
+        box = group.box
+        top, left = box.top - whole.box.top + height, box.left - whole.box.left + width
+        region = np.s_[top : top + box.height, left : left + box.width]
+        alone[region] = group.ink
+        top += (box.height - height) // 2
+        left += (box.width - width) // 2
+        window = np.s_[top : top + height, left : left + width]
+        for channel, ink in enumerate((alone, padded)):
+            image = Image.fromarray(np.rint(ink[window] * 255).astype(np.uint8))
+            scaled = image.resize(_SCORER_SIZE[::-1], Image.Resampling.BOX)
+            inputs[number, channel] = np.asarray(scaled)
+        alone[region] = 0
+    return inputs
 
 
 def _half_upright(ink: Intensities, slant: float) -> Intensities:
@@ -209,11 +250,10 @@ def _half_upright(ink: Intensities, slant: float) -> Intensities:
     height, width = ink.shape
     lean = slant / 2
     margin = int(np.ceil(abs(lean) * height / 2)) + 1
-    shear = (1, -lean, lean * height / 2 - margin, 0, 1, 0)
-    size = (width + 2 * margin, height)
     image = Image.fromarray(ink).transform(
-        size, Image.Transform.AFFINE, shear, Image.Resampling.BICUBIC, fillcolor=0
-    )
+        (width + 2 * margin, height), Image.Transform.AFFINE,
+        (1, -lean, lean * height / 2 - margin, 0, 1, 0), Image.Resampling.BICUBIC, fillcolor=0,
+    )  # fmt: skip
     return np.asarray(image, np.float32).clip(0.0, 1.0)
 
 

@@ -13,9 +13,10 @@ from penstroke.errors import ModelFileError
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # Messages and field numbers of onnx.proto, version 3 of the format.
-_GRAPH, _OPERATOR_SETS, _FUNCTIONS = ("model", 7), ("model", 8), ("model", 25)
-_OPERATOR_SET_DOMAIN = 1
+_FUNCTIONS, _OPERATOR_SET_DOMAIN = ("model", 25), ("operator set", 1)
 _NESTED = {
+    ("model", 7): "graph",
+    ("model", 8): "operator set",
     ("graph", 1): "node",
     ("graph", 5): "tensor",
     ("node", 5): "attribute",
@@ -24,10 +25,10 @@ _NESTED = {
     ("attribute", 10): "tensor",
     ("attribute", 11): "graph",
 }
-"""Fields that hold a message in which a tensor may be found."""
-_SPARSE = {("graph", 15), ("attribute", 22), ("attribute", 23)}
-"""Sparse tensors may be external too; none of our models has any."""
-_EXTERNAL_DATA, _DATA_LOCATION = ("tensor", 13), ("tensor", 14)
+"""Fields that hold a message to look into."""
+_EXTERNAL = {("tensor", 13), ("graph", 15), ("attribute", 22), ("attribute", 23)}
+"""External data, and sparse tensors, which may be external too; none of our models has any."""
+_DATA_LOCATION = ("tensor", 14)
 
 
 def open_session(content: bytes, name: str, threads: int | None = None) -> Any:
@@ -39,7 +40,7 @@ def open_session(content: bytes, name: str, threads: int | None = None) -> Any:
         ModelFileError: it is damaged, is not an ONNX model, or reaches outside itself.
     """
     try:
-        objection = _objection(content)
+        objection = _objection("model", content)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{name} cannot be read as an ONNX model: {error}") from None
     if objection:
@@ -58,30 +59,19 @@ def open_session(content: bytes, name: str, threads: int | None = None) -> Any:
         raise ModelFileError(f"{name} is damaged, or not an ONNX model that can be read") from error
 
 
-def _objection(content: bytes) -> str | None:
-    """Return why the ONNX file must not be opened, or None; ValueError where it is malformed."""
-    for number, value in _fields(content):
-        field = ("model", number)
-        if field == _FUNCTIONS:
-            return "it defines functions of its own"
-        if field == _OPERATOR_SETS:
-            domain = next((v for n, v in _fields(_bytes(value)) if n == _OPERATOR_SET_DOMAIN), b"")
-            if domain not in (b"", b"ai.onnx"):
-                return f"it needs the operators of {_bytes(domain).decode(errors='replace')!r}"
-        if field == _GRAPH and _reaches_outside("graph", _bytes(value)):
-            return "its weights may lie in other files (external data or sparse tensors)"
-    return None
-
-
-def _reaches_outside(kind: str, message: bytes) -> bool:
-    """Return whether any tensor in a message of this kind lies, or may lie, in another file."""
+def _objection(kind: str, message: bytes) -> str | None:
+    """Return why a file with this message must not be opened, or None; ValueError if malformed."""
     for number, value in _fields(message):
         field = (kind, number)
-        if field in _SPARSE or field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value):
-            return True
-        if field in _NESTED and _reaches_outside(_NESTED[field], _bytes(value)):
-            return True
-    return False
+        if field == _FUNCTIONS:
+            return "it defines functions of its own"
+        if field == _OPERATOR_SET_DOMAIN and value not in (b"", b"ai.onnx"):
+            return f"it needs the operators of {_bytes(value).decode(errors='replace')!r}"
+        if field in _EXTERNAL or (field == _DATA_LOCATION and value):
+            return "its weights may lie in other files (external data or sparse tensors)"
+        if field in _NESTED and (found := _objection(_NESTED[field], _bytes(value))):
+            return found
+    return None
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:

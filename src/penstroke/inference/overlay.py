@@ -17,17 +17,12 @@ from penstroke.inference.line_reader import CharacterReading, PageReading
 from penstroke.preprocessing.decoding import ImageLike, open_image, read_grey
 from penstroke.preprocessing.ink import InkSettings
 
-_COLORS = {"ok": "#0b62c4", "rejected": "#c8410b"}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that an XML 1.0 document may not hold."""
 
 
 def overlay_svg(page: PageReading, image: ImageLike, ink: InkSettings) -> str:
-    """Return the SVG of `image` with the boxes and labels of `page`.
-
-    Raises:
-        ImageError: it is not an image, or larger than `ink` allows.
-    """
+    """Return the SVG of `image` with the boxes and labels of `page`; ImageError as `read_page`."""
     size = f'width="{page.width}" height="{page.height}"'
     layers = ""
     for number, line in enumerate(page.lines, start=1):
@@ -44,11 +39,10 @@ def overlay_svg(page: PageReading, image: ImageLike, ink: InkSettings) -> str:
 
 
 def _group(character: CharacterReading, line_height: float) -> str:
-    box, stroke = character.box, max(1.0, line_height / 30)
-    color, size = _COLORS[character.status], max(6.0, 0.5 * line_height)
-    dashes = ""
+    box, stroke, size = character.box, max(1.0, line_height / 30), max(6.0, 0.5 * line_height)
+    color, dashes = "#0b62c4", ""
     if character.status == "rejected":
-        dashes = f' stroke-dasharray="{3 * stroke:.1f} {2 * stroke:.1f}"'
+        color, dashes = "#c8410b", f' stroke-dasharray="{3 * stroke:.1f} {2 * stroke:.1f}"'
     alternatives = ", ".join(f"{_valid(label)} {100 * p:.1f} %" for label, p in character.top(3))
     title = f"{alternatives}{'; split from its neighbour' if character.split else ''}"
     return (

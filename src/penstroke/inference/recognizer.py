@@ -25,8 +25,7 @@ MODEL_FORMAT_VERSION = 1
 CONFIDENCE_THRESHOLD = 0.5
 """With a calibrated probability below it, an answer is more likely wrong than right."""
 
-_BATCH = 256
-"""Images that go through the network at once: more are no faster, and take memory."""
+_BATCH = 256  # images that go through the network at once: more are no faster, and take memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +63,8 @@ class Recognition:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the input image as plain values."""
-        plain = vars(self) | {"probabilities": dict(self.probabilities)}
-        del plain["input_image"]
-        return plain
+        plain = {name: value for name, value in vars(self).items() if name != "input_image"}
+        return plain | {"probabilities": dict(self.probabilities)}
 
 
 class Recognizer:
@@ -105,9 +103,7 @@ class Recognizer:
     def load(cls, path: str | Path, *, confidence_threshold: float | None = None) -> Recognizer:
         """Open `path`: a model.onnx, or a run directory that holds one.
 
-        Args:
-            path: the file or directory.
-            confidence_threshold: least probability of a label; the model's own (0.5) unless given.
+        `confidence_threshold`: least probability of a label; the model's own (0.5) unless given.
 
         Raises:
             ModelFileError: the file is missing, damaged, not Penstroke's, or of a newer version; or
@@ -153,29 +149,24 @@ class Recognizer:
         if not images:
             return []
         logits = self.logits(np.stack([image.pixels for image in images]))
-        scores = max_logit_score(logits)
-        is_ood = scores < np.float32(self.ood_threshold or 0)  # no score is below 0
-        recognitions = []
-        for (pixels, is_blank), row, score, is_rejected in zip(
-            images, self.softmax(logits), scores.tolist(), is_ood.tolist(), strict=True
-        ):
-            if is_blank:
-                recognitions.append(Recognition(None, 0.0, {}, pixels, "empty"))
-                continue
-            shares = row.tolist()
-            best = int(row.argmax())
-            is_rejected = is_rejected or shares[best] < self.confidence_threshold
-            recognitions.append(
-                Recognition(
-                    label=None if is_rejected else self.classes[best],
-                    probability=shares[best],
-                    probabilities=dict(zip(self.classes, shares, strict=True)),
-                    input_image=pixels,
-                    status="rejected" if is_rejected else "ok",
-                    ood_score=None if self.ood_threshold is None else score,
-                )
+        shares, scores = self.softmax(logits), max_logit_score(logits)
+        is_rejected = scores < np.float32(self.ood_threshold or 0)  # no score is below 0
+        is_rejected |= shares.max(axis=1).astype(np.float64) < self.confidence_threshold
+        columns = (shares, shares.argmax(axis=1), scores, is_rejected)
+        rows = zip(images, *(column.tolist() for column in columns), strict=True)
+        return [
+            Recognition(None, 0.0, {}, pixels, "empty")
+            if is_blank
+            else Recognition(
+                label=None if rejected else self.classes[best],
+                probability=row[best],
+                probabilities=dict(zip(self.classes, row, strict=True)),
+                input_image=pixels,
+                status="rejected" if rejected else "ok",
+                ood_score=None if self.ood_threshold is None else score,
             )
-        return recognitions
+            for (pixels, is_blank), row, best, score, rejected in rows
+        ]
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the calibrated softmax (B, K) of preprocessed images (B, 28, 28) uint8."""
@@ -243,7 +234,7 @@ def _read_metadata(session: Any, name: str) -> dict[str, Any]:
         metadata = {key: json.loads(value) for key, value in raw.items()}
         version = int(metadata["penstroke_format"])
         if version <= MODEL_FORMAT_VERSION:
-            _check_graph(session, _Metadata.parse(metadata).classes)
+            _check_graph(session, len(_Metadata.parse(metadata).classes))
     except (ValueError, TypeError, IndexError, ConfigError) as error:
         raise ModelFileError(f"{name}: the metadata of the model is damaged: {error}") from error
     if version > MODEL_FORMAT_VERSION:
@@ -254,9 +245,9 @@ def _read_metadata(session: Any, name: str) -> dict[str, Any]:
     return metadata
 
 
-def _check_graph(session: Any, classes: Sequence[str]) -> None:
+def _check_graph(session: Any, classes: int) -> None:
     (images,), (logits,) = session.get_inputs(), session.get_outputs()
     if (images.name, images.type, logits.name) != ("images", "tensor(uint8)", "logits"):
         raise ValueError("the graph does not turn images of uint8 into logits")
-    if logits.shape[1] != len(classes):
-        raise ValueError(f"it names {len(classes)} classes for {logits.shape[1]} logits")
+    if logits.shape[1] != classes:
+        raise ValueError(f"it names {classes} classes for {logits.shape[1]} logits")

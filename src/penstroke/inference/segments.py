@@ -16,23 +16,15 @@ import numpy.typing as npt
 from penstroke.preprocessing.components import find_components
 from penstroke.preprocessing.decoding import Intensities
 
-_TALL = 0.45
-"""Of a character's height: what is lower says nothing about where lines run."""
-_MOST_COMPONENTS = 5000
-"""A page of 60 lines of 80 characters has fewer."""
+_TALL = 0.45  # of a character's height: what is lower says nothing about where lines run
+_MOST_COMPONENTS = 5000  # a page of 60 lines of 80 characters has fewer
 _SLANTS = np.tan(np.radians(np.arange(-30, 46, 3)))
-_REACH = 0.2
-"""How far a split may stray from its straight line, in heights of a character."""
-_STEP = 0.05
-"""Distance between the lines that are tried, in heights."""
-_NARROWEST = 0.5
-"""Of the height: no two characters are looked for in less."""
-_EDGE = 0.12
-"""Least width of a part that is split off, in heights."""
-_DEEPEST = 3.2
-"""Splits through more strokes than this are not offered."""
-_STRAYING = 0.1
-"""What a step to the side costs, in pixels of full ink."""
+_REACH = 0.2  # how far a split may stray from its straight line, in heights of a character
+_STEP = 0.05  # distance between the lines that are tried, in heights
+_NARROWEST = 0.5  # of the height: no two characters are looked for in less
+_EDGE = 0.12  # least width of a part that is split off, in heights
+_DEEPEST = 3.2  # splits through more strokes than this are not offered
+_STRAYING = 0.1  # what a step to the side costs, in pixels of full ink
 
 
 class Box(NamedTuple):
@@ -135,7 +127,7 @@ def find_lines(ink: Intensities) -> list[TextLine]:
         and part.mass >= 0.6 * stroke**2
         and float(part.ink.max()) >= 0.4
     ]
-    return [_text_line(row) for row in _rows(kept, height)] if kept else []
+    return [_text_line(row) for row in _rows(kept, height)]
 
 
 def around(boxes: Iterable[Box]) -> Box:
@@ -216,7 +208,7 @@ def _rows(parts: Sequence[InkPart], height: float) -> list[list[InkPart]]:
     for part in tall:
         level = part.level(slope)
         distances = [abs(level - sum(row.levels[-3:]) / len(row.levels[-3:])) for row in rows]
-        if distances and min(distances) < 0.6 * height:
+        if min(distances, default=np.inf) < 0.6 * height:
             row = rows[int(np.argmin(distances))]
             row.parts.append(part)
             row.levels.append(level)
@@ -225,7 +217,7 @@ def _rows(parts: Sequence[InkPart], height: float) -> list[list[InkPart]]:
     members = [list(row.parts) for row in rows]
     for part in (p for p in parts if p.box.height < _TALL * height):
         distances = [row.distance(part, part.level(slope), height) for row in rows]
-        if distances and min(distances) < 0.9 * height:
+        if min(distances, default=np.inf) < 0.9 * height:
             members[int(np.argmin(distances))].append(part)
     order = np.argsort([np.mean(row.levels) for row in rows], kind="stable")
     return [members[number] for number in order]
@@ -235,8 +227,8 @@ def _slope(tall: Sequence[InkPart], height: float) -> float:
     """Return the median slope from one tall part to the next on its right, as a tangent."""
     middles = np.array([part.box.middle for part in tall]).reshape(-1, 2)
     slopes = []
-    for x, y in middles:
-        across, down = middles[:, 0] - x, middles[:, 1] - y
+    for middle in middles:
+        across, down = (middles - middle).T
         near = (across > 0) & (across < 3 * height) & (np.abs(down) < 0.5 * height)
         if near.any():
             neighbour = int(np.where(near, across, np.inf).argmin())
@@ -282,11 +274,9 @@ def _joined(row: Sequence[InkPart], height: float, slant: float) -> list[InkPart
     groups = [[part] for part in row if part.box.height >= 0.6 * height]
     for part in (part for part in row if part.box.height < 0.6 * height):
         start, end = part.span(slant)
-        shared = []
-        for group in groups:
-            first, last = group[0].span(slant)
-            shared.append((min(end, last) - max(start, first)) / (end - start))
-        if shared and max(shared) >= 0.5:
+        spans = [group[0].span(slant) for group in groups]
+        shared = [(min(end, last) - max(start, first)) / (end - start) for first, last in spans]
+        if max(shared, default=0) >= 0.5:
             groups[int(np.argmax(shared))].append(part)
         else:
             groups.append([part])
@@ -304,11 +294,9 @@ def _find_splits(
     lean = np.round(slant * (ink.shape[0] / 2 - rows)).astype(np.int64)
     across = np.nonzero(ink)[1] - lean[np.nonzero(ink)[0]]
     first, last = int(across.min()), int(across.max()) + 1
-    if last - first < _NARROWEST * height:
-        return []
     edge, step = _EDGE * height, max(1, round(_STEP * height))
     middles = np.arange(round(first + edge), round(last - edge) + 1, step)
-    if not len(middles):
+    if last - first < _NARROWEST * height or not len(middles):
         return []
     paths, crossed = _cheapest_paths(ink, middles[:, None] + lean, max(1, round(_REACH * height)))
     costs = crossed / stroke
@@ -320,8 +308,7 @@ def _find_splits(
 
 def _split_ink(ink: Intensities, splits: Sequence[SplitCandidate]) -> list[Intensities]:
     """Return the ink (H, W) of each part between `splits`, from left to right; none is blank."""
-    columns = np.arange(ink.shape[1])
-    number = np.zeros(ink.shape, np.int64)
+    columns, number = np.arange(ink.shape[1]), np.zeros(ink.shape, np.int64)
     for split in splits:
         number += columns >= split.path[:, None]
     return [np.where(number == k, ink, 0) for k in range(len(splits) + 1)]
@@ -338,7 +325,7 @@ def _cheapest_paths(
     offsets = np.arange(-reach, reach + 1)
     columns = lines[:, :, None] + offsets
     inside = (columns >= 0) & (columns < ink.shape[1])
-    taken = ink[np.arange(height)[None, :, None], columns.clip(0, ink.shape[1] - 1)] * inside
+    taken = ink[np.arange(height)[:, None], columns.clip(0, ink.shape[1] - 1)] * inside
     total = taken[:, 0].astype(np.float64) + 1e-3 * np.abs(offsets)
     steps = np.empty(taken.shape, np.int64)
     for row in range(1, height):

@@ -7,13 +7,12 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from penstroke.errors import PenstrokeError
 from penstroke.machine import package_version
 from penstroke.serve import pages, routes
 from penstroke.serve.limits import Limits
-from penstroke.serve.prometheus import Observed
 from penstroke.serve.responses import answer_error
 from penstroke.serve.security import Security
 from penstroke.serve.service import Service
@@ -39,13 +38,19 @@ def create_app(service: Service) -> ASGIApp:
     app.state.service = service
     app.include_router(routes.router)
     app.include_router(pages.router)
-    known = (PenstrokeError, RequestValidationError, HTTPException, ClientDisconnect)
-    for kind in (*known, Exception):
+    for kind in (
+        PenstrokeError, RequestValidationError, HTTPException, ClientDisconnect, Exception,
+    ):  # fmt: skip
         app.add_exception_handler(kind, answer_error)
     limits = Limits(app, service.settings, lambda: service.is_draining)
     gauge, pool = service.metrics.gauge, service.pool
-    gauge("queue_characters", "Characters accepted and not answered.", lambda: pool.waiting_short)
-    gauge("queue_pages", "Pages and occlusion maps, likewise.", lambda: pool.waiting_long)
+    gauge("queue_characters", "Characters accepted and not answered.", lambda: pool.short.waiting)
+    gauge("queue_pages", "Pages and occlusion maps, likewise.", lambda: pool.long.waiting)
     gauge("requests_in_progress", "Requests not yet answered.", lambda: limits.in_progress)
     # Around the whole application: its answers to unexpected errors are strict and counted, too.
-    return Observed(Security(limits, service.settings), service.metrics)
+    guarded = service.metrics.observing(Security(limits, service.settings))
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await (guarded if scope["type"] == "http" else app)(scope, receive, send)
+
+    return application

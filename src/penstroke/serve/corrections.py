@@ -12,7 +12,7 @@ from penstroke.config.settings import Settings
 from penstroke.data import collected
 from penstroke.data.collected import Answer, Collected
 from penstroke.errors import ConfigError
-from penstroke.preprocessing.ink import DEFAULT_INK, Preprocessed, preprocess
+from penstroke.preprocessing.ink import DEFAULT_INK, preprocess
 from penstroke.runs.record import now
 from penstroke.serve.responses import ApiError, png
 from penstroke.serve.schemas import CorrectionAnswer, CorrectionsAnswer
@@ -46,13 +46,6 @@ class Correction(Settings):
             ) from None
         return self
 
-    def preprocess(self, max_pixels: int) -> Preprocessed:
-        """Return the input of a network, from the strokes if there are any."""
-        if self.strokes is not None:
-            return preprocess_drawing(self.strokes, DEFAULT_INK)
-        content = base64.b64decode(self.image or "")
-        return preprocess(open_image(content, max_pixels), DEFAULT_INK)
-
 
 class Corrections:
     """The corrections on disk, with their labels in memory."""
@@ -62,13 +55,16 @@ class Corrections:
         self._lock = threading.Lock()
 
     def add(self, correction: Correction, max_pixels: int) -> CorrectionAnswer:
-        """Keep `correction`.
+        """Keep `correction`, with what a network reads of its strokes or, without any, its image.
 
         Raises:
-            ApiError, ConfigError, ImageError: the image is damaged, too large, or without ink.
+            ConfigError, ImageError: the image is damaged, too large, or without ink.
             StorageError: it cannot be written.
         """
-        image = correction.preprocess(max_pixels)
+        if correction.strokes is not None:
+            image = preprocess_drawing(correction.strokes, DEFAULT_INK)
+        else:
+            image = preprocess(open_image(base64.b64decode(correction.image or ""), max_pixels))
         if image.is_blank:
             raise ConfigError("image: there is no ink in it")
         strokes = correction.strokes.to_dict() if correction.strokes else None
@@ -89,5 +85,6 @@ class Corrections:
         with self._lock:
             labels = self._labels = collected.labels(self._labels)
         by_label = dict(sorted(Counter(labels.values()).items()))
-        path = str(collected.folder())
-        return CorrectionsAnswer(images=len(labels), by_label=by_label, path=path)
+        return CorrectionsAnswer(
+            images=len(labels), by_label=by_label, path=str(collected.folder())
+        )

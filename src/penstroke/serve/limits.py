@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from penstroke.serve.responses import ApiError, busy
 from penstroke.serve.service_settings import ServiceSettings
 
-ALWAYS_ANSWERED = ("/healthz", "/readyz", "/metrics")
+_ALWAYS_ANSWERED = ("/healthz", "/readyz", "/metrics")
 """A monitor must be answered when the service is busiest."""
 ENDLESS = "/v1/runs/events"
 _BODY_HEADERS = (b"content-length", b"transfer-encoding")
@@ -16,12 +16,10 @@ _BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 
 class Limits:
-    """Middleware: answers 503 beyond the requests or the time allowed, 413 and 408 for bodies.
+    """Middleware: ApiError 503 beyond the requests or the time allowed, 413 and 408 for bodies.
 
-    While the service is draining, every answer closes its connection.
-
-    Attributes:
-        in_progress: requests begun and not answered.
+    While the service is draining, every answer closes its connection. `in_progress` counts the
+    requests begun and not answered.
     """
 
     def __init__(
@@ -34,32 +32,21 @@ class Limits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if error := self._refusal(scope):
-            await error.response()(scope, receive, send)
-            return
+        settings = self._settings
+        if self.in_progress >= settings.max_requests and scope["path"] not in _ALWAYS_ANSWERED:
+            raise busy(503, f"{self.in_progress} requests are in progress: try again soon")
+        for name, value in scope["headers"]:
+            if name == b"content-length" and int(value) > settings.max_body_bytes:
+                raise _too_large(settings)
         self.in_progress += 1
         try:
             await self._answer(scope, receive, send)
         finally:
             self.in_progress -= 1
 
-    def _refusal(self, scope: Scope) -> ApiError | None:
-        """Return the error if there are too many requests, or a body is announced as too large."""
-        if self.in_progress >= self._settings.max_requests and scope["path"] not in ALWAYS_ANSWERED:
-            return busy(503, f"{self.in_progress} requests are in progress: try again soon")
-        for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > self._settings.max_body_bytes:
-                return _too_large(self._settings)
-        return None
-
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         settings, now = self._settings, asyncio.get_running_loop().time()
-        is_endless = scope["path"] == ENDLESS
-        answer_deadline = None if is_endless else now + settings.answer_seconds
-        body_deadline = now + settings.body_seconds
+        answer_deadline = None if scope["path"] == ENDLESS else now + settings.answer_seconds
         size, is_started = 0, False
         is_whole = not any(name in _BODY_HEADERS for name, _ in scope["headers"])
 
@@ -83,19 +70,17 @@ class Limits:
             await send(message)
 
         try:
-            async with asyncio.timeout_at(
-                answer_deadline if is_whole else body_deadline
-            ) as timeout:
+            first_deadline = answer_deadline if is_whole else now + settings.body_seconds
+            async with asyncio.timeout_at(first_deadline) as timeout:
                 await self._app(scope, receive_bounded, send_watched)
         except TimeoutError:
             if is_started:  # the caller reads too slowly: the server cuts it off
                 return
-            if not is_whole:
-                message = f"the body did not arrive within {settings.body_seconds:g} s"
-                error = ApiError(408, "too_slow", message, {"connection": "close"})
-            else:
-                error = busy(503, f"no answer within {settings.answer_seconds:g} s: try again")
-            await error.response()(scope, receive, send)
+            if is_whole:
+                text = f"no answer within {settings.answer_seconds:g} s: try again"
+                raise busy(503, text) from None
+            text = f"the body did not arrive within {settings.body_seconds:g} s"
+            raise ApiError(408, "too_slow", text, {"connection": "close"}) from None
 
 
 def _too_large(settings: ServiceSettings) -> ApiError:

@@ -5,6 +5,7 @@ import struct
 from asyncio import StreamReader
 from collections.abc import Sequence
 from io import BufferedIOBase
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 _LENGTHS = struct.Struct(">II")
@@ -40,8 +41,5 @@ async def receive_message(stream: StreamReader) -> Message:
 
 def _unpack(text: bytes, content: bytes) -> Message:
     head, lengths = json.loads(text)
-    parts, start = [], 0
-    for length in lengths:
-        parts.append(content[start : start + length])
-        start += length
-    return Message(head, parts)
+    bounds = pairwise(accumulate(lengths, initial=0))
+    return Message(head, [content[start:end] for start, end in bounds])

@@ -24,24 +24,12 @@ _RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 _PAGE_ONLY = ("runs.html", "runs.js", "runs_list.js", "chart.js", "compare.js")
 """Of the other page, which lists runs."""
 
-_POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
-    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'"
-)
-_README = """\
-This folder reads handwritten characters in the browser; nothing leaves it. Serve it with any file
-server, for instance `python -m http.server --directory .`, and open the address it names: browsers
-load no modules from file://.
-"""
-
 
 def export_web(model: Path, folder: Path, runtime: Path | None = None) -> int:
     """Write page, model and ONNX Runtime Web into `folder`; return their size in bytes.
 
-    Args:
-        model: model.onnx, or a run directory that holds one.
-        folder: new, or what an earlier export wrote.
-        runtime: the package of ONNX Runtime Web as npm packs it (.tgz); fetched by `npm` if None.
+    `model` is a model.onnx, or a run directory that holds one; `runtime` the package of ONNX
+    Runtime Web as npm packs it (.tgz), which `npm` fetches if it is None.
 
     Raises:
         ModelFileError: the model cannot be used.
@@ -56,7 +44,6 @@ def export_web(model: Path, folder: Path, runtime: Path | None = None) -> int:
         **_runtime_files(runtime),
         "model.onnx": path.read_bytes(),
         "model.json": json.dumps(about, ensure_ascii=False).encode(),
-        "README.txt": _README.encode(),
     }
     with explained(f"write {folder}", StorageError):
         for name, content in files.items():
@@ -67,17 +54,15 @@ def export_web(model: Path, folder: Path, runtime: Path | None = None) -> int:
 
 def _page_files() -> dict[str, bytes]:
     """Return the page of the service, with the offline files in the place of what asks it."""
-    files = {}
-    for package in ("static", "offline"):
-        for entry in (resources.files("penstroke.serve") / package).iterdir():
-            if entry.is_file() and entry.name not in _PAGE_ONLY:
-                files[f"static/{entry.name}"] = entry.read_bytes()
-    page = files.pop("static/index.html").decode()
-    head = (
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<link rel="stylesheet" href="static/offline.css">\n</head>'
-    )
-    files["index.html"] = page.replace("</head>", head, 1).encode()
+    package = resources.files("penstroke.serve")
+    files = {
+        f"static/{entry.name}": entry.read_bytes()
+        for entry in (*(package / "static").iterdir(), *(package / "offline").iterdir())
+        if entry.is_file() and entry.name not in _PAGE_ONLY
+    }
+    page, head = files.pop("static/index.html"), files.pop("static/head.html")
+    files["index.html"] = page.replace(b"</head>", head + b"</head>", 1)
+    files["README.txt"] = files.pop("static/README.txt")
     return files
 
 
@@ -90,16 +75,12 @@ def _runtime_files(package: Path | None) -> dict[str, bytes]:
         if digest != RUNTIME_SHA512:
             raise StorageError(f"{package} is not {RUNTIME}: its SHA-512 is another")
         with tarfile.open(package) as archive:
-            return {
-                f"static/{name}": _member(archive, f"package/dist/{name}")
-                for name in _RUNTIME_FILES
-            }
-
-
-def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    found = archive.extractfile(name)
-    assert found is not None  # the checksum says so
-    return found.read()
+            files = {}
+            for name in _RUNTIME_FILES:
+                member = archive.extractfile(f"package/dist/{name}")
+                assert member is not None  # the checksum says so
+                files[f"static/{name}"] = member.read()
+            return files
 
 
 def _fetched(folder: Path) -> Path:

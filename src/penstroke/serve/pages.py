@@ -3,6 +3,7 @@
 import mimetypes
 from html import escape
 from importlib import resources
+from string import Template
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,16 +13,13 @@ from starlette.responses import HTMLResponse, Response
 router = APIRouter(include_in_schema=False)
 _PAGES = {"/": "index.html", "/runs": "runs.html", "/favicon.ico": "icon.svg"}
 _CHARSET = {"text/html", "text/css", "text/javascript", "image/svg+xml"}
-_DOCS = "docs.css"
-
-
-def _read_files() -> dict[str, bytes]:
-    package = resources.files("penstroke.serve")
-    entries = [*(package / "static").iterdir(), package / _DOCS]
-    return {entry.name: entry.read_bytes() for entry in entries if entry.is_file()}
-
-
-_FILES = _read_files()
+_PACKAGE = resources.files("penstroke.serve")
+_FILES = {
+    entry.name: entry.read_bytes()
+    for entry in (*(_PACKAGE / "static").iterdir(), _PACKAGE / "docs.css")
+    if entry.is_file()
+}
+_DOCS = Template((_PACKAGE / "docs.html").read_text())
 
 
 @router.get("/static/{name}")
@@ -45,35 +43,29 @@ for path in _PAGES:
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
-    """Show the OpenAPI document as a page."""
-    return HTMLResponse(docs_page(request.app.openapi()))
-
-
-def docs_page(schema: dict[str, Any]) -> str:
-    """Return the OpenAPI document as a page to read, without a line of script."""
-    info = schema["info"]
-    operations = [
+    """Show the OpenAPI document as a page to read, without a line of script."""
+    schema = request.app.openapi()
+    operations = "".join(
         _operation(method, path, operation)
         for path, methods in schema["paths"].items()
         for method, operation in methods.items()
-    ]
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{escape(info['title'])}</title>"
-        f'<link rel="stylesheet" href="/static/{_DOCS}"><main><h1>{escape(info["title"])}</h1>'
-        f'<p>{escape(info["description"])}</p><p><a href="/openapi.json">/openapi.json</a></p>'
-        f"{''.join(operations)}</main></html>"
+    )
+    title, description = escape(schema["info"]["title"]), escape(schema["info"]["description"])
+    return HTMLResponse(
+        _DOCS.substitute(title=title, description=description, operations=operations)
     )
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     text = operation.get("description") or operation.get("summary", "")
-    parameters = "".join(_parameter(p) for p in operation.get("parameters", []))
+    parameters = "".join(
+        f"<tr><td><code>{escape(p['name'])}</code><td>{escape(p.get('description', ''))}"
+        for p in operation.get("parameters", [])
+    )
     bodies = ", ".join(operation.get("requestBody", {}).get("content", {}))
     answers = "".join(
         f"<tr><td>{escape(status)}<td>{escape(answer.get('description', ''))}"
-        for status, answer in operation["responses"].items()
+        for status, answer in sorted(operation["responses"].items())
     )
     return (
         f"<section><h2><code>{escape(method.upper())} {escape(path)}</code></h2>"
@@ -81,11 +73,4 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
         + (f"<h3>Parameters</h3><table>{parameters}</table>" if parameters else "")
         + (f"<h3>Body</h3><p><code>{escape(bodies)}</code></p>" if bodies else "")
         + f"<h3>Answers</h3><table>{answers}</table></section>"
-    )
-
-
-def _parameter(parameter: dict[str, Any]) -> str:
-    return (
-        f"<tr><td><code>{escape(parameter['name'])}</code>"
-        f"<td>{escape(parameter.get('description', ''))}"
     )

@@ -3,9 +3,7 @@
 import time
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import InfoMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstroke.serve.served_models import Models
@@ -19,6 +17,7 @@ class Metrics:
     """The counters of one service, in a registry of their own."""
 
     def __init__(self, models: Models) -> None:
+        self._models = models
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "penstroke_requests", "Requests answered.", ["route", "status"], registry=self._registry
@@ -31,58 +30,41 @@ class Metrics:
             "penstroke_batch_images", "Images in one run of the network.",
             buckets=_BATCHES, registry=self._registry,
         )  # fmt: skip
-        self._registry.register(_ModelFacts(models))
+        self._served = Info(
+            "penstroke_model", "A model that is served.", ["name", "sha256", "classes"],
+            registry=self._registry,
+        )  # fmt: skip
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Add the gauge `name`, whose value `read` returns."""
         Gauge(f"penstroke_{name}", meaning, registry=self._registry).set_function(read)
 
+    def observing(self, app: ASGIApp) -> ASGIApp:
+        """Return `app` with every request counted and timed, by its route."""
+
+        async def observed(scope: Scope, receive: Receive, send: Send) -> None:
+            status = "aborted"
+
+            async def watched(message: Message) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = str(message["status"])
+                await send(message)
+
+            started = time.perf_counter()
+            try:
+                await app(scope, receive, watched)
+            finally:
+                # By route, not by path: paths that callers invent must not become new series.
+                route = getattr(scope.get("route"), "path", "none")
+                self.requests.labels(route, status).inc()
+                self.seconds.labels(route).observe(time.perf_counter() - started)
+
+        return observed
+
     def text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
-        return generate_latest(self._registry)
-
-
-class _ModelFacts(Collector):
-    """The models that are served, read at each scrape since they may be exchanged."""
-
-    def __init__(self, models: Models) -> None:
-        self._models = models
-
-    def collect(self) -> list[InfoMetricFamily]:
-        family = InfoMetricFamily(
-            "penstroke_model", "A model that is served.", labels=("name", "sha256", "classes")
-        )
+        self._served.clear()  # they may have been exchanged
         for model in self._models:
-            classes = str(len(model.metadata["classes"]))
-            family.add_metric((model.name, model.sha256, classes), {})
-        return [family]
-
-
-class Observed:
-    """Middleware: counts and times every request by its route."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status = "aborted"
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = str(message["status"])
-            await send(message)
-
-        started = time.perf_counter()
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            # By route, not by path: paths that callers invent must not become new series.
-            route = getattr(scope.get("route"), "path", "none")
-            self._metrics.requests.labels(route, status).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+            self._served.labels(model.name, model.sha256, len(model.metadata["classes"]))
+        return generate_latest(self._registry)

@@ -24,7 +24,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's connection with a deadline for each phase, kept by `close_expired`."""
 
     settings: ServiceSettings
-    """Set by `bounded`."""
+    """Set by a subclass: uvicorn makes the connections."""
     deadline: float | None = None
     """By the monotonic clock; None if this phase may last."""
     _in_head = True
@@ -99,11 +99,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _allow(self, seconds: float | None) -> None:
         self.deadline = None if seconds is None else time.monotonic() + seconds
-
-
-def bounded(settings: ServiceSettings) -> type[BoundedProtocol]:
-    """Return the protocol with these settings."""
-    return type("Protocol", (BoundedProtocol,), {"settings": settings})
 
 
 async def close_expired(connections: set[Any]) -> None:

@@ -8,28 +8,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from penstroke.serve import schemas
 from penstroke.serve.corrections import Correction
 from penstroke.serve.limits import ENDLESS
 from penstroke.serve.prometheus import CONTENT_TYPE
 from penstroke.serve.responses import ApiError
-from penstroke.serve.schemas import (
-    CharacterAnswer,
-    CharacterQuery,
-    CorrectionAnswer,
-    CorrectionsAnswer,
-    ErrorAnswer,
-    ModelsAnswer,
-    PageAnswer,
-    PageQuery,
-    RunAnswer,
-    RunsAnswer,
-    StateAnswer,
-)
 from penstroke.serve.service import Service
 from penstroke.serve.strokes import Drawing
 from penstroke.serve.uploads import FORM, IMAGES, JSON, Options, read_upload
-
-router = APIRouter()
 
 _ERRORS = {
     400: "The request cannot be read as HTTP, JSON or a form.",
@@ -46,59 +32,71 @@ _ERRORS = {
 }
 
 
-def _errors(*further: int) -> dict[int | str, dict[str, Any]]:
-    """Return what a route may answer besides its success, for the OpenAPI document."""
-    statuses = sorted({400, 401, 403, 421, 422, 503, *further})
-    return {s: {"model": ErrorAnswer, "description": _ERRORS[s]} for s in statuses}
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what may be answered besides success, for the OpenAPI document."""
+    return {s: {"model": schemas.ErrorAnswer, "description": _ERRORS[s]} for s in statuses}
 
 
-def _bodies(*media_types: str) -> dict[str, Any]:
-    """Return the bodies that a route reads by itself, for the OpenAPI document."""
-    binary = {"type": "string", "format": "binary"}
-    form = {"type": "object", "properties": {"image": binary}, "required": ["image"]}
-    schema = {FORM: form, JSON: Drawing.model_json_schema()}
-    content = {kind: {"schema": schema.get(kind, binary)} for kind in media_types}
-    return {"requestBody": {"required": True, "content": content}}
+_BINARY = {"type": "string", "format": "binary"}
+_BODIES = {
+    **dict.fromkeys(IMAGES, _BINARY),
+    FORM: {"type": "object", "properties": {"image": _BINARY}, "required": ["image"]},
+    JSON: Drawing.model_json_schema(),
+}
+_UPLOADS: dict[str, Any] = {
+    "responses": _errors(404, 408, 413, 415, 429),
+    "openapi_extra": {"requestBody": {
+        "required": True, "content": {kind: {"schema": body} for kind, body in _BODIES.items()},
+    }},
+}  # fmt: skip
+"""Of routes that read an image by themselves, for the OpenAPI document."""
 
 
-@router.post(
-    "/v1/recognize",
-    responses=_errors(404, 408, 413, 415, 429),
-    openapi_extra=_bodies(*IMAGES, FORM, JSON),
-)
-async def recognize(request: Request, query: Annotated[CharacterQuery, Query()]) -> CharacterAnswer:
+async def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Served = Annotated[Service, Depends(_service)]
+router = APIRouter(responses=_errors(400, 401, 403, 421, 422, 503))
+
+
+@router.post("/v1/recognize", **_UPLOADS)
+async def recognize(
+    request: Request, query: Annotated[schemas.CharacterQuery, Query()]
+) -> schemas.CharacterAnswer:
     """Recognise one character: a PNG or JPEG, a form with the file `image`, or strokes."""
     options = Options(query.top, occlusion=bool(query.occlusion))
-    return CharacterAnswer(**await _recognize(request, query, options))
+    return schemas.CharacterAnswer(**await _recognize(request, query, options))
 
 
-@router.post(
-    "/v1/recognize/line",
-    responses=_errors(404, 408, 413, 415, 429),
-    openapi_extra=_bodies(*IMAGES, FORM, JSON),
-)
-async def recognize_line(request: Request, query: Annotated[PageQuery, Query()]) -> PageAnswer:
+@router.post("/v1/recognize/line", **_UPLOADS)
+async def recognize_line(
+    request: Request, query: Annotated[schemas.PageQuery, Query()]
+) -> schemas.PageAnswer:
     """Read lines of characters, from top to bottom; boxes are in pixels of the image."""
-    return PageAnswer(**await _recognize(request, query, Options(page=True)))
+    return schemas.PageAnswer(**await _recognize(request, query, Options(page=True)))
 
 
-async def _recognize(request: Request, query: PageQuery, options: Options) -> dict[str, Any]:
+async def _recognize(
+    request: Request, query: schemas.PageQuery, options: Options
+) -> dict[str, Any]:
     """Return the answer of a worker, with the name of the model and the time it took."""
     started = time.perf_counter()
-    service = _service(request)
+    service = await _service(request)
     model = service.models.pick(query.model)
     service.pool.refuse_if_full(options)
-    upload = await read_upload(request, *IMAGES, FORM, JSON)
+    upload = await read_upload(request, *_BODIES)
     answer = json.loads(await service.pool.recognize(model, options, upload))
     milliseconds = round(1000 * (time.perf_counter() - started), 3)
     return {**answer, "model": model.name, "elapsed_milliseconds": milliseconds}
 
 
-@router.get("/v1/models", responses=_errors())
-async def list_models(request: Request) -> ModelsAnswer:
+@router.get("/v1/models")
+async def list_models(service: Served) -> schemas.ModelsAnswer:
     """List the models that are served; the first is the default."""
-    models = _service(request).models
-    return ModelsAnswer(models=[m.facts(is_default=m is models.default) for m in models])
+    models = service.models
+    return schemas.ModelsAnswer(models=[m.facts(is_default=m is models.default) for m in models])
 
 
 async def _require_json(request: Request) -> None:
@@ -111,76 +109,68 @@ async def _require_json(request: Request) -> None:
     responses=_errors(408, 413, 415),
     dependencies=[Depends(_require_json)],
 )
-async def add_correction(request: Request, correction: Correction) -> CorrectionAnswer:
+async def add_correction(service: Served, correction: Correction) -> schemas.CorrectionAnswer:
     """Keep an image with its right label, in the data set `collected`."""
-    service = _service(request)
     return await to_thread(service.corrections.add, correction, service.settings.max_pixels)
 
 
 @router.delete("/v1/corrections/{id}", status_code=204, responses=_errors(404))
 async def remove_correction(
-    request: Request,
+    service: Served,
     id: Annotated[str, Path(description="as POST returned it")],  # noqa: A002 - the path's word
 ) -> None:
     """Delete a correction."""
-    await to_thread(_service(request).corrections.remove, id)
+    await to_thread(service.corrections.remove, id)
 
 
-@router.get("/v1/corrections", responses=_errors())
-async def count_corrections(request: Request) -> CorrectionsAnswer:
+@router.get("/v1/corrections")
+async def count_corrections(service: Served) -> schemas.CorrectionsAnswer:
     """Count the corrections."""
-    return await to_thread(_service(request).corrections.facts)
+    return await to_thread(service.corrections.facts)
 
 
-@router.get("/v1/runs", responses=_errors())
-async def list_runs(request: Request) -> RunsAnswer:
+@router.get("/v1/runs")
+async def list_runs(service: Served) -> schemas.RunsAnswer:
     """List the runs, newest first."""
-    return RunsAnswer(runs=await to_thread(_service(request).runs.all))
+    return schemas.RunsAnswer(runs=await to_thread(service.runs.all))
 
 
 @router.get(
     ENDLESS,
     response_class=StreamingResponse,
-    responses={**_errors(), 200: {"content": {"text/event-stream": {}}}},
+    responses={200: {"content": {"text/event-stream": {}}}},
 )
-async def run_events(request: Request) -> Response:
+async def run_events(service: Served) -> Response:
     """Stream changes of the runs as Server-Sent Events: name, status, further history."""
-    runs = _service(request).runs
-    runs.refuse_if_full()
-    headers = {"cache-control": "no-store"}
-    return StreamingResponse(runs.events(), media_type="text/event-stream", headers=headers)
+    service.runs.refuse_if_full()
+    events, headers = service.runs.events(), {"cache-control": "no-store"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 
 @router.get("/v1/runs/{name}", responses=_errors(404))
 async def show_run(
-    request: Request, name: Annotated[str, Path(description="one of /v1/runs")]
-) -> RunAnswer:
+    service: Served, name: Annotated[str, Path(description="one of /v1/runs")]
+) -> schemas.RunAnswer:
     """Show one run with its history."""
-    return await to_thread(_service(request).runs.one, name)
+    return await to_thread(service.runs.one, name)
 
 
-@router.get("/healthz", responses=_errors())
-async def healthz() -> StateAnswer:
+@router.get("/healthz")
+async def healthz() -> schemas.StateAnswer:
     """Answer 200 as long as the process is alive."""
-    return StateAnswer(status="alive")
+    return schemas.StateAnswer(status="alive")
 
 
-@router.get("/readyz", responses=_errors())
-async def readyz(request: Request) -> StateAnswer:
+@router.get("/readyz")
+async def readyz(service: Served) -> schemas.StateAnswer:
     """Answer 200 while requests are welcome, 503 while the service starts or stops."""
-    service = _service(request)
     if not service.is_ready:
         state = "stopping" if service.is_draining else "starting"
         raise ApiError(503, "not_ready", f"the service is {state}: try another, or try again soon")
-    return StateAnswer(status="ready")
+    return schemas.StateAnswer(status="ready")
 
 
-@router.get("/metrics", response_class=PlainTextResponse, responses=_errors())
-async def metrics(request: Request) -> Response:
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(service: Served) -> Response:
     """Return counters and gauges in the text format of Prometheus."""
-    return Response(_service(request).metrics.text(), media_type=CONTENT_TYPE)
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)

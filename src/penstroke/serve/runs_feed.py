@@ -1,7 +1,10 @@
 """The runs as a page shows them, and their changes while they train."""
 
 import asyncio
+import contextlib
+import math
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +19,6 @@ _POLL_SECONDS = 0.5
 _QUIET_POLLS = 30
 """Polls without news before a comment is sent: writing shows whether a listener is still there."""
 _MAX_LISTENERS = 64
-_MAX_UNREAD = 256
 
 
 @dataclass(frozen=True)
@@ -42,24 +44,21 @@ class _Known:
 
 Runs = Mapping[str, _Known]
 """By name."""
-_END = None
-_STILL_HERE = ": still here\n\n"
 
 
 class RunsFeed:
     """Reads the run directories, and reads them again where their files have changed."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Known] = {}
+        self._known: Runs = {}
+        self._read_at = -math.inf
         self._lock = threading.Lock()
-        self._listeners: set[asyncio.Queue[str | None]] = set()
-        self._poller: asyncio.Task[None] | None = None
-        self._is_polling = asyncio.Event()
-        self._is_stopped = False
+        self._listeners = 0
+        self._stopped = asyncio.Event()
 
     def all(self) -> list[RunFacts]:
         """Return all runs, newest first, without their history."""
-        facts = [known.facts() for known in self.refresh().values()]
+        facts = (known.facts() for known in self.refresh().values())
         return sorted(facts, key=lambda one: one.created, reverse=True)
 
     def one(self, name: str) -> RunAnswer:
@@ -72,9 +71,12 @@ class RunsFeed:
         diagnosis = run.summary and run.summary.diagnosis
         return RunAnswer(**run.facts().model_dump(), history=run.history, diagnosis=diagnosis)
 
-    def refresh(self) -> Runs:
-        """Return the runs by name, as they are now; those that have not changed are not read."""
+    def refresh(self, max_age_seconds: float = 0) -> Runs:
+        """Return the runs as they are, or were so long ago; what has not changed is not read."""
         with self._lock:
+            if time.monotonic() - self._read_at < max_age_seconds:
+                return self._known
+            self._read_at = time.monotonic()
             runs: dict[str, _Known] = {}
             for path in Run.paths():
                 before = self._known.get(path.name)
@@ -87,53 +89,38 @@ class RunsFeed:
             return runs
 
     async def events(self) -> AsyncIterator[str]:
-        """Yield Server-Sent Events about the runs until `stop`; all listeners share one poller."""
-        if self._is_stopped:
+        """Yield Server-Sent Events about the runs until `stop`; listeners share what was read."""
+        if self._stopped.is_set():
             return
-        queue: asyncio.Queue[str | None] = asyncio.Queue(_MAX_UNREAD)
-        self._listeners.add(queue)
-        if self._poller is None:
-            self._poller = asyncio.create_task(self._poll())
+        self._listeners += 1
+        quiet_polls = 0
         try:
-            await self._is_polling.wait()  # from here on, no change is missed
-            yield ": listening\n\n"
-            while (event := await queue.get()) is not _END:
-                yield event
+            before = await asyncio.to_thread(self.refresh, _POLL_SECONDS)
+            yield ": listening\n\n"  # from here on, no change is missed
+            while not self._stopped.is_set():
+                runs = await asyncio.to_thread(self.refresh, _POLL_SECONDS)
+                events = [f"data: {event.model_dump_json()}\n\n" for event in news(before, runs)]
+                before = runs
+                quiet_polls = 0 if events else quiet_polls + 1
+                if quiet_polls == _QUIET_POLLS:
+                    quiet_polls, events = 0, [": still here\n\n"]
+                for event in events:
+                    yield event
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), _POLL_SECONDS)
         finally:
-            self._listeners.discard(queue)
-            if not self._listeners and self._poller is not None:
-                self._poller.cancel()
-                self._poller = None
-                self._is_polling.clear()
+            self._listeners -= 1
 
     def refuse_if_full(self) -> None:
         """Raise ApiError 503 where no more listeners are accepted."""
-        if self._is_stopped:
+        if self._stopped.is_set():
             raise busy(503, "the service is stopping")
-        if len(self._listeners) >= _MAX_LISTENERS:
+        if self._listeners >= _MAX_LISTENERS:
             raise busy(503, f"{_MAX_LISTENERS} pages are listening already: close one")
 
     def stop(self) -> None:
         """End the streams of all listeners, and accept no more."""
-        self._is_stopped = True
-        for queue in self._listeners:
-            _put(queue, _END)
-
-    async def _poll(self) -> None:
-        before = await asyncio.to_thread(self.refresh)
-        self._is_polling.set()
-        quiet_polls = 0
-        while True:
-            await asyncio.sleep(_POLL_SECONDS)
-            runs = await asyncio.to_thread(self.refresh)
-            events = [f"data: {event.model_dump_json()}\n\n" for event in news(before, runs)]
-            before = runs
-            quiet_polls = 0 if events else quiet_polls + 1
-            if quiet_polls == _QUIET_POLLS:
-                quiet_polls, events = 0, [_STILL_HERE]
-            for queue in list(self._listeners):
-                for event in events:
-                    _put(queue, event)
+        self._stopped.set()
 
 
 def news(before: Runs, now: Runs) -> Iterator[RunEvent]:
@@ -147,20 +134,10 @@ def news(before: Runs, now: Runs) -> Iterator[RunEvent]:
             yield RunEvent(name=name, status=run.run.status, history=history)
 
 
-def _put(queue: asyncio.Queue[str | None], event: str | None) -> None:
-    """Put `event` into the queue; the stream of a listener that reads too slowly is ended."""
-    if queue.full():
-        while not queue.empty():
-            queue.get_nowait()
-        event = _END
-    queue.put_nowait(event)
-
-
 def _read(path: Path, before: _Known | None) -> _Known:
     """Return the run at `path`; `before` itself where none of its files has changed."""
     stamps = tuple(time_stamp(path / n) for n in ("run.toml", "history.jsonl", "summary.json"))
-    if before is not None and before.stamps == stamps:
+    if before and before.stamps == stamps:
         return before
-    same_record = before is not None and before.stamps[0] == stamps[0]
-    run = before.run if before is not None and same_record else Run.open(path)
+    run = before.run if before and before.stamps[0] == stamps[0] else Run.open(path)
     return _Known(stamps, run, run.history(), RunSummary.read(path))

@@ -2,15 +2,13 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 Box = tuple[int, int, int, int]
 
 
 class PageQuery(BaseModel):
     """How to read lines."""
-
-    model_config = ConfigDict(frozen=True)
 
     model: str | None = Field(None, description="a name in /v1/models; the first if left out")
 

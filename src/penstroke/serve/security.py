@@ -6,6 +6,7 @@ and the Origin header, which browsers send with every request that could change 
 its own address.
 """
 
+import contextlib
 import hmac
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -36,7 +37,10 @@ Address = tuple[str, int]
 
 
 class Security:
-    """Middleware: refuses other hosts (421), other pages (403) and callers without token (401)."""
+    """Middleware: refuses other hosts (421), other pages (403) and callers without token (401).
+
+    It answers with the ApiError that `app` raises, too.
+    """
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
         self._app = app
@@ -44,9 +48,6 @@ class Security:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
 
         async def send_strict(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -55,16 +56,12 @@ class Security:
 
         try:
             self.check(scope)
+            await self._app(scope, receive, send_strict)
         except ApiError as error:
             await error.response()(scope, receive, send_strict)
-        else:
-            await self._app(scope, receive, send_strict)
 
     def check(self, scope: Scope) -> None:
-        """Raise ApiError unless the request is for this service and from somebody who may use it.
-
-        The headers are looked at once, since this runs for every request.
-        """
+        """Raise ApiError unless the request is for this service, from somebody who may use it."""
         values: dict[bytes, str] = {}
         for name, value in scope["headers"]:
             if name in _CHECKED:
@@ -83,16 +80,25 @@ class Security:
         is_cross_site = values.get(b"sec-fetch-site") == "cross-site" and scope["method"] != "GET"
         if is_foreign or is_cross_site:
             raise ApiError(403, "wrong_origin", "other web pages may not use this service")
-        if self._settings.token is not None and scope["path"].startswith(_NEED_TOKEN):
-            self._check_token(self._settings.token, values.get(b"authorization", ""))
+        token = self._settings.token
+        if token is not None and scope["path"].startswith(_NEED_TOKEN):
+            scheme, _, given = values.get(b"authorization", "").partition(" ")
+            shown = given.strip().encode("utf-8", "surrogateescape")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(shown, token.encode()):
+                raise ApiError(
+                    401, "no_token",
+                    "send the token that penstroke serve printed: Authorization: Bearer TOKEN",
+                    {"www-authenticate": "Bearer"},
+                )  # fmt: skip
 
     def _is_ours(self, name: str) -> bool:
-        if name in self._settings.allow_hosts or name == self._settings.host.lower():
-            return True
-        if self._settings.is_local:
-            return is_loopback(name)
-        # An address cannot be rebound: whoever sends it has reached this service by it.
-        return is_loopback(name) or is_address(name)
+        settings = self._settings
+        return (
+            name in (*settings.allow_hosts, settings.host.lower())
+            or is_loopback(name)
+            # An address cannot be rebound: whoever sends it has reached this service by it.
+            or (is_address(name) and not settings.is_local)
+        )
 
     def _is_same_site(self, origin: str, host: Address) -> bool:
         scheme, _, rest = origin.partition("://")
@@ -104,27 +110,14 @@ class Security:
             host = host[0], _DEFAULT_PORTS["https"]
         return parse_address(rest, default_port=_DEFAULT_PORTS[scheme]) == host
 
-    def _check_token(self, token: str, authorization: str) -> None:
-        scheme, _, given = authorization.partition(" ")
-        shown = given.strip().encode("utf-8", "surrogateescape")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(shown, token.encode()):
-            raise ApiError(
-                401, "no_token",
-                "send the token that penstroke serve printed: Authorization: Bearer TOKEN",
-                {"www-authenticate": "Bearer"},
-            )  # fmt: skip
-
 
 @lru_cache(maxsize=256)
 def parse_address(text: str, *, default_port: int) -> Address | None:
     """Return (name in lower case, port) of `name[:port]`; None if it is not an address."""
-    if not text or any(character in text for character in "/@?#\\ ,%") or not text.isascii():
+    if not text.isascii() or text.endswith(":") or not set(text).isdisjoint("/@?#\\ ,%"):
         return None
-    try:
+    with contextlib.suppress(ValueError):
         parts = urlsplit(f"//{text}")
-        port = parts.port
-    except ValueError:
-        return None
-    if not parts.hostname or text.endswith(":"):
-        return None
-    return parts.hostname, default_port if port is None else port
+        if parts.hostname:
+            return parts.hostname, default_port if parts.port is None else parts.port
+    return None

@@ -33,7 +33,7 @@ class ServedModel:
     content: bytes
     metadata: Mapping[str, Any]
     sha256: str
-    stamp: Stamp
+    stamp: Stamp | None
 
     def facts(self, *, is_default: bool) -> ModelFacts:
         """Return what callers are told about it."""
@@ -48,12 +48,7 @@ class Models:
     """The models that are served, by name; the first is the default."""
 
     def __init__(self, models: Sequence[str]) -> None:
-        """Load `models`, each a model.onnx, a run's name or its path.
-
-        Raises:
-            ConfigError: there are none, or two would have the same name.
-            ModelFileError, RunError: one cannot be found or read.
-        """
+        """Load `models`, each a model.onnx, a run's name or its path; PenstrokeError if it fails."""
         if not models:
             raise ConfigError("name a model to serve: a model.onnx, or a run")
         self._served: dict[str, ServedModel] = {}
@@ -95,32 +90,26 @@ class Models:
                 log.exception("the changed models cannot be exchanged: the old ones stay in use")
 
     async def refresh(self, exchange: Exchange, *, force: bool = False) -> None:
-        """Load what has changed on disk, or all; what cannot be read stays as it was.
+        """Load what has changed on disk, or all by `force`; what cannot be read stays as it was.
 
-        Args:
-            exchange: called with the new model and the old one; returns when the new one can be
-                used. Requests that hold the old one are answered by it.
-            force: whether to load files that have not changed, too.
+        `exchange(new, old)` returns when the new model can be used. Requests that hold the old one
+        are answered by it.
         """
-        # A signal may arrive while the watch is loading.
-        async with self._one_at_a_time:
-            for old in list(self._served.values()):
+        async with self._one_at_a_time:  # a signal may arrive while the watch is loading
+            for name, old in list(self._served.items()):
                 stamp = _stamp(old.path)
-                known = (old.stamp, self._refused.get(old.name, old.stamp))
-                if force or stamp not in known:
-                    await self._exchange(old, stamp, exchange)
-
-    async def _exchange(self, old: ServedModel, stamp: Stamp | None, exchange: Exchange) -> None:
-        self._refused.pop(old.name, None)
-        try:
-            new = await asyncio.to_thread(load, old.name, old.path)
-        except PenstrokeError as error:
-            self._refused[old.name] = stamp
-            log.error("%s is not exchanged, the old one stays in use: %s", old.name, error)  # noqa: TRY400
-        else:
-            await exchange(new, old)
-            self._served[old.name] = new
-            log.info("%s exchanged: SHA-256 %s → %s", old.name, old.sha256[:12], new.sha256[:12])
+                if not force and stamp in (old.stamp, self._refused.get(name, old.stamp)):
+                    continue
+                self._refused.pop(name, None)
+                try:
+                    new = await asyncio.to_thread(load, name, old.path)
+                except PenstrokeError as error:
+                    self._refused[name] = stamp
+                    log.error("%s is not exchanged, the old one stays in use: %s", name, error)  # noqa: TRY400
+                    continue
+                await exchange(new, old)
+                self._served[name] = new
+                log.info("%s exchanged: SHA-256 %s → %s", name, old.sha256[:12], new.sha256[:12])
 
 
 def locate(model: str) -> tuple[str, Path]:
@@ -135,19 +124,13 @@ def locate(model: str) -> tuple[str, Path]:
 
 
 def load(name: str, path: Path) -> ServedModel:
-    """Return the model at `path`, after it has answered once.
-
-    Raises:
-        ModelFileError: it is missing, damaged, or not one that Penstroke wrote.
-    """
+    """Return the model at `path`, which has answered once; ModelFileError if it cannot be used."""
     stamp = _stamp(path)
     with explained(f"read the model {path}", ModelFileError):
         content = path.read_bytes()
     recognizer = Recognizer.from_bytes(content, str(path))
     recognizer.probabilities(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
-    return ServedModel(
-        name, path, content, recognizer.metadata, sha256(content), stamp or (0, 0, 0)
-    )
+    return ServedModel(name, path, content, recognizer.metadata, sha256(content), stamp)
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import resource
 import secrets
@@ -16,7 +17,7 @@ import uvicorn
 from penstroke.errors import ConfigError
 from penstroke.files import reason
 from penstroke.serve.app import create_app
-from penstroke.serve.protocol import bounded, close_expired
+from penstroke.serve.protocol import BoundedProtocol, close_expired
 from penstroke.serve.served_models import Models
 from penstroke.serve.service import Service
 from penstroke.serve.service_settings import ServiceSettings
@@ -24,8 +25,6 @@ from penstroke.serve.service_settings import ServiceSettings
 log = logging.getLogger("penstroke.serve")
 _BACKLOG = 2048
 _DRAIN_SECONDS = 30
-_OTHER_FILES = 100
-"""Open files besides connections."""
 
 
 @dataclass(frozen=True)
@@ -42,33 +41,25 @@ class Listening:
 
 
 def serve(
-    models: Sequence[str],
-    settings: ServiceSettings,
-    on_ready: Callable[[Listening, Service], None],
+    models: Sequence[str], settings: ServiceSettings, on_ready: Callable[[Listening, Service], None]
 ) -> None:
     """Serve `models` until SIGTERM or SIGINT, then answer the requests that were accepted.
 
-    Args:
-        models: each a model.onnx, a run's name or its path; the first is the default.
-        settings: where to listen, for whom, and with which bounds. Beyond this machine a token is
-            generated if there is none.
-        on_ready: called once it listens.
+    Beyond this machine a token is generated if there is none. `on_ready` is called once it listens.
 
     Raises:
-        ConfigError: the address cannot be bound, or two models have one name.
-        ModelFileError, RunError: a model cannot be loaded.
+        ConfigError: the address cannot be bound; or a model is refused (see `Models`).
         MissingToolError: the worker processes cannot be started.
     """
     if not settings.is_local and settings.token is None:
         settings = settings.replace({"token": secrets.token_urlsafe(24)})
     service = Service(Models(models), settings)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = min(max(soft, settings.max_connections + _OTHER_FILES), hard)
+    files = min(max(soft, settings.max_connections + 100), hard)  # a hundred besides connections
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     with bind(settings.host, settings.port) as listener:
-        server = _Server(service, listener, on_ready)
         try:
-            server.run(sockets=[listener.dup()])
+            _Server(service, listener, on_ready).run(sockets=[listener.dup()])
         except SystemExit as end:  # how uvicorn says that the application did not start
             raise service.failure or end from None
 
@@ -98,14 +89,13 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self,
-        service: Service,
-        listener: socket.socket,
+        self, service: Service, listener: socket.socket,
         on_ready: Callable[[Listening, Service], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         settings = service.settings
+        protocol = type("Protocol", (BoundedProtocol,), {"settings": settings})
         super().__init__(uvicorn.Config(
-            create_app(service), http=bounded(settings), ws="none", lifespan="on",
+            create_app(service), http=protocol, ws="none", lifespan="on",
             access_log=False, log_config=None, proxy_headers=False, server_header=False,
             backlog=_BACKLOG, timeout_keep_alive=settings.idle_seconds,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
@@ -122,7 +112,10 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        models, pool = self._service.models, self._service.pool
+        loop.add_signal_handler(
+            signal.SIGHUP, lambda: self._run(models.refresh(pool.exchange, force=True))
+        )
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -138,19 +131,17 @@ class _Server(uvicorn.Server):
         """Stop listening, wait for requests on open connections, answer everything."""
         for server in self.servers:
             server.close()
+        protocol: Callable[[], asyncio.Protocol] = functools.partial(
+            self.config.http_protocol_class, config=self.config,  # type: ignore[call-arg]
+            server_state=self.server_state, app_state=self.lifespan.state,
+        )  # fmt: skip
         for connection in take_waiting(self._listener):
             with contextlib.suppress(OSError):  # the caller may be gone already
-                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+                await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
         await asyncio.sleep(self._service.settings.shutdown_linger)
         await super().shutdown(sockets)
         for task in self._tasks:
             task.cancel()
-
-    def _protocol(self) -> asyncio.Protocol:
-        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        return protocol
 
     def _stop(self) -> None:
         if self._service.is_draining:  # the second signal: stop at once
@@ -160,9 +151,6 @@ class _Server(uvicorn.Server):
         self._service.drain()
         grace = self._service.settings.shutdown_grace
         asyncio.get_running_loop().call_later(grace, setattr, self, "should_exit", True)
-
-    def _reload(self) -> None:
-        self._run(self._service.models.refresh(self._service.pool.exchange, force=True))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -176,10 +164,8 @@ def take_waiting(listener: socket.socket) -> list[socket.socket]:
     Closing alone would reset connections that the kernel has established and nobody has accepted.
     """
     waiting: list[socket.socket] = []
-    with contextlib.suppress(BlockingIOError):
+    with listener, contextlib.suppress(BlockingIOError):
         while True:
             waiting.append(listener.accept()[0])
-    listener.close()
-    for connection in waiting:
-        connection.setblocking(False)
+            waiting[-1].setblocking(False)
     return waiting

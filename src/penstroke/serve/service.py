@@ -13,16 +13,7 @@ from penstroke.serve.worker_pool import WorkerPool
 
 
 class Service:
-    """What the routes work with.
-
-    Args:
-        models: what is served.
-        settings: who may use it, and its bounds.
-
-    Attributes:
-        is_draining: whether it was told to stop.
-        failure: what kept it from starting.
-    """
+    """What the routes work with; `failure` is what kept it from starting."""
 
     def __init__(self, models: Models, settings: ServiceSettings) -> None:
         self.models = models

@@ -1,5 +1,6 @@
 """Strokes of a pen, from JSON to ink."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Self
 
@@ -12,15 +13,12 @@ from penstroke.preprocessing.decoding import Intensities
 from penstroke.preprocessing.ink import InkSettings, Preprocessed, normalize
 
 MAX_POINTS = 10_000
-_PEN = 0.07
-"""Default width of the pen, as a share of the longer side of the canvas."""
+_PEN = 0.07  # default width of the pen, as a share of the longer side of the canvas
 _SUPERSAMPLING = 4
-_CHARACTER_SIDE = 100
-"""Pixels of a character's longer side when it is drawn to be scaled to 20."""
+_CHARACTER_SIDE = 100  # pixels of a character's longer side when it is drawn to be scaled to 20
 _WIDEST_PEN = 10
 """In units of the longer side of the ink: beyond, drawing one point takes milliseconds."""
-_LARGEST_DRAWN = 4800
-"""Pixels a side, supersampled: 23 MB."""
+_LARGEST_DRAWN = 4800  # pixels a side, supersampled: 23 MB
 
 _Coordinate = Annotated[float, Field(ge=-10_000, le=10_000)]
 _Point = Annotated[list[_Coordinate], Field(min_length=2, max_length=3)]
@@ -56,37 +54,26 @@ class Drawing(Settings):
 
 def preprocess_drawing(drawing: Drawing, settings: InkSettings) -> Preprocessed:
     """Return the character that was drawn, as MNIST would have stored it."""
-    box = _ink_box(drawing)
-    if box is None:
+    points = np.array([point[:2] for stroke in drawing.strokes for point in stroke]).reshape(-1, 2)
+    low = np.maximum(points.min(axis=0, initial=np.inf) - drawing.pen, 0)
+    high = points.max(axis=0, initial=-np.inf) + drawing.pen
+    high = np.minimum(high, [drawing.width, drawing.height])
+    if (low >= high).any():  # there is no ink on the canvas
         return normalize(np.zeros((1, 1), np.float32), settings)
-    left, top, right, bottom = box
+    box = (*low.tolist(), *high.tolist())
     # Of ink that lies almost wholly beyond the edge, at least a pixel of the canvas is used.
-    longest = max(right - left, bottom - top, 1.0, drawing.pen / _WIDEST_PEN)
+    longest = max(*(high - low).tolist(), 1.0, drawing.pen / _WIDEST_PEN)
     return normalize(_ink(drawing, box, _CHARACTER_SIDE / longest), settings)
 
 
 def image_of(drawing: Drawing) -> Image.Image:
     """Return the canvas as an image, dark on white, in its own pixels."""
-    canvas = (0.0, 0.0, drawing.width, drawing.height)
-    ink = _ink(drawing, canvas, 1.0)
+    ink = _ink(drawing, (0.0, 0.0, drawing.width, drawing.height), 1.0)
     return Image.fromarray(np.rint(255 * (1 - ink)).astype(np.uint8))
 
 
-def _ink_box(drawing: Drawing) -> tuple[float, float, float, float] | None:
-    """Return (left, top, right, bottom) of the ink on the canvas; None if there is none."""
-    points = np.array([point[:2] for stroke in drawing.strokes for point in stroke])
-    if not len(points):
-        return None
-    canvas = np.array([drawing.width, drawing.height])
-    low = np.maximum(points.min(axis=0) - drawing.pen, 0)
-    high = np.minimum(points.max(axis=0) + drawing.pen, canvas)
-    if (low >= high).any():
-        return None
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
-
-
-def _ink(drawing: Drawing, box: tuple[float, float, float, float], scale: float) -> Intensities:
-    """Return the ink (H, W) in 0..1 of the canvas within `box`, enlarged by `scale`.
+def _ink(drawing: Drawing, box: Sequence[float], scale: float) -> Intensities:
+    """Return the ink (H, W) in 0..1 within `box` (left, top, right, bottom), enlarged by `scale`.
 
     It is drawn larger and averaged, so that edges come out as a camera would see them.
     """
@@ -94,20 +81,16 @@ def _ink(drawing: Drawing, box: tuple[float, float, float, float], scale: float)
     longest = max(right - left, bottom - top) * scale
     times = max(1, min(_SUPERSAMPLING, int(_LARGEST_DRAWN / longest)))
     zoom = scale * times
-    size = [times * max(1, round(side * scale)) for side in (right - left, bottom - top)]
-    image = Image.new("L", (size[0], size[1]))
+    width, height = (times * max(1, round(s * scale)) for s in (right - left, bottom - top))
+    image = Image.new("L", (width, height))
     draw = ImageDraw.Draw(image)
     for stroke in drawing.strokes:
-        _draw_stroke(draw, [
-            ((p[0] - left) * zoom, (p[1] - top) * zoom, drawing.pen * zoom * _pressed(p))
-            for p in stroke
-        ])  # fmt: skip
+        points = []
+        for x, y, pressure, *_ in ([*point, 0.5] for point in stroke):
+            pen = drawing.pen * zoom * (0.5 + min(max(pressure, 0.0), 1.0))
+            points.append(((x - left) * zoom, (y - top) * zoom, pen))
+        _draw_stroke(draw, points)
     return np.asarray(image.reduce(times), np.float32) / np.float32(255)
-
-
-def _pressed(point: list[float]) -> float:
-    """Return the width of the stroke at `point`, in widths of the pen."""
-    return 0.5 + min(max(point[2], 0.0), 1.0) if len(point) == 3 else 1.0
 
 
 def _draw_stroke(draw: ImageDraw.ImageDraw, points: list[tuple[float, float, float]]) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic_core import from_json
 from python_multipart import parse_form
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import Field, File
+from python_multipart.multipart import File
 
 from penstroke.errors import ImageError
 from penstroke.preprocessing.ink import InkSettings, Preprocessed, preprocess
@@ -23,13 +23,7 @@ _EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 
 
 class Options(NamedTuple):
-    """What to recognise in an image.
-
-    Attributes:
-        top: the number of classes in the answer, most likely first; None is all.
-        occlusion: whether to compute an occlusion map.
-        page: whether to read lines instead of one character.
-    """
+    """What to recognise: one character, with its `top` classes or all, or the lines of a `page`."""
 
     top: int | None = None
     occlusion: bool = False
@@ -70,8 +64,7 @@ async def read_upload(request: Request, *accepted: str) -> Upload:
 def preprocess_upload(upload: Upload, settings: InkSettings, max_pixels: int) -> Preprocessed:
     """Return the character in an image, a form's image, or strokes.
 
-    Raises:
-        ApiError, ImageError: it is damaged, too large, or not what it claims to be.
+    ApiError, ConfigError, ImageError: it is damaged, too large, or not what it claims to be.
     """
     if upload.media_type == JSON:
         return preprocess_drawing(parse_drawing(upload.content), settings)
@@ -97,26 +90,20 @@ def parse_drawing(content: bytes) -> Drawing:
 
 
 def open_image(content: bytes, max_pixels: int) -> Image.Image:
-    """Return the PNG or JPEG, decoded; its size is checked before that.
-
-    Raises:
-        ImageError: it is neither, is damaged, or has more than `max_pixels`.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    """Return the PNG or JPEG, decoded; ImageError if it is neither, damaged, or too large."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
-    except Exception as error:  # Pillow's decoders raise any kind on damaged files
-        raise ImageError("the image is neither a PNG nor a JPEG that can be read") from error
-    _refuse_too_large(image.width, image.height, max_pixels)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        except Exception as error:  # Pillow's decoders raise any kind on damaged files
+            raise ImageError("the image is neither a PNG nor a JPEG that can be read") from error
+        _refuse_too_large(image.width, image.height, max_pixels)
+        try:
             image.load()
             if not _EXIF.isdisjoint(image.info):
                 image.getexif()  # read again later, to turn the image upright
-    except Exception as error:
-        raise ImageError(f"the image is damaged: {error}") from error
+        except Exception as error:
+            raise ImageError(f"the image is damaged: {error}") from error
     return image
 
 
@@ -140,12 +127,9 @@ def _image_file(upload: Upload) -> bytes:
             images.append(file.file_object.read())
         file.close()
 
-    def ignore(_: Field) -> None:
-        pass
-
     headers = {"Content-Type": upload.content_type.encode("latin-1")}
     try:
-        parse_form(headers, io.BytesIO(upload.content), ignore, keep)
+        parse_form(headers, io.BytesIO(upload.content), lambda _: None, keep)
     except (FormParserError, ValueError, KeyError) as error:
         raise ApiError(400, "bad_form", f"the form cannot be read: {error}") from None
     if len(images) != 1:

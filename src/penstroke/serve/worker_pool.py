@@ -5,17 +5,18 @@ nothing of it may be unpickled, and their pipes belong to the event loop of the 
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 import subprocess
 import sys
+from asyncio import StreamReader, StreamWriter
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from penstroke.errors import MissingToolError
 from penstroke.serve.messages import pack, receive_message
@@ -27,8 +28,7 @@ from penstroke.serve.uploads import Options, Upload
 log = logging.getLogger("penstroke.serve")
 _START_SECONDS = 60.0
 _RESTART_SECONDS = 1.0
-_MESSAGE_BYTES = 4_000_000
-"""Size of the uploads in one message, at most."""
+_MESSAGE_BYTES = 4_000_000  # size of the uploads in one message, at most
 _BATCHES_AHEAD = 4
 """Batches that a worker holds, at most: under full load the service comes to it every 50 ms."""
 _ENOUGH = 8
@@ -44,14 +44,23 @@ class _Job:
 
 
 @dataclass(eq=False)
+class _Queue:
+    """Images that no worker has taken yet, and the number of all that wait for an answer."""
+
+    bound: int
+    jobs: deque[_Job] = field(default_factory=deque)
+    waiting: int = 0
+
+
+@dataclass(eq=False)
 class _Worker:
     """A process, the jobs it holds by number, and the models it has loaded by SHA-256."""
 
+    writer: StreamWriter = field(init=False)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     is_running: bool = False
     jobs: dict[int, _Job] = field(default_factory=dict)
     loaded: set[str] = field(default_factory=set)
-    confirmation: asyncio.Future[None] | None = None
     took_long: bool = False
 
     @property
@@ -67,33 +76,23 @@ class WorkerPool:
     their own; a worker takes one of them in turn with a batch of characters, and all workers but
     one at most are busy with them.
 
-    Args:
-        settings: the number of workers, and the bounds of queues and batches.
-        on_batch: called with the size of each batch.
-
-    Attributes:
-        waiting_short: characters accepted and not yet answered.
-        waiting_long: pages and occlusion maps, likewise.
+    `on_batch` is called with the size of each batch. `short` holds the characters that wait, `long`
+    the pages and occlusion maps.
     """
 
     def __init__(self, settings: ServiceSettings, on_batch: Callable[[float], None]) -> None:
         self._settings = settings
         self._on_batch = on_batch
-        self._short: deque[_Job] = deque()
-        self._long: deque[_Job] = deque()
+        self.short = _Queue(settings.queue_size)
+        self.long = _Queue(settings.page_queue_size)
         self._workers = [_Worker() for _ in range(settings.workers)]
         self._numbers = count()
         self._tasks: list[asyncio.Task[None]] = []
         self._wanted: list[ServedModel] = []
         self._loaded = asyncio.Condition()
-        self.waiting_short = self.waiting_long = 0
 
     async def start(self, models: Sequence[ServedModel]) -> None:
-        """Start the processes; return when each has loaded all `models`.
-
-        Raises:
-            MissingToolError: they are not ready within a minute.
-        """
+        """Start the processes and load `models`; MissingToolError if that takes over a minute."""
         self._wanted = list(models)
         self._tasks = [asyncio.create_task(self._keep_running(w)) for w in self._workers]
         try:
@@ -122,41 +121,35 @@ class WorkerPool:
 
     def refuse_if_full(self, options: Options) -> None:
         """Raise ApiError 429 if the queue is full; call it before waiting for a body."""
-        waiting, bound = (
-            (self.waiting_long, self._settings.page_queue_size)
-            if options.is_long
-            else (self.waiting_short, self._settings.queue_size)
-        )
-        if waiting >= bound:
-            raise busy(429, f"{waiting} images are waiting to be recognised: try again soon")
+        queue = self._queue(options)
+        if queue.waiting >= queue.bound:
+            raise busy(429, f"{queue.waiting} images are waiting to be recognised: try again soon")
 
     async def recognize(self, model: ServedModel, options: Options, upload: Upload) -> bytes:
-        """Return the answer as JSON.
-
-        Raises:
-            ApiError: 429, the queue is full; 4xx, the image cannot be read; 503, the worker died.
-        """
+        """Return the answer as JSON; ApiError says that the queue is full or what went wrong."""
         self.refuse_if_full(options)
+        queue = self._queue(options)
         job = _Job(model, options, upload, asyncio.get_running_loop().create_future())
-        (self._long if options.is_long else self._short).append(job)
-        self._count(options, 1)
+        queue.jobs.append(job)
+        queue.waiting += 1
         self._wake_one()
         try:
             return await job.answer
+        except asyncio.CancelledError:
+            with contextlib.suppress(ValueError):  # a worker has taken it
+                queue.jobs.remove(job)
+            raise
         finally:
-            self._count(options, -1)
+            queue.waiting -= 1
 
-    def _count(self, options: Options, change: int) -> None:
-        if options.is_long:
-            self.waiting_long += change
-        else:
-            self.waiting_short += change
+    def _queue(self, options: Options) -> _Queue:
+        return self.long if options.is_long else self.short
 
     def _wake_one(self) -> None:
         """Wake the worker that holds least, if it is idle or there is enough to work ahead on."""
         running = [w for w in self._workers if w.is_running and not w.wake.is_set()]
         least = min(running, key=lambda worker: len(worker.jobs), default=None)
-        if least is not None and (not least.jobs or len(self._short) >= _ENOUGH):
+        if least is not None and (not least.jobs or len(self.short.jobs) >= _ENOUGH):
             least.wake.set()
 
     async def _until_loaded(self, models: Sequence[ServedModel]) -> None:
@@ -176,15 +169,15 @@ class WorkerPool:
     async def _run(self, worker: _Worker) -> None:
         """Start a process and talk to it, until it dies or this is cancelled."""
         connection, process = start_process()
-        reader, writer = await asyncio.open_connection(sock=connection, limit=_MESSAGE_BYTES)
+        reader, worker.writer = await asyncio.open_connection(sock=connection, limit=_MESSAGE_BYTES)
         worker.is_running = True
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._receive(worker, reader))
-                group.create_task(self._feed(worker, writer))
+                group.create_task(self._feed(worker))
         finally:
             worker.is_running = False
-            writer.close()
+            worker.writer.close()
             process.kill()
             process.wait()
             for job in worker.jobs.values():
@@ -193,12 +186,14 @@ class WorkerPool:
             worker.jobs.clear()
             worker.loaded.clear()
 
-    async def _receive(self, worker: _Worker, reader: asyncio.StreamReader) -> None:
+    async def _receive(self, worker: _Worker, reader: StreamReader) -> None:
         """Pass on every reply; raise IncompleteReadError when the process dies."""
         while True:
             reply = await receive_message(reader)
-            if not reply.head and worker.confirmation is not None:
-                worker.confirmation.set_result(None)
+            if isinstance(reply.head, dict):
+                async with self._loaded:
+                    worker.loaded = set(reply.head["loaded"])
+                    self._loaded.notify_all()
                 continue
             self._on_batch(len(reply.head))
             for (number, error), content in zip(reply.head, reply.parts, strict=True):
@@ -211,96 +206,71 @@ class WorkerPool:
                     answer.set_result(content)
             worker.wake.set()
 
-    async def _feed(self, worker: _Worker, writer: asyncio.StreamWriter) -> None:
+    async def _feed(self, worker: _Worker) -> None:
         while True:
             worker.wake.clear()
-            await self._update_models(worker, writer)
+            await self._load(worker, self._wanted)
             if jobs := self._take(worker):
-                await self._send(worker, writer, jobs)
+                await self._send(worker, jobs)
             else:
                 await worker.wake.wait()
 
-    async def _update_models(self, worker: _Worker, writer: asyncio.StreamWriter) -> None:
-        """Load the models that are wanted, unload the others."""
-        wanted = {model.sha256: model for model in self._wanted}
+    async def _load(self, worker: _Worker, models: Sequence[ServedModel]) -> None:
+        """Return when the worker has loaded `models`, and no others."""
+        wanted = {model.sha256: model for model in models}
         if wanted.keys() == worker.loaded:
             return
-        for sha256 in wanted.keys() - worker.loaded:
-            await self._load(worker, writer, wanted[sha256])
-        for sha256 in worker.loaded - wanted.keys():
-            await self._confirm(worker, writer, pack({"do": "unload", "model": sha256}))
-            worker.loaded.discard(sha256)
+        new = list(wanted.keys() - worker.loaded)
+        head = {"do": "load", "keep": list(wanted), "new": new}
+        worker.writer.write(pack(head, [wanted[sha256].content for sha256 in new]))
+        await worker.writer.drain()
         async with self._loaded:
-            self._loaded.notify_all()
-
-    async def _load(
-        self, worker: _Worker, writer: asyncio.StreamWriter, model: ServedModel
-    ) -> None:
-        message = pack({"do": "load", "model": model.sha256}, [model.content])
-        await self._confirm(worker, writer, message)
-        worker.loaded.add(model.sha256)
-
-    async def _confirm(self, worker: _Worker, writer: asyncio.StreamWriter, message: bytes) -> None:
-        worker.confirmation = asyncio.get_running_loop().create_future()
-        writer.write(message)
-        await writer.drain()
-        await worker.confirmation
+            await self._loaded.wait_for(lambda: worker.loaded == wanted.keys())
 
     def _take(self, worker: _Worker) -> list[_Job]:
         """Return the jobs that `worker` gets next; none if it holds enough."""
-        for queue in (self._short, self._long):
-            _drop_abandoned(queue)
+        short, long, batch_size = self.short.jobs, self.long.jobs, self._settings.batch_size
         at_long = sum(other.has_long for other in self._workers)
         may_take_long = at_long < max(1, len(self._workers) - 1)
-        if self._long and may_take_long and not (worker.took_long and self._short):
+        if long and may_take_long and not (worker.took_long and short):
             if worker.jobs:  # it comes next: nothing is put before it
                 return []
             worker.took_long = True
-            return [self._long.popleft()]
-        most = (_BATCHES_AHEAD - 1) * self._settings.batch_size
-        may_work_ahead = len(self._short) >= _ENOUGH and len(worker.jobs) <= most
+            return [long.popleft()]
+        most = (_BATCHES_AHEAD - 1) * batch_size
+        may_work_ahead = len(short) >= _ENOUGH and len(worker.jobs) <= most
         if worker.jobs and (worker.has_long or not may_work_ahead):
             return []
         worker.took_long = False
         batch: list[_Job] = []
         size = 0
-        while self._short and len(batch) < self._settings.batch_size and size < _MESSAGE_BYTES:
-            batch.append(self._short.popleft())
+        while short and len(batch) < batch_size and size < _MESSAGE_BYTES:
+            batch.append(short.popleft())
             size += len(batch[-1].upload.content)
-            _drop_abandoned(self._short)
         return batch
 
-    async def _send(self, worker: _Worker, writer: asyncio.StreamWriter, jobs: list[_Job]) -> None:
+    async def _send(self, worker: _Worker, jobs: list[_Job]) -> None:
         numbered = {next(self._numbers): job for job in jobs}
         worker.jobs |= numbered
-        for model in {job.model for job in jobs}:
-            if model.sha256 not in worker.loaded:  # exchanged since: the old one answers
-                await self._load(worker, writer, model)
+        # Of a model that was exchanged since, the old one answers.
+        await self._load(worker, [*self._wanted, *(job.model for job in jobs)])
         tasks = [
             (number, job.model.sha256, job.upload.content_type, job.options)
             for number, job in numbered.items()
         ]
-        head: dict[str, Any] = {
-            "do": "recognize",
-            "tasks": tasks,
-            "max_pixels": self._settings.max_pixels,
+        head = {
+            "do": "recognize", "tasks": tasks, "max_pixels": self._settings.max_pixels,
             "batch_size": self._settings.batch_size,
             "batch_seconds": self._settings.batch_milliseconds / 1000,
-        }
-        writer.write(pack(head, [job.upload.content for job in jobs]))
-        await writer.drain()
-
-
-def _drop_abandoned(queue: deque[_Job]) -> None:
-    """Drop the first jobs whose callers are no longer waiting."""
-    while queue and queue[0].answer.done():
-        queue.popleft()
+        }  # fmt: skip
+        worker.writer.write(pack(head, [job.upload.content for job in jobs]))
+        await worker.writer.drain()
 
 
 def start_process() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start a worker process; it ends when this side of its socket closes, for whatever reason."""
     ours, theirs = socket.socketpair()
-    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")))
     command = [sys.executable, "-P", "-m", "penstroke.serve.inference_worker", str(theirs.fileno())]
     with theirs:
         try:

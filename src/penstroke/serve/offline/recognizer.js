@@ -58,7 +58,7 @@ class Model {
   }
 }
 
-/** Where covering a patch costs the answer most, 28×28 of 0 to 255: occlusion.py. */
+/** Where covering a patch costs the answer most, 28×28 of 0 to 255: inference_worker.py. */
 export async function occlusionMap(model, pixels) {
   const { temperature } = model.metadata;
   const rows = await model.logits([pixels, ...covered(pixels)]);
