@@ -5,7 +5,7 @@ line that explains it best is the answer: segmentation by recognition (LeCun et 
 VII).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -34,8 +34,7 @@ from penstroke.preprocessing.ink import InkSettings, find_ink, normalize
 _WORKING_SIDES = (1200, 2400, 4800)
 """Pixels of the longer side: lines are sought at about this size first, and larger where characters
 are small."""
-_LEAST_HEIGHT = 24
-"""Pixels of a character, of which the network keeps 20: with fewer, a larger side is worth it."""
+_LEAST_HEIGHT = 24  # pixels of a character, of which 20 are kept: with fewer, a larger side pays
 _CONFIDENCE_THRESHOLD = 0.8  # below this probability a character is `rejected`
 _SPACE = 0.65  # of a character's height: a wider gap is a space
 _SCORER_SIZE = (24, 32)  # rows and columns of what the character scorer sees
@@ -260,10 +259,9 @@ def _half_upright(ink: Intensities, slant: float) -> Intensities:
 def _characters(
     classes: Sequence[str], line: TextLine, steps: Sequence[Step], outputs: NetworkOutputs,
     scale: Scale,
-) -> list[CharacterReading]:  # fmt: skip
+) -> Iterator[CharacterReading]:  # fmt: skip
     scores = step_scores(all_features(steps, *outputs))
     whole, _ = posteriors(steps, scores)
-    characters: list[CharacterReading] = []
     end = np.inf
     for number in viterbi_path(steps, scores):
         step = steps[number]
@@ -274,16 +272,13 @@ def _characters(
         probability = float(row[best] * whole[number])
         edges = (step.segments[0], *line.segments[step.after : step.after + 1])
         start = min(segment.start for segment in step.segments)
-        characters.append(
-            CharacterReading(
-                label=classes[best],
-                probability=probability,
-                probabilities=dict(zip(classes, row.tolist(), strict=True)),
-                box=scale.original(around(s.box for s in step.segments)),
-                status="ok" if probability >= _CONFIDENCE_THRESHOLD else "rejected",
-                split=any(segment.split is not None for segment in edges),
-                space_before=start - end > _SPACE * line.height,
-            )
+        yield CharacterReading(
+            label=classes[best],
+            probability=probability,
+            probabilities=dict(zip(classes, row.tolist(), strict=True)),
+            box=scale.original(around(s.box for s in step.segments)),
+            status="ok" if probability >= _CONFIDENCE_THRESHOLD else "rejected",
+            split=any(segment.split is not None for segment in edges),
+            space_before=start - end > _SPACE * line.height,
         )
         end = max(segment.end for segment in step.segments)
-    return characters

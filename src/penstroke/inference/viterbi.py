@@ -35,8 +35,7 @@ _MOST_SEGMENTS = 6
 _WIDEST = 1.7  # a character is no wider, in heights
 _LEAST = 0.3  # of the height: what is smaller both ways is not a character by itself
 _FAMILIAR = 2.0  # in units of the ood_threshold: beyond it, a higher ood_score makes no difference
-_DOUBT = 0.02
-"""Share of a network's probability that is spread over all classes: it is too sure of scraps."""
+_DOUBT = 0.02  # share of a probability that goes to all classes: it is too sure of scraps
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,8 +28,6 @@ from penstroke.serve.responses import api_error, data_url
 from penstroke.serve.uploads import Options, Upload, preprocess_upload, upload_to_image
 
 log = logging.getLogger("penstroke.serve")
-_WARM_UP_BATCHES = (1, 8)
-_PATCH, _STRIDE = 5, 2
 
 
 @dataclass(eq=False)
@@ -92,7 +90,7 @@ def load_single_threaded(content: bytes) -> Recognizer:
     processor from the other workers.
     """
     recognizer = Recognizer.from_bytes(content, threads=1)
-    for size in _WARM_UP_BATCHES:
+    for size in (1, 8):
         recognizer.probabilities(np.zeros((size, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
     return recognizer
 
@@ -142,8 +140,8 @@ def occlusion_map(recognizer: Recognizer, pixels: Pixels) -> Pixels:
     """
     (whole,) = recognizer.probabilities(pixels[None])
     answer = int(whole.argmax())
-    centers = np.arange(0, IMAGE_SIZE, _STRIDE)
-    is_near = np.abs(np.arange(IMAGE_SIZE) - centers[:, None]) <= _PATCH // 2
+    centers = np.arange(0, IMAGE_SIZE, 2)
+    is_near = np.abs(np.arange(IMAGE_SIZE) - centers[:, None]) <= 2
     is_covered = is_near[:, None, :, None] & is_near[None, :, None, :]
     copies = np.where(is_covered, np.uint8(0), pixels).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
     covered = recognizer.probabilities(copies)[:, answer].reshape(len(centers), -1)

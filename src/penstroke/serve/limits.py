@@ -8,11 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from penstroke.serve.responses import ApiError, busy
 from penstroke.serve.service_settings import ServiceSettings
 
-_ALWAYS_ANSWERED = ("/healthz", "/readyz", "/metrics")
-"""A monitor must be answered when the service is busiest."""
+_ALWAYS_ANSWERED = ("/healthz", "/readyz", "/metrics")  # monitors ask when it is busiest
 ENDLESS = "/v1/runs/events"
-_BODY_HEADERS = (b"content-length", b"transfer-encoding")
-"""A request with one of them has a body (RFC 9112, 6.3)."""
+_BODY_HEADERS = (b"content-length", b"transfer-encoding")  # show a body (RFC 9112, 6.3)
 
 
 class Limits:

@@ -10,7 +10,6 @@ from penstroke.serve.served_models import Models
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-_BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
@@ -28,7 +27,7 @@ class Metrics:
         )  # fmt: skip
         self.batches = Histogram(
             "penstroke_batch_images", "Images in one run of the network.",
-            buckets=_BATCHES, registry=self._registry,
+            buckets=(1, 2, 4, 8, 16, 32, 64), registry=self._registry,
         )  # fmt: skip
         self._served = Info(
             "penstroke_model", "A model that is served.", ["name", "sha256", "classes"],

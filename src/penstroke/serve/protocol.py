@@ -16,8 +16,7 @@ from penstroke.serve.limits import ENDLESS
 from penstroke.serve.service_settings import ServiceSettings
 
 _LINGER_SECONDS = 1.0
-_SPARE_SECONDS = 5.0
-"""The application answers 408 and 503 itself; only what is stuck beyond that is cut off here."""
+_SPARE_SECONDS = 5.0  # the application answers 408 and 503 itself; this cuts off what is stuck
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -16,7 +16,6 @@ from starlette.responses import Response
 from penstroke.errors import ConfigError, ImageError, PenstrokeError
 from penstroke.preprocessing.ink import Pixels
 
-RETRY_SECONDS = 1
 _LONGEST_MESSAGE = 500
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
@@ -38,7 +37,7 @@ class ApiError(HTTPException):
 
 def busy(status: int, message: str) -> ApiError:
     """Return 429 or 503 for what cannot be accepted now; the caller may try again soon."""
-    return ApiError(status, "busy", message, {"retry-after": str(RETRY_SECONDS)})
+    return ApiError(status, "busy", message, {"retry-after": "1"})
 
 
 def api_error(error: Exception) -> ApiError:

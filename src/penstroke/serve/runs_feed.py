@@ -16,8 +16,7 @@ from penstroke.serve.responses import ApiError, busy
 from penstroke.serve.schemas import RunAnswer, RunEvent, RunFacts
 
 _POLL_SECONDS = 0.5
-_QUIET_POLLS = 30
-"""Polls without news before a comment is sent: writing shows whether a listener is still there."""
+_QUIET_POLLS = 30  # before a comment is sent: writing shows whether a listener is there
 _MAX_LISTENERS = 64
 
 

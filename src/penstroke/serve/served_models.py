@@ -48,7 +48,7 @@ class Models:
     """The models that are served, by name; the first is the default."""
 
     def __init__(self, models: Sequence[str]) -> None:
-        """Load `models`, each a model.onnx, a run's name or its path; PenstrokeError if it fails."""
+        """Load `models`, each a model.onnx, or a run's name or path; PenstrokeError if it fails."""
         if not models:
             raise ConfigError("name a model to serve: a model.onnx, or a run")
         self._served: dict[str, ServedModel] = {}

@@ -24,7 +24,6 @@ from penstroke.serve.service_settings import ServiceSettings
 
 log = logging.getLogger("penstroke.serve")
 _BACKLOG = 2048
-_DRAIN_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class _Server(uvicorn.Server):
             create_app(service), http=protocol, ws="none", lifespan="on",
             access_log=False, log_config=None, proxy_headers=False, server_header=False,
             backlog=_BACKLOG, timeout_keep_alive=settings.idle_seconds,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
+            timeout_graceful_shutdown=30,
         ))  # fmt: skip
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # failures are raised
         self._service = service

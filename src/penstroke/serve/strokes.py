@@ -16,8 +16,7 @@ MAX_POINTS = 10_000
 _PEN = 0.07  # default width of the pen, as a share of the longer side of the canvas
 _SUPERSAMPLING = 4
 _CHARACTER_SIDE = 100  # pixels of a character's longer side when it is drawn to be scaled to 20
-_WIDEST_PEN = 10
-"""In units of the longer side of the ink: beyond, drawing one point takes milliseconds."""
+_WIDEST_PEN = 10  # in longer sides of the ink: beyond, drawing one point takes milliseconds
 _LARGEST_DRAWN = 4800  # pixels a side, supersampled: 23 MB
 
 _Coordinate = Annotated[float, Field(ge=-10_000, le=10_000)]

@@ -29,10 +29,8 @@ log = logging.getLogger("penstroke.serve")
 _START_SECONDS = 60.0
 _RESTART_SECONDS = 1.0
 _MESSAGE_BYTES = 4_000_000  # size of the uploads in one message, at most
-_BATCHES_AHEAD = 4
-"""Batches that a worker holds, at most: under full load the service comes to it every 50 ms."""
-_ENOUGH = 8
-"""Waiting characters before a busy worker gets another batch: fewer may become one larger batch."""
+_BATCHES_AHEAD = 4  # held by a worker at most: under full load the service comes every 50 ms
+_ENOUGH = 8  # waiting characters before a busy worker gets more: fewer may become a larger batch
 
 
 @dataclass(eq=False)
