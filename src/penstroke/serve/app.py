@@ -1,8 +1,5 @@
 """The ASGI application: routes, middleware and error handlers around one service."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -25,23 +22,15 @@ _DESCRIPTION = (
 
 def create_app(service: Service) -> ASGIApp:
     """Return the application that serves `service`, and runs it as long as it is up."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service.running():
-            yield
-
+    known = (PenstrokeError, RequestValidationError, HTTPException, ClientDisconnect, Exception)
     app = FastAPI(
         title="Penstroke", description=_DESCRIPTION, version=package_version("penstroke"),
-        docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan,
+        docs_url=None, redoc_url=None, redirect_slashes=False,
+        lifespan=lambda _: service.running(), exception_handlers=dict.fromkeys(known, answer_error),
     )  # fmt: skip
     app.state.service = service
     app.include_router(routes.router)
     app.include_router(pages.router)
-    for kind in (
-        PenstrokeError, RequestValidationError, HTTPException, ClientDisconnect, Exception,
-    ):  # fmt: skip
-        app.add_exception_handler(kind, answer_error)
     limits = Limits(app, service.settings, lambda: service.is_draining)
     gauge, pool = service.metrics.gauge, service.pool
     gauge("queue_characters", "Characters accepted and not answered.", lambda: pool.short.waiting)

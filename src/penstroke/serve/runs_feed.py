@@ -34,15 +34,13 @@ class _Known:
         last = self.history[-1].get("val_accuracy") if self.history else None
         return RunFacts(
             name=self.run.name, dataset=record.config.data.dataset, status=self.run.status,
-            epochs=len(self.history),
-            total_epochs=self.run.total_epochs,
+            epochs=len(self.history), total_epochs=self.run.total_epochs,
             val_accuracy=(self.summary and self.summary.val_accuracy) or last,
             test_accuracy=self.summary and self.summary.test_accuracy, created=record.created,
         )  # fmt: skip
 
 
-Runs = Mapping[str, _Known]
-"""By name."""
+Runs = Mapping[str, _Known]  # by name
 
 
 class RunsFeed:
