@@ -194,7 +194,7 @@ class Audit:
         """Return the counts as plain values."""
         return {
             "name": self.images.name,
-            "against": self.other.name if self.other else None,
+            "against": self.other.name if self.other is not None else None,
             "images": {"train": len(self.images.train), "test": len(self.images.test)},
             "folds": self.folds,
             "seed": self.seed,
