@@ -164,7 +164,7 @@ async def healthz() -> schemas.StateAnswer:
 @router.get("/readyz")
 async def readyz(service: Served) -> schemas.StateAnswer:
     """Answer 200 while requests are welcome, 503 while the service starts or stops."""
-    if not service.is_ready:
+    if service.is_draining or not service.is_started:
         state = "stopping" if service.is_draining else "starting"
         raise ApiError(503, "not_ready", f"the service is {state}: try another, or try again soon")
     return schemas.StateAnswer(status="ready")

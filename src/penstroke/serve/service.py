@@ -25,11 +25,6 @@ class Service:
         self.is_started = self.is_draining = False
         self.failure: Exception | None = None
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it has started and was not told to stop."""
-        return self.is_started and not self.is_draining
-
     def drain(self) -> None:
         """Stop inviting requests; those that come are answered all the same."""
         self.is_draining = True
