@@ -11,9 +11,8 @@ from helpers import Outcome, random_images
 from penstroke.config.settings import DataConfig
 from penstroke.data import collected
 from penstroke.data.collected import Answer, Collected
-from penstroke.data.dataset import Dataset
+from penstroke.data.dataset import Dataset, concatenate, united_classes
 from penstroke.data.loading import load_dataset
-from penstroke.data.union import concatenate, united_classes
 from penstroke.errors import ConfigError, DataError
 from penstroke.serve.responses import png
 

@@ -19,10 +19,10 @@ import penstroke.data.loading
 from emnist import LETTERS, TEST, TRAIN, emnist_files, manifest, write_files, zipped
 from helpers import random_images, start, wait_until
 from mirrors import Mirrors, serving
-from penstroke.data import file_download
+from penstroke.data import download
 from penstroke.data.catalogue import Manifest
-from penstroke.data.dataset_download import download_dataset
-from penstroke.data.idx_import import import_idx
+from penstroke.data.download import download_dataset
+from penstroke.data.idx import import_idx
 from penstroke.data.loading import load_dataset
 from penstroke.errors import ArchiveError, DataError, DownloadError, StorageError
 
@@ -34,7 +34,7 @@ KILLS = int(os.environ.get("PENSTROKE_KILLS", "6"))
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirrors]:
-    monkeypatch.setattr(file_download, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(download, "_PAUSE_SECONDS", 0.0)
     with serving({"gzip.zip": ZIP, **FILES}) as mirrors:
         yield mirrors
 
@@ -249,7 +249,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from penstroke.data.catalogue import Manifest
-from penstroke.data.dataset_download import download_dataset
+from penstroke.data.download import download_dataset
 from penstroke.config.toml import read_toml
 download_dataset(Manifest.parse(read_toml(Path(sys.argv[1])), source="probe"), Path(sys.argv[2]))
 """

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from mirrors import Mirrors, serving
-from penstroke.data import file_download as module
+from penstroke.data import download as module
 from penstroke.data.catalogue import RemoteFile
-from penstroke.data.file_download import PartialFile, download_file
+from penstroke.data.download import PartialFile, download_file
 from penstroke.errors import DownloadError, StorageError
 
 CONTENT = random.Random(0).randbytes(300_000)

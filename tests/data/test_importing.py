@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import random_images, write_idx_set
-from penstroke.data.idx import encode_idx
-from penstroke.data.idx_import import import_idx
+from penstroke.data.idx import encode_idx, import_idx
 from penstroke.data.loading import imported_folder, load_dataset
 from penstroke.errors import ConfigError, DataError
 

@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from helpers import scrawl, write_scrawls
-from penstroke.data.sources.contents import MAX_FILE_BYTES
+from penstroke.data.archives import MAX_FILE_BYTES
 from penstroke.data.sources.listing import SourceOptions as Options
 from penstroke.data.sources.listing import list_source, open_source, read_labelled_images
 from penstroke.errors import ArchiveError, ConfigError, DataError, ImageError
@@ -143,7 +143,7 @@ def test_large_and_damaged_files_in_a_zip_are_unreadable(tmp_path: Path) -> None
     ):
         path.write_bytes(content)
         with pytest.raises(ImageError, match=said):
-            open_source(part.source).read(part.images[0].place)
+            open_source(part.source)(part.images[0].place)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("a/1.png", scrawl(1))
     with pytest.raises(ImageError, match="is compressed by method 14"):
@@ -302,10 +302,10 @@ def test_parquet_as_hugging_face_writes_it(tmp_path: Path) -> None:
         ("x", "test"): 2, ("y", "test"): 2, ("z", "test"): 2,
     }  # fmt: skip
     reader = open_source(found.parts[1].source)
-    assert [reader.read(row) for row in (3, 4, 19, 0, 8)] == [scrawl(k) for k in (3, 4, 19, 0, 8)]
+    assert [reader(row) for row in (3, 4, 19, 0, 8)] == [scrawl(k) for k in (3, 4, 19, 0, 8)]
     with pytest.raises(ImageError):
-        reader.read(20)
-    assert reader.read(1) == scrawl(1)
+        reader(20)
+    assert reader(1) == scrawl(1)
 
 
 def test_parquet_with_plain_bytes_and_a_column_of_splits(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_parquet_with_plain_bytes_and_a_column_of_splits(tmp_path: Path) -> None
     ]  # fmt: skip
     assert "1 rows of my.parquet without a label" in found.notes[0]
     with pytest.raises(ImageError, match="holds no bytes"):
-        open_source(part.source).read(3)
+        open_source(part.source)(3)
 
 
 def test_parquet_that_cannot_be(tmp_path: Path) -> None:
@@ -350,10 +350,10 @@ def test_damaged_pages_of_a_parquet_file_are_told_of(tmp_path: Path) -> None:
     path.write_bytes(whole[:place] + b"\xff" * 20 + whole[place + 20 :])
     reader = open_source(list_source(path, Options()).parts[0].source)
     for row in (0, 15, 3):
-        assert reader.read(row) == scrawl(row)
+        assert reader(row) == scrawl(row)
         for damaged in (16, 39):
             with pytest.raises(ImageError, match="cannot be read"):
-                reader.read(damaged)
+                reader(damaged)
 
 
 def test_npz_as_keras_ships_mnist(tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_npz_as_keras_ships_mnist(tmp_path: Path) -> None:
     ]
     reader = open_source(found.parts[0].source)
     for row in (0, 1, 5, 2):
-        assert np.array_equal(reader.read(row), images[row])
+        assert np.array_equal(reader(row), images[row])
     assert not found.are_preprocessed
 
 

@@ -13,9 +13,8 @@ from helpers import random_images
 from penstroke.config.class_names import accepts, is_merged, merged
 from penstroke.config.settings import DataConfig
 from penstroke.data import store
-from penstroke.data.dataset import Dataset
+from penstroke.data.dataset import Dataset, concatenate, united_classes
 from penstroke.data.loading import imported_folder, load_dataset
-from penstroke.data.union import concatenate, united_classes
 
 CASES = st.sampled_from([*"019aAbBcC?", "Aa", "Bb", "Cc", "word"])
 PARTS = st.lists(st.lists(CASES, min_size=1, max_size=6, unique=True), min_size=1, max_size=4)

@@ -15,7 +15,7 @@ from torch import nn
 from browsing import opened
 from helpers import small_config, trained_run, write_idx_set
 from penstroke.data.dataset import Dataset, DataSplits, Images
-from penstroke.data.idx_import import import_idx
+from penstroke.data.idx import import_idx
 from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError
 from penstroke.evaluation.corruptions import CORRUPTIONS, corrupt

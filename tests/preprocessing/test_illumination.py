@@ -5,8 +5,7 @@ import pytest
 
 from helpers import drawn_digit
 from penstroke.preprocessing.decoding import Intensities
-from penstroke.preprocessing.illumination import MARGIN, correct_illumination
-from penstroke.preprocessing.ink import find_ink
+from penstroke.preprocessing.ink import MARGIN, correct_illumination, find_ink
 
 
 def written(height: int = 120, width: int = 480) -> Intensities:

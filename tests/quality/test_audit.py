@@ -244,7 +244,7 @@ def test_a_bad_list_names_file_and_line(tmp_path: Path, content: str, said: str)
 @pytest.mark.mnist
 def test_emnist_digits_hold_test_digits_of_mnist(shared: Path, tmp_path: Path) -> None:
     """A thousand of MNIST's test digits: about three in ten stand in the EMNIST part."""
-    from penstroke.data.idx_import import import_idx
+    from penstroke.data.idx import import_idx
     from penstroke.quality.duplicates import pairs_across
 
     train, test = import_idx(

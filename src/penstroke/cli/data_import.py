@@ -93,8 +93,9 @@ def command(options: ImportOptions) -> None:
     Each image is normalised to 28×28 pixels. A report shows the results beside the originals. The
     same command resumes an import that was interrupted.
     """
-    from penstroke.data.idx_import import holds_idx
-    from penstroke.data.loading import check_new_name, imported_names
+    from penstroke.data.catalogue import check_new_name
+    from penstroke.data.idx import holds_idx
+    from penstroke.data.loading import imported_names
     from penstroke.errors import ConfigError
 
     check_new_name(options.name)
@@ -113,7 +114,7 @@ def command(options: ImportOptions) -> None:
 
 
 def _import_idx(options: ImportOptions) -> None:
-    from penstroke.data.idx_import import import_idx
+    from penstroke.data.idx import import_idx
     from penstroke.data.loading import imported_folder
 
     name = options.name

@@ -9,6 +9,7 @@ import contextlib
 import io
 import re
 import stat
+import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import IO, Self
 
 from penstroke.errors import ArchiveError
-from penstroke.files import reason
+from penstroke.files import explained
 
 MAX_FILE_BYTES = 50_000_000
+"""A larger file is not an image of one character."""
 MAX_FILES = 200_000
 MAX_BYTES = 20_000_000_000
 """Of all files together, unpacked."""
@@ -38,15 +40,13 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueEr
 
 
 class ZipReader:
-    """The files in the zip at `path`, to be closed, or used in a `with` block.
+    """The files in the zip at `path`, open for a `with` block or as long as the reader is kept.
 
     Hidden files are left out: a part of their name begins with a dot or is `__MACOSX`.
 
     `files` is what the directory says of each file, by name with `/` between folders, sorted.
-    `max_file_bytes` bounds each file that is read, unpacked.
-
-    Raises:
-        ArchiveError: it is not a zip, is damaged, or is refused: says why, and names the file.
+    `max_file_bytes` bounds each file that is read, unpacked. ArchiveError says why the zip, or a
+    file in it, is refused or damaged.
     """
 
     def __init__(
@@ -56,38 +56,25 @@ class ZipReader:
         self._max_file_bytes = max_file_bytes
         with contextlib.ExitStack() as stack:
             try:
-                stream = stack.enter_context(_BoundedFile(path))
-                stream.max_read = _DIRECTORY_BYTES * max_files
-                self._archive = stack.enter_context(zipfile.ZipFile(stream))
-                stream.max_read = None
-            except _TooMuchError:
-                raise ArchiveError(
-                    f"{path} holds more than {max_files:,} files: unpack or divide it"
-                ) from None
+                with explained(f"read {path}", ArchiveError):
+                    stream = stack.enter_context(_BoundedFile(path))
+                    stream.max_files = max_files
+                    self._archive = stack.enter_context(zipfile.ZipFile(stream))
+                    stream.max_files = None
             except DAMAGE as error:
                 raise ArchiveError(f"{path} is not a zip file, or is damaged: {error}") from error
-            except OSError as error:
-                raise ArchiveError(f"cannot read {path}: {reason(error)}") from error
             self.files = self._checked_files(max_files)
-            self._open_files = stack.pop_all()
+            self._close = weakref.finalize(self, stack.pop_all().close)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the zip; nothing can be read any more."""
-        self._open_files.close()
+        self._close()
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """Open the file `name`; reading ends with an error where it is not what was promised.
-
-        Raises:
-            ArchiveError: it is too large, compressed by an unusual method, or damaged.
-        """
+        """Open the file `name`; reading raises ArchiveError where it is not what was promised."""
         info, place = self.files[name], f"{self.path}: {name}"
         if info.file_size > self._max_file_bytes:
             raise ArchiveError(
@@ -100,19 +87,13 @@ class ZipReader:
                 f"{place} is compressed by method {info.compress_type}: compress it with deflate"
             )
         try:
-            with self._archive.open(info) as stream:
+            with explained(f"read {place}", ArchiveError), self._archive.open(info) as stream:
                 yield stream
         except DAMAGE as error:
             raise ArchiveError(f"{place} is damaged: {error}") from error
-        except OSError as error:
-            raise ArchiveError(f"cannot read {place}: {reason(error)}") from error
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        """Yield the file piece by piece; it is whole only when the last piece has come.
-
-        Raises:
-            ArchiveError: see `open`.
-        """
+        """Yield the file piece by piece; it is whole only when the last piece has come."""
         with self.open(name) as stream:
             unpacked = 0
             while block := stream.read(_BLOCK_BYTES):
@@ -176,16 +157,14 @@ def _why_refused(info: zipfile.ZipInfo, name: str) -> str | None:
     return None
 
 
-class _TooMuchError(Exception):
-    """More was to be read at once than a directory may have."""
-
-
 class _BoundedFile(io.FileIO):
     """A file that refuses to hand out a huge directory: `zipfile` would read it in one piece."""
 
-    max_read: int | None = None
+    max_files: int | None = None  # while the directory is read
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self.max_read is not None and size is not None and size > self.max_read:
-            raise _TooMuchError
+        if self.max_files is not None and (size or 0) > _DIRECTORY_BYTES * self.max_files:
+            raise ArchiveError(
+                f"{self.name} holds more than {self.max_files:,} files: unpack or divide it"
+            )
         return super().read(-1 if size is None else size) or b""

@@ -1,17 +1,18 @@
 """The catalogue: one manifest per data set, with its files and where they come from."""
 
-from importlib import resources
-from importlib.resources.abc import Traversable
-from typing import Any, Literal, Self
+import re
+from pathlib import Path
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from penstroke.config.settings import ListOf, Settings
 from penstroke.config.toml import read_toml
+from penstroke.data import collected
 from penstroke.errors import ConfigError, near_match
 
 Role = Literal["train_images", "train_labels", "test_images", "test_labels"]
-ROLES: tuple[Role, ...] = ("train_images", "train_labels", "test_images", "test_labels")
+ROLES: tuple[Role, ...] = get_args(Role)
 
 _SHA256 = "^[0-9a-f]{64}$"
 
@@ -89,24 +90,19 @@ class Manifest(Settings):
 
 def catalogue() -> dict[str, Manifest]:
     """Return all manifests, by name."""
-    folder = resources.files(__package__) / "manifests"
+    folder = Path(__file__).parent / "manifests"
     manifests: dict[str, Manifest] = {}
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".toml"):
-            values = _values(entry)
-            if "archive" in values:  # by name: several data sets come in one
-                values["archive"] = _values(folder / "archives" / f"{values['archive']}.toml")
-            manifest = Manifest.parse(values, source=entry.name)
-            manifests[manifest.name] = manifest
+    for path in sorted(folder.glob("*.toml")):
+        values = read_toml(path)
+        if "archive" in values:  # by name: several data sets come in one
+            values["archive"] = read_toml(folder / "archives" / f"{values['archive']}.toml")
+        manifest = Manifest.parse(values, source=path.name)
+        manifests[manifest.name] = manifest
     return manifests
 
 
 def manifest_of(name: str) -> Manifest:
-    """Return the manifest of the catalogued data set `name`.
-
-    Raises:
-        ConfigError: it is unknown; suggests a near match.
-    """
+    """Return the manifest of the catalogued data set `name`, or raise ConfigError."""
     known = catalogue()
     if name not in known:
         raise ConfigError(
@@ -116,6 +112,12 @@ def manifest_of(name: str) -> Manifest:
     return known[name]
 
 
-def _values(entry: Traversable) -> dict[str, Any]:
-    with resources.as_file(entry) as path:
-        return read_toml(path)
+def check_new_name(name: str) -> None:
+    """Raise ConfigError if an imported data set cannot be called `name`."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ConfigError(f'"{name}" cannot be the name of a data set: use a-z, 0-9 and -')
+    if name in catalogue() or name == collected.NAME:
+        raise ConfigError(
+            f'the name "{name}" is already taken by the catalogue: choose another, or, if yours is '
+            f"a copy of that data set, `penstroke data download {name} --from PATH`"
+        )

@@ -33,9 +33,9 @@ class ClassMap:
     merge_case: bool = False
 
     def class_of(self, given: str, label: str) -> str | None:
-        """Return the class of an image labelled `label`, for example in a folder `given`.
+        """Return the class of an image labelled `label` in a folder `given`, wanted or not.
 
-        It is None if the image is left out. Whether the class is wanted is not considered.
+        It is None if the image is left out.
         """
         label = self.renamed.get(given, label)
         label = self.renamed.get(label, label)
@@ -48,11 +48,9 @@ class ClassMap:
             ConfigError: a class was asked for by name that has no image.
             DataError: fewer than two are left, or a name is too long or not printable.
         """
-        names = sorted(present, key=class_order)
-        listed = ", ".join(names) or "none"
-        if self.wanted is None:
-            classes = names
-        else:
+        classes = sorted(present, key=class_order)
+        listed = ", ".join(classes) or "none"
+        if self.wanted is not None:
             spelled = [self._merged(n) for word in self.wanted for n in GROUPS.get(word, (word,))]
             classes = [name for name in dict.fromkeys(spelled) if name in present]
             for word in self.wanted:
@@ -78,8 +76,7 @@ class ClassMap:
 def parse_map(changes: Iterable[str]) -> dict[str, str]:
     """Return `--map` options as a mapping: `upper_A=A`; `junk=` leaves out; `===x` renames `==`.
 
-    Raises:
-        ConfigError: one is not of that form, or contradicts another.
+    Raises ConfigError if one is not of that form, or contradicts another.
     """
     renamed: dict[str, str] = {}
     for change in changes:

@@ -78,9 +78,7 @@ def folder() -> Path:
 def add(image: Collected) -> str:
     """Write `image`, whole or not at all, and return its new name.
 
-    Raises:
-        ConfigError: the collection is full.
-        StorageError: it cannot be written.
+    Raises ConfigError if the collection is full, StorageError if it cannot be written.
     """
     if len(names()) >= MAX_IMAGES:
         raise ConfigError(f"{folder()} is full, with {MAX_IMAGES:,} images: move some away")
@@ -108,8 +106,7 @@ def names() -> list[str]:
 def read(wanted: Iterable[str]) -> dict[str, Collected]:
     """Return those images that are still there: one may be removed at any moment.
 
-    Raises:
-        DataError: a file is damaged or of a newer version.
+    Raises DataError if a file is damaged or of a newer version.
     """
     images = {}
     for name in sorted(wanted):
@@ -130,11 +127,7 @@ def read(wanted: Iterable[str]) -> dict[str, Collected]:
 
 
 def labels(known: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the labels of all images by name, oldest first; those `known` are not read again.
-
-    Raises:
-        DataError: a file is damaged or of a newer version.
-    """
+    """Return the labels of all images by name, oldest first; those `known` are not read again."""
     known = known or {}
     added = read(set(names()) - known.keys())
     return {n: known.get(n) or added[n].label for n in names() if n in known or n in added}
@@ -148,8 +141,7 @@ def is_test(name: str) -> bool:
 def load() -> tuple[Dataset, Dataset]:
     """Return (train, test) of what has been collected so far; classes are the labels, sorted.
 
-    Raises:
-        DataError: a file is damaged, or there is nothing to train on yet.
+    Raises DataError if a file is damaged, or there is nothing to train on yet.
     """
     images = read(names())
     test = [image for name, image in images.items() if is_test(name)]
@@ -164,8 +156,6 @@ def load() -> tuple[Dataset, Dataset]:
 
 
 def _dataset(decoded: list[Collected], classes: tuple[str, ...]) -> Dataset:
-    images = np.zeros((len(decoded), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    for index, image in enumerate(decoded):
-        images[index] = image.pixels
+    images = np.array([image.pixels for image in decoded], np.uint8)
     labels = np.array([classes.index(image.label) for image in decoded], np.int64)
-    return Dataset(images, labels, classes)
+    return Dataset(images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE), labels, classes)

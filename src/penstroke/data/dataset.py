@@ -1,11 +1,11 @@
-"""A data set in memory: checked arrays, and a sealed test split."""
+"""Data sets in memory: checked arrays, unions of them, and a sealed test split."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from penstroke.config.class_names import class_of, is_merged, merged
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import DataError, SealedTestError
 
@@ -90,6 +91,31 @@ class Dataset:
     def subset(self, rows: Rows) -> Dataset:
         """Return the images at `rows` as a data set of the same classes."""
         return Dataset(self.images[rows], self.labels[rows], self.classes)
+
+
+def united_classes(parts: Sequence[Dataset]) -> tuple[str, ...]:
+    """Return each class once: the first data set's in their order, then new ones.
+
+    Where one part tells the cases of a letter apart and another does not, the union does not: the
+    case of the latter's images is unknown, so `A` and `a` of the one join `Aa` of the other, which
+    takes the place of the first that it includes.
+    """
+    names = [name for part in parts for name in part.classes]
+    coarse = set(filter(is_merged, names))
+    return tuple(dict.fromkeys(merged(n) if merged(n) in coarse else n for n in names))
+
+
+def concatenate(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:
+    """Return the images of all `parts`, labelled with `classes`, which are `united_classes`."""
+    labels = []
+    for part in parts:
+        indices = []
+        for name in part.classes:
+            if (united := class_of(name, classes)) is None:
+                raise ValueError(f'"{name}" is not among the classes {classes}')
+            indices.append(classes.index(united))
+        labels.append(np.array(indices, np.int64)[part.labels])
+    return Dataset(np.concatenate([p.images for p in parts]), np.concatenate(labels), classes)
 
 
 class SealedTest:

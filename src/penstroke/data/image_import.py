@@ -6,17 +6,18 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from penstroke.data import store
+from penstroke.data.catalogue import check_new_name
 from penstroke.data.class_map import ClassMap, check_renamed
 from penstroke.data.dataset import Dataset, Labels, Rows
-from penstroke.data.loading import check_new_name
 from penstroke.data.shards import (
     EMPTY,
     OK,
@@ -29,7 +30,7 @@ from penstroke.data.sources.contents import ImageRef, Part, SourceContents, Unre
 from penstroke.data.sources.listing import SourceOptions, list_source
 from penstroke.data.splitting import draw_test
 from penstroke.errors import ConfigError, DataError, StorageError
-from penstroke.files import lock, reason
+from penstroke.files import explained, lock
 
 RECORD = "import.json"
 """Beside the arrays: where each image came from, and what was left out."""
@@ -69,7 +70,7 @@ class ImportResult:
     unreadable: tuple[Unreadable, ...]
     conflicts: tuple[tuple[str, ...], ...]  # names of the same bytes under different labels
 
-    @property
+    @cached_property
     def refs(self) -> list[ImageRef]:
         """The images of all parts, in the order of `images`."""
         return _refs(self.parts)
@@ -77,18 +78,15 @@ class ImportResult:
     @property
     def empty(self) -> list[str]:
         """Names of the images without ink, which were left out."""
-        refs = self.refs
-        return [refs[row].name for row in np.flatnonzero(self.images.status == EMPTY)]
+        return [self.refs[row].name for row in np.flatnonzero(self.images.status == EMPTY)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
+        splits = {"train": self.train, "test": self.test}
         return {
             "name": self.name, "source": printable(str(self.source)), "classes": self.train.classes,
             "train": len(self.train), "test": len(self.test),
-            "class_counts": {
-                split: data.class_counts().tolist()
-                for split, data in (("train", self.train), ("test", self.test))
-            },
+            "class_counts": {k: split.class_counts().tolist() for k, split in splits.items()},
             "decisions": self.decisions, "notes": list(self.notes), "empty": self.empty,
             "unreadable": [image._asdict() for image in self.unreadable],
             "conflicts": [list(group) for group in self.conflicts],
@@ -101,10 +99,8 @@ def import_images(
 ) -> ImportResult:  # fmt: skip
     """Bring the images of `source` into the stored data set `destination`.
 
-    After an interruption the same call continues, and ends with the same data set.
-
-    The source is listed by `sources.listing.list_source`, and read by `workers` processes; 1 reads
-    in this one.
+    After an interruption the same call continues, and ends with the same data set. The source is
+    listed by `sources.listing.list_source`, and read by `workers` processes; 1 reads in this one.
 
     Raises:
         ConfigError: the name is taken, or a setting does not go with the source.
@@ -121,7 +117,11 @@ def import_images(
     listed = [list_source(path, settings.options) for path in sources]
     parts, notes = _select(listed, settings.classes)
     missing = tuple(image for contents in listed for image in contents.missing)
-    preprocessed = _are_preprocessed(listed, settings.preprocessed)
+    preprocessed = settings.preprocessed
+    if preprocessed is None:
+        preprocessed = all(contents.are_preprocessed for contents in listed)
+    elif preprocessed and any(c.parts[0].source.kind != "npz" for c in listed):
+        raise ConfigError("--preprocessed goes with NPZ arrays: image files need preprocessing")
     decisions = {
         "labels": listed[0].description,
         "preprocessing": "28×28 arrays, bright on black, taken as they are (--preprocess changes "
@@ -169,37 +169,26 @@ def _refs(parts: Sequence[Part]) -> list[ImageRef]:
 
 def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part, ...], list[str]]:
     """Return the parts with the images that are wanted, labelled by class, and notes."""
-    parts, known = [], set()
-    for number, contents in enumerate(listed):
-        for part in contents.parts:
-            images = []
-            for image in part.images:
-                known |= {image.given, image.label}
-                label = classes.class_of(image.given, image.label) or ""
-                split = image.split if len(listed) == 1 else ("train", "test")[number]
-                images.append(image._replace(label=label, split=split))
-            parts.append(replace(part, images=tuple(images)))
-    check_renamed(classes.renamed, sorted(known))
-    present = Counter(image.label for image in _refs(parts) if image.label)
+    given = [image for contents in listed for image in _refs(contents.parts)]
+    check_renamed(classes.renamed, sorted({word for i in given for word in (i.given, i.label)}))
+    present = Counter(filter(None, (classes.class_of(i.given, i.label) for i in given)))
     missing = [image for contents in listed for image in contents.missing]
     if not present and missing:
         raise DataError(f"all {len(missing):,} images are missing: {' '.join(missing[0])}")
     wanted = set(classes.chosen(present))
     parts = [
-        replace(part, images=tuple(image for image in part.images if image.label in wanted))
-        for part in parts
-    ]
+        replace(part, images=tuple(
+            image._replace(label=label, split=split if len(listed) > 1 else image.split)
+            for image in part.images
+            if (label := classes.class_of(image.given, image.label)) in wanted
+        ))
+        for contents, split in zip(listed, ("train", "test"), strict=False)
+        for part in contents.parts
+    ]  # fmt: skip
     notes = [note for contents in listed for note in contents.notes]
-    if others := sum(map(len, listed)) - len(_refs(parts)):
+    if others := len(given) - len(_refs(parts)):
         notes.append(f"{others:,} images of other classes were left out")
     return tuple(part for part in parts if part.images), notes
-
-
-def _are_preprocessed(listed: list[SourceContents], setting: bool | None) -> bool:
-    kinds = {part.source.kind for contents in listed for part in contents.parts}
-    if setting and kinds != {"npz"}:
-        raise ConfigError("--preprocessed goes with NPZ arrays: image files need preprocessing")
-    return all(c.are_preprocessed for c in listed) if setting is None else setting
 
 
 def _too_many_unreadable(
@@ -239,8 +228,8 @@ def _assemble(
     )
     copies, conflicts = _find_copies(refs, images, rows)
     notes = [*notes, *copies]
-    training = {digest.tobytes() for digest in digests[~is_test]}
-    if count := sum(digest.tobytes() in training for digest in digests[is_test]):
+    training = set(map(bytes, digests[~is_test]))
+    if count := sum(bytes(digest) in training for digest in digests[is_test]):
         notes.append(  # a given split may have some
             f"{count:,} test images are training images too, byte for byte: the test is too easy"
         )
@@ -285,15 +274,14 @@ def _class_notes(train: Dataset, test: Dataset) -> Iterator[str]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    try:
+    with explained(f"write {folder}", StorageError):
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = lock(folder / ".lock")
-    except BlockingIOError:
-        raise DataError(
-            f"{folder} is in use by another import of the same images: wait until it ends"
-        ) from None
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {reason(error)}") from error
+        try:
+            descriptor = lock(folder / ".lock")
+        except BlockingIOError:
+            raise DataError(
+                f"{folder} is in use by another import of the same images: wait until it ends"
+            ) from None
     try:
         yield
     finally:
@@ -304,8 +292,6 @@ def _discard_abandoned(name: str, folder: Path) -> None:
     """Remove what interrupted imports of that name left behind."""
     for path in folder.glob(f"{name}-*"):
         if re.fullmatch(rf"{name}-[0-9a-f]{{16}}", path.name):
-            try:
+            with suppress(OSError):  # one that is in use
                 os.close(lock(path / ".lock"))
-            except OSError:
-                continue
-            shutil.rmtree(path, ignore_errors=True)
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,22 +1,18 @@
 """From a name to checked arrays: catalogue, imports, the collection, and unions of them."""
 
 import contextlib
-import re
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from penstroke.config.settings import DataConfig
 from penstroke.data import collected, digits, store
 from penstroke.data.catalogue import ROLES, DataFile, Manifest, Role, catalogue
-from penstroke.data.dataset import Dataset, DataSplits
-from penstroke.data.dataset_download import explain_mismatch
-from penstroke.data.idx import decode_idx
+from penstroke.data.dataset import Dataset, DataSplits, concatenate, united_classes
+from penstroke.data.download import explain_mismatch
+from penstroke.data.idx import decode_idx, to_dataset
 from penstroke.data.splitting import split
-from penstroke.data.union import SIGN, unite
 from penstroke.errors import ConfigError, DataError, StorageError, near_match
-from penstroke.files import cache_root, data_root, reason, sha256
+from penstroke.files import cache_root, data_root, explained, sha256
 
 Pair = tuple[Dataset, Dataset]
 """Training images and test images."""
@@ -44,11 +40,14 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
     """
     if isinstance(config, str):
         config = DataConfig(dataset=config)
-    names = config.dataset.split(SIGN)
+    names = config.dataset.split("+")
     if len(set(names)) < len(names):
         raise ConfigError(f'data.dataset: "{config.dataset}" names a data set twice')
     parts = [_load_one(name) for name in names]
-    train, test = parts[0] if len(parts) == 1 else unite(parts)
+    train, test = parts[0]
+    if len(parts) > 1:
+        classes = united_classes([split for part in parts for split in part])
+        train, test = (concatenate(splits, classes) for splits in zip(*parts, strict=True))
     if config.validates and not config.folds and not len(test):
         raise DataError(  # looking at the data, or folds, need no test split
             f"{config.dataset} has {len(train)} images to train on, but none to test with yet: "
@@ -64,19 +63,7 @@ def imported_folder(name: str) -> Path:
 
 def imported_names() -> list[str]:
     """Return the names of the imported data sets, sorted."""
-    paths = imported_folder("").glob(f"[a-z0-9]*/{store.INDEX}")
-    return sorted(path.parent.name for path in paths)
-
-
-def check_new_name(name: str) -> None:
-    """Raise ConfigError if an imported data set cannot be called `name`."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-        raise ConfigError(f'"{name}" cannot be the name of a data set: use a-z, 0-9 and -')
-    if name in catalogue() or name == collected.NAME:
-        raise ConfigError(
-            f'the name "{name}" is already taken by the catalogue: choose another, or, if yours is '
-            f"a copy of that data set, `penstroke data download {name} --from PATH`"
-        )
+    return sorted(p.parent.name for p in imported_folder("").glob(f"[a-z0-9]*/{store.INDEX}"))
 
 
 def _load_one(name: str) -> Pair:
@@ -107,31 +94,29 @@ def _load_catalogued(manifest: Manifest) -> Pair:
 def _read_verified(manifest: Manifest, file: DataFile) -> bytes:
     path = data_root() / manifest.name / file.name
     command = f"`penstroke data download {manifest.name}`"
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(
-            f"{path} is missing: {command} downloads it ({manifest.size_bytes / 1e6:.0f} MB), or "
-            "set PENSTROKE_DATA to the folder of data sets"
-        ) from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
+    with explained(f"read {path}", DataError):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise DataError(
+                f"{path} is missing: {command} downloads it ({manifest.size_bytes / 1e6:.0f} MB), "
+                "or set PENSTROKE_DATA to the folder of data sets"
+            ) from None
     if sha256(content) != file.sha256:
         raise DataError(f"{path} {explain_mismatch(path, file, manifest)}; {command} replaces it")
     return content
 
 
 def _decode(manifest: Manifest, contents: dict[Role, bytes]) -> Pair:
-    arrays = {
-        role: decode_idx(contents[role], rank=3 if role.endswith("images") else 1, name=role)
-        for role in ROLES
-    }
-    splits = []
-    for images, labels in (ROLES[:2], ROLES[2:]):
-        upright = arrays[images].transpose(0, 2, 1) if manifest.transposed else arrays[images]
-        numbers = arrays[labels].astype(np.int64) - manifest.label_offset
-        splits.append(Dataset(np.ascontiguousarray(upright), numbers, manifest.classes))
-    return splits[0], splits[1]
+    train, test = (
+        to_dataset(
+            decode_idx(contents[images], rank=3, name=images),
+            decode_idx(contents[labels], rank=1, name=labels),
+            manifest.classes, manifest.transposed, manifest.label_offset,
+        )
+        for images, labels in (ROLES[:2], ROLES[2:])
+    )  # fmt: skip
+    return train, test
 
 
 def _cached(name: str, key: str, build: Callable[[], Pair]) -> Pair:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstroke.config.settings import IMAGE_SIZE
+from penstroke.data.archives import DAMAGE
 from penstroke.data.dataset import Images
 from penstroke.data.sources.contents import Content, Part, Reader, Source
 from penstroke.data.sources.listing import open_source
@@ -112,9 +111,7 @@ def read_shards(
 ) -> Generator[tuple[int, PreprocessedImages], None, None]:
     """Yield (position, shard) of each of `jobs`: first those that are there already.
 
-    Raises:
-        DataError: a worker died.
-        StorageError: a shard cannot be written.
+    Raises DataError if a worker died, StorageError if a shard cannot be written.
     """
     missing = []
     for position, job in enumerate(jobs):
@@ -144,17 +141,13 @@ class ShardWriter:
         self._readers: dict[Source, Reader] = {}
 
     def __call__(self, job: ShardJob) -> None:
-        """Read the images of `job`, and write their shard.
-
-        Raises:
-            StorageError: it cannot be written.
-        """
+        """Read the images of `job`, and write their shard."""
         if job.source not in self._readers:
             self._readers = {job.source: open_source(job.source)}
         shard = PreprocessedImages.allocate(len(job.places))
         for row, place in enumerate(job.places):
             try:
-                _preprocess(shard, row, self._readers[job.source].read(place), job.preprocessed)
+                _preprocess(shard, row, self._readers[job.source](place), job.preprocessed)
             except ImageError as error:
                 shard.errors[row] = str(error).removeprefix("image ")
             except PenstrokeError:
@@ -178,8 +171,7 @@ def load_shard(job: ShardJob) -> PreprocessedImages | None:
         shard = PreprocessedImages(
             **values, errors={int(row): str(why) for row, why in errors.items()}
         )
-    except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError,
-            zipfile.BadZipFile, zlib.error, NotImplementedError):  # fmt: skip
+    except (OSError, LookupError, TypeError, AttributeError, *DAMAGE):
         return None
     return shard if len(shard.images) == len(job.places) else None
 

@@ -22,10 +22,8 @@ def split(
     run on the union never trains on, so that the one can start from the other (`penstroke train
     --init-from`).
 
-    `config.dataset` is only a name here; `parts` are the labels of each data set in a union.
-
-    Raises:
-        ConfigError: there are fewer images than the split needs, or an excluded one is not there.
+    `config.dataset` is only a name here; `parts` are the labels of each data set in a union. Raises
+    ConfigError if there are fewer images than the split needs, or an excluded one is not there.
     """
     kept = _not_excluded(whole, config)
     _check_class_sizes(whole.labels[kept], whole.classes, config)
@@ -76,10 +74,7 @@ def stratified_split(
         if quotas[giver] > 1:
             quotas[[giver, label]] += [-1, 1]
     random = np.random.default_rng(seed)
-    drawn = [
-        random.permutation(np.flatnonzero(labels == label))[:quota]
-        for label, quota in enumerate(quotas)
-    ]
+    drawn = [random.permutation(np.flatnonzero(labels == k))[:n] for k, n in enumerate(quotas)]
     chosen = np.sort(np.concatenate([np.arange(0), *drawn]))
     rest = np.setdiff1d(np.arange(len(labels)), chosen, assume_unique=True)
     return rest, chosen
@@ -118,18 +113,15 @@ def draw_test(
 
 
 def _not_excluded(whole: Dataset, config: DataConfig) -> Rows:
-    rows = np.arange(len(whole))
-    if config.exclude is None:
-        return rows
-    last = config.exclude[-1]
-    if last >= len(whole):
+    exclude = config.exclude or ()  # sorted
+    if exclude and (last := exclude[-1]) >= len(whole):
         raise ConfigError(
             f"data.exclude: there is no training image {last} in {config.dataset}, which has "
             f"{len(whole)}, the first being 0"
         )
-    if len(config.exclude) == len(whole):
+    if exclude and len(exclude) == len(whole):
         raise ConfigError(f"data.exclude: it leaves no training image of {config.dataset}")
-    return np.delete(rows, config.exclude)
+    return np.delete(np.arange(len(whole)), np.array(exclude, np.intp))
 
 
 def _hold_out(labels: Labels, config: DataConfig) -> tuple[Rows, Rows]:

@@ -16,7 +16,7 @@ from penstroke.config.settings import ListOf, Settings
 from penstroke.config.toml import read_toml
 from penstroke.data.dataset import Dataset, Images
 from penstroke.errors import ConfigError, DataError, StorageError
-from penstroke.files import reason, write_text_atomically
+from penstroke.files import explained, write_text_atomically
 
 FORMAT_VERSION = 1
 INDEX = "dataset.toml"
@@ -39,47 +39,40 @@ def save(
 ) -> None:  # fmt: skip
     """Write the two splits to `folder`, replacing what was there, all of it or nothing.
 
-    `beside` are texts to keep with them, by the name of their file.
-
-    Raises:
-        StorageError: it cannot be written; nothing is left behind.
+    `beside` are texts to keep with them, by the name of their file. Raises StorageError if it
+    cannot be written; nothing is left behind.
     """
     index = StoredIndex(
         format_version=FORMAT_VERSION, name=name, title=title, classes=train.classes,
         train_fingerprint=train.fingerprint, test_fingerprint=test.fingerprint,
     )  # fmt: skip
-    try:
+    with explained(f"write {folder}", StorageError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {reason(error)}") from error
-    try:
-        for split, dataset in (("train", train), ("test", test)):
-            for kind, array in (("images", dataset.images), ("labels", dataset.labels)):
-                with (temporary / f"{split}-{kind}.npy").open("wb") as stream:  # no copy in memory
-                    np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-        for file, text in (beside or {}).items():
-            write_text_atomically(temporary / file, text)
-        write_text_atomically(temporary / INDEX, index.to_toml())
-        temporary.chmod(0o755)
-        aside = temporary.with_name(f"{temporary.name}.old")
-        with contextlib.suppress(FileNotFoundError):
-            folder.rename(aside)  # a rename does not replace a full folder
-        temporary.rename(folder)
-        shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {reason(error)}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            for split, dataset in (("train", train), ("test", test)):
+                for kind, array in (("images", dataset.images), ("labels", dataset.labels)):
+                    with (temporary / f"{split}-{kind}.npy").open("wb") as stream:
+                        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)  # no copy
+                        stream.flush()
+                        os.fsync(stream.fileno())
+            for file, text in (beside or {}).items():
+                write_text_atomically(temporary / file, text)
+            write_text_atomically(temporary / INDEX, index.to_toml())
+            temporary.chmod(0o755)
+            aside = temporary.with_name(f"{temporary.name}.old")
+            with contextlib.suppress(FileNotFoundError):
+                folder.rename(aside)  # a rename does not replace a full folder
+            temporary.rename(folder)
+            shutil.rmtree(aside, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load(folder: Path) -> tuple[Dataset, Dataset]:
     """Return (train, test) from `folder`.
 
-    Raises:
-        DataError: it is not there, was written by a newer version, is damaged or was changed.
+    Raises DataError if it is not there, was written by a newer version, is damaged or was changed.
     """
     index = load_index(folder)
     splits = []

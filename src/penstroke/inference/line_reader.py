@@ -28,8 +28,13 @@ from penstroke.inference.viterbi import (
     viterbi_path,
 )
 from penstroke.preprocessing.decoding import ImageLike, Intensities, read_grey
-from penstroke.preprocessing.illumination import MARGIN, correct_illumination
-from penstroke.preprocessing.ink import InkSettings, find_ink, normalize
+from penstroke.preprocessing.ink import (
+    MARGIN,
+    InkSettings,
+    correct_illumination,
+    find_ink,
+    normalize,
+)
 
 _WORKING_SIDES = (1200, 2400, 4800)
 """Pixels of the longer side: lines are sought at about this size first, and larger where characters

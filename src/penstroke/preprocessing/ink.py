@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from pydantic import Field
 
 from penstroke.config.settings import IMAGE_SIZE, Settings
 from penstroke.preprocessing.components import find_components
 from penstroke.preprocessing.decoding import MAX_PIXELS, ImageLike, Intensities, averaged, read_grey
-from penstroke.preprocessing.illumination import closing
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -60,6 +60,12 @@ _SPECK = 0.03
 """Of the ink of the largest component: a component with less is dirt."""
 _THIN = 0.12
 """Of the image: a component along the border that is no higher is an edge."""
+MARGIN = 8
+"""Pixels of blank paper laid around a page, so that ink at its border is not taken for paper."""
+_BLOCKS = 48
+"""Levels of paper along the longer side of a page: light changes slowly."""
+_WIDEST = 9
+"""Blocks. What is narrower is ink, or may be; what is wider is shadow."""
 
 
 def preprocess(image: ImageLike, settings: InkSettings = DEFAULT_INK) -> Preprocessed:
@@ -96,6 +102,27 @@ def inspect_ink(
     ink = _without_dirt(amount, strong, alone=True)
     left = 1 - float(ink.sum()) / max(float(amount.sum()), 1e-6)
     return ink, 0.0 if ink is amount else left
+
+
+def correct_illumination(grey: Intensities) -> Intensities:
+    """Return `grey` (H, W) in 0..1 as dark ink on even white paper, with a margin of `MARGIN`.
+
+    The paper's level is the closing of bright quantiles of small blocks; light ink on dark paper is
+    inverted first.
+    """
+    medians = np.pad(np.median(_blocks(grey), axis=(1, 3)), _WIDEST // 2, mode="edge")
+    around = np.median(sliding_window_view(medians, (_WIDEST, _WIDEST)), axis=(2, 3))
+    if float(((grey - _upsampled(around, grey.shape)) ** 3).sum()) > 0:
+        grey = 1 - grey  # what deviates most is brighter than what is around it: ink is the rarer
+    bright = np.quantile(_blocks(grey), 0.8, axis=(1, 3)).astype(np.float32)
+    # A closing lifts the dark end of a slope at the border, so the nearest plane is removed first.
+    down, across = np.indices(bright.shape, np.float32)
+    terms = np.stack([np.ones(bright.size), down.ravel(), across.ravel()], axis=1)
+    factors = np.linalg.lstsq(terms, bright.ravel(), rcond=None)[0]
+    plane = np.asarray(terms @ factors, np.float32).reshape(bright.shape)
+    paper = _upsampled(_closing(bright - plane, _WIDEST) + plane, grey.shape)
+    return np.pad(np.minimum(grey / np.maximum(paper, np.float32(0.02)), 1), MARGIN,
+                  constant_values=1)  # fmt: skip
 
 
 def normalize(ink: Intensities, settings: InkSettings = DEFAULT_INK) -> Preprocessed:
@@ -204,19 +231,19 @@ def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> Intensi
 
 def _depth(grey: Intensities) -> Intensities:
     """Return how far each pixel of `grey` (H, W) is from paper towards ink; 0 on the other side."""
-    border = np.sort(_border(grey))
-    paper, tenth = border[len(border) // 2], len(border) // 10
-    if border[-1 - tenth] - border[tenth] < _EVEN:
+    ring = np.sort(border(grey))
+    paper, tenth = ring[len(ring) // 2], len(ring) // 10
+    if ring[-1 - tenth] - ring[tenth] < _EVEN:
         return _depth_from(paper, grey, is_dark=bool(grey.mean() < paper))
     small = averaged(grey, _SURFACE_SIDE)
     is_bright = small > _otsu(_histogram(small)) / 255
-    is_dark = float(_border(is_bright).mean()) > 0.5
+    is_dark = float(border(is_bright).mean()) > 0.5
     if _is_drawn(small, is_bright ^ is_dark):
         return _depth_from(np.median(small[is_bright == is_dark]), grey, is_dark=is_dark)
     # Ink is what departs most from the light, which is estimated from the border.
     y, x = np.mgrid[-1 : 1 : small.shape[0] * 1j, -1 : 1 : small.shape[1] * 1j]
     terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=2)
-    light = np.linalg.lstsq(_border(terms), _border(small), rcond=None)[0]
+    light = np.linalg.lstsq(border(terms), border(small), rcond=None)[0]
     is_dark = float(((small - terms @ light) ** 3).sum()) < 0
     return _depth_below(grey if is_dark else 1 - grey)
 
@@ -234,12 +261,43 @@ def _depth_below(grey: Intensities) -> Intensities:
     """
     small = averaged(grey, _SURFACE_SIDE)
     reach = round(_WIDEST_STROKE * max(small.shape))
-    closed = closing(np.pad(small, reach, mode="edge"), reach)[reach:-reach, reach:-reach]
+    closed = _closing(np.pad(small, reach, mode="edge"), reach)[reach:-reach, reach:-reach]
     smooth = Image.fromarray(closed).resize(grey.shape[::-1], Image.Resampling.BILINEAR)
     depth = np.asarray(smooth, np.float32) - grey
     # Noise lets the closing lie a little above the paper.
     paper = np.median(depth[depth < depth.mean()]) if np.ptp(depth) else 0
     return (depth - np.float32(paper)).clip(0, 1)
+
+
+def _closing(values: Intensities, side: int) -> Intensities:
+    """Return `values` (H, W) with dark parts narrower than `side` pixels filled up (Serra 1982)."""
+    return -_dilated(-_dilated(values, side), side)
+
+
+def _dilated(values: Intensities, side: int) -> Intensities:
+    """Return the maximum of a square of `side` pixels around each pixel."""
+    for axis in (0, 1):
+        around = [(0, 0), (0, 0)]
+        around[axis] = (side // 2, (side - 1) // 2)
+        padded = np.pad(values, around, constant_values=-np.inf)
+        values = sliding_window_view(padded, side, axis).max(axis=-1)
+    return values
+
+
+def _blocks(grey: Intensities) -> Intensities:
+    """Return `grey` as (rows, block, columns, block), its border repeated to fill the last."""
+    block = -(-max(grey.shape) // _BLOCKS)
+    fill = [(0, -side % block) for side in grey.shape]
+    whole = np.pad(grey, fill, mode="edge")
+    return whole.reshape(whole.shape[0] // block, block, whole.shape[1] // block, block)
+
+
+def _upsampled(levels: Intensities, shape: tuple[int, ...]) -> Intensities:
+    """Return the levels of blocks (rows, columns) as those of an image of `shape` (H, W)."""
+    block = -(-max(shape) // _BLOCKS)
+    size = (levels.shape[1] * block, levels.shape[0] * block)
+    image = Image.fromarray(levels.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(image, np.float32)[: shape[0], : shape[1]]
 
 
 def _is_drawn(grey: Intensities, is_ink: npt.NDArray[np.bool_]) -> bool:
@@ -255,7 +313,8 @@ def _is_drawn(grey: Intensities, is_ink: npt.NDArray[np.bool_]) -> bool:
     return bool(spread < _EVEN / 2 and thickness < _THICKEST * max(grey.shape))
 
 
-def _border(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def border(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the outermost ring of `values` (H, W, …), its corners twice."""
     return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 

@@ -101,7 +101,7 @@ def _shown_images(result: ImportResult, wanted: Sequence[int]) -> dict[int, Show
         for row in rows:
             ref, original = part.images[row - first], None
             with contextlib.suppress(ImageError):  # deleted since
-                original = _thumbnail(reader.read(ref.place))
+                original = _thumbnail(reader(ref.place))
             shown[row] = ShownImage(original, result.images.images[row], ref.label, ref.name)
         first += len(part.images)
     return shown

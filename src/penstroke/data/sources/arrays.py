@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any, NamedTuple
@@ -13,9 +14,8 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from penstroke.config.settings import IMAGE_SIZE
-from penstroke.data.archives import ZipReader
+from penstroke.data.archives import MAX_FILE_BYTES, ZipReader
 from penstroke.data.sources.contents import (
-    MAX_FILE_BYTES,
     ImageRef,
     Part,
     SequentialReader,
@@ -26,6 +26,7 @@ from penstroke.data.sources.contents import (
     stamp_of,
 )
 from penstroke.errors import ArchiveError, DataError
+from penstroke.preprocessing.ink import border
 
 _IMAGES = ("images", "image", "x", "data", "pictures")
 _LABELS = ("labels", "label", "y", "targets", "target", "classes")
@@ -51,8 +52,7 @@ class Array(NamedTuple):
 def list_npz(path: Path) -> SourceContents:
     """Return the images in the NPZ file: `images`, `labels`, or `x_train`, `y_train` and so on.
 
-    Raises:
-        DataError: it is damaged, lacks arrays, or holds Python objects.
+    Raises DataError if it is damaged, lacks arrays, or holds Python objects.
     """
     try:
         with ZipReader(path, max_file_bytes=_MAX_ARRAY_BYTES) as archive:
@@ -64,8 +64,6 @@ def list_npz(path: Path) -> SourceContents:
             pairs = _pairs(arrays, path)
             parts = [_part(archive, *pair) for pair in pairs]
         are_preprocessed = all(_are_preprocessed(path, images) for _, images, _ in pairs)
-    except ArchiveError:
-        raise
     except _DAMAGE as error:
         raise DataError(f"{path} is not a valid NPZ file: {error}") from error
     used = " and ".join(f"{images.name}, {labels.name}" for _, images, labels in pairs)
@@ -87,7 +85,8 @@ def _pairs(arrays: list[Array], path: Path) -> list[tuple[Split, Array, Array]]:
         kind = "images" if word in _IMAGES else "labels" if word in _LABELS else None
         if kind:
             by_split.setdefault(split, {})[kind] = array
-    pairs = [(s, a["images"], a["labels"]) for s, a in sorted(by_split.items()) if len(a) == 2]
+    by_split = dict(sorted(by_split.items(), reverse=True))  # training images come first
+    pairs = [(s, a["images"], a["labels"]) for s, a in by_split.items() if len(a) == 2]
     if not pairs or ("" in by_split and len(pairs) > 1):
         raise DataError(
             f"{path} should hold the arrays images and labels (or x_train, y_train, x_test, "
@@ -95,7 +94,7 @@ def _pairs(arrays: list[Array], path: Path) -> list[tuple[Split, Array, Array]]:
         )
     for _, images, labels in pairs:
         _check(path, images, labels)
-    return sorted(pairs, key=lambda pair: pair[0] == "test")
+    return pairs
 
 
 def _check(path: Path, images: Array, labels: Array) -> None:
@@ -144,10 +143,8 @@ def _are_preprocessed(path: Path, array: Array) -> bool:
     """
     if array.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE) or array.dtype != np.uint8:
         return False
-    black = []
-    for _, image in zip(range(_CHECKED_IMAGES), _rows(path, array.name), strict=False):
-        ring = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-        black.append((ring == 0).mean() >= _NORMALIZED_SHARE)
+    checked = islice(_rows(path, array.name), _CHECKED_IMAGES)
+    black = [(border(image) == 0).mean() >= _NORMALIZED_SHARE for image in checked]
     return len(black) > 0 and sum(black) >= _NORMALIZED_SHARE * len(black)
 
 

@@ -1,20 +1,19 @@
 """What a source holds: images that are not read yet, what they show, and where they lie."""
 
+import math
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from penstroke.data.archives import MAX_FILE_BYTES
 from penstroke.errors import ImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-MAX_FILE_BYTES = 50_000_000
-"""A larger file is not an image of one character."""
-
 Content = bytes | npt.NDArray[np.generic]
 """An image file, or an array (H, W) or (H, W, C): what `ink.preprocess` takes."""
 
@@ -76,13 +75,11 @@ class SourceContents:
         return sum(len(part.images) for part in self.parts)
 
 
-class Reader(Protocol):
-    """An opened source."""
-
-    def read(self, place: Any) -> Content:
-        """Return the image at `place`, or raise ImageError if it cannot be read."""
+Reader = Callable[[Any], Content]
+"""An opened source: returns the image at a place, or raises ImageError if it cannot be read."""
 
 
+@dataclass
 class SequentialReader:
     """The rows of a stream that can only be read forward: fast when they are read in order.
 
@@ -90,33 +87,27 @@ class SequentialReader:
     into an image, or raises ImageError.
     """
 
-    def __init__(
-        self, open_rows: Callable[[], Iterator[Any]], damage: tuple[type[Exception], ...],
-        content_of: Callable[[Any], Content] = lambda row: row,
-    ) -> None:  # fmt: skip
-        self._open_rows, self._content_of = open_rows, content_of
-        self._damage: tuple[type[Exception], ...] = (StopIteration, *damage)
-        self._rows, self._next = open_rows(), 0
-        self._broken: tuple[int, str] | None = None
+    open_rows: Callable[[], Iterator[Any]]
+    damage: tuple[type[Exception], ...]
+    content_of: Callable[[Any], Content] = lambda row: row
 
-    def read(self, place: int) -> Content:
-        """Return the image in row `place`.
+    def __post_init__(self) -> None:
+        self._rows, self._next = self.open_rows(), 0
+        self._broken_at, self._problem = math.inf, ""
 
-        Raises:
-            ImageError: it, or a row before it, cannot be read.
-        """
-        if self._broken and place >= self._broken[0]:
-            raise ImageError(f"cannot be read: {self._broken[1]}")
+    def __call__(self, place: int) -> Content:
+        """Return the image in row `place`."""
         if place < self._next:
-            self._rows, self._next = self._open_rows(), 0
+            self._rows, self._next = self.open_rows(), 0
         try:
-            while self._next <= place:
+            while self._next <= place < self._broken_at:
                 row = next(self._rows)
                 self._next += 1
-        except self._damage as error:
-            self._broken = self._next, str(error) or "it is cut short"
-            raise ImageError(f"cannot be read: {self._broken[1]}") from None
-        return self._content_of(row)
+        except (StopIteration, *self.damage) as error:
+            self._broken_at, self._problem = self._next, str(error) or "it is cut short"
+        if place >= self._broken_at:
+            raise ImageError(f"cannot be read: {self._problem}")
+        return self.content_of(row)
 
 
 def check_size(size_bytes: int) -> None:

@@ -4,7 +4,6 @@ import os
 import posixpath
 import re
 import unicodedata
-import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from penstroke.data.archives import ZipReader, is_hidden
 from penstroke.data.sources.contents import (
-    MAX_FILE_BYTES,
     ImageRef,
     Part,
     Source,
@@ -32,10 +30,7 @@ from penstroke.files import reason
 
 @dataclass(frozen=True)
 class FileListing:
-    """The files of a source that are not hidden: their names with `/` between folders, and stamps.
-
-    They are in the order of their names.
-    """
+    """The files of a source that are not hidden: their stamps by name, with `/` between folders."""
 
     source: Source
     stamps: dict[str, str]
@@ -55,12 +50,9 @@ class FileListing:
 
 
 def list_files(path: Path) -> FileListing:
-    """Return the files below the folder `path`, or in the zip.
+    """Return the files below the folder `path`, or in the zip; DataError if it cannot be read.
 
     Links that lead out of the folder, and links to folders, are not followed.
-
-    Raises:
-        DataError: it cannot be read, or is not a zip.
     """
     if path.is_file():
         with ZipReader(path) as archive:
@@ -72,16 +64,12 @@ def list_files(path: Path) -> FileListing:
         stamps = dict(sorted(_walk(path, path.resolve(), skipped)))
     except OSError as error:
         raise DataError(f"cannot read {error.filename or path}: {reason(error)}") from error
-    notes = (f"{count:,} {what}" for what, count in sorted(skipped.items()))
+    notes = (f"{count:,} {what}" for what, count in sorted(skipped.items()) if count)
     return FileListing(Source("folder", path), stamps, tuple(notes))
 
 
 def list_named_files(folder: Path, names: Iterable[str]) -> FileListing:
-    """Return those of the files called `names` that are below `folder`, without listing it.
-
-    Raises:
-        DataError: there is no such folder.
-    """
+    """Return those of the files called `names` that are below `folder`, without listing it."""
     _check_folder(folder)
     root, stamps = folder.resolve(), {}
     for name in names:
@@ -94,48 +82,33 @@ def list_named_files(folder: Path, names: Iterable[str]) -> FileListing:
     return FileListing(Source("folder", folder), stamps)
 
 
-class FolderReader:
-    """The files below a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self, place: str) -> bytes:
-        """Return the bytes of the file."""
-        file = self._path / place
-        try:
-            check_size(file.stat().st_size)
-            return file.read_bytes()
-        except OSError as error:
-            raise ImageError(reason(error)) from None
+def read_loose(folder: Path, place: str) -> bytes:
+    """Return the file `place` below `folder`."""
+    file = folder / place
+    try:
+        check_size(file.stat().st_size)
+        return file.read_bytes()
+    except OSError as error:
+        raise ImageError(reason(error)) from None
 
 
-class ZipImageReader:
-    """The files in a zip, unpacked in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self._archive = ZipReader(path, max_file_bytes=MAX_FILE_BYTES)
-        weakref.finalize(self, self._archive.close)
-
-    def read(self, place: str) -> bytes:
-        """Return the bytes of the file."""
-        try:
-            return self._archive.read(place)
-        except KeyError:
-            raise ImageError("is no longer in the zip") from None
-        except ArchiveError as error:
-            raise ImageError(str(error).partition(f"{place} ")[2] or str(error)) from None
+def read_zipped(archive: ZipReader, place: str) -> bytes:
+    """Return the file `place` in `archive`."""
+    try:
+        return archive.read(place)
+    except KeyError:
+        raise ImageError("is no longer in the zip") from None
+    except ArchiveError as error:
+        raise ImageError(str(error).partition(f"{place} ")[2] or str(error)) from None
 
 
 def label_by_path(listing: FileListing, pattern: str | None = None) -> SourceContents:
     """Label images by the folder they lie in, or by what the group `label` of `pattern` matches.
 
     The label is what follows the last `_` of the folder's name: `digit_3` is 3, `upper_A` is A.
-    Folders above that are splits if they are called so; with a pattern, all folders may be.
-
-    Raises:
-        ConfigError: `pattern` is not a regular expression, or lacks that group.
-        DataError: it matches no image.
+    Folders above that are splits if they are called so; with a pattern, all folders may be. Raises
+    ConfigError if `pattern` is not a regular expression or lacks that group, DataError if it
+    matches no image.
     """
     expression = _compiled(pattern) if pattern is not None else None
     images, others = [], []
@@ -210,14 +183,10 @@ def _normalized(name: str) -> str:
 
 def _walk(top: Path, root: Path, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
     for folder, folders, names in os.walk(top, onerror=_raise):
-        for name in folders:
-            if not is_hidden(name) and Path(folder, name).is_symlink():
-                skipped["links to folders were not followed"] += 1
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        for name in names:
-            path = Path(folder, name)
-            if is_hidden(name):
-                continue
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        links = sum(Path(folder, name).is_symlink() for name in folders)
+        skipped["links to folders were not followed"] += links
+        for path in (Path(folder, name) for name in names if not is_hidden(name)):
             if path.is_symlink() and not _is_below(path, root):
                 skipped["links that lead out of the folder were not followed"] += 1
             elif path.is_file():

@@ -3,18 +3,20 @@
 import posixpath
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from penstroke.data.archives import ZipReader
 from penstroke.data.sources.arrays import list_npz, open_npz
 from penstroke.data.sources.contents import SUFFIXES, Content, Reader, Source, SourceContents
 from penstroke.data.sources.image_files import (
-    FolderReader,
-    ZipImageReader,
     label_by_path,
     label_by_table,
     list_files,
     list_named_files,
+    read_loose,
+    read_zipped,
 )
 from penstroke.data.sources.parquet import SUFFIXES as PARQUET_SUFFIXES
 from penstroke.data.sources.parquet import list_parquet, open_parquet, parquet_files
@@ -50,12 +52,7 @@ class SourceOptions:
 
 
 def read_labelled_images(path: Path, options: SourceOptions | None = None) -> list[LabelledImage]:
-    """Return the images of a source: see `list_source`.
-
-    Raises:
-        DataError: it is not a source, is damaged, or holds no images.
-        ImageError: an image cannot be read.
-    """
+    """Return the images of a source, see `list_source`; ImageError if one cannot be read."""
     contents = list_source(path, options or SourceOptions())
     if contents.missing:
         name, why = contents.missing[0]
@@ -66,7 +63,7 @@ def read_labelled_images(path: Path, options: SourceOptions | None = None) -> li
         for image in part.images:
             name = f"{path}/{image.name}"
             try:
-                images.append(LabelledImage(image.label, reader.read(image.place), name))
+                images.append(LabelledImage(image.label, reader(image.place), name))
             except ImageError as error:
                 raise ImageError(f"{name}: {error}") from None
     return images
@@ -109,9 +106,9 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
 def open_source(source: Source) -> Reader:
     """Return the source, opened for reading."""
     if source.kind == "folder":
-        return FolderReader(source.path)
+        return partial(read_loose, source.path)
     if source.kind == "zip":
-        return ZipImageReader(source.path)
+        return partial(read_zipped, ZipReader(source.path))
     return (open_parquet if source.kind == "parquet" else open_npz)(source.path, source.member)
 
 
@@ -121,10 +118,8 @@ def _list_table(path: Path, options: SourceOptions) -> SourceContents:
     rows, notes = read_rows(
         content, str(path), options.file_column, options.label_column, options.encoding
     )
-    images = options.images or path.parent
-    listing = (
-        list_files(images) if images.is_file() else list_named_files(images, (r[0] for r in rows))
-    )
+    images, files = options.images or path.parent, [name for name, _, _ in rows]
+    listing = list_files(images) if images.is_file() else list_named_files(images, files)
     return label_by_table(listing, rows, path.name, "", *notes)
 
 
@@ -132,16 +127,14 @@ def _list_image_files(path: Path, options: SourceOptions) -> SourceContents:
     """Label the images in a folder or zip by a table at its top, or else by their paths."""
     listing = list_files(path)
     tables = [n for n in listing.stamps if posixpath.basename(n) == TABLE and n.count("/") <= 1]
-    if TABLE in tables:
-        tables = [TABLE]
     if options.pattern is not None or options.labels == "folder":
         return label_by_path(listing, options.pattern)
-    if len(tables) != 1:
+    if TABLE not in tables and len(tables) != 1:
         if options.labels == "table":
             raise DataError(f"{path} holds no {TABLE} at its top: --labels folder?")
         return label_by_path(listing)
-    table = tables[0]
-    content = open_source(listing.source).read(table)
+    table = TABLE if TABLE in tables else tables[0]
+    content = open_source(listing.source)(table)
     assert isinstance(content, bytes)
     rows, notes = read_rows(
         content, f"{path}/{table}", options.file_column, options.label_column, options.encoding

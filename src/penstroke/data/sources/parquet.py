@@ -51,10 +51,8 @@ def list_parquet(
 ) -> SourceContents:
     """Return the images in `files`; their split is in a column, or begins a file's name.
 
-    Raises:
-        ConfigError: a column that was named is not there.
-        DataError: a file is damaged, or lacks a column.
-        MissingExtraError: pyarrow is not installed.
+    Raises ConfigError if a column that was named is not there, DataError if a file is damaged or
+    lacks a column, MissingExtraError without pyarrow.
     """
     notes: list[str] = []
     parts = tuple(_list_file(path, image_column, label_column, notes) for path in files)
@@ -90,11 +88,9 @@ def _list_file(
     label = pick_column(columns, label_column, LABEL_NAMES, "label", path.name)
     _check_type(file, image, path)
     labels = _labels(file, label, path)
-    split_column = next((name for name in columns if name.strip().lower() in SPLIT_NAMES), None)
-    if split_column:
-        words = _values(file, split_column, path)
-    else:
-        words = [split_of(path.stem.split("-")[:1])] * len(labels)
+    words = [split_of(path.stem.split("-")[:1])] * len(labels)
+    if split := next((name for name in columns if name.strip().lower() in SPLIT_NAMES), None):
+        words = _values(file, split, path)
     images = []
     for row, (text, word) in enumerate(zip(labels, words, strict=True)):
         if text:
@@ -122,8 +118,8 @@ def _check_type(file: ParquetFile, column: str, path: Path) -> None:
     from pyarrow import types
 
     kind = file.schema_arrow.field(column).type
-    if types.is_struct(kind):
-        kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else kind
+    if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
     if not (types.is_binary(kind) or types.is_large_binary(kind)):
         raise DataError(
             f"{path}: column {column!r} holds {kind}, not the bytes of image files; "

@@ -24,11 +24,8 @@ def pick_column(
 ) -> str:
     """Return which of `columns` is meant: `wanted` if it is given, else the first of the `usual`.
 
-    `what` it holds is worded as in the option (`label`); `where` is the file, for messages.
-
-    Raises:
-        ConfigError: there is no column `wanted`.
-        DataError: none of the usual names is there.
+    `what` it holds is worded as in the option (`label`); `where` is the file, for messages. Raises
+    ConfigError if there is no column `wanted`, DataError if none of the usual names is there.
     """
     names = ", ".join(repr(column) for column in columns) or "none"
     if wanted is not None:
@@ -53,9 +50,8 @@ def read_rows(
 ) -> tuple[list[Row], list[str]]:
     """Return each file with its label and split, and notes on what was left out.
 
-    Raises:
-        ConfigError: a column that was named is not there, or the encoding is unknown.
-        DataError: it cannot be decoded or read, lacks a column, or labels a file in two ways.
+    Raises ConfigError if a column that was named is not there, or the encoding is unknown;
+    DataError if it cannot be decoded or read, lacks a column, or labels a file in two ways.
     """
     lines = _parsed(_decoded(content, where, encoding), where, (file_column, label_column))
     _, header = next(lines, (0, []))
@@ -64,13 +60,13 @@ def read_rows(
     file_at = header.index(pick_column(header, file_column, FILE_NAMES, "file", where))
     label_at = header.index(pick_column(header, label_column, LABEL_NAMES, "label", where))
     lower = [name.strip().lower() for name in header]
-    split_at = next((lower.index(name) for name in SPLIT_NAMES if name in lower), None)
+    split_at = next((lower.index(name) for name in SPLIT_NAMES if name in lower), -1)
     first: dict[str, tuple[int, str, Split]] = {}
     unlabelled = repeated = 0
     for number, cells in lines:
-        cell = [cell.strip() for cell in cells] + [""] * len(header)
+        cell = [cell.strip() for cell in cells] + [""] * len(header)  # a short row, and no split
         name, label, line = cell[file_at], cell[label_at], f"{where}, line {number}"
-        split = parse_split("" if split_at is None else cell[split_at], line)
+        split = parse_split(cell[split_at], line)
         if not name or not label:
             unlabelled += any(cells)
         elif name not in first:
@@ -93,11 +89,7 @@ def read_rows(
 
 
 def parse_split(word: str, where: str) -> Split:
-    """Return the split that a cell of a column of splits names, "" if it is empty.
-
-    Raises:
-        DataError: it is not a word for one.
-    """
+    """Return the split that a cell names, "" if it is empty; DataError if it names none."""
     split = split_of([word.strip()])
     if word.strip() and not split:
         raise DataError(f"{where}: the split {word!r} is neither train nor test")
