@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import random_images
+from helpers import encode_idx, random_images
 from penstroke.data.catalogue import DataFile, Manifest, Release, RemoteFile, Role
-from penstroke.data.idx import encode_idx
 
 LETTERS = tuple("ABC")
 TRAIN, TEST = 60, 21

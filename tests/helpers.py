@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -28,7 +29,6 @@ from penstroke.config.settings import (
     RunConfig,
     TrainConfig,
 )
-from penstroke.data.idx import encode_idx
 from penstroke.files import sha256
 from penstroke.runs.run import Run
 
@@ -43,6 +43,12 @@ class Outcome:
     exit_code: int
     out: str
     err: str
+
+
+def encode_idx(array: npt.NDArray[np.uint8]) -> bytes:
+    """Return `array` as the bytes of a plain IDX file."""
+    header = struct.pack(">BBBB", 0, 0, 8, array.ndim)
+    return header + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 SMALL_CNN = CNNConfig(

@@ -14,11 +14,11 @@ import pytest
 
 import penstroke.data.loading
 from emnist import emnist_files, manifest, write_files
-from helpers import random_images
+from helpers import encode_idx, random_images
 from penstroke.data import collected, store
 from penstroke.data.collected import Collected
 from penstroke.data.dataset import Dataset
-from penstroke.data.idx import decode_idx, encode_idx
+from penstroke.data.idx import decode_idx
 from penstroke.data.loading import load_dataset
 from penstroke.errors import DataError
 from penstroke.serve.responses import png

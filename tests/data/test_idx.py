@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import random_images
-from penstroke.data.idx import decode_idx, encode_idx, read_idx
+from helpers import encode_idx, random_images
+from penstroke.data.idx import decode_idx, read_idx
 from penstroke.errors import DataError
 
 IMAGES = encode_idx(random_images(5))

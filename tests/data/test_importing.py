@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import random_images, write_idx_set
-from penstroke.data.idx import encode_idx, import_idx
+from helpers import encode_idx, random_images, write_idx_set
+from penstroke.data.idx import import_idx
 from penstroke.data.loading import imported_folder, load_dataset
 from penstroke.errors import ConfigError, DataError
 

@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from helpers import scrawl, write_scrawls
 from penstroke.data.archives import MAX_FILE_BYTES
-from penstroke.data.sources.listing import SourceOptions as Options
+from penstroke.data.sources.contents import SourceOptions as Options
 from penstroke.data.sources.listing import list_source, open_source, read_labelled_images
 from penstroke.errors import ArchiveError, ConfigError, DataError, ImageError
 

@@ -69,7 +69,7 @@ class ImportOptions:
         """Return how the images become a data set."""
         from penstroke.data.class_map import ClassMap, parse_map
         from penstroke.data.image_import import ImportSettings
-        from penstroke.data.sources.listing import SourceOptions
+        from penstroke.data.sources.contents import SourceOptions
 
         return ImportSettings(
             options=SourceOptions(

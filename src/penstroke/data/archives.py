@@ -49,21 +49,18 @@ class ZipReader:
     file in it, is refused or damaged.
     """
 
-    def __init__(
-        self, path: Path, *, max_file_bytes: int = MAX_FILE_BYTES, max_files: int = MAX_FILES
-    ) -> None:
+    def __init__(self, path: Path, *, max_file_bytes: int = MAX_FILE_BYTES) -> None:
         self.path = path
         self._max_file_bytes = max_file_bytes
         with contextlib.ExitStack() as stack:
             try:
                 with explained(f"read {path}", ArchiveError):
                     stream = stack.enter_context(_BoundedFile(path))
-                    stream.max_files = max_files
                     self._archive = stack.enter_context(zipfile.ZipFile(stream))
-                    stream.max_files = None
+                    stream.is_directory_read = True
             except DAMAGE as error:
                 raise ArchiveError(f"{path} is not a zip file, or is damaged: {error}") from error
-            self.files = self._checked_files(max_files)
+            self.files = self._checked_files()
             self._close = weakref.finalize(self, stack.pop_all().close)
 
     def __enter__(self) -> Self:
@@ -106,11 +103,11 @@ class ZipReader:
         """Return the whole file; see `blocks`."""
         return b"".join(self.blocks(name))
 
-    def _checked_files(self, max_files: int) -> dict[str, zipfile.ZipInfo]:
+    def _checked_files(self) -> dict[str, zipfile.ZipInfo]:
         infos = self._archive.infolist()
-        if len(infos) > max_files:
+        if len(infos) > MAX_FILES:
             raise ArchiveError(
-                f"{self.path} holds {len(infos):,} files, more than {max_files:,}: unpack or "
+                f"{self.path} holds {len(infos):,} files, more than {MAX_FILES:,}: unpack or "
                 "divide it"
             )
         by_name: dict[str, zipfile.ZipInfo] = {}
@@ -160,11 +157,11 @@ def _why_refused(info: zipfile.ZipInfo, name: str) -> str | None:
 class _BoundedFile(io.FileIO):
     """A file that refuses to hand out a huge directory: `zipfile` would read it in one piece."""
 
-    max_files: int | None = None  # while the directory is read
+    is_directory_read = False
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self.max_files is not None and (size or 0) > _DIRECTORY_BYTES * self.max_files:
+        if not self.is_directory_read and (size or 0) > _DIRECTORY_BYTES * MAX_FILES:
             raise ArchiveError(
-                f"{self.name} holds more than {self.max_files:,} files: unpack or divide it"
+                f"{self.name} holds more than {MAX_FILES:,} files: unpack or divide it"
             )
         return super().read(-1 if size is None else size) or b""

@@ -44,9 +44,8 @@ class ClassMap:
     def chosen(self, present: Counter[str]) -> tuple[str, ...]:
         """Return the classes of a data set that has images of the classes `present`.
 
-        Raises:
-            ConfigError: a class was asked for by name that has no image.
-            DataError: fewer than two are left, or a name is too long or not printable.
+        Raises ConfigError if a wanted class has no image, DataError if fewer than two are left or a
+        name is not allowed.
         """
         classes = sorted(present, key=class_order)
         listed = ", ".join(classes) or "none"

@@ -139,8 +139,7 @@ class SealedTest:
     def unseal(self) -> Dataset:
         """Return the test split; for `penstroke.evaluation.evaluator` alone, which records it.
 
-        Raises:
-            SealedTestError: called inside `sealed()`, for example by a search.
+        Raises SealedTestError inside `sealed()`, for example in a search.
         """
         if _sealed.get():
             raise SealedTestError(

@@ -32,7 +32,7 @@ _TRIES = 3
 """In a row that bring almost nothing, before an address is given up."""
 _PAUSE_SECONDS = 0.2
 _BLOCK_BYTES = 1 << 16
-_TIMEOUT_SECONDS = (10, 30)  # to connect, and between two packets
+_TIMEOUTS = (10, 30)  # seconds to connect, and between two packets
 _PATIENCE_SECONDS = 60.0
 _MIN_BYTES_PER_SECOND = 1000
 _RETRIED_STATUSES = (408, 416, 425, 429)  # and all above 499
@@ -40,24 +40,17 @@ _MAX_FILE_BYTES = 1_000_000_000
 
 
 def download_dataset(
-    manifest: Manifest,
-    root: Path,
-    progress: Progress = lambda _, __: None,
-    *,
-    copy: Path | None = None,
-    keep_archive: bool = True,
-) -> list[Path]:
+    manifest: Manifest, root: Path, progress: Progress = lambda _, __: None, *,
+    copy: Path | None = None, keep_archive: bool = True,
+) -> list[Path]:  # fmt: skip
     """Bring the files of `manifest` to `root/<name>/` and return their paths.
 
-    Files that are there with the right checksum are kept; damaged ones are replaced.
+    Files that are there with the right checksum are kept; damaged ones are replaced. They are taken
+    from `copy`, a zip or a folder, if it is given. With `keep_archive`, a downloaded archive is
+    kept for the other data sets in it.
 
-    They are taken from `copy`, a zip or a folder, if it is given. With `keep_archive`, a downloaded
-    archive is kept for the other data sets in it.
-
-    Raises:
-        DataError: the copy lacks a file, or has another of that name.
-        DownloadError: a file could not be downloaded; says what each address answered.
-        StorageError: the folder cannot be written.
+    Raises DataError if the copy lacks a file or has another of that name, DownloadError with what
+    each address answered, StorageError if the folder cannot be written.
     """
     folder = root / manifest.name
     try:
@@ -82,11 +75,9 @@ def kept_archive(manifest: Manifest, root: Path) -> Path | None:
 def explain_mismatch(path: Path, file: DataFile, manifest: Manifest) -> str:
     """Return what is wrong with the file at `path`, whose checksum is not that of `file`."""
     split, kind = file.role.split("_")
-    usual: int | None = getattr(manifest, split)
-    try:
-        count: int | None = read_shape(path, rank=3 if kind == "images" else 1)[0]
-    except DataError:
-        count = usual
+    count = usual = getattr(manifest, split)
+    with contextlib.suppress(DataError):
+        count = read_shape(path, rank=3 if kind == "images" else 1)[0]
     if count == usual:
         return "is damaged or was changed: its SHA-256 is not the catalogue's"
     text = f"holds {count:,} {kind}, but {manifest.name} in the catalogue has {usual:,}"
@@ -187,7 +178,6 @@ def _copies(source: Path, files: list[DataFile]) -> Iterator[tuple[DataFile, str
     """Yield each file of which a zip or a folder has a copy, its place in words, and its bytes."""
     if not source.exists():
         raise DataError(f"there is no {source}: give a zip, or a folder with the files")
-    archive = source
     if source.is_dir():
         folders = (source / "gzip", source)  # the latter has precedence
         loose = {f: path / f.name for f in files for path in folders if (path / f.name).is_file()}
@@ -196,12 +186,12 @@ def _copies(source: Path, files: list[DataFile]) -> Iterator[tuple[DataFile, str
             for file, path in loose.items():
                 yield file, str(path), _blocks_of(path)
             return
-        archive = packed[0]
+        source = packed[0]
     by_name = {file.name: file for file in files}
-    with ZipReader(archive, max_file_bytes=_MAX_FILE_BYTES) as reader:
-        for name in reader.files:
+    with ZipReader(source, max_file_bytes=_MAX_FILE_BYTES) as archive:
+        for name in archive.files:
             if wanted := by_name.get(name.rpartition("/")[2]):
-                yield wanted, f"{archive}: {name}", reader.blocks(name)
+                yield wanted, f"{source}: {name}", archive.blocks(name)
 
 
 def _blocks_of(path: Path) -> Iterator[bytes]:
@@ -214,12 +204,8 @@ def download_file(file: RemoteFile, folder: Path, count: Count = lambda _: None)
     """Download `file` into `folder`, and return its path.
 
     What has come is kept under a hidden name until it is whole, so that after a cut connection, a
-    kill or a failure only the rest is downloaded.
-
-    Raises:
-        DownloadError: no address delivered it; says what each of them answered.
-        StorageError: another process is downloading it.
-        OSError: the folder cannot be written.
+    kill or a failure only the rest is downloaded. Raises DownloadError with what each address
+    answered, StorageError if another process is downloading it.
     """
     with PartialFile(folder / file.name, count) as part:
         problems: list[str] = []
@@ -246,9 +232,8 @@ class PartialFile:
         try:
             self._stream: BinaryIO = os.fdopen(lock(self.partial_path), "ab")
         except BlockingIOError:
-            raise StorageError(
-                f"another process is writing {self.path}: wait until it ends"
-            ) from None
+            message = f"another process is writing {self.path}: wait until it ends"
+            raise StorageError(message) from None
         self._grow(self._stream.tell())
         return self
 
@@ -291,11 +276,11 @@ class PartialFile:
 
 
 class _RefusedError(Exception):
-    """A try that failed; the next one follows where it `can_retry`, else the next address."""
+    """A try that failed so that the next address follows."""
 
-    def __init__(self, message: str, *, can_retry: bool) -> None:
-        super().__init__(message)
-        self.can_retry = can_retry
+
+class _RetriedError(_RefusedError):
+    """A try that failed so that the same address is tried again."""
 
 
 def _try_address(address: str, file: RemoteFile, part: PartialFile, problems: list[str]) -> bool:
@@ -307,7 +292,7 @@ def _try_address(address: str, file: RemoteFile, part: PartialFile, problems: li
             _receive(address, file, part)
         except _RefusedError as error:
             problems.append(f"  {address}: {error}")
-            if not error.can_retry:
+            if not isinstance(error, _RetriedError):
                 return False
         else:
             if part.sha256() == file.sha256:
@@ -338,22 +323,20 @@ def _receive(address: str, file: RemoteFile, part: PartialFile) -> None:
     if part.size:
         headers["Range"] = f"bytes={part.size}-"
     try:
-        with requests.get(
-            address, stream=True, timeout=_TIMEOUT_SECONDS, headers=headers
-        ) as response:
+        with requests.get(address, stream=True, timeout=_TIMEOUTS, headers=headers) as response:
             _check_response(response, file, part)
             for block in _blocks(response):
                 part.write(block)
                 if part.size > file.size_bytes:
                     part.clear()
-                    raise _RefusedError(f"more than {file.size_bytes:,} bytes", can_retry=False)
+                    raise _RefusedError(f"more than {file.size_bytes:,} bytes")
     except (requests.RequestException, HTTPError) as error:
         cause: BaseException = error  # requests wraps "connection refused" in three layers
         while cause.__context__ is not None:
             cause = cause.__context__
-        raise _RefusedError(str(cause) or type(cause).__name__, can_retry=True) from None
+        raise _RetriedError(str(cause) or type(cause).__name__) from None
     if part.size < file.size_bytes:
-        raise _RefusedError(f"cut after {part.size:,} of {file.size_bytes:,} bytes", can_retry=True)
+        raise _RetriedError(f"cut after {part.size:,} of {file.size_bytes:,} bytes")
 
 
 def _check_response(response: Response, file: RemoteFile, part: PartialFile) -> None:
@@ -362,23 +345,21 @@ def _check_response(response: Response, file: RemoteFile, part: PartialFile) -> 
     if status not in (200, 206):
         if status == 416:
             part.clear()
-        can_retry = status >= 500 or status in _RETRIED_STATUSES
-        raise _RefusedError(f"HTTP status {status}", can_retry=can_retry)
+        is_retried = status >= 500 or status in _RETRIED_STATUSES
+        raise (_RetriedError if is_retried else _RefusedError)(f"HTTP status {status}")
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise _RefusedError("a web page instead of the file", can_retry=False)
+        raise _RefusedError("a web page instead of the file")
     total = response.headers.get("Content-Length", "")
     if status == 206:
         match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if not match or int(match[1]) != part.size:
             part.clear()
-            raise _RefusedError("another part than was asked for", can_retry=True)
+            raise _RetriedError("another part than was asked for")
         total = match[2]
     else:
         part.clear()
     if total.isdecimal() and int(total) != file.size_bytes:
-        raise _RefusedError(
-            f"{int(total):,} bytes long instead of {file.size_bytes:,}", can_retry=False
-        )
+        raise _RefusedError(f"{int(total):,} bytes long instead of {file.size_bytes:,}")
 
 
 def _blocks(response: Response) -> Iterator[bytes]:
@@ -389,7 +370,5 @@ def _blocks(response: Response) -> Iterator[bytes]:
         received += len(block)
         if (seconds := time.monotonic() - start) > _PATIENCE_SECONDS:
             if received < _MIN_BYTES_PER_SECOND * seconds:
-                raise _RefusedError(
-                    f"too slow: {received:,} bytes in {seconds:.0f} s", can_retry=True
-                )
+                raise _RetriedError(f"too slow: {received:,} bytes in {seconds:.0f} s")
             start, received = time.monotonic(), 0

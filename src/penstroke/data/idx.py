@@ -84,12 +84,6 @@ def to_dataset(
     return Dataset(np.ascontiguousarray(upright), labels.astype(np.int64) - label_offset, classes)
 
 
-def encode_idx(array: _Bytes) -> bytes:
-    """Return `array` as the bytes of a plain IDX file."""
-    header = struct.pack(">BBBB", 0, 0, _UNSIGNED_BYTE, array.ndim)
-    return header + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
-
-
 def import_idx(
     name: str,
     source: Path,
@@ -106,10 +100,8 @@ def import_idx(
     label of the first class in the files: 1 for EMNIST letters. The `classes` are else those of a
     mapping.txt, else the numbers.
 
-    Raises:
-        ConfigError: the name is taken or not valid; or the files are EMNIST's, and `transposed`
-            is None.
-        DataError: files are missing, damaged, or do not fit together; nothing is written.
+    Raises ConfigError if the name is taken or not valid, or the files are EMNIST's and `transposed`
+    is None; DataError if files are missing, damaged, or do not fit together. Nothing is written.
     """
     check_new_name(name)
     files, prefix = _find_files(source)

@@ -26,14 +26,19 @@ from penstroke.data.shards import (
     shard_jobs,
     working_folder,
 )
-from penstroke.data.sources.contents import ImageRef, Part, SourceContents, Unreadable, printable
-from penstroke.data.sources.listing import SourceOptions, list_source
+from penstroke.data.sources.contents import (
+    ImageRef,
+    Part,
+    SourceContents,
+    SourceOptions,
+    Unreadable,
+    printable,
+)
+from penstroke.data.sources.listing import list_source
 from penstroke.data.splitting import draw_test
 from penstroke.errors import ConfigError, DataError, StorageError
 from penstroke.files import explained, lock
 
-RECORD = "import.json"
-"""Beside the arrays: where each image came from, and what was left out."""
 _SHOWN_UNREADABLE = 5
 _SHOWN_CLASSES = 10
 
@@ -102,11 +107,8 @@ def import_images(
     After an interruption the same call continues, and ends with the same data set. The source is
     listed by `sources.listing.list_source`, and read by `workers` processes; 1 reads in this one.
 
-    Raises:
-        ConfigError: the name is taken, or a setting does not go with the source.
-        DataError: there are no images, too few classes, or too many are unreadable; nothing is
-            written.
-        StorageError: it cannot be written.
+    Raises ConfigError if the name is taken or a setting does not go with the source, DataError if
+    there are no images, too few classes, or too many unreadable images; nothing is written.
     """
     check_new_name(name)
     if not 0 <= settings.test_fraction < 1:
@@ -144,20 +146,18 @@ def import_images(
                 progress(done, total)
                 if len(images.errors) + len(missing) > most:
                     break
-        refs = _refs(parts)
-        errors = [
-            Unreadable(refs[row].name, printable(e)) for row, e in sorted(images.errors.items())
-        ]
-        unreadable = (*errors, *missing)
+        refs, errors = _refs(parts), sorted(images.errors.items())
+        unreadable = (*(Unreadable(refs[row].name, printable(e)) for row, e in errors), *missing)
         if len(unreadable) > most:
             shutil.rmtree(folder, ignore_errors=True)
             raise _too_many_unreadable(source, unreadable, total, limit, done)
         result = _assemble(name, source, settings, parts, images, unreadable, decisions, notes)
         used = ([refs[row].name for row in rows] for rows in result.rows)
         names = dict(zip(("train", "test"), used, strict=True))  # in the order of the arrays
-        record = json.dumps({**result.to_dict(), "images": names}, ensure_ascii=False, indent=1)
+        record = json.dumps(result.to_dict() | {"images": names}, ensure_ascii=False, indent=1)
         title = f"imported from {printable(str(source.resolve()))}"
-        store.save(destination, name, result.train, result.test, title, {RECORD: record + "\n"})
+        beside = {"import.json": record + "\n"}  # where images came from, and what was left out
+        store.save(destination, name, result.train, result.test, title, beside)
         shutil.rmtree(folder, ignore_errors=True)
     _discard_abandoned(name, folder.parent)
     return result

@@ -154,8 +154,7 @@ class ShardWriter:
                 raise
             except Exception as error:  # an unforeseen error in one image stops no import
                 shard.errors[row] = f"cannot be read: {type(error).__name__}: {error}"
-            if row in shard.errors:
-                shard.status[row] = UNREADABLE
+        shard.status[list(shard.errors)] = UNREADABLE
         stream = io.BytesIO()
         errors = np.frombuffer(json.dumps(shard.errors).encode(), np.uint8)
         np.savez(stream, errors=errors, **{name: getattr(shard, name) for name in _ARRAYS})
@@ -188,7 +187,7 @@ def _preprocess(shard: PreprocessedImages, row: int, content: Content, preproces
         if content.shape != (IMAGE_SIZE, IMAGE_SIZE) or content.dtype != np.uint8:
             shape = "×".join(map(str, content.shape))
             raise ImageError(f"is {shape} {content.dtype}, not 28×28 uint8: it needs --preprocess")
-        ink: npt.NDArray[Any] = content
+        ink: Any = content
         pixels: Any = content
         is_blank = float(np.ptp(content)) / 255 < _INK.min_contrast
     else:

@@ -27,32 +27,24 @@ def split(
     """
     kept = _not_excluded(whole, config)
     _check_class_sizes(whole.labels[kept], whole.classes, config)
-    training: list[Rows] = []
-    validation: list[Rows] = []
+    splits: list[list[Rows]] = []
     first = 0
     for labels in parts or [whole.labels]:
         rows = kept[(kept >= first) & (kept < first + len(labels))]
-        learned, held_out = _hold_out(labels[rows - first], config)
-        training.append(rows[learned])
-        validation.append(rows[held_out])
+        splits.append([rows[side] for side in _hold_out(labels[rows - first], config)])
         first += len(labels)
-    train = np.concatenate(training)
-    if config.max_train_images is not None:
-        if config.max_train_images > len(train):
+    train, validation = map(np.concatenate, zip(*splits, strict=True))
+    if (count := config.max_train_images) is not None:
+        if count > len(train):
             raise ConfigError(
-                f"data.max_train_images: {config.max_train_images} is more than the {len(train)} "
-                f"images of {config.dataset} that are left for training"
+                f"data.max_train_images: {count} is more than the {len(train)} images of "
+                f"{config.dataset} that are left for training"
             )
-        _, chosen = stratified_split(
-            whole.labels[train], config.max_train_images, config.split_seed
-        )
+        _, chosen = stratified_split(whole.labels[train], count, config.split_seed)
         train = train[chosen]
+    fingerprint = sha256(f"{whole.fingerprint} {test.fingerprint}".encode())
     return DataSplits(
-        name=config.dataset,
-        train=whole.subset(train),
-        validation=whole.subset(np.concatenate(validation)),
-        test=SealedTest(test),
-        fingerprint=sha256(f"{whole.fingerprint} {test.fingerprint}".encode()),
+        config.dataset, whole.subset(train), whole.subset(validation), SealedTest(test), fingerprint
     )
 
 
@@ -128,8 +120,8 @@ def _hold_out(labels: Labels, config: DataConfig) -> tuple[Rows, Rows]:
     """Return rows of (training, validation) among the images of one data set."""
     if config.folds is not None:
         folds = stratified_folds(labels, config.folds, config.split_seed)
-        rest = [fold for index, fold in enumerate(folds) if index != config.fold]
-        return np.sort(np.concatenate(rest)), folds[config.fold or 0]
+        held_out = folds.pop(config.fold or 0)
+        return np.sort(np.concatenate(folds)), held_out
     count = round(_validation_fraction(np.bincount(labels), config) * len(labels))
     return stratified_split(labels, count, config.split_seed, from_each=True)
 

@@ -47,9 +47,8 @@ def find_components(mask: npt.NDArray[np.bool_]) -> Components:
     first, of_run = np.unique(root, return_inverse=True)
     labels = np.zeros(mask.shape, np.int32)
     labels[mask] = np.repeat(of_run + 1, ends - starts)
-    boxes = np.empty((len(first), 4), np.int64)
-    boxes[:, :2] = max(mask.shape)
-    boxes[:, 2:] = 0
+    side = max(mask.shape)
+    boxes = np.full((len(first), 4), (side, side, 0, 0), np.int64)
     for column, values in ((0, starts), (1, rows)):
         np.minimum.at(boxes[:, column], of_run, values)
     for column, values in ((2, ends), (3, rows + 1)):

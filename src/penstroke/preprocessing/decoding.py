@@ -27,14 +27,9 @@ def read_grey(
 ) -> Intensities:
     """Return the image as float32 grey levels (H, W) in 0..1, turned upright by its EXIF tag.
 
-    Args:
-        source: a path, the bytes of an image file, a Pillow image, or an array: (H, W) grey or
-            boolean, (H, W, 1 | 3 | 4); uint8, uint16, or float in 0..1 or 0..255.
-        max_pixels: larger images are refused before they are decoded.
-        working_side: a side of twice as many pixels, or more, is averaged down by a whole factor.
-
-    Raises:
-        ImageError: it is not an image, damaged, or too large; names the file.
+    An array is (H, W) grey or boolean, or (H, W, 1 | 3 | 4); uint8, uint16, or float in 0..1 or
+    0..255. Images of more than `max_pixels` are refused before they are decoded. A side of twice
+    `working_side` pixels, or more, is averaged down by a whole factor. ImageError names the file.
     """
     if isinstance(source, np.ndarray):
         return _grey_of_array(source, max_pixels, working_side)
@@ -42,8 +37,7 @@ def read_grey(
     image = source if isinstance(source, Image.Image) else open_image(source)
     _refuse_huge(image.width, image.height, max_pixels, name)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata are no reason to refuse an image
+        with warnings.catch_warnings(action="ignore"):  # odd metadata are no reason to refuse it
             return _levels(ImageOps.exif_transpose(image), working_side, name)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} is damaged: {error}") from error
@@ -57,9 +51,8 @@ def open_image(source: str | Path | bytes) -> Image.Image:
     if not content:
         raise ImageError(f"{name} is empty: zero bytes")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of a decompression bomb; we refuse it by its size before decoding.
-            warnings.simplefilter("ignore")
+        # Pillow warns of a decompression bomb; we refuse it by its size before decoding.
+        with warnings.catch_warnings(action="ignore"):
             return Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} is too large: {error}") from None

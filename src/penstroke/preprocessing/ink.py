@@ -71,11 +71,8 @@ _WIDEST = 9
 def preprocess(image: ImageLike, settings: InkSettings = DEFAULT_INK) -> Preprocessed:
     """Return the character in `image` as MNIST would have stored it.
 
-    `image` is anything that `penstroke.preprocessing.decoding.read_grey` takes: dark on light or
-    light on dark, upright.
-
-    Raises:
-        ImageError: it is not an image, or too large; one without ink gives a blank result instead.
+    It is anything that `decoding.read_grey` takes, which raises ImageError for what is not an
+    image: dark on light or light on dark, upright. Without ink the result is blank.
     """
     return normalize(find_ink(read_grey(image, settings.max_pixels), settings), settings)
 

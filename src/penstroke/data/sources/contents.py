@@ -25,6 +25,22 @@ _SPLITS: dict[str, Split] = {
 """Words for a split. Each run carves its validation images from training, so they belong there."""
 
 
+@dataclass(frozen=True)
+class SourceOptions:
+    """How a source says what its images show; what is None is detected."""
+
+    labels: Literal["folder", "table"] | None = None
+    pattern: str | None = None
+    """A regular expression searched in the path below the source; its group `label`."""
+    images: Path | None = None
+    """Folder or zip that the names in a table start from."""
+    file_column: str | None = None
+    label_column: str | None = None
+    image_column: str | None = None
+    encoding: str = "utf-8"
+    """Of a table."""
+
+
 class ImageRef(NamedTuple):
     """One image, not yet read. `stamp` changes when its content does."""
 

@@ -49,8 +49,8 @@ class FileListing:
         return SourceContents(description, (part,), self.notes + notes, tuple(missing))
 
 
-def list_files(path: Path) -> FileListing:
-    """Return the files below the folder `path`, or in the zip; DataError if it cannot be read.
+def list_files(path: Path, names: Iterable[str] | None = None) -> FileListing:
+    """Return the files in the zip, or below the folder, `path`; of a folder, only those `names`.
 
     Links that lead out of the folder, and links to folders, are not followed.
     """
@@ -58,28 +58,16 @@ def list_files(path: Path) -> FileListing:
         with ZipReader(path) as archive:
             stamps = {n: f"{info.CRC:08x}-{info.file_size}" for n, info in archive.files.items()}
         return FileListing(Source("zip", path), stamps)
-    _check_folder(path)
+    if not path.is_dir():
+        raise DataError(f"there is no folder or file {path}")
     skipped: Counter[str] = Counter()
     try:
-        stamps = dict(sorted(_walk(path, path.resolve(), skipped)))
+        files = _walk(path, skipped) if names is None else _find(path, names)
+        stamps = dict(sorted(files))
     except OSError as error:
         raise DataError(f"cannot read {error.filename or path}: {reason(error)}") from error
     notes = (f"{count:,} {what}" for what, count in sorted(skipped.items()) if count)
     return FileListing(Source("folder", path), stamps, tuple(notes))
-
-
-def list_named_files(folder: Path, names: Iterable[str]) -> FileListing:
-    """Return those of the files called `names` that are below `folder`, without listing it."""
-    _check_folder(folder)
-    root, stamps = folder.resolve(), {}
-    for name in names:
-        wanted = _normalized(name)
-        for form in (wanted, unicodedata.normalize("NFD", wanted)):
-            path = folder / form
-            if _is_below(path, root) and path.is_file():
-                stamps[form] = stamp_of(path)
-                break
-    return FileListing(Source("folder", folder), stamps)
 
 
 def read_loose(folder: Path, place: str) -> bytes:
@@ -172,16 +160,23 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return expression
 
 
-def _check_folder(path: Path) -> None:
-    if not path.is_dir():
-        raise DataError(f"there is no folder or file {path}")
-
-
 def _normalized(name: str) -> str:
     return unicodedata.normalize("NFC", posixpath.normpath(name.replace("\\", "/")))
 
 
-def _walk(top: Path, root: Path, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
+def _find(top: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the files called `names` and their stamps, however accents in them are encoded."""
+    root = top.resolve()
+    for name in map(_normalized, names):
+        for form in (name, unicodedata.normalize("NFD", name)):
+            if _is_below(top / form, root) and (top / form).is_file():
+                yield form, stamp_of(top / form)
+                break
+
+
+def _walk(top: Path, skipped: Counter[str]) -> Iterator[tuple[str, str]]:
+    """Yield all files and their stamps, and count what is not followed."""
+    root = top.resolve()
     for folder, folders, names in os.walk(top, onerror=_raise):
         folders[:] = [name for name in folders if not is_hidden(name)]
         links = sum(Path(folder, name).is_symlink() for name in folders)

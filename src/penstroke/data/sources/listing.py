@@ -2,19 +2,24 @@
 
 import posixpath
 import zipfile
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from penstroke.data.archives import ZipReader
 from penstroke.data.sources.arrays import list_npz, open_npz
-from penstroke.data.sources.contents import SUFFIXES, Content, Reader, Source, SourceContents
+from penstroke.data.sources.contents import (
+    SUFFIXES,
+    Content,
+    Reader,
+    Source,
+    SourceContents,
+    SourceOptions,
+)
 from penstroke.data.sources.image_files import (
     label_by_path,
     label_by_table,
     list_files,
-    list_named_files,
     read_loose,
     read_zipped,
 )
@@ -33,22 +38,6 @@ class LabelledImage(NamedTuple):
     label: str
     content: Content
     name: str
-
-
-@dataclass(frozen=True)
-class SourceOptions:
-    """How a source says what its images show; what is None is detected."""
-
-    labels: Literal["folder", "table"] | None = None
-    pattern: str | None = None
-    """A regular expression searched in the path below the source; its group `label`."""
-    images: Path | None = None
-    """Folder or zip that the names in a table start from."""
-    file_column: str | None = None
-    label_column: str | None = None
-    image_column: str | None = None
-    encoding: str = "utf-8"
-    """Of a table."""
 
 
 def read_labelled_images(path: Path, options: SourceOptions | None = None) -> list[LabelledImage]:
@@ -74,18 +63,13 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
 
     It is a folder or zip of images, labelled by folder, by a labels.csv in it, or by their names;
     a table whose images lie beside it or in `options.images`; a Parquet file or a folder of them;
-    or an NPZ file.
-
-    Raises:
-        ConfigError: an option does not go with the source.
-        DataError: it is not there, is damaged, or holds no images with labels.
+    or an NPZ file. Raises ConfigError if an option does not go with the source, DataError if it is
+    not there, is damaged, or holds no images with labels.
     """
     suffix = path.suffix.lower() if path.is_file() else ""
     files = parquet_files(path) if path.is_dir() else []
     if suffix in PARQUET_SUFFIXES or files:
-        contents = list_parquet(
-            files or [path], image_column=options.image_column, label_column=options.label_column
-        )
+        contents = list_parquet(files or [path], options)
     elif suffix == ".npz":
         contents = list_npz(path)
     elif suffix in (".csv", ".tsv", ".txt"):
@@ -115,11 +99,8 @@ def open_source(source: Source) -> Reader:
 def _list_table(path: Path, options: SourceOptions) -> SourceContents:
     with explained(f"read {path}", DataError):
         content = path.read_bytes()
-    rows, notes = read_rows(
-        content, str(path), options.file_column, options.label_column, options.encoding
-    )
-    images, files = options.images or path.parent, [name for name, _, _ in rows]
-    listing = list_files(images) if images.is_file() else list_named_files(images, files)
+    rows, notes = read_rows(content, str(path), options)
+    listing = list_files(options.images or path.parent, [name for name, _, _ in rows])
     return label_by_table(listing, rows, path.name, "", *notes)
 
 
@@ -136,8 +117,6 @@ def _list_image_files(path: Path, options: SourceOptions) -> SourceContents:
     table = TABLE if TABLE in tables else tables[0]
     content = open_source(listing.source)(table)
     assert isinstance(content, bytes)
-    rows, notes = read_rows(
-        content, f"{path}/{table}", options.file_column, options.label_column, options.encoding
-    )
+    rows, notes = read_rows(content, f"{path}/{table}", options)
     base, name = posixpath.split(table)
     return label_by_table(listing, rows, name, base, *notes)

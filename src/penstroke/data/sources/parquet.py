@@ -14,6 +14,7 @@ from penstroke.data.sources.contents import (
     SequentialReader,
     Source,
     SourceContents,
+    SourceOptions,
     check_size,
     printable,
     split_of,
@@ -46,16 +47,14 @@ def parquet_files(folder: Path) -> list[Path]:
     return sorted(p for p in paths if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
 
 
-def list_parquet(
-    files: list[Path], *, image_column: str | None = None, label_column: str | None = None
-) -> SourceContents:
+def list_parquet(files: list[Path], options: SourceOptions) -> SourceContents:
     """Return the images in `files`; their split is in a column, or begins a file's name.
 
     Raises ConfigError if a column that was named is not there, DataError if a file is damaged or
     lacks a column, MissingExtraError without pyarrow.
     """
     notes: list[str] = []
-    parts = tuple(_list_file(path, image_column, label_column, notes) for path in files)
+    parts = tuple(_list_file(path, options, notes) for path in files)
     what = files[0].name if len(files) == 1 else f"{len(files)} files"
     return SourceContents(f"Parquet, {what}", parts, tuple(notes))
 
@@ -79,13 +78,11 @@ def _content_of(row: Any) -> bytes:
     return content
 
 
-def _list_file(
-    path: Path, image_column: str | None, label_column: str | None, notes: list[str]
-) -> Part:
+def _list_file(path: Path, options: SourceOptions, notes: list[str]) -> Part:
     file = _open(path)
     columns = file.schema_arrow.names
-    image = pick_column(columns, image_column, IMAGE_NAMES, "image", path.name)
-    label = pick_column(columns, label_column, LABEL_NAMES, "label", path.name)
+    image = pick_column(columns, options.image_column, IMAGE_NAMES, "image", path.name)
+    label = pick_column(columns, options.label_column, LABEL_NAMES, "label", path.name)
     _check_type(file, image, path)
     labels = _labels(file, label, path)
     words = [split_of(path.stem.split("-")[:1])] * len(labels)

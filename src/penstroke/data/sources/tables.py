@@ -5,7 +5,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from penstroke.data.sources.contents import Split, split_of
+from penstroke.data.sources.contents import SourceOptions, Split, split_of
 from penstroke.errors import ConfigError, DataError, near_match
 
 FILE_NAMES = ("file", "filename", "file_name", "path", "filepath", "file_path", "image",
@@ -45,20 +45,18 @@ def pick_column(
     )
 
 
-def read_rows(
-    content: bytes, where: str, file_column: str | None, label_column: str | None, encoding: str
-) -> tuple[list[Row], list[str]]:
+def read_rows(content: bytes, where: str, options: SourceOptions) -> tuple[list[Row], list[str]]:
     """Return each file with its label and split, and notes on what was left out.
 
     Raises ConfigError if a column that was named is not there, or the encoding is unknown;
     DataError if it cannot be decoded or read, lacks a column, or labels a file in two ways.
     """
-    lines = _parsed(_decoded(content, where, encoding), where, (file_column, label_column))
+    lines = _parsed(_decoded(content, where, options.encoding), where, options)
     _, header = next(lines, (0, []))
     if not header:
         raise DataError(f"{where} is empty")
-    file_at = header.index(pick_column(header, file_column, FILE_NAMES, "file", where))
-    label_at = header.index(pick_column(header, label_column, LABEL_NAMES, "label", where))
+    file_at = header.index(pick_column(header, options.file_column, FILE_NAMES, "file", where))
+    label_at = header.index(pick_column(header, options.label_column, LABEL_NAMES, "label", where))
     lower = [name.strip().lower() for name in header]
     split_at = next((lower.index(name) for name in SPLIT_NAMES if name in lower), -1)
     first: dict[str, tuple[int, str, Split]] = {}
@@ -114,13 +112,12 @@ def _decoded(content: bytes, where: str, encoding: str) -> str:
     return text
 
 
-def _parsed(
-    text: str, where: str, named: tuple[str | None, str | None]
-) -> Iterator[tuple[int, list[str]]]:
+def _parsed(text: str, where: str, options: SourceOptions) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells); the delimiter is the one that parts the header best."""
     head = next(iter(text.splitlines()), "")
     rows = {d: next(csv.reader([head], delimiter=d), []) for d in _DELIMITERS}
-    known = {*FILE_NAMES, *LABEL_NAMES, *(name.lower() for name in named if name)}
+    named = filter(None, (options.file_column, options.label_column))
+    known = {*FILE_NAMES, *LABEL_NAMES, *map(str.lower, named)}
 
     def fits(delimiter: str) -> tuple[int, int]:
         cells = rows[delimiter]
