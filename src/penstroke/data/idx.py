@@ -85,14 +85,9 @@ def to_dataset(
 
 
 def import_idx(
-    name: str,
-    source: Path,
-    destination: Path,
-    *,
-    transposed: bool | None = None,
-    label_offset: int = 0,
-    classes: tuple[str, ...] | None = None,
-) -> tuple[Dataset, Dataset]:
+    name: str, source: Path, destination: Path, *, transposed: bool | None = None,
+    label_offset: int = 0, classes: tuple[str, ...] | None = None,
+) -> tuple[Dataset, Dataset]:  # fmt: skip
     """Bring the IDX files at `source` into the stored data set `destination`; return its splits.
 
     `source` is a folder with one set of train and test files, or the beginning of their names.
@@ -120,7 +115,7 @@ def import_idx(
     ]
     highest = max(int(labels.max()) for _, labels in arrays)
     names = names or tuple(map(str, range(highest - label_offset + 1)))
-    for (_, labels), role in zip(arrays, ("train_labels", "test_labels"), strict=True):
+    for (_, labels), role in zip(arrays, ROLES[1::2], strict=True):
         _check_labels(labels, names, label_offset, files[role])
     train, test = (to_dataset(*split, names, bool(transposed), label_offset) for split in arrays)
     store.save(destination, name, train, test, title=f"imported from {source.resolve()}")

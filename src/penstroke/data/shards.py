@@ -85,8 +85,7 @@ def working_folder(name: str, parts: Sequence[Part], *, preprocessed: bool) -> P
     digest = sha256(json.dumps(settings).encode())
     for part in parts:
         where = [part.source.kind, part.source.member, part.stamp, len(part.images)]
-        if not part.stamp:
-            where.append(str(part.source.path.resolve()))
+        where += [] if part.stamp else [str(part.source.path.resolve())]
         digest.update(json.dumps(where).encode())
         for image in part.images:
             digest.update(f"{image.place!r} {image.stamp}\n".encode("utf-8", "surrogateescape"))

@@ -1,8 +1,7 @@
 """What a source holds: images that are not read yet, what they show, and where they lie."""
 
-import math
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -93,37 +92,6 @@ class SourceContents:
 
 Reader = Callable[[Any], Content]
 """An opened source: returns the image at a place, or raises ImageError if it cannot be read."""
-
-
-@dataclass
-class SequentialReader:
-    """The rows of a stream that can only be read forward: fast when they are read in order.
-
-    Reading may raise `damage`; rows behind damage are never tried again. `content_of` turns a row
-    into an image, or raises ImageError.
-    """
-
-    open_rows: Callable[[], Iterator[Any]]
-    damage: tuple[type[Exception], ...]
-    content_of: Callable[[Any], Content] = lambda row: row
-
-    def __post_init__(self) -> None:
-        self._rows, self._next = self.open_rows(), 0
-        self._broken_at, self._problem = math.inf, ""
-
-    def __call__(self, place: int) -> Content:
-        """Return the image in row `place`."""
-        if place < self._next:
-            self._rows, self._next = self.open_rows(), 0
-        try:
-            while self._next <= place < self._broken_at:
-                row = next(self._rows)
-                self._next += 1
-        except (StopIteration, *self.damage) as error:
-            self._broken_at, self._problem = self._next, str(error) or "it is cut short"
-        if place >= self._broken_at:
-            raise ImageError(f"cannot be read: {self._problem}")
-        return self.content_of(row)
 
 
 def check_size(size_bytes: int) -> None:

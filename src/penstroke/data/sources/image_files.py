@@ -7,12 +7,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from penstroke.data.archives import ZipReader, is_hidden
 from penstroke.data.sources.contents import (
     ImageRef,
     Part,
+    Reader,
     Source,
     SourceContents,
     Split,
@@ -70,8 +72,14 @@ def list_files(path: Path, names: Iterable[str] | None = None) -> FileListing:
     return FileListing(Source("folder", path), stamps, tuple(notes))
 
 
-def read_loose(folder: Path, place: str) -> bytes:
-    """Return the file `place` below `folder`."""
+def open_files(source: Source) -> Reader:
+    """Return a folder or zip, opened for reading."""
+    if source.kind == "zip":
+        return partial(_read_zipped, ZipReader(source.path))
+    return partial(_read_loose, source.path)
+
+
+def _read_loose(folder: Path, place: str) -> bytes:
     file = folder / place
     try:
         check_size(file.stat().st_size)
@@ -80,8 +88,7 @@ def read_loose(folder: Path, place: str) -> bytes:
         raise ImageError(reason(error)) from None
 
 
-def read_zipped(archive: ZipReader, place: str) -> bytes:
-    """Return the file `place` in `archive`."""
+def _read_zipped(archive: ZipReader, place: str) -> bytes:
     try:
         return archive.read(place)
     except KeyError:

@@ -2,12 +2,9 @@
 
 import posixpath
 import zipfile
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from penstroke.data.archives import ZipReader
-from penstroke.data.sources.arrays import list_npz, open_npz
 from penstroke.data.sources.contents import (
     SUFFIXES,
     Content,
@@ -16,15 +13,8 @@ from penstroke.data.sources.contents import (
     SourceContents,
     SourceOptions,
 )
-from penstroke.data.sources.image_files import (
-    label_by_path,
-    label_by_table,
-    list_files,
-    read_loose,
-    read_zipped,
-)
-from penstroke.data.sources.parquet import SUFFIXES as PARQUET_SUFFIXES
-from penstroke.data.sources.parquet import list_parquet, open_parquet, parquet_files
+from penstroke.data.sources.image_files import label_by_path, label_by_table, list_files, open_files
+from penstroke.data.sources.row_files import list_npz, list_parquet, open_rows, parquet_files
 from penstroke.data.sources.tables import read_rows
 from penstroke.errors import DataError, ImageError
 from penstroke.files import explained
@@ -67,9 +57,8 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
     not there, is damaged, or holds no images with labels.
     """
     suffix = path.suffix.lower() if path.is_file() else ""
-    files = parquet_files(path) if path.is_dir() else []
-    if suffix in PARQUET_SUFFIXES or files:
-        contents = list_parquet(files or [path], options)
+    if files := parquet_files(path):
+        contents = list_parquet(files, options)
     elif suffix == ".npz":
         contents = list_npz(path)
     elif suffix in (".csv", ".tsv", ".txt"):
@@ -89,11 +78,7 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
 
 def open_source(source: Source) -> Reader:
     """Return the source, opened for reading."""
-    if source.kind == "folder":
-        return partial(read_loose, source.path)
-    if source.kind == "zip":
-        return partial(read_zipped, ZipReader(source.path))
-    return (open_parquet if source.kind == "parquet" else open_npz)(source.path, source.member)
+    return open_files(source) if source.kind in ("folder", "zip") else open_rows(source)
 
 
 def _list_table(path: Path, options: SourceOptions) -> SourceContents:
@@ -115,7 +100,7 @@ def _list_image_files(path: Path, options: SourceOptions) -> SourceContents:
             raise DataError(f"{path} holds no {TABLE} at its top: --labels folder?")
         return label_by_path(listing)
     table = TABLE if TABLE in tables else tables[0]
-    content = open_source(listing.source)(table)
+    content = open_files(listing.source)(table)
     assert isinstance(content, bytes)
     rows, notes = read_rows(content, f"{path}/{table}", options)
     base, name = posixpath.split(table)
