@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from penstroke.data.class_map import ClassMap, check_renamed, parse_map
+from penstroke.data.image_import import ClassMap, check_renamed, parse_map
 from penstroke.errors import ConfigError, DataError
 
 EVERYTHING = Counter(string.digits + string.ascii_letters)

@@ -21,8 +21,7 @@ from pyarrow import parquet
 
 from helpers import scrawl, start_import, wait_until, write_scrawls
 from penstroke.data import store
-from penstroke.data.class_map import ClassMap
-from penstroke.data.image_import import ImportResult, ImportSettings, import_images
+from penstroke.data.image_import import ClassMap, ImportResult, ImportSettings, import_images
 from penstroke.data.loading import imported_folder, load_dataset
 from penstroke.data.shards import ShardJob, ShardWriter, load_shard
 from penstroke.data.sources.contents import Source

@@ -67,8 +67,7 @@ class ImportOptions:
 
     def import_settings(self) -> ImportSettings:
         """Return how the images become a data set."""
-        from penstroke.data.class_map import ClassMap, parse_map
-        from penstroke.data.image_import import ImportSettings
+        from penstroke.data.image_import import ClassMap, ImportSettings, parse_map
         from penstroke.data.sources.contents import SourceOptions
 
         return ImportSettings(

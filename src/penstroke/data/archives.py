@@ -30,8 +30,6 @@ MAX_RATIO = 200
 _FREE_BYTES = 10_000_000  # may come of however small a zip: blank bitmaps pack 1000 to 1
 _DIRECTORY_BYTES = 128  # of one file: 46 of header, and its name
 _BLOCK_BYTES = 1 << 16
-_ENCRYPTED = 0x1
-_FILE_TYPES = (0, stat.S_IFREG, stat.S_IFDIR)
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters, and those that change the direction of writing."""
 
@@ -147,9 +145,9 @@ def _why_refused(info: zipfile.ZipInfo, name: str) -> str | None:
         return "leads out of the archive"
     if not name or _UNPRINTABLE.search(info.orig_filename):
         return "is not a printable name"
-    if stat.S_IFMT(info.external_attr >> 16) not in _FILE_TYPES:
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a device, not a file"
-    if info.flag_bits & _ENCRYPTED:
+    if info.flag_bits & 1:
         return "is encrypted: pack it again without a password"
     return None
 

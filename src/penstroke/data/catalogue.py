@@ -50,19 +50,13 @@ class Manifest(Settings):
     title: str = Field(description="one line for a list")
     source: str = Field(description="authors and publication")
     licence: str = Field(description="terms of use")
-    classes: ListOf[str] = Field(
-        min_length=2, description="name of each class, in the order of the labels"
-    )
+    classes: ListOf[str] = Field(min_length=2, description="class names in the order of labels")
     train: int | None = Field(None, ge=1, description="images to train on")
     test: int | None = Field(None, ge=1, description="images to test with")
     transposed: bool = Field(False, description="images are stored transposed")
     label_offset: int = Field(0, description="label of the first class in the files")
-    mirrors: ListOf[str] = Field(
-        (), description="addresses that the file names are appended to, tried in turn"
-    )
-    archive: RemoteFile | None = Field(
-        None, description="zip of the files of several data sets, if no mirror has them"
-    )
+    mirrors: ListOf[str] = Field((), description="addresses to append a file name to, in turn")
+    archive: RemoteFile | None = Field(None, description="zip of the files, if mirrors lack them")
     files: ListOf[DataFile] = Field((), description="none for a data set that comes with a package")
     other_releases: ListOf[Release] = Field((), description="other data sets of this name")
 

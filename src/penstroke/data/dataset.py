@@ -127,11 +127,6 @@ class SealedTest:
     def __len__(self) -> int:
         return len(self._dataset)
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the split."""
-        return self._dataset.fingerprint
-
     def class_counts(self) -> Labels:
         """Return how many images each class has: (K,) int64."""
         return self._dataset.class_counts()

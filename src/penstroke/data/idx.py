@@ -26,7 +26,6 @@ from penstroke.data.dataset import Dataset
 from penstroke.errors import ConfigError, DataError
 from penstroke.files import explained
 
-_UNSIGNED_BYTE = 0x08
 _TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32",
           0x0E: "float64"}  # fmt: skip
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -145,8 +144,7 @@ def _read_header(stream: BinaryIO | gzip.GzipFile, rank: int, name: str) -> tupl
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise DataError(f"{name} is not an IDX file: it starts with {magic.hex(' ') or 'nothing'}")
-    if magic[2] != _UNSIGNED_BYTE:
-        kind = _TYPES.get(magic[2], f"the unknown type 0x{magic[2]:02x}")
+    if (kind := _TYPES.get(magic[2], f"the unknown type 0x{magic[2]:02x}")) != "uint8":
         raise DataError(f"{name} holds {kind}, but uint8 is expected")
     if magic[3] != rank:
         what = {1: "labels", 3: "images"}.get(rank, f"rank {rank}")

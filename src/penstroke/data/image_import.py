@@ -4,8 +4,9 @@ import json
 import os
 import re
 import shutil
+import string
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from penstroke.config.class_names import check_class_name, class_order, merged
 from penstroke.data import store
 from penstroke.data.catalogue import check_new_name
-from penstroke.data.class_map import ClassMap, check_renamed
 from penstroke.data.dataset import Dataset, Labels, Rows
 from penstroke.data.shards import (
     EMPTY,
@@ -36,14 +37,70 @@ from penstroke.data.sources.contents import (
 )
 from penstroke.data.sources.listing import list_source
 from penstroke.data.splitting import draw_test
-from penstroke.errors import ConfigError, DataError, StorageError
+from penstroke.errors import ConfigError, DataError, StorageError, near_match
 from penstroke.files import explained, lock
 
+GROUPS: Mapping[str, str] = {
+    "digits": string.digits,
+    "upper": string.ascii_uppercase,
+    "lower": string.ascii_lowercase,
+    "letters": string.ascii_uppercase + string.ascii_lowercase,
+    "alphanumeric": string.digits + string.ascii_uppercase + string.ascii_lowercase,
+}
+"""Names that stand for many classes."""
+_MAX_LABELS_SHOWN = 80
 _SHOWN_UNREADABLE = 5
 _SHOWN_CLASSES = 10
 
-Progress = Callable[[int, int], None]
-"""Called with the number of images that are done, and of all."""
+
+@dataclass(frozen=True)
+class ClassMap:
+    """From a label to a class.
+
+    Classes are kept in the order of `wanted`, which may name `GROUPS` of them; None keeps all.
+    Labels, or names of folders, are `renamed` to their classes; "" leaves them out.
+    With `merge_case`, both cases of a letter are one class, `Aa`.
+    """
+
+    wanted: tuple[str, ...] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    merge_case: bool = False
+
+    def class_of(self, given: str, label: str) -> str | None:
+        """Return the class of an image of `label` in a folder `given`; None if it is left out."""
+        label = self.renamed.get(given, label)
+        label = self.renamed.get(label, label)
+        return self._merged(label) or None
+
+    def chosen(self, present: Counter[str]) -> tuple[str, ...]:
+        """Return the classes of a data set that has images of the classes `present`.
+
+        Raises ConfigError if a wanted class has no image, DataError if fewer than two are left or a
+        name is not allowed.
+        """
+        classes = sorted(present, key=class_order)
+        listed = ", ".join(classes) or "none"
+        if self.wanted is not None:
+            spelled = [self._merged(n) for word in self.wanted for n in GROUPS.get(word, (word,))]
+            classes = [name for name in dict.fromkeys(spelled) if name in present]
+            for word in self.wanted:
+                if word not in GROUPS and (name := self._merged(word)) not in present:
+                    hint = near_match(name, [*present, *GROUPS])
+                    raise ConfigError(
+                        f'--classes: no image shows "{name}"{hint}; the classes are {listed}'
+                    )
+        for name in classes:
+            try:
+                check_class_name(name)
+            except ValueError as error:
+                raise DataError(f"{error}; rename it with --map") from None
+        if len(classes) < 2:
+            problem = f'only one class, "{classes[0]}"' if classes else "none of these classes"
+            raise DataError(f"there are images of {problem}, but two are needed; labels: {listed}")
+        return tuple(classes)
+
+    def _merged(self, label: str) -> str:
+        return merged(label) if self.merge_case else label
 
 
 @dataclass(frozen=True)
@@ -100,7 +157,7 @@ class ImportResult:
 
 def import_images(
     name: str, source: Path, destination: Path, settings: ImportSettings, *,
-    workers: int = 1, progress: Progress = lambda done, total: None,
+    workers: int = 1, progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportResult:  # fmt: skip
     """Bring the images of `source` into the stored data set `destination`.
 
@@ -150,7 +207,13 @@ def import_images(
         unreadable = (*(Unreadable(refs[row].name, printable(e)) for row, e in errors), *missing)
         if len(unreadable) > most:
             shutil.rmtree(folder, ignore_errors=True)
-            raise _too_many_unreadable(source, unreadable, total, limit, done)
+            count, more = len(unreadable), len(unreadable) - _SHOWN_UNREADABLE
+            shown = "".join(f"\n  {name}: {why}" for name, why in unreadable[:_SHOWN_UNREADABLE])
+            shown += f"\n  and {more:,} more" if more > 0 else ""
+            raise DataError(
+                f"{source}: {count:,} of {total:,} images cannot be read (after {done:,}), more "
+                f"than --max-unreadable {limit:g} allows; nothing was written{shown}"
+            )
         result = _assemble(name, source, settings, parts, images, unreadable, decisions, notes)
         used = ([refs[row].name for row in rows] for rows in result.rows)
         names = dict(zip(("train", "test"), used, strict=True))  # in the order of the arrays
@@ -161,6 +224,33 @@ def import_images(
         shutil.rmtree(folder, ignore_errors=True)
     _discard_abandoned(name, folder.parent)
     return result
+
+
+def parse_map(changes: Iterable[str]) -> dict[str, str]:
+    """Return `--map` options as a mapping: `upper_A=A`; `junk=` leaves out; `===x` renames `==`.
+
+    Raises ConfigError if one is not of that form, or contradicts another.
+    """
+    renamed: dict[str, str] = {}
+    for change in changes:
+        at = change.find("=", 1)
+        if at < 0:
+            raise ConfigError(f"--map: {change!r} is not of the form LABEL=CLASS")
+        name, new = change[:at], change[at + 1 :]
+        if renamed.setdefault(name, new) != new:
+            raise ConfigError(f"--map: {name!r} is mapped to {renamed[name]!r} and to {new!r}")
+    return renamed
+
+
+def check_renamed(renamed: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raise ConfigError if no image has a label that is to be renamed."""
+    for name in renamed:
+        if name not in known:
+            labels = sorted(known, key=class_order)[:_MAX_LABELS_SHOWN]
+            raise ConfigError(
+                f"--map: no image is labelled {name!r}{near_match(name, known)}; the labels are "
+                f"{', '.join(labels)}"
+            )
 
 
 def _refs(parts: Sequence[Part]) -> list[ImageRef]:
@@ -189,18 +279,6 @@ def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part
     if others := len(given) - len(_refs(parts)):
         notes.append(f"{others:,} images of other classes were left out")
     return tuple(part for part in parts if part.images), notes
-
-
-def _too_many_unreadable(
-    source: Path, unreadable: Sequence[Unreadable], total: int, limit: float, done: int
-) -> DataError:
-    lines = [f"\n  {name}: {why}" for name, why in unreadable[:_SHOWN_UNREADABLE]]
-    if (more := len(unreadable) - _SHOWN_UNREADABLE) > 0:
-        lines.append(f"\n  and {more:,} more")
-    return DataError(
-        f"{source}: {len(unreadable):,} of {total:,} images cannot be read (after {done:,}), "
-        f"more than --max-unreadable {limit:g} allows; nothing was written{''.join(lines)}"
-    )
 
 
 def _assemble(
@@ -265,8 +343,7 @@ def _class_notes(train: Dataset, test: Dataset) -> Iterator[str]:
         yield "there are no test images, but training needs some"
         return
     for data, what in ((train, "training"), (test, "test")):
-        names = [n for n, c in zip(data.classes, data.class_counts(), strict=True) if not c]
-        if names:
+        if names := [data.classes[label] for label in np.flatnonzero(data.class_counts() == 0)]:
             more = len(names) - _SHOWN_CLASSES
             shown = ", ".join(f'"{name}"' for name in names[:_SHOWN_CLASSES])
             yield f"no {what} image of {shown}{f' and {more} more' if more > 0 else ''}"

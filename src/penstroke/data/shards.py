@@ -164,11 +164,9 @@ def load_shard(job: ShardJob) -> PreprocessedImages | None:
     """Return the shard of `job`; None if it is absent or damaged."""
     try:
         with job.path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            errors = json.loads(bytes(arrays["errors"]))
+            errors = {int(n): str(why) for n, why in json.loads(bytes(arrays["errors"])).items()}
             values: Any = {name: arrays[name] for name in _ARRAYS}
-        shard = PreprocessedImages(
-            **values, errors={int(row): str(why) for row, why in errors.items()}
-        )
+        shard = PreprocessedImages(**values, errors=errors)
     except (OSError, LookupError, TypeError, AttributeError, *DAMAGE):
         return None
     return shard if len(shard.images) == len(job.places) else None

@@ -10,8 +10,6 @@ from penstroke.data.dataset import Dataset, DataSplits, Labels, Rows, SealedTest
 from penstroke.errors import ConfigError
 from penstroke.files import sha256
 
-_MAX_RAISED_FRACTION = 0.1
-
 
 def split(
     whole: Dataset, test: Dataset, config: DataConfig, parts: Sequence[Labels] | None = None
@@ -98,8 +96,7 @@ def draw_test(
     leaders = np.sort(first)
     for label in np.unique(labels[leaders]):
         members = leaders[labels[leaders] == label]
-        most = len(members) - 1
-        count = min(max(round(fraction * len(members)), 1), most) if fraction > 0 else 0
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1) if fraction else 0
         is_test[random.permutation(members)[:count]] = True
     return np.asarray(is_test[first][group.reshape(-1)])
 
@@ -131,7 +128,7 @@ def _validation_fraction(counts: Labels, config: DataConfig) -> float:
     if not config.validation_fraction or not counts.any():
         return 0.0
     rarest = int(counts[counts > 0].min())
-    return max(config.validation_fraction, min(_MAX_RAISED_FRACTION, 0.51 / rarest))
+    return max(config.validation_fraction, min(0.1, 0.51 / rarest))
 
 
 def _check_class_sizes(labels: Labels, classes: Sequence[str], config: DataConfig) -> None:

@@ -91,9 +91,7 @@ def find_ink(
     return _without_dirt(amount, strong, alone=alone)
 
 
-def inspect_ink(
-    grey: Intensities, settings: InkSettings = DEFAULT_INK
-) -> tuple[Intensities, float]:
+def inspect_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities, float]:
     """Return the `find_ink` of a lone character, and the share of all ink that was left out."""
     amount, strong = _measure_ink(grey, settings)
     ink = _without_dirt(amount, strong, alone=True)

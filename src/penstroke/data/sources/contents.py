@@ -29,15 +29,12 @@ class SourceOptions:
     """How a source says what its images show; what is None is detected."""
 
     labels: Literal["folder", "table"] | None = None
-    pattern: str | None = None
-    """A regular expression searched in the path below the source; its group `label`."""
-    images: Path | None = None
-    """Folder or zip that the names in a table start from."""
+    pattern: str | None = None  # regular expression for paths below the source: its group `label`
+    images: Path | None = None  # folder or zip that the names in a table start from
     file_column: str | None = None
     label_column: str | None = None
     image_column: str | None = None
-    encoding: str = "utf-8"
-    """Of a table."""
+    encoding: str = "utf-8"  # of a table
 
 
 class ImageRef(NamedTuple):

@@ -1,8 +1,4 @@
-"""Files whose rows are images: NPZ, with arrays of images and labels, and Parquet, with columns.
-
-The rows of an NPZ file are arrays, read one by one; objects are never loaded. Those of a Parquet
-file are image files: bytes, or Hugging Face's {bytes, path}.
-"""
+"""Files of rows: arrays in an NPZ file, or image files (bytes, or {bytes, path}) in a Parquet file."""
 
 from __future__ import annotations
 
@@ -62,7 +58,6 @@ _NORMALIZED_SHARE = 0.9
 _ROWS_AT_ONCE = 16
 _PARQUET_DAMAGE = (OSError, ValueError, KeyError, NotImplementedError, MemoryError)
 """What pyarrow's errors are kinds of."""
-_PARQUET_BUFFER_BYTES = 1 << 20
 
 
 @dataclass
@@ -306,7 +301,7 @@ def _open(path: Path) -> ParquetFile:
     except ImportError as error:
         raise MissingExtraError.for_extra("parquet", error.name) from None
     try:
-        return ParquetFile(path, buffer_size=_PARQUET_BUFFER_BYTES)
+        return ParquetFile(path, buffer_size=1 << 20)
     except FileNotFoundError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
     except _PARQUET_DAMAGE as error:

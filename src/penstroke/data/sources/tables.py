@@ -115,12 +115,11 @@ def _decoded(content: bytes, where: str, encoding: str) -> str:
 def _parsed(text: str, where: str, options: SourceOptions) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells); the delimiter is the one that parts the header best."""
     head = next(iter(text.splitlines()), "")
-    rows = {d: next(csv.reader([head], delimiter=d), []) for d in _DELIMITERS}
     named = filter(None, (options.file_column, options.label_column))
     known = {*FILE_NAMES, *LABEL_NAMES, *map(str.lower, named)}
 
     def fits(delimiter: str) -> tuple[int, int]:
-        cells = rows[delimiter]
+        cells = next(csv.reader([head], delimiter=delimiter), [])
         return sum(cell.strip().lower() in known for cell in cells), len(cells)
 
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=fits))
