@@ -32,6 +32,7 @@ from penstroke.data.sources.contents import (
     Part,
     SourceContents,
     SourceOptions,
+    Split,
     Unreadable,
     printable,
 )
@@ -266,13 +267,14 @@ def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part
     if not present and missing:
         raise DataError(f"all {len(missing):,} images are missing: {' '.join(missing[0])}")
     wanted = set(classes.chosen(present))
+    splits: list[Split] = ["train", "test"]
     parts = [
         replace(part, images=tuple(
             image._replace(label=label, split=split if len(listed) > 1 else image.split)
             for image in part.images
             if (label := classes.class_of(image.given, image.label)) in wanted
         ))
-        for contents, split in zip(listed, ("train", "test"), strict=False)
+        for contents, split in zip(listed, splits, strict=False)
         for part in contents.parts
     ]  # fmt: skip
     notes = [note for contents in listed for note in contents.notes]
@@ -305,7 +307,7 @@ def _assemble(
         Dataset(images.images[rows[side]], labels[side], classes) for side in (~is_test, is_test)
     )
     copies, conflicts = _find_copies(refs, images, rows)
-    notes = [*notes, *copies]
+    notes = notes + copies
     training = set(map(bytes, digests[~is_test]))
     if count := sum(bytes(digest) in training for digest in digests[is_test]):
         notes.append(  # a given split may have some

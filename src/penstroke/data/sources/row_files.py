@@ -1,4 +1,4 @@
-"""Files of rows: arrays in an NPZ file, or image files (bytes, or {bytes, path}) in a Parquet file."""
+"""Files of rows: arrays in an NPZ file, image files (bytes, or {bytes, path}) in a Parquet file."""
 
 from __future__ import annotations
 
