@@ -48,7 +48,7 @@ BESIDE_A_RUN: tuple[tuple[str, type[config.Settings]], ...] = (
 )
 # How the program itself fills a run directory: for readers of one, the rest.
 _WRITERS = {
-    "create", "locked", "log_test_opening", "write_weights",
+    "at", "create", "locked", "log_test_opening", "write_weights",
 }  # fmt: skip
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "at least", "pattern": "like"}
 

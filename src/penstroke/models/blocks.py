@@ -1,5 +1,7 @@
 """The named blocks that all architectures share."""
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 
@@ -71,38 +73,59 @@ class Dropout(nn.Module):
         return f"probability={self.probability}"
 
 
+class Residual(nn.Module):
+    """x + f(x), f two convolutions; the second starts at zero, so that the block starts as nothing.
+
+    (Zero-initialised last batch norm: Goyal et al. 2017, section 5.1.)
+    """
+
+    def __init__(self, filters: int, activation: Activation) -> None:
+        super().__init__()
+        first = Convolution(filters=filters, padding=1, batch_norm=True)
+        self.first = convolution_block(first, filters, activation)
+        self.second = nn.Conv2d(filters, filters, 3, padding=1)
+        self.batch_norm = nn.BatchNorm2d(filters)
+        nn.init.zeros_(self.batch_norm.weight)
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, C, H, W) to the same shape."""
+        changed = self.batch_norm(self.second(self.first(features)))
+        result: Tensor = self.activation(features + changed)
+        return result
+
+
 def convolution_block(config: Convolution, channels: int, activation: Activation) -> nn.Sequential:
     """Return convolution → batch norm → activation → pooling → dropout.
 
     Max pooling and a monotone activation commute, so pooling comes first there: the same numbers
     from a quarter of the activations.
     """
-    block = nn.Sequential()
-    block.add_module(
-        "convolution",
-        nn.Conv2d(channels, config.filters, config.kernel, config.stride, config.padding),
+    filters, kind = config.filters, nn.MaxPool2d if config.pooling == "max" else nn.AvgPool2d
+    middle = {
+        "pool": kind(config.pool) if config.pool > 1 else None,
+        "activation": ACTIVATIONS[activation](),
+    }
+    if config.pooling != "max" or activation not in _MONOTONE:
+        middle = dict(reversed(middle.items()))
+    return _sequence(
+        convolution=nn.Conv2d(channels, filters, config.kernel, config.stride, config.padding),
+        batch_norm=nn.BatchNorm2d(filters) if config.batch_norm else None,
+        **middle,
+        dropout=Dropout(config.dropout) if config.dropout else None,
     )
-    if config.batch_norm:
-        block.add_module("batch_norm", nn.BatchNorm2d(config.filters))
-    kinds = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
-    layers = [("activation", ACTIVATIONS[activation]())]
-    if config.pool > 1:
-        pool_first = config.pooling == "max" and activation in _MONOTONE
-        layers.insert(0 if pool_first else 1, ("pool", kinds[config.pooling](config.pool)))
-    for name, module in layers:
-        block.add_module(name, module)
-    if config.dropout:
-        block.add_module("dropout", Dropout(config.dropout))
-    return block
 
 
 def dense_block(config: Dense, features: int, activation: Activation) -> nn.Sequential:
     """Return linear → batch norm → activation → dropout."""
-    block = nn.Sequential()
-    block.add_module("linear", nn.Linear(features, config.units))
-    if config.batch_norm:
-        block.add_module("batch_norm", nn.BatchNorm1d(config.units))
-    block.add_module("activation", ACTIVATIONS[activation]())
-    if config.dropout:
-        block.add_module("dropout", Dropout(config.dropout))
-    return block
+    return _sequence(
+        linear=nn.Linear(features, config.units),
+        batch_norm=nn.BatchNorm1d(config.units) if config.batch_norm else None,
+        activation=ACTIVATIONS[activation](),
+        dropout=Dropout(config.dropout) if config.dropout else None,
+    )
+
+
+def _sequence(**layers: nn.Module | None) -> nn.Sequential:
+    """Return those of the layers that there are, by their names."""
+    return nn.Sequential(OrderedDict((k, one) for k, one in layers.items() if one is not None))

@@ -1,6 +1,7 @@
 """From a config to a network, or to an ensemble, with new weights or with given ones."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,9 +11,8 @@ from torch import Tensor, nn
 
 from penstroke.config.settings import AnyModelConfig, CNNConfig, MLPConfig, ResNetConfig
 from penstroke.data.dataset import Dataset
-from penstroke.models.cnn import CNN
-from penstroke.models.mlp import MLP
-from penstroke.models.resnet import ResNet
+from penstroke.models.architectures import cnn, mlp, resnet
+from penstroke.models.blocks import Normalize
 
 Weights = Mapping[str, npt.NDArray[np.generic]]
 """Arrays by their names inside a network; the pixels' mean and deviation are among them."""
@@ -38,11 +38,12 @@ def build_network(
         torch.manual_seed(seed)
         match config:
             case MLPConfig():
-                return MLP(config, num_classes=num_classes, mean=mean, std=std)
+                parts = mlp(config, num_classes)
             case CNNConfig():
-                return CNN(config, num_classes=num_classes, mean=mean, std=std)
+                parts = cnn(config, num_classes)
             case ResNetConfig():
-                return ResNet(config, num_classes=num_classes, mean=mean, std=std)
+                parts = resnet(config, num_classes)
+    return nn.Sequential(OrderedDict({"normalize": Normalize(mean=mean, std=std)} | parts))
 
 
 def load_weights(network: nn.Module, weights: Weights) -> None:

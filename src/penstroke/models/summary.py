@@ -42,9 +42,8 @@ def summarize(network: nn.Module) -> NetworkSummary:
 
     def describe(name: str, module: nn.Module, output: Tensor) -> None:
         shape, count = tuple(output.shape[1:]), sum(p.numel() for p in module.parameters())
-        multiply_adds = 0
-        if isinstance(module, nn.Conv2d | nn.Linear):  # one for each output and weight to it
-            multiply_adds = output[0].numel() * module.weight[0].numel()
+        has_weights = isinstance(module, nn.Conv2d | nn.Linear)  # one for each output and weight
+        multiply_adds = output[0].numel() * module.weight[0].numel() if has_weights else 0
         layers.append(LayerSummary(name, type(module).__name__, shape, count, multiply_adds))
 
     hooks = [

@@ -26,10 +26,7 @@ class PretrainedWeights:
 
         A known class keeps its row of the output layer, whatever its position; `A` starts from the
         row of `Aa`, and `Aa` from the mean of those of `A` and `a`. Rows of new classes stay as
-        they are.
-
-        Raises:
-            ConfigError: the network has another architecture; names a layer.
+        they are. ConfigError names a layer if the network has another architecture.
         """
         state = network.state_dict()
         for name in sorted({*state, *self.weights}):

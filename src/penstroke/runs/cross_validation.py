@@ -32,6 +32,7 @@ from penstroke.runs.pipeline import Training, start_or_resume
 from penstroke.runs.run import FoldRuns, FoldsSummary, Run, RunSummary, run_name
 
 _PREDICTIONS = "predictions.safetensors"
+_VALIDATION = "predictions/validation.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +68,10 @@ class CrossValidation:
         if unfinished := [one.name for one in folders if not (one / "summary.json").exists()]:
             raise RunError(f"{self.path}: {', '.join(unfinished)} not finished yet")
         runs = [Run.open(folder) for folder in folders]
-        parts = [Predictions.load(r.path / "predictions" / "validation.safetensors") for r in runs]
+        parts = [Predictions.load(folder / _VALIDATION) for folder in folders]
         predictions = Predictions.concatenate(parts)
         predictions.save(self.path / _PREDICTIONS)
-        accuracies = [float(part.is_right.mean()) for part in parts]
+        accuracies = tuple(float(part.is_right.mean()) for part in parts)
         by_fold = seed_variation(accuracies)
         pairs = asdict(intervals(predictions)).items()
         summary = FoldsSummary.parse({
@@ -80,15 +81,14 @@ class CrossValidation:
             "images": len(predictions),
             **compute_metrics(predictions).figures(),
             "intervals": {name: pair for name, pair in pairs if math.isfinite(sum(pair))},
-            "fold_accuracies": tuple(accuracies),
+            "fold_accuracies": accuracies,
             "fold_mean": by_fold.mean,
             "fold_sd": by_fold.sd,
             "test_images": runs[0].record.data.test_images,
             "elapsed_seconds": sum(run.elapsed_seconds() for run in runs),
         })  # fmt: skip
         if report:
-            held_out = [load_dataset(fold.data).validation for fold in self.folds]
-            images = np.concatenate([part.images for part in held_out])
+            images = np.concatenate([load_dataset(f.data).validation.images for f in self.folds])
             dataset = Dataset(images, predictions.labels, predictions.classes)
             write_folds_report(self.path, summary, predictions, dataset)
         summary.write(self.path)
@@ -112,14 +112,15 @@ def cross_validation(
             "would choose the epoch that they judge: set train.checkpoint_metric=last (and how "
             "many epochs)"
         )
-    configs = [
+    # At least one, so that an impossible number of folds is refused here.
+    configs = tuple(
         config.replace({"data.folds": folds, "data.fold": fold}) for fold in range(max(folds, 1))
-    ]
+    )
     data = load_dataset(configs[0].data)
     config.train.epochs_for(len(data.train))
     weights = pretrained.sha256 if pretrained else ""
     derived = run_name(f"{stem}-{folds}-folds", configs[0], data.fingerprint, weights)
-    return CrossValidation(runs_root() / (name or derived), tuple(configs), pretrained)
+    return CrossValidation(runs_root() / (name or derived), configs, pretrained)
 
 
 def finish_fold(training: Training) -> None:
@@ -129,7 +130,7 @@ def finish_fold(training: Training) -> None:
         return
     with run.locked():
         predictions = predict(training.best_network(), training.data.validation)
-        predictions.save(run.path / "predictions" / "validation.safetensors")
+        predictions.save(run.path / _VALIDATION)
         summary = RunSummary.parse({
             "epochs": len(run.history()),
             **compute_metrics(predictions).figures("val_"),
@@ -146,8 +147,8 @@ def compare_folds(several: Sequence[FoldRuns]) -> tuple[Claim, ...]:
             raise RunError(f"{one.path} is not finished: the same `penstroke train` continues it")
         predictions = Predictions.load(one.path / _PREDICTIONS)
         record = Run.open(one.path / "fold-0").record
-        data = record.config.data.model_dump_json(exclude={"dataset"})
-        judged.add((record.data.fingerprint, data, predictions.labels.tobytes()))
+        split = record.config.data.model_dump_json(exclude={"dataset"})
+        judged.add((record.data.fingerprint, split, predictions.labels.tobytes()))
         groups.append((one.path.name, {record.config.train.seed: predictions.is_right}))
     if len(judged) > 1:
         names = ", ".join(one.path.name for one in several)

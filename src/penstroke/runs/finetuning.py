@@ -16,16 +16,15 @@ from penstroke.runs.trained import network_of
 
 
 @dataclass(frozen=True, eq=False)
-class PretrainedRun:
-    """A finished run to start from, and the SHA-256 of its model.safetensors."""
+class PretrainedRun(PretrainedWeights):
+    """The weights of a finished run to start from, and the SHA-256 of its model.safetensors."""
 
     run: Run
-    weights: PretrainedWeights
     sha256: str
 
     def facts(self, classes: tuple[str, ...]) -> PretrainedFacts:
         """Return the record for a run on `classes` that starts from this one."""
-        known = tuple(name for name in classes if rows_of(name, self.weights.classes))
+        known = tuple(name for name in classes if rows_of(name, self.classes))
         new = tuple(name for name in classes if name not in known)
         return PretrainedFacts(
             run=self.run.name, sha256=self.sha256, known_classes=known, new_classes=new
@@ -40,10 +39,7 @@ class PretrainedRun:
         return int(images.is_in(trained_on).sum())
 
     def measure_forgetting(self, tuned: nn.Module, new: Dataset) -> Forgetting:
-        """Return how well `tuned`, fine-tuned on `new`, still reads this run's validation images.
-
-        The test split is not opened.
-        """
+        """Return how well `tuned`, fine-tuned on `new`, reads the run's own validation images."""
         record, name = self.run.record, self.run.name
         try:
             data = load_dataset(record.config.data)
@@ -52,7 +48,7 @@ class PretrainedRun:
         if data.fingerprint != record.data.fingerprint:
             reason = f"{data.name} is no longer what {name} was trained on"
             return Forgetting(name, data.name, reason=reason)
-        pretrained = network_of(record, self.weights.weights)
+        pretrained = network_of(record, self.weights)
         return measure_forgetting(name, data.name, data.validation, pretrained, tuned, new)
 
 
@@ -69,14 +65,13 @@ def find_pretrained(name: str) -> PretrainedRun:
             f"{run.path} averages {len(run.record.members)} networks, and training starts from "
             f"one: name one of them, {run.record.members[0]} for instance"
         )
-    weights = PretrainedWeights(run.model().weights, run.record.data.classes)
-    return PretrainedRun(run, weights, sha256((run.path / "model.safetensors").read_bytes()))
+    checksum = sha256(run.read_model("model.safetensors"))
+    return PretrainedRun(run.model().weights, run.record.data.classes, run, checksum)
 
 
 def pretrained_of(run: Run) -> PretrainedRun | None:
     """Return the run that `run` was fine-tuned from, if any; RunError if it is gone or changed."""
-    facts = run.record.pretrained
-    if facts is None:
+    if (facts := run.record.pretrained) is None:
         return None
     pretrained = find_pretrained(facts.run)
     if pretrained.sha256 != facts.sha256:

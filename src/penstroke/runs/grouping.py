@@ -4,7 +4,7 @@ import math
 import timeit
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -23,11 +23,8 @@ _MOST_NAMED = 3
 def compare_runs(runs: Sequence[Run]) -> Comparison:
     """Compare `runs`, grouped by settings in the order given; the first group is the baseline.
 
-    Predictions on the test images are read from the run directories: nothing is unsealed.
-
-    Raises:
-        RunError: there is only one group, a run is named twice, or the runs were evaluated on
-            different images, or not yet.
+    Predictions on the test images are read from the run directories: nothing is unsealed. RunError
+    if there is only one group, or the runs were evaluated on different images, or not yet.
     """
     by_key: dict[object, list[Run]] = {}
     first = runs[0].record
@@ -50,45 +47,37 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
                 "on the same test images only"
             )
     members = [sorted(group, key=_seed) for group in by_key.values()]
-    for group in members:
-        for one, other in pairwise(group):
-            if _seed(one) == _seed(other):  # as two runs they would feign certainty
-                raise RunError(
-                    f"{one.path} and {other.path} have the same settings and the same seed: name "
-                    "only one of them"
-                )
-    results = [
-        tuple(
-            RunResult(
-                str(run.path), _seed(run),
-                Predictions.load(run.path / "predictions" / "test.safetensors"),
-                run.summary().temperature, run.elapsed_seconds(),
+    for one, other in chain.from_iterable(map(pairwise, members)):
+        if _seed(one) == _seed(other):  # as two runs they would feign certainty
+            raise RunError(
+                f"{one.path} and {other.path} have the same settings and the same seed: name only "
+                "one of them"
             )
-            for run in group
-        )
-        for group in members
-    ]  # fmt: skip
+    results = [tuple(map(_result, group)) for group in members]
     labels = results[0][0].predictions.labels
     if any(not np.array_equal(r.predictions.labels, labels) for group in results for r in group):
         raise RunError("the runs were not evaluated on the same test images: evaluate them again")
-    groups = []
-    latencies = _latencies([group[0] for group in members])
-    for name, group, result, latency in zip(
-        _names(members), members, results, latencies, strict=True
-    ):
-        network = summarize(load_network(group[0]))
-        groups.append(RunGroup(name, result, network.parameters, network.multiply_adds, latency))
+    leaders = [group[0] for group in members]
+    networks = [summarize(load_network(run)) for run in leaders]
+    columns = zip(_names(leaders), results, networks, _latencies(leaders), strict=True)
+    groups = [RunGroup(name, r, n.parameters, n.multiply_adds, ms) for name, r, n, ms in columns]
     return compare_groups(first.config.data.dataset, groups)
+
+
+def _result(run: Run) -> RunResult:
+    predictions = Predictions.load(run.path / "predictions" / "test.safetensors")
+    summary, seconds = run.summary(), run.elapsed_seconds()
+    return RunResult(str(run.path), _seed(run), predictions, summary.temperature, seconds)
 
 
 def _seed(run: Run) -> int:
     return run.record.config.train.seed
 
 
-def _names(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """Return a name for each group: that of its runs, with the settings that differ if needed."""
-    stems = [group[0].name.rpartition("-")[0] or group[0].name for group in groups]
-    settings = [flatten(group[0].record.config.to_dict()) for group in groups]
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Return a name for the group of each run: its stem, with settings that differ if needed."""
+    stems = [run.name.rpartition("-")[0] or run.name for run in runs]
+    settings = [flatten(run.record.config.to_dict()) for run in runs]
     names = []
     for stem, mine in zip(stems, settings, strict=True):
         same = [other for name, other in zip(stems, settings, strict=True) if name == stem]
@@ -96,7 +85,7 @@ def _names(groups: Sequence[Sequence[Run]]) -> list[str]:
         shown = sorted(differing - {"train.seed"})[:_MOST_NAMED]
         values = ", ".join(f"{key}={mine.get(key)}" for key in shown)
         names.append(f"{stem} ({values})" if values else stem)
-    return names if len(set(names)) == len(names) else [group[0].name for group in groups]
+    return names if len(set(names)) == len(names) else [run.name for run in runs]
 
 
 def _latencies(runs: Sequence[Run]) -> list[float]:

@@ -20,7 +20,7 @@ from penstroke.reports.run_report import write_run_report
 from penstroke.runs.epochs import last_checkpoint, save_each
 from penstroke.runs.finetuning import PretrainedRun
 from penstroke.runs.record import DataFacts, now
-from penstroke.runs.run import PretrainedFacts, Run, RunRecord, run_name
+from penstroke.runs.run import Run, RunRecord, run_name
 from penstroke.runs.trained import evaluate, model_file, network_of, summary_of
 from penstroke.training.checkpoint import Checkpoint
 from penstroke.training.device import resolve_auto
@@ -39,16 +39,11 @@ def train(
 
     Does what `penstroke train` does, without output: the same settings on the same data are the
     same run, which resumes where it was stopped, and is returned at once when it is finished.
-
-    Args:
-        config: the settings.
-        name: of the run's directory; derived from settings and data by default.
-        overwrite: replace the run if it exists.
-        pretrained: the run to start from; `config` has its architecture.
-        report: whether to write report/index.html.
+    Its name is derived from settings and data by default; with `pretrained`, the run to start from,
+    `config` has the architecture of that run.
 
     Raises:
-        RunError: a run of other settings has that `name`.
+        RunError: a run of other settings has that `name`, and `overwrite` is not set.
 
     Examples:
         >>> import penstroke
@@ -90,11 +85,9 @@ class Training:
         if self.run.status == "finished":
             return
         config = self.run.record.resolved.applied_to(self.run.record.config)
-        weights = self.pretrained.weights if self.pretrained else None
+        epochs = fit(config, self.data, self.checkpoint, pretrained=self.pretrained)
         with self.run.locked():
-            yield from save_each(
-                self.run, fit(config, self.data, self.checkpoint, pretrained=weights)
-            )
+            yield from save_each(self.run, epochs)
 
     def best_network(self) -> nn.Module:
         """Write the weights of the best epoch to model.safetensors; return its network."""
@@ -132,10 +125,8 @@ def start_or_resume(
     It is at `path`, or else beside the runs under `stem` and a hash of settings and data. A fold
     is not evaluated on test images, so it does not need any (`needs_test`).
 
-    Raises:
-        RunError: there is a run of other settings, or another process trains it.
-        ConfigError: a batch is larger than the training split.
-        DataError: there are no test images.
+    RunError: there is a run of other settings, or another process trains it. ConfigError: a batch
+    is larger than the training split. DataError: there are no test images.
     """
     data = load_dataset(config.data)
     if needs_test and not len(data.test):  # better now than after the training
@@ -144,17 +135,13 @@ def start_or_resume(
             "`penstroke train --folds 5`, which needs none"
         )
     config.train.epochs_for(len(data.train))  # refuses an impossible batch size before any write
-    facts = pretrained.facts(data.classes) if pretrained else None
     if path is None:
-        name = run_name(stem, config, data.fingerprint, facts.sha256 if facts else "")
-        path = runs_root() / name
-    exists = (path / "run.toml").exists()
-    if overwrite and exists:
-        Run.open(path).remove()
-        exists = False
-    if exists:
-        run = Run.open(path)
-        _check_same(run, config, data, facts)
+        checksum = pretrained.sha256 if pretrained else ""
+        path = runs_root() / run_name(stem, config, data.fingerprint, checksum)
+    if overwrite and (old := Run.at(path)):
+        old.remove()
+    if run := Run.at(path):
+        _check_same(run, config, data, pretrained)
         if run.status == "finished":
             return Training(run, data, pretrained=pretrained)
         with run.locked():  # resuming may shorten the history
@@ -163,28 +150,25 @@ def start_or_resume(
         run = Run.create(path, RunRecord(
             created=now(), config=config, resolved=Resolved.of(resolve_auto(config)),
             data=data_facts(data), versions=package_versions(), machine=machine_facts(),
-            pretrained=facts,
+            pretrained=pretrained.facts(data.classes) if pretrained else None,
         ))  # fmt: skip
         checkpoint, notes = None, []
     if pretrained and (seen := pretrained.count_trained_on(data.validation)):
-        notes.insert(
-            0,
+        seen_note = (
             f"{pretrained.run.name} was trained on {seen:,} of the {len(data.validation):,} "
-            "validation images: their figures are too optimistic",
+            "validation images: their figures are too optimistic"
         )
+        notes = [seen_note, *notes]
     return Training(run, data, checkpoint, tuple(notes), pretrained)
 
 
 def make_ensemble(members: Sequence[Run], data: DataSplits, *, report: bool = True) -> Run:
-    """Return a run that averages the probabilities of `members`, evaluated and exported.
-
-    An ensemble of the same members that is finished is not evaluated again.
-    """
+    """Return a run that averages the probabilities of `members`, evaluated and exported once."""
     names = tuple(member.name for member in members)
     stem = names[0].rpartition("-")[0] or names[0]
     path = members[0].path.parent / f"{stem}-ensemble-{sha256(' '.join(names).encode())[:8]}"
     weights = ensemble_weights([member.model().weights for member in members])
-    if (path / "run.toml").exists() and (run := Run.open(path)).status == "finished":
+    if (run := Run.at(path)) and run.status == "finished":
         old = run.model().weights
         if old.keys() == weights.keys() and all(np.array_equal(old[k], weights[k]) for k in old):
             return run
@@ -226,7 +210,7 @@ def _evaluate_and_export(run: Run, network: nn.Module, data: DataSplits, *, repo
 
 
 def _check_same(
-    run: Run, config: RunConfig, data: DataSplits, pretrained: PretrainedFacts | None
+    run: Run, config: RunConfig, data: DataSplits, pretrained: PretrainedRun | None
 ) -> None:
     """Raise RunError if `run` has other settings, images or pretrained weights."""
     there = run.record.pretrained
@@ -234,7 +218,7 @@ def _check_same(
         reason = "was made with other settings"
     elif run.record.data.fingerprint != data.fingerprint:
         reason = f"was made with another version of {data.name}"
-    elif (there.sha256 if there else None) != (pretrained.sha256 if pretrained else None):
+    elif (there and there.sha256) != (pretrained and pretrained.sha256):
         reason = f"started from {f'the weights of {there.run}' if there else 'random weights'}"
     else:
         return

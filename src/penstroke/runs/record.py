@@ -116,10 +116,14 @@ class Folder(Generic[RecordT]):
             raise cls.error_type(f"{path} is not a valid {cls.kind}: {error}") from error
 
     @classmethod
+    def at(cls, path: Path) -> Self | None:
+        """Open the directory at `path`, if there is one."""
+        return cls.open(path) if (path / cls.record_file).exists() else None
+
+    @classmethod
     def find(cls, name: str | Path) -> Self | None:
         """Open the directory at the path `name`, or of that name beside the runs, if any."""
-        paths = (Path(name), runs_root() / name)
-        return next((cls.open(path) for path in paths if (path / cls.record_file).exists()), None)
+        return cls.at(Path(name)) or cls.at(runs_root() / name)
 
     @classmethod
     def paths(cls) -> list[Path]:

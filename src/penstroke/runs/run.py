@@ -23,7 +23,7 @@ from pydantic import Field
 
 from penstroke.config.settings import ListOf, RunConfig, Settings
 from penstroke.errors import CheckpointError, RunError, near_match
-from penstroke.files import append_lines, reason, runs_root, sha256, write_atomically
+from penstroke.files import append_lines, explained, reason, runs_root, sha256, write_atomically
 from penstroke.runs.record import Folder, Record, Summary, now
 from penstroke.training.checkpoint import MODEL_PREFIX, Array, Checkpoint
 
@@ -106,17 +106,12 @@ class Run(Folder[RunRecord]):
         return self.path / "model.onnx"
 
     def read_model(self, file: str = "model.onnx") -> bytes:
-        """Return the content of model.onnx or model.safetensors.
-
-        Raises:
-            RunError: there is none yet, or it cannot be read.
-        """
-        try:
-            return (self.path / file).read_bytes()
-        except FileNotFoundError:
-            raise RunError(f"{self.path} has no model yet: `penstroke train` finishes it") from None
-        except OSError as error:
-            raise RunError(f"cannot read {self.path / file}: {reason(error)}") from error
+        """Return the content of model.onnx or model.safetensors; RunError if it is not there."""
+        path = self.path / file
+        if not path.exists():
+            raise RunError(f"{self.path} has no model yet: `penstroke train` finishes it")
+        with explained(f"read {path}", RunError):
+            return path.read_bytes()
 
     @property
     def status(self) -> Status:
@@ -135,21 +130,16 @@ class Run(Folder[RunRecord]):
     def history(self) -> list[Metrics]:
         """Return the metrics of each epoch so far; a last line that was cut short is left out.
 
-        Raises:
-            RunError: another line is damaged.
+        RunError if another line is damaged.
         """
-        if not self.history_path.exists():
-            return []
-        lines = self.history_path.read_bytes().split(b"\n")[:-1]  # what follows is unfinished
-        history = []
+        path, history = self.history_path, []
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # the rest: unfinished
         for number, line in enumerate(lines, 1):
             try:
                 history.append(json.loads(line))
             except ValueError as error:
                 if number < len(lines):
-                    raise RunError(
-                        f"{self.history_path} is damaged in line {number}: {error}"
-                    ) from error
+                    raise RunError(f"{path} is damaged in line {number}: {error}") from error
         return history
 
     def summary(self) -> RunSummary:
@@ -184,10 +174,9 @@ class Run(Folder[RunRecord]):
 
     def best_epoch(self) -> int:
         """Return the epoch that is kept: the one its validation figures chose."""
-        history = self.history()
-        if not history:
-            raise RunError(f"{self.path} has no finished epoch yet: `penstroke train` continues it")
-        return int(history[-1]["best_epoch"])
+        if history := self.history():
+            return int(history[-1]["best_epoch"])
+        raise RunError(f"{self.path} has no finished epoch yet: `penstroke train` continues it")
 
     def checkpoint(self, epoch: int) -> Checkpoint:
         """Return the checkpoint of `epoch`; CheckpointError if missing, cut short or changed."""
@@ -199,10 +188,8 @@ class Run(Folder[RunRecord]):
 
     def write_weights(self, weights: Mapping[str, Array], **facts: Any) -> None:
         """Write model.safetensors: `weights`, with classes, settings and `facts`."""
-        facts |= {
-            "classes": self.record.data.classes,
-            "model": self.record.config.model.to_dict(),
-        }
+        record = self.record
+        facts |= {"classes": record.data.classes, "model": record.config.model.to_dict()}
         prefixed = {MODEL_PREFIX + name: array for name, array in weights.items()}
         write_atomically(self.path / "model.safetensors", Checkpoint(prefixed, facts).to_bytes())
 
@@ -226,11 +213,7 @@ def run_name(
 
 
 def find_run(name: str | Path) -> Run:
-    """Open the run at the path `name`, or of that name in the folder of runs.
-
-    Raises:
-        RunError: there is none, with a near match.
-    """
+    """Open the run at the path `name`, or of that name in the folder of runs, or raise RunError."""
     if (run := Run.find(name)) is None:
         near = near_match(str(name), [run.name for run in Run.all()])
         raise RunError(
@@ -281,9 +264,8 @@ class FoldRuns(Folder[RunConfig]):
 
 def history_csv(run: Run) -> bytes:
     """Return the history of `run` as CSV, one line for each epoch."""
-    history = run.history()
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(history[0]) if history else ["epoch"])
+    stream, history = io.StringIO(), run.history()
+    writer = csv.DictWriter(stream, history[0] if history else ["epoch"])
     writer.writeheader()
     writer.writerows(history)
     return stream.getvalue().encode()

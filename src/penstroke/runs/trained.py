@@ -31,8 +31,8 @@ def evaluate(
     run where they are loaded already.
 
     Raises:
-        RunError: there is no such run, it has no model yet, or its data set is no longer the same
-            or has no test images.
+        RunError: there is no such run or no model yet, or its data set has changed or has no test
+            images.
 
     Examples:
         >>> import penstroke
@@ -81,13 +81,9 @@ def network_of(record: RunRecord, weights: Weights) -> nn.Module:
 
 
 def model_file(
-    network: nn.Module,
-    data: DataFacts,
-    *,
-    temperature: float,
-    ood_threshold: float | None,
+    network: nn.Module, data: DataFacts, *, temperature: float, ood_threshold: float | None,
     **facts: str,
-) -> bytes:
+) -> bytes:  # fmt: skip
     """Return the ONNX file that a `Recognizer` opens; `facts` in its metadata are for people."""
     metadata = model_metadata(
         data.classes, data.ink, temperature, ood_threshold, data_fingerprint=data.fingerprint,

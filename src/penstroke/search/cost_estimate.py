@@ -1,6 +1,5 @@
 """What a search will cost, from a measured second of training."""
 
-import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,21 +51,19 @@ class CostModel:
         self._images, classes = len(data.train), len(data.classes)
         settings = draw_settings(self._space, search, config.train.epochs)[:_SAMPLE]
         configs = [self._space.config(values) for values in settings]
-        sizes = [
-            summarize(build_network(c.model, num_classes=classes, mean=0.0, std=1.0)).multiply_adds
-            for c in configs
-        ]
+        networks = (build_network(c.model, num_classes=classes, mean=0, std=1) for c in configs)
+        sizes = np.array([summarize(network).multiply_adds for network in networks])
         resolved = resolved_for_worker(config)
         places = np.linspace(0, len(sizes) - 1, min(_MEASURED, len(sizes))).astype(int)
         measured = np.argsort(sizes, kind="stable")[places]
         batch_sizes = np.array([config.train.batch_size for config in configs])
-        work = np.array(sizes) * batch_sizes / 1e6  # millions of multiply-adds per step
+        work = sizes * batch_sizes / 1e6  # millions of multiply-adds per step
         chosen = [resolved.applied_to(configs[k]) for k in measured]
         seconds = [seconds_a_step(c, num_classes=classes, seconds=_SECONDS_EACH) for c in chosen]
         terms = np.stack([np.ones(len(measured)), work[measured]], axis=1)
         (per_step, per_million), _ = nnls(terms, np.array(seconds))
         steps = (self._images + len(data.validation) * _VALIDATION_SHARE) / batch_sizes
-        self._multiply_adds = statistics.mean(sizes)
+        self._multiply_adds = float(sizes.mean())
         self._epoch_seconds = float((steps * (per_step + per_million * work)).mean())
 
     def estimate(self, search: SearchConfig, max_epochs: int) -> Estimate:
@@ -87,10 +84,8 @@ def fit_to_time(
     """Return the settings whose plan takes about `seconds` with `workers`.
 
     The number of trials is changed where it is free; Hyperband repeats its brackets, or lowers the
-    epochs if one round takes too long; a grid can only lower the epochs.
-
-    Raises:
-        ConfigError: there is not enough time for one trial.
+    epochs if one round takes too long; a grid can only lower the epochs. ConfigError if there is
+    not enough time for one trial.
     """
     epochs, has_free_trials = config.train.epochs, search.method in ("random", "tpe", "asha")
     least_epochs = epochs if has_free_trials else 1
@@ -111,8 +106,7 @@ def fit_to_time(
         epochs -= 1
     if search.method == "hyperband":
         round_seconds = cost.estimate(search, epochs).worker_seconds / search.rounds
-        rounds = max(1, int(workers * seconds / round_seconds))
-        search = search.replace({"rounds": rounds})
+        search = search.replace({"rounds": max(1, int(workers * seconds / round_seconds))})
     return with_epochs(config, epochs), search
 
 

@@ -12,6 +12,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from penstroke.config.settings import DataConfig, Resolved, RunConfig
@@ -84,19 +85,15 @@ def run_job(job: Job) -> Iterator[Event]:
 def _train(job: Job) -> Iterator[Progress]:
     config = job.resolved.applied_to(job.config)
     state = Checkpoint.from_bytes(job.state) if job.state is not None else None
-    if state is not None and state.facts["epoch"] >= job.epochs:
-        return
+    done = state.facts["epoch"] if state else 0
     unreported: list[dict[str, Any]] = []
     last_report = time.monotonic()
-    for epoch in fit(config, shared_data(config.data), state):
+    for epoch in islice(fit(config, shared_data(config.data), state), max(job.epochs - done, 0)):
         unreported.append(epoch.metrics)
-        is_last = epoch.metrics["epoch"] >= job.epochs
-        if is_last or time.monotonic() - last_report > _REPORT_EVERY_SECONDS:
+        if time.monotonic() - last_report > _REPORT_EVERY_SECONDS:
             yield Progress(job.key, tuple(unreported), epoch.state.to_bytes())
             unreported, last_report = [], time.monotonic()
-        if is_last:
-            return
-    if unreported:  # patience ended it
+    if unreported:
         yield Progress(job.key, tuple(unreported), epoch.state.to_bytes())
 
 
@@ -115,8 +112,8 @@ def patience_seconds(images: int) -> float:
 class EngineWorker:
     """A process or an actor (`handle`), its job, and when it was last heard from.
 
-    `is_up`: whether it can take a job; one that waits for a place on a cluster cannot yet.
-    `pending`: what an actor will return: that it is up, then the events of its job.
+    One that waits for a place on a cluster is not yet up. `pending` is what an actor will return:
+    that it is up, then the events of its job.
     """
 
     handle: Any
@@ -137,9 +134,7 @@ class Engine(ABC):
     def __init__(self, workers: int, silence_seconds: float = SILENCE_SECONDS) -> None:
         self.workers = workers
         self._silence_seconds = silence_seconds
-        self._pool: list[EngineWorker] = []
-        for _ in range(workers):
-            self._pool.append(self._start())
+        self._pool = [self._start() for _ in range(workers)]
 
     @property
     def free(self) -> int:
@@ -193,13 +188,11 @@ class Engine(ABC):
         return [event]
 
     def _replace(self, worker: EngineWorker, reason: str = "") -> list[Event]:
-        """Replace a worker; return the failure of its job."""
+        """Replace a worker; return the failure of its job, if it had one."""
         cause = self._end(worker)
         self._pool.remove(worker)
         self._pool.append(self._start())
-        if worker.job is None:
-            return []
-        return [Failed(worker.job.key, reason or cause, can_retry=True)]
+        return [Failed(worker.job.key, reason or cause, can_retry=True)] if worker.job else []
 
 
 class LocalEngine(Engine):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 from penstroke.config.space import SearchConfig, Space, Values
 
@@ -30,10 +30,8 @@ class Bracket:
     @property
     def epochs(self) -> int:
         """Epochs trained in all: a promoted trial resumes, it does not start again."""
-        starts = (0, *(rung.epochs for rung in self.rungs))
-        return sum(
-            r.trials * (r.epochs - start) for r, start in zip(self.rungs, starts, strict=False)
-        )
+        pairs = pairwise((Rung(0, 0), *self.rungs))
+        return sum(rung.trials * (rung.epochs - before.epochs) for before, rung in pairs)
 
     def cut_to(self, trials: int) -> Bracket:
         """Return the bracket with at most `trials` trials: a small space has no more."""
@@ -50,25 +48,28 @@ def hyperband(max_epochs: int, eta: int) -> list[Bracket]:
     down. No logarithm of floats decides s_max.
     """
     epochs = rung_epochs(max_epochs, eta)
-    brackets = []
-    for s in reversed(range(len(epochs))):
-        trials = -(-len(epochs) * eta**s // (s + 1))
-        rungs = (Rung(trials // eta**i, e) for i, e in enumerate(epochs[-1 - s :]))
-        brackets.append(Bracket(tuple(rungs)))
-    return brackets
+    return [
+        _bracket(-(-len(epochs) * eta**s // (s + 1)), epochs[-1 - s :], eta)
+        for s in reversed(range(len(epochs)))
+    ]
 
 
 def asha_bracket(trials: int, max_epochs: int, eta: int) -> Bracket:
     """Return the rungs of asynchronous halving; the trials that reach each are an expectation."""
-    rungs = enumerate(rung_epochs(max_epochs, eta))
-    return Bracket(tuple(Rung(trials // eta**i, epochs) for i, epochs in rungs if trials // eta**i))
+    return _bracket(trials, rung_epochs(max_epochs, eta), eta)
+
+
+def _bracket(trials: int, epochs: Sequence[int], eta: int) -> Bracket:
+    """Return the bracket that starts with `trials`, of which 1 in `eta` is promoted each time."""
+    rungs = (Rung(trials // eta**i, total) for i, total in enumerate(epochs))
+    return Bracket(tuple(rung for rung in rungs if rung.trials))
 
 
 def rung_epochs(max_epochs: int, eta: int) -> list[int]:
     """Return the epochs of each rung, lowest first: R, R η⁻¹, …, each rounded down, while ≥ 1."""
     epochs = [max_epochs]
-    while epochs[0] // eta >= 1:
-        epochs.insert(0, epochs[0] // eta)
+    while lower := epochs[0] // eta:
+        epochs.insert(0, lower)
     return epochs
 
 
@@ -96,8 +97,7 @@ def brackets_of(search: SearchConfig, max_epochs: int, settings: int) -> list[Br
         wanted = [Bracket((Rung(trials, max_epochs),))]
     brackets = []
     for bracket in wanted:
-        cut = bracket.cut_to(settings)
-        if cut.rungs:
+        if (cut := bracket.cut_to(settings)).rungs:
             settings -= cut.rungs[0].trials
             brackets.append(cut)
     return brackets

@@ -30,10 +30,7 @@ class RayEngine(Engine):
     """Actors on the cluster at `address`, or on a new one on this machine ("local").
 
     Each takes one processor and `gpus` GPUs (0.25 lets four share one), and loads `data` before its
-    first job.
-
-    Raises:
-        StudyError: no cluster answers at `address`, or it has too few GPUs.
+    first job. StudyError if no cluster answers at `address`, or it has too few GPUs.
     """
 
     def __init__(
@@ -46,8 +43,7 @@ class RayEngine(Engine):
             import ray
         except ImportError as error:
             raise MissingExtraError.for_extra("cluster", error.name) from None
-        self._data = list(data)
-        self._ray: Any = ray
+        self._data, self._ray = list(data), ray
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             self._connect(address)

@@ -69,10 +69,8 @@ class Runner:
         is_tpe = search.method == "tpe"
         # The settings of a trial by its number; None if there are no more.
         self._settings_of = _tpe_settings(study, drawn) if is_tpe else dict(enumerate(drawn)).get
-        self._deadline = math.inf
-        if record.time_budget_seconds is not None:
-            left = record.time_budget_seconds - study.elapsed_seconds() / engine.workers
-            self._deadline = time.monotonic() + left
+        budget = record.time_budget_seconds or math.inf
+        self._deadline = time.monotonic() + budget - study.elapsed_seconds() / engine.workers
         self._queue = TrainingQueue(engine)
         self._open: dict[int, _OpenTrial] = {}
         self._scores: dict[int, float] = {}

@@ -117,15 +117,17 @@ class Study(Folder[StudyRecord]):
         """Return the runs of a trial, one for each seed or fold; created if they do not exist."""
         config, search = self.space.config(settings), self.record.search
         configs = self.folds_of(config) if search.folds else config.seeds(search.seeds)
-        stem = self.path / "trials" / f"{trial:04d}"
-        if len(configs) == 1:
-            return [self.run_at(stem, configs[0])]
-        return [self.run_at(stem.with_name(f"{stem.name}-{k}"), c) for k, c in enumerate(configs)]
+        path = self.path / "trials" / f"{trial:04d}"
+        return [self.run_at(path, config)] if len(configs) == 1 else self.runs_at(path, configs)
+
+    def runs_at(self, path: Path, configs: Sequence[RunConfig]) -> list[Run]:
+        """Return the run directories `path`-0, `path`-1, …, created if they do not exist."""
+        return [self.run_at(path.with_name(f"{path.name}-{k}"), c) for k, c in enumerate(configs)]
 
     def run_at(self, path: Path, config: RunConfig) -> Run:
         """Return the run directory at `path`, created for `config` if it does not exist."""
-        if (path / "run.toml").exists():
-            return Run.open(path)
+        if run := Run.at(path):
+            return run
         record = self.record
         return Run.create(path, RunRecord(
             created=now(), config=config, resolved=record.resolved, data=record.data,
@@ -151,9 +153,7 @@ class Study(Folder[StudyRecord]):
         """Return the mean metric of `runs` after each epoch."""
         metric = self.record.search.metric
         columns = zip(*(run.history()[:epochs] for run in runs), strict=False)
-        return {
-            lines[0]["epoch"]: sum(line[metric] for line in lines) / len(lines) for lines in columns
-        }
+        return {c[0]["epoch"]: sum(line[metric] for line in c) / len(c) for c in columns}
 
     def best(self) -> Trial | None:
         """Return the best trial that completed, or else the best by its last epoch so far."""
@@ -166,8 +166,7 @@ class Study(Folder[StudyRecord]):
 
     def all_runs(self) -> list[Run]:
         """Return the run directories of all trials, in order."""
-        paths = sorted((self.path / "trials").glob("*/run.toml"))
-        return [Run.open(path.parent) for path in paths]
+        return [Run.open(p.parent) for p in sorted((self.path / "trials").glob("*/run.toml"))]
 
     def epochs_trained(self) -> int:
         """Return the epochs of all trials together."""
@@ -198,8 +197,7 @@ class Study(Folder[StudyRecord]):
 
 def has_ended(run: Run, epochs: int) -> bool:
     """Whether `run` needs no more training: it has had `epochs`, or its own rules ended it."""
-    history = run.history()
-    if not history:
+    if not (history := run.history()):
         return False
-    last = history[-1]["epoch"]
-    return last >= epochs or run.record.config.train.is_over(last, history[-1]["best_epoch"])
+    last, best = history[-1]["epoch"], history[-1]["best_epoch"]
+    return last >= epochs or run.record.config.train.is_over(last, best)

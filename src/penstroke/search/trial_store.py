@@ -12,12 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -55,8 +50,7 @@ class Trial:
 class TrialStore:
     """One study in the storage at `url`; trials go by the plan's number, not by Optuna's.
 
-    Raises:
-        StudyError: the storage cannot be opened, or is not Optuna's.
+    StudyError if the storage cannot be opened, or is not Optuna's.
     """
 
     def __init__(self, url: str, name: str, space: Space, *, maximize: bool) -> None:
@@ -79,15 +73,12 @@ class TrialStore:
         """Return all trials, by number."""
         trials = {}
         for stored in self._all():
-            number, state = stored.user_attrs["trial"], _STATES[stored.state]
-            by_epoch = stored.intermediate_values
-            metric = stored.value
+            facts, state = stored.user_attrs, _STATES[stored.state]
+            metric, by_epoch = stored.value, stored.intermediate_values
             if metric is None and by_epoch and state != "failed":
                 metric = by_epoch[max(by_epoch)]
-            trials[number] = Trial(
-                number, state, dict(stored.user_attrs["settings"]), metric, by_epoch,
-                str(stored.user_attrs.get("reason", "")),
-            )  # fmt: skip
+            number, settings, failure = facts["trial"], dict(facts["settings"]), facts.get("reason")
+            trials[number] = Trial(number, state, settings, metric, by_epoch, failure or "")
         return trials
 
     def add(self, trial: int, settings: Values) -> None:
@@ -173,17 +164,17 @@ class TrialStore:
             ) from error
 
 
-def distribution(parameter: Parameter) -> BaseDistribution:
+def distribution(parameter: Parameter) -> distributions.BaseDistribution:
     """Return `parameter` as Optuna's distribution."""
     if parameter.choices is not None:
-        return CategoricalDistribution([as_parameter(value) for value in parameter.choices])
-    low, high = parameter.ends
+        values = [as_parameter(value) for value in parameter.choices]
+        return distributions.CategoricalDistribution(values)
+    (low, high), log, step = parameter.ends, parameter.log, parameter.step
     if (listed := parameter.listed()) is not None:
         high = listed[-1]  # Optuna wants a range that ends on a step
     if parameter.is_integer:
-        step = 1 if parameter.step is None else int(parameter.step)
-        return IntDistribution(int(low), int(high), log=parameter.log, step=step)
-    return FloatDistribution(float(low), float(high), log=parameter.log, step=parameter.step)
+        return distributions.IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+    return distributions.FloatDistribution(float(low), float(high), log=log, step=step)
 
 
 def as_parameter(value: Any) -> Any:

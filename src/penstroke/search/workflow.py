@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from penstroke.config.settings import RunConfig
@@ -54,19 +55,17 @@ class SearchRequest:
     def config_with_epochs(self) -> RunConfig:
         """Return the base config with the number of epochs settled: the plan counts in them.
 
-        Raises:
-            ConfigError: there are no validation images to choose by.
+        ConfigError if there are no validation images to choose by.
         """
         if not self.config.data.validates and self.search.folds is None:
             raise ConfigError(
                 "data.validation_fraction: a search needs validation images to choose by: set it "
                 "above 0 (for example 0.1), or use --folds"
             )
-        epochs = self.search.max_epochs
-        if epochs is None:
-            images = len(shared_data(self.config.data).train)
-            epochs = self.config.train.epochs_for(images)
-        return with_epochs(self.config, epochs)
+        if self.search.max_epochs is not None:
+            return with_epochs(self.config, self.search.max_epochs)
+        images = len(shared_data(self.config.data).train)
+        return with_epochs(self.config, self.config.train.epochs_for(images))
 
 
 def plan_search(request: SearchRequest, workers: int) -> tuple[RunConfig, SearchConfig, Estimate]:
@@ -85,9 +84,8 @@ def open_study(
 ) -> Study:  # fmt: skip
     """Return the study of `request`: the same search of the same data is the same study.
 
-    Raises:
-        ConfigError: the space does not fit the settings, or there are no validation images.
-        StudyError: `name` is taken, by another search or by the best run of a removed study.
+    ConfigError: the space does not fit the settings, or there are no validation images. StudyError:
+    `name` is taken, by another search or by the best run of a removed study.
     """
     config = request.config_with_epochs()
     data = shared_data(config.data)
@@ -96,12 +94,9 @@ def open_study(
     path = runs_root() / (name or f"{stem}-{fingerprint}")
     best_run = _best_run_path(path)
     if overwrite:
-        if (path / "study.toml").exists():
-            Study.open(path).remove()
-        if (best_run / "run.toml").exists():
-            Run.open(best_run).remove()
-    if (path / "study.toml").exists():
-        study = Study.open(path)
+        for old in filter(None, (Study.at(path), Run.at(best_run))):
+            old.remove()
+    if study := Study.at(path):
         _check_same(study, request, config, data)
         return study
     if (best_run / "run.toml").exists():  # refused now rather than at the end of the search
@@ -130,8 +125,8 @@ def _check_same(study: Study, request: SearchRequest, config: RunConfig, data: D
         )
     if record.request == request.fingerprint:
         return
-    theirs = {**flatten(record.config.to_dict()), **flatten({"search": record.search.to_dict()})}
-    ours = {**flatten(config.to_dict()), **flatten({"search": request.search.to_dict()})}
+    theirs = flatten(record.config.to_dict() | {"search": record.search.to_dict()})
+    ours = flatten(config.to_dict() | {"search": request.search.to_dict()})
     names = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
     what = ", ".join(f"{k} ({theirs.get(k)} there, {ours.get(k)} here)" for k in names[:4])
     raise StudyError(
@@ -166,23 +161,22 @@ def search(
 def confirm(
     study: Study, engine: Engine, seeds: int, on_run: Callable[[], None] = lambda: None
 ) -> list[float]:
-    """Train the best settings with new seeds; return their metrics.
+    """Train the best settings with new seeds, and call `on_run` after each run; return the metrics.
 
-    The best of many scores is too good, since it was also chosen for its luck; new seeds have none
-    of it. `on_run` is called after each run.
+    The best of many scores is too good, since it was also chosen for its luck; new seeds have none.
     """
     best = study.best()
     if best is None or seeds == 0:
         return []
     config = study.space.config(best.settings)
     epochs, used = config.train.epochs, study.record.search.seeds
-    groups = []
-    for one in config.seeds(used + seeds)[used:]:
-        stem = study.path / "confirm" / f"{best.number:04d}-seed-{one.train.seed}"
-        folds = enumerate(study.folds_of(one))
-        groups.append([study.run_at(stem.with_name(f"{stem.name}-{k}"), fold) for k, fold in folds])
+    stem = study.path / "confirm" / f"{best.number:04d}-seed"
+    groups = [
+        study.runs_at(stem.with_name(f"{stem.name}-{one.train.seed}"), study.folds_of(one))
+        for one in config.seeds(used + seeds)[used:]
+    ]
     queue = TrainingQueue(engine)
-    for run in (run for group in groups for run in group):
+    for run in chain.from_iterable(groups):
         if not has_ended(run, epochs):
             queue.add(run, epochs)
     while queue:
@@ -199,8 +193,7 @@ def conclude(
 ) -> SearchResult:  # fmt: skip
     """Train the best settings as a run, open the test split once, and write the result.
 
-    With `refit_all`, on the validation images too. `on_epoch` is called with each epoch and their
-    total number.
+    `refit_all`: on the validation images too. `on_epoch`: called with each epoch and their number.
     """
     best = study.best()
     if best is None:
@@ -220,17 +213,14 @@ def conclude(
             "train.checkpoint_metric": "last", "train.patience": None,
         })  # fmt: skip
     path = _best_run_path(study.path)
-    if (path / "run.toml").exists():
-        old = Run.open(path)
-        if old.record.config != config and old.status == "unfinished":
-            old.remove()  # begun with other settings: the search itself costs more than that
+    if (old := Run.at(path)) and old.record.config != config and old.status == "unfinished":
+        old.remove()  # begun with other settings: the search itself costs more than that
     training = start_or_resume(config, stem=study.name, path=path)
     for epoch in training.epochs():
         on_epoch(epoch, training.run.total_epochs)
     training.finish(report=report)  # opens the test split, unless the run was finished before
     run = training.run
-    figures = run.summary().to_dict()
-    test = {name: figures[name] for name in figures if name.startswith("test_")}
+    test = {k: figure for k, figure in run.summary().to_dict().items() if k.startswith("test_")}
     result = result.replace({"run": str(run.path), "model": str(run.model_path), "test": test})
     result.write(study.path)
     return result
@@ -241,19 +231,12 @@ def _best_run_path(study: Path) -> Path:
 
 
 def result_so_far(study: Study) -> SearchResult:
-    """Return the result, or while the search is not finished that of the best trial so far.
-
-    Raises:
-        StudyError: no trial has a score yet.
-    """
+    """Return the result, or while the search is not finished that of the best trial so far."""
     if result := study.result():
         return result
-    best = study.best()
-    if best is None:
-        raise StudyError(
-            f"{study.path}: no trial has a score yet; `penstroke tune` resumes the search"
-        )
-    return _result(study, best, ())
+    if best := study.best():
+        return _result(study, best, ())
+    raise StudyError(f"{study.path}: no trial has a score yet; `penstroke tune` resumes the search")
 
 
 def _result(study: Study, best: Trial, confirmed: Sequence[float]) -> SearchResult:

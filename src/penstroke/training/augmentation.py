@@ -38,14 +38,13 @@ def _draw_affine(count: int, config: AugmentConfig, device: torch.device) -> Ten
     scale = 1 / (1 + uniform(config.scale))
     stretch = torch.exp(uniform(math.log1p(config.aspect_ratio)) / 2)
     # affine_grid's image runs from -1 to 1: half the side is one unit.
-    shift = torch.stack([uniform(config.translate_pixels) for _ in range(2)], dim=1)
+    right, down = (uniform(config.translate_pixels) / (IMAGE_SIZE / 2) for _ in range(2))
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
-    rows = [
-        torch.stack([cosine * stretch, (cosine * slant - sine) * stretch], dim=1),
-        torch.stack([sine / stretch, (sine * slant + cosine) / stretch], dim=1),
-    ]
-    linear = torch.stack(rows, dim=1)
-    return torch.cat([linear, shift.unsqueeze(2) / (IMAGE_SIZE / 2)], dim=2)
+    matrix = [
+        cosine * stretch, (cosine * slant - sine) * stretch, right,
+        sine / stretch, (sine * slant + cosine) / stretch, down,
+    ]  # fmt: skip
+    return torch.stack(matrix, dim=1).reshape(count, 2, 3)
 
 
 def _uniform(count: int, device: torch.device, limit: float) -> Tensor:

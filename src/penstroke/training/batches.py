@@ -24,21 +24,19 @@ class Batches:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images, labels) of each image once, in an order drawn by `seed`.
 
-        With `balance`, the same number of images, but those of rare classes more often; see
-        `balanced_order`.
+        With `balance`, as many images, but those of rare classes more often (`balanced_order`).
         """
         generator = torch.Generator().manual_seed(seed)
         if balance:
             order = balanced_order(self.labels.cpu(), balance, generator)
         else:
             order = torch.randperm(len(self), generator=generator)
-        batches = split_order(order.to(self.labels.device), batch_size)
-        return (self._gather(indices) for indices in batches)
+        return map(self._gather, split_order(order.to(self.labels.device), batch_size))
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images, labels) of each image once, in the order they are stored."""
         order = torch.arange(len(self), device=self.labels.device)
-        return (self._gather(indices) for indices in torch.split(order, batch_size))
+        return map(self._gather, torch.split(order, batch_size))
 
     def _gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return images (B, 1, 28, 28) float32 in 0..1, channels last, and labels (B,) int64."""
@@ -74,6 +72,5 @@ def split_order(order: Tensor, batch_size: int) -> list[Tensor]:
     """
     batches = list(torch.split(order, batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
-        last = batches.pop()
-        batches[-1] = torch.cat([batches[-1], last])
+        batches[-2:] = [torch.cat(batches[-2:])]
     return batches

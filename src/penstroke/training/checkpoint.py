@@ -36,11 +36,12 @@ class Checkpoint:
     @property
     def weights(self) -> dict[str, Array]:
         """The network's arrays, by their names inside the network."""
-        return {
-            name.removeprefix(MODEL_PREFIX): array
-            for name, array in self.arrays.items()
-            if name.startswith(MODEL_PREFIX)
-        }
+        return self.under(MODEL_PREFIX)
+
+    def under(self, prefix: str) -> dict[str, Array]:
+        """Return the arrays whose names begin with `prefix`, by the rest of their names."""
+        arrays = self.arrays.items()
+        return {k.removeprefix(prefix): array for k, array in arrays if k.startswith(prefix)}
 
     def to_bytes(self) -> bytes:
         """Return the checkpoint as one safetensors file; equal checkpoints give equal bytes."""
@@ -51,11 +52,7 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str = "checkpoint") -> Checkpoint:
-        """Read what `to_bytes` wrote.
-
-        Raises:
-            CheckpointError: it is cut short, changed, or another kind of file; says `name`.
-        """
+        """Read what `to_bytes` wrote; CheckpointError with `name` if it is damaged or changed."""
         try:
             arrays = safetensors.numpy.load(content)
             length = int.from_bytes(content[:8], "little")

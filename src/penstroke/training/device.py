@@ -25,8 +25,7 @@ _WORTHWHILE_RATIO = 1.1
 def resolve_auto(config: RunConfig) -> RunConfig:
     """Return `config` with `auto` device, precision and threads replaced; sets torch's threads.
 
-    Raises:
-        TrainingError: this machine does not have the device; lists those it has.
+    TrainingError if this machine does not have the device; lists those it has.
     """
     threads = config.train.threads or allowed_threads()
     torch.set_num_threads(threads)
@@ -104,10 +103,8 @@ def _faster_precision(config: RunConfig, device: str, threads: int) -> str:
     facts = [config.model.to_dict(), config.train.batch_size, threads, torch.__version__,
              torch.backends.cpu.get_cpu_capability()]  # fmt: skip
     path = cache_root() / "precision" / f"{sha256(json.dumps(facts).encode())[:16]}.json"
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError):
         return str(json.loads(path.read_text())["precision"])
-    except (OSError, ValueError, KeyError):
-        pass
     seconds = dict.fromkeys(("float32", "bfloat16"), math.inf)
     batch_size = min(config.train.batch_size, 512)
     for _ in range(3):  # in turn, and the least of each: other processes come and go

@@ -109,7 +109,7 @@ def fit(
 def fit_network(config: RunConfig, data: DataSplits) -> tuple[nn.Module, list[dict[str, Any]]]:
     """Train to the end; return the network of the best epoch, in evaluation mode, and the history.
 
-    See `fit` for what it raises.
+    Raises what `fit` raises.
     """
     history, weights = [], None
     for epoch in fit(config, data):
@@ -153,9 +153,8 @@ def _train_epoch(
         for step, (images, labels) in enumerate(order):
             total_step = (epoch - 1) * steps + step
             learning_rate = learning_rate_at(total_step, steps, config)
-            images = add_regional_forms(
-                images, labels, batches.classes, config.augment.regional_forms
-            )
+            forms = config.augment.regional_forms
+            images = add_regional_forms(images, labels, batches.classes, forms)
             losses[step], correct_here = train_step(
                 train_state.network, train_state.optimizer, learning_rate, images, labels, config
             )
@@ -218,5 +217,5 @@ def _explain_out_of_memory(train: TrainConfig) -> Iterator[None]:
 
 
 def _seed(*parts: int) -> int:
-    """Return one seed from several numbers, well apart from that of their neighbours."""
+    """Return one seed from several numbers, well apart from those of their neighbours."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from penstroke.config.settings import TrainConfig
-from penstroke.training.checkpoint import MODEL_PREFIX, Array, Checkpoint
+from penstroke.models.build import load_weights
+from penstroke.training.checkpoint import MODEL_PREFIX, Checkpoint
 
 _OPTIMIZER_PREFIX = "optimizer."
 _TRAINED_PREFIX = "trained."
@@ -46,22 +47,25 @@ class TrainState:
 
     def capture(self, facts: dict[str, Any]) -> Checkpoint:
         """Return copies of all weights and of the optimiser's state, with `facts`."""
-        arrays = {MODEL_PREFIX + k: _array(t) for k, t in self.deployed.state_dict().items()}
+        state = {MODEL_PREFIX: self.deployed.state_dict()}
         if self.average is not None:
-            trained = self.network.state_dict().items()
-            arrays |= {_TRAINED_PREFIX + name: _array(tensor) for name, tensor in trained}
-        for name, tensor in self.optimizer.named_state():
-            arrays[_OPTIMIZER_PREFIX + name] = _array(tensor)
+            state[_TRAINED_PREFIX] = self.network.state_dict()
+        state[_OPTIMIZER_PREFIX] = dict(self.optimizer.named_state())
+        arrays = {
+            prefix + name: np.array(tensor.detach().cpu().numpy(), order="C")
+            for prefix, tensors in state.items()
+            for name, tensor in tensors.items()
+        }
         return Checkpoint(arrays, facts)
 
     def restore(self, state: Checkpoint) -> None:
         """Put a captured state back, to the same bits."""
-        self.deployed.load_state_dict(_tensors(state, MODEL_PREFIX))
+        load_weights(self.deployed, state.weights)
         if self.average is not None:
-            self.network.load_state_dict(_tensors(state, _TRAINED_PREFIX))
-        kept = _tensors(state, _OPTIMIZER_PREFIX)
+            load_weights(self.network, state.under(_TRAINED_PREFIX))
+        kept = state.under(_OPTIMIZER_PREFIX)
         for name, tensor in self.optimizer.named_state():
-            tensor.copy_(kept[name])
+            tensor.copy_(torch.from_numpy(kept[name]))
 
 
 class Optimizer:
@@ -116,15 +120,3 @@ class Optimizer:
 def _floats(network: nn.Module) -> list[Tensor]:
     """Return parameters and measured statistics; counters are left alone."""
     return [t for t in network.state_dict().values() if t.is_floating_point()]
-
-
-def _array(tensor: Tensor) -> Array:
-    return np.array(tensor.detach().cpu().numpy(), order="C")
-
-
-def _tensors(state: Checkpoint, prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): torch.from_numpy(np.array(array))
-        for name, array in state.arrays.items()
-        if name.startswith(prefix)
-    }

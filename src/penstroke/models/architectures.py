@@ -1,0 +1,56 @@
+"""The three architectures: what follows the normalised pixels, as named parts in order."""
+
+from torch import nn
+
+from penstroke.config.settings import IMAGE_SIZE, CNNConfig, Convolution, MLPConfig, ResNetConfig
+from penstroke.models.blocks import Dropout, Flatten, Residual, convolution_block, dense_block
+
+Parts = dict[str, nn.Module]
+
+
+def mlp(config: MLPConfig, num_classes: int) -> Parts:
+    """Return flatten, dense blocks, output layer."""
+    return _dense_parts(config, nn.Flatten(), IMAGE_SIZE * IMAGE_SIZE, num_classes)
+
+
+def cnn(config: CNNConfig, num_classes: int) -> Parts:
+    """Return convolution blocks, dense blocks, output layer."""
+    convolutions = nn.Sequential()
+    channels, size = 1, IMAGE_SIZE
+    for block in config.convolutions:
+        convolutions.append(convolution_block(block, channels, config.activation))
+        channels, size = block.filters, block.output_size(size)
+    dense = _dense_parts(config, Flatten(), channels * size * size, num_classes)
+    return {"convolutions": convolutions, **dense}
+
+
+def resnet(config: ResNetConfig, num_classes: int) -> Parts:
+    """Return stages of residual blocks, head, output layer."""
+    stages, head = nn.Sequential(), nn.Sequential()
+    channels, size = 1, config.output_size
+    for stage in config.stages:
+        entry = Convolution(filters=stage.filters, padding=1, batch_norm=True, pool=stage.pool)
+        blocks = nn.Sequential(convolution_block(entry, channels, config.activation))
+        for _ in range(stage.residual_blocks):
+            blocks.append(Residual(stage.filters, config.activation))
+        if stage.dropout:
+            blocks.append(nn.Dropout2d(stage.dropout))
+        stages.append(blocks)
+        channels = stage.filters
+    if config.head != "flatten":
+        head.append((nn.AvgPool2d if config.head == "average" else nn.MaxPool2d)(size))
+        size = 1
+    head.append(Flatten())
+    if config.dropout:
+        head.append(Dropout(config.dropout))
+    return {"stages": stages, "head": head, "output": nn.Linear(channels * size**2, num_classes)}
+
+
+def _dense_parts(
+    config: MLPConfig | CNNConfig, flatten: nn.Module, features: int, num_classes: int
+) -> Parts:
+    dense = nn.Sequential(flatten)
+    for block in config.dense:
+        dense.append(dense_block(block, features, config.activation))
+        features = block.units
+    return {"dense": dense, "output": nn.Linear(features, num_classes)}
