@@ -10,8 +10,7 @@ from torch import nn
 from helpers import SMALL_CNN
 from penstroke.config.settings import AnyModelConfig, MLPConfig, ResNetConfig
 from penstroke.errors import ConfigError
-from penstroke.models.build import build_network
-from penstroke.models.transfer import PretrainedWeights, rows_of
+from penstroke.models.build import PretrainedWeights, build_network, rows_of
 
 
 def network(

@@ -11,8 +11,7 @@ from helpers import small_config
 from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.errors import TrainingError
-from penstroke.models.build import build_network, load_weights
-from penstroke.models.transfer import PretrainedWeights
+from penstroke.models.build import PretrainedWeights, build_network, load_weights
 from penstroke.training.batches import Batches
 from penstroke.training.checkpoint import Array, Checkpoint
 from penstroke.training.loop import Epoch, fit

@@ -74,10 +74,7 @@ class Dropout(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + f(x), f two convolutions; the second starts at zero, so that the block starts as nothing.
-
-    (Zero-initialised last batch norm: Goyal et al. 2017, section 5.1.)
-    """
+    """x + f(x), f two convolutions; f starts at zero (as in Goyal et al. 2017, section 5.1)."""
 
     def __init__(self, filters: int, activation: Activation) -> None:
         super().__init__()

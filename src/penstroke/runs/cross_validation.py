@@ -45,8 +45,7 @@ class CrossValidation:
 
     def summary(self) -> FoldsSummary | None:
         """Return the aggregate figures; None while a fold is unfinished."""
-        summary = FoldsSummary.read(self.path)
-        if summary:
+        if summary := FoldsSummary.read(self.path):
             self.start_or_resume(0)  # refuses a directory of other settings
         return summary
 
@@ -64,11 +63,10 @@ class CrossValidation:
 
     def aggregate(self, *, report: bool = True) -> FoldsSummary:
         """Compute the figures over the images of all folds, write and return them."""
-        folders = [self.path / f"fold-{k}" for k in range(len(self.folds))]
-        if unfinished := [one.name for one in folders if not (one / "summary.json").exists()]:
+        runs = [Run.open(self.path / f"fold-{k}") for k in range(len(self.folds))]
+        if unfinished := [run.name for run in runs if run.status == "unfinished"]:
             raise RunError(f"{self.path}: {', '.join(unfinished)} not finished yet")
-        runs = [Run.open(folder) for folder in folders]
-        parts = [Predictions.load(folder / _VALIDATION) for folder in folders]
+        parts = [Predictions.load(run.path / _VALIDATION) for run in runs]
         predictions = Predictions.concatenate(parts)
         predictions.save(self.path / _PREDICTIONS)
         accuracies = tuple(float(part.is_right.mean()) for part in parts)
@@ -77,13 +75,10 @@ class CrossValidation:
         summary = FoldsSummary.parse({
             "dataset": self.folds[0].data.dataset,
             "source": self.pretrained.run.name if self.pretrained else None,
-            "folds": len(parts),
-            "images": len(predictions),
+            "folds": len(parts), "images": len(predictions),
             **compute_metrics(predictions).figures(),
             "intervals": {name: pair for name, pair in pairs if math.isfinite(sum(pair))},
-            "fold_accuracies": accuracies,
-            "fold_mean": by_fold.mean,
-            "fold_sd": by_fold.sd,
+            "fold_accuracies": accuracies, "fold_mean": by_fold.mean, "fold_sd": by_fold.sd,
             "test_images": runs[0].record.data.test_images,
             "elapsed_seconds": sum(run.elapsed_seconds() for run in runs),
         })  # fmt: skip
@@ -118,8 +113,8 @@ def cross_validation(
     )
     data = load_dataset(configs[0].data)
     config.train.epochs_for(len(data.train))
-    weights = pretrained.sha256 if pretrained else ""
-    derived = run_name(f"{stem}-{folds}-folds", configs[0], data.fingerprint, weights)
+    weights = (pretrained.sha256,) if pretrained else ()
+    derived = run_name(f"{stem}-{folds}-folds", configs[0], data.fingerprint, *weights)
     return CrossValidation(runs_root() / (name or derived), configs, pretrained)
 
 

@@ -19,8 +19,6 @@ from penstroke.training.checkpoint import Checkpoint
 if TYPE_CHECKING:
     from penstroke.training.loop import Epoch
 
-_CHECKPOINTS_KEPT = 2
-
 
 def save_each(run: Run, epochs: Iterable[Epoch]) -> Iterator[Epoch]:
     """Write each epoch into `run`, then yield it: the caller sees only what is safe on disk."""
@@ -37,11 +35,10 @@ def write_epochs(
     Earlier checkpoints are removed, except the one before and that of the best epoch; without
     `keep_best`, as in a trial of a search, which is never deployed, all of them.
     """
-    last = metrics[-1]["epoch"]
+    last, best = metrics[-1]["epoch"], metrics[-1]["best_epoch"]
     write_atomically(run.checkpoint_path(last), checkpoint)
     append_history(run, metrics)
-    recent = range(last - _CHECKPOINTS_KEPT + 1, last + 1)
-    remove_checkpoints(run, keep={*recent, metrics[-1]["best_epoch"]} if keep_best else {last})
+    remove_checkpoints(run, keep={last - 1, last, best} if keep_best else {last})
 
 
 def last_checkpoint(run: Run, *, needs_best: bool = True) -> tuple[Checkpoint | None, list[str]]:

@@ -1,5 +1,6 @@
 """Fine-tuning: a finished run as the start of another, and what that one has forgotten of it."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from penstroke.data.loading import load_dataset
 from penstroke.errors import PenstrokeError, RunError
 from penstroke.evaluation.forgetting import Forgetting, measure_forgetting
 from penstroke.files import sha256
-from penstroke.models.transfer import PretrainedWeights, rows_of
+from penstroke.models.build import PretrainedWeights, rows_of
 from penstroke.runs.run import PretrainedFacts, Run, find_run
 from penstroke.runs.trained import network_of
 
@@ -32,11 +33,9 @@ class PretrainedRun(PretrainedWeights):
 
     def count_trained_on(self, images: Dataset) -> int:
         """Return how many of `images` the run was trained on; 0 if its data cannot be loaded."""
-        try:
-            trained_on = load_dataset(self.run.record.config.data).train
-        except PenstrokeError:
-            return 0
-        return int(images.is_in(trained_on).sum())
+        with contextlib.suppress(PenstrokeError):
+            return int(images.is_in(load_dataset(self.run.record.config.data).train).sum())
+        return 0
 
     def measure_forgetting(self, tuned: nn.Module, new: Dataset) -> Forgetting:
         """Return how well `tuned`, fine-tuned on `new`, reads the run's own validation images."""

@@ -1,6 +1,5 @@
 """Finished runs as groups that differ in their seed alone, to compare."""
 
-import math
 import timeit
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from penstroke.models.summary import summarize
 from penstroke.runs.run import Run
 from penstroke.runs.trained import load_network
 
-_LATENCY_ROUNDS, _LATENCY_CALLS = 5, 40
+_LATENCY_CALLS = 40
 _MOST_NAMED = 3
 
 
@@ -93,11 +92,7 @@ def _latencies(runs: Sequence[Run]) -> list[float]:
     import onnxruntime
 
     models = [onnxruntime.InferenceSession(run.read_model()) for run in runs]
-    image = np.zeros((1, 28, 28), np.uint8)
-    least = [math.inf] * len(models)
-    for _ in range(_LATENCY_ROUNDS):
-        for index, model in enumerate(models):
-            run_one = partial(model.run, ["logits"], {"images": image})
-            seconds = timeit.timeit(run_one, number=_LATENCY_CALLS) / _LATENCY_CALLS
-            least[index] = min(least[index], 1000 * seconds)
-    return least
+    inputs = {"images": np.zeros((1, 28, 28), np.uint8)}
+    calls = [partial(model.run, ["logits"], inputs) for model in models]
+    rounds = [[timeit.timeit(call, number=_LATENCY_CALLS) for call in calls] for _ in range(5)]
+    return [1000 * min(seconds) / _LATENCY_CALLS for seconds in zip(*rounds, strict=True)]

@@ -64,10 +64,7 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """A run that is ready to be trained: new, or to resume from `checkpoint`.
-
-    `notes` are for people: damaged files, validation images that the pretrained run has seen.
-    """
+    """A run to be trained, anew or from `checkpoint`; `notes` are what people should know of it."""
 
     run: Run
     data: DataSplits
@@ -97,10 +94,7 @@ class Training:
         return network_of(self.run.record, weights)
 
     def finish(self, *, report: bool = True) -> None:
-        """Evaluate and export the best epoch; do nothing if the run is finished.
-
-        For a fine-tuned run, its forgetting of the pretrained run's data is measured too.
-        """
+        """Evaluate and export the best epoch, and measure forgetting; not if that is done."""
         if self.run.status == "finished":
             return
         with self.run.locked():
@@ -122,11 +116,9 @@ def start_or_resume(
 ) -> Training:
     """Return the run of `config`: the same settings on the same data are the same run.
 
-    It is at `path`, or else beside the runs under `stem` and a hash of settings and data. A fold
-    is not evaluated on test images, so it does not need any (`needs_test`).
-
-    RunError: there is a run of other settings, or another process trains it. ConfigError: a batch
-    is larger than the training split. DataError: there are no test images.
+    It is at `path`, or else beside the runs under `stem` and a hash of settings and data. RunError:
+    that run has other settings, or another process trains it. ConfigError: the batch is too large.
+    DataError: there are no test images, which a fold does without (`needs_test`).
     """
     data = load_dataset(config.data)
     if needs_test and not len(data.test):  # better now than after the training
@@ -135,9 +127,8 @@ def start_or_resume(
             "`penstroke train --folds 5`, which needs none"
         )
     config.train.epochs_for(len(data.train))  # refuses an impossible batch size before any write
-    if path is None:
-        checksum = pretrained.sha256 if pretrained else ""
-        path = runs_root() / run_name(stem, config, data.fingerprint, checksum)
+    weights = (pretrained.sha256,) if pretrained else ()
+    path = path or runs_root() / run_name(stem, config, data.fingerprint, *weights)
     if overwrite and (old := Run.at(path)):
         old.remove()
     if run := Run.at(path):

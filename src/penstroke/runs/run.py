@@ -48,10 +48,7 @@ class RunRecord(Record):
 
 
 class RunSummary(Summary):
-    """The final figures of a run; what was not measured, or has no value, is None.
-
-    Accuracies and F1 are shares, losses mean cross entropies in nats.
-    """
+    """The final figures of a run: accuracies and F1 as shares, losses in nats, None if unknown."""
 
     epochs: int = 0
     best_epoch: int | None = None
@@ -128,10 +125,7 @@ class Run(Folder[RunRecord]):
         return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
 
     def history(self) -> list[Metrics]:
-        """Return the metrics of each epoch so far; a last line that was cut short is left out.
-
-        RunError if another line is damaged.
-        """
+        """Return the metrics of each epoch, but for a last line cut short; RunError if damaged."""
         path, history = self.history_path, []
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # the rest: unfinished
         for number, line in enumerate(lines, 1):
@@ -144,10 +138,9 @@ class Run(Folder[RunRecord]):
 
     def summary(self) -> RunSummary:
         """Return the final figures; RunError if the run is not finished."""
-        summary = RunSummary.read(self.path)
-        if summary is None:
-            raise RunError(f"{self.path} is not finished: `penstroke train` finishes it")
-        return summary
+        if summary := RunSummary.read(self.path):
+            return summary
+        raise RunError(f"{self.path} is not finished: `penstroke train` finishes it")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures of a finished run and the paths of its files, for JSON."""
@@ -204,23 +197,19 @@ class Run(Folder[RunRecord]):
         append_lines(self.path / "test_openings.jsonl", line + "\n")
 
 
-def run_name(
-    stem: str, config: RunConfig, data_fingerprint: str, pretrained_sha256: str = ""
-) -> str:
-    """Return the name of the run with these settings, data and pretrained weights."""
-    parts = [config.fingerprint(), data_fingerprint, *filter(None, [pretrained_sha256])]
-    return f"{stem}-{sha256(' '.join(parts).encode())[:8]}"
+def run_name(stem: str, config: RunConfig, *checksums: str) -> str:
+    """Return the name of the run with these settings; `checksums` are of data and first weights."""
+    return f"{stem}-{sha256(' '.join((config.fingerprint(), *checksums)).encode())[:8]}"
 
 
 def find_run(name: str | Path) -> Run:
     """Open the run at the path `name`, or of that name in the folder of runs, or raise RunError."""
-    if (run := Run.find(name)) is None:
-        near = near_match(str(name), [run.name for run in Run.all()])
-        raise RunError(
-            f'there is no run "{name}" here or in {runs_root()}{near}: `penstroke runs list` shows '
-            "them"
-        )
-    return run
+    if run := Run.find(name):
+        return run
+    near = near_match(str(name), [run.name for run in Run.all()])
+    raise RunError(
+        f'there is no run "{name}" here or in {runs_root()}{near}: `penstroke runs list` shows them'
+    )
 
 
 class FoldsSummary(Summary):

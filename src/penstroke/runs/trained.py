@@ -75,9 +75,7 @@ def network_of(record: RunRecord, weights: Weights) -> nn.Module:
         build_network(model, num_classes=len(data.classes), mean=data.mean, std=data.std)
         for _ in record.members or ("itself",)
     ]
-    network = Ensemble(networks) if record.members else networks[0]
-    load_weights(network, weights)
-    return network.eval()
+    return load_weights(Ensemble(networks) if record.members else networks[0], weights).eval()
 
 
 def model_file(

@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from penstroke.config.settings import Resolved, RunConfig
+from penstroke.config.settings import RunConfig
 from penstroke.config.space import SearchConfig, Space
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import ConfigError
 from penstroke.models.build import build_network
 from penstroke.models.summary import summarize
+from penstroke.search.engine import resolved_for_worker
 from penstroke.search.plan import Bracket, brackets_of, draw_settings
-from penstroke.training.device import resolve_auto, seconds_a_step
+from penstroke.training.device import seconds_a_step
 
-_MEASURED = 3
-_SECONDS_EACH = 0.4
 _SAMPLE = 64
 """Settings that stand for all in the mean cost."""
 _VALIDATION_SHARE = 1 / 3
@@ -54,12 +53,12 @@ class CostModel:
         networks = (build_network(c.model, num_classes=classes, mean=0, std=1) for c in configs)
         sizes = np.array([summarize(network).multiply_adds for network in networks])
         resolved = resolved_for_worker(config)
-        places = np.linspace(0, len(sizes) - 1, min(_MEASURED, len(sizes))).astype(int)
+        places = np.linspace(0, len(sizes) - 1, min(3, len(sizes))).astype(int)
         measured = np.argsort(sizes, kind="stable")[places]
         batch_sizes = np.array([config.train.batch_size for config in configs])
         work = sizes * batch_sizes / 1e6  # millions of multiply-adds per step
         chosen = [resolved.applied_to(configs[k]) for k in measured]
-        seconds = [seconds_a_step(c, num_classes=classes, seconds=_SECONDS_EACH) for c in chosen]
+        seconds = [seconds_a_step(c, num_classes=classes, seconds=0.4) for c in chosen]
         terms = np.stack([np.ones(len(measured)), work[measured]], axis=1)
         (per_step, per_million), _ = nnls(terms, np.array(seconds))
         steps = (self._images + len(data.validation) * _VALIDATION_SHARE) / batch_sizes
@@ -113,8 +112,3 @@ def fit_to_time(
 def with_epochs(config: RunConfig, epochs: int) -> RunConfig:
     """Return `config` with exactly this number of epochs."""
     return config.replace({"train.epochs": epochs, "train.min_steps": 0})
-
-
-def resolved_for_worker(config: RunConfig) -> Resolved:
-    """Return what `auto` comes to in a worker: one thread each is faster than two that wait."""
-    return Resolved.of(resolve_auto(config.replace({"train.threads": 1})))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 
 from penstroke.config.space import SearchConfig, Space, Values
 
@@ -118,11 +118,8 @@ class SuccessiveHalving:
     """
 
     def __init__(self, brackets: Sequence[Bracket]) -> None:
-        self._brackets: list[_OpenBracket] = []
-        first = 0
-        for bracket in brackets:
-            self._brackets.append(_OpenBracket(bracket, first))
-            first += bracket.rungs[0].trials
+        firsts = accumulate((bracket.rungs[0].trials for bracket in brackets), initial=0)
+        self._brackets = list(map(_OpenBracket, brackets, firsts))
 
     def ask(self) -> Work | None:
         """Return work that can start now, each once; None while everything waits for scores."""
@@ -130,10 +127,7 @@ class SuccessiveHalving:
         return ready.pop(0) if ready else None
 
     def tell(self, work: Work, score: float | None) -> list[int]:
-        """Take the score of finished work, higher is better, None if it failed.
-
-        Returns the trials that will not be trained further, each once.
-        """
+        """Take a score, higher is better, None if failed; return the trials not trained further."""
         bracket = next(b for b in self._brackets if work.trial in b.trials)
         return bracket.tell(work.trial, score)
 
@@ -217,6 +211,13 @@ class AsynchronousHalving:
 
 
 Plan = SuccessiveHalving | AsynchronousHalving
+
+
+def plan_of(search: SearchConfig, max_epochs: int, settings: int) -> Plan:
+    """Return the plan of `search` in a space with this number of different `settings`."""
+    if search.method == "asha":
+        return AsynchronousHalving(settings, max_epochs, search.eta)
+    return SuccessiveHalving(brackets_of(search, max_epochs, settings))
 
 
 def _best_first(scores: Mapping[int, float | None]) -> list[int]:

@@ -23,8 +23,6 @@ from penstroke.search.engine import (
     shared_data,
 )
 
-_CONNECT_SECONDS = 5
-
 
 class RayEngine(Engine):
     """Actors on the cluster at `address`, or on a new one on this machine ("local").
@@ -68,7 +66,7 @@ class RayEngine(Engine):
         try:
             host, _, port = address.removeprefix("ray://").rpartition(":")
             if host and port.isdecimal():  # in seconds; Ray itself would try for minutes
-                socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+                socket.create_connection((host, int(port)), timeout=5).close()
             self._ray.init(
                 address=None if address == "local" else address, include_dashboard=False,
                 logging_level=logging.ERROR, log_to_driver=False, configure_logging=False,

@@ -20,14 +20,7 @@ from penstroke.errors import StudyError
 from penstroke.runs.epochs import last_checkpoint, remove_checkpoints, write_epochs
 from penstroke.runs.run import Run
 from penstroke.search.engine import Engine, Failed, Job, Progress
-from penstroke.search.plan import (
-    AsynchronousHalving,
-    Plan,
-    SuccessiveHalving,
-    Work,
-    brackets_of,
-    draw_settings,
-)
+from penstroke.search.plan import Work, draw_settings, plan_of
 from penstroke.search.study import Study, has_ended
 from penstroke.search.trial_store import Trial
 
@@ -61,11 +54,7 @@ class Runner:
         self._study, self._engine, self._on_status = study, engine, on_status
         record, search = study.record, study.record.search
         drawn = draw_settings(study.space, search, record.max_epochs)
-        self._plan: Plan
-        if search.method == "asha":
-            self._plan = AsynchronousHalving(len(drawn), record.max_epochs, search.eta)
-        else:
-            self._plan = SuccessiveHalving(brackets_of(search, record.max_epochs, len(drawn)))
+        self._plan = plan_of(search, record.max_epochs, len(drawn))
         is_tpe = search.method == "tpe"
         # The settings of a trial by its number; None if there are no more.
         self._settings_of = _tpe_settings(study, drawn) if is_tpe else dict(enumerate(drawn)).get
@@ -239,10 +228,7 @@ class TrainingQueue:
             self._waiting.remove(key)
 
     def step(self) -> list[tuple[Run, str | None]]:
-        """Hand out jobs and take events; return the runs that ended, and why if they failed.
-
-        A job is tried again if only its worker died.
-        """
+        """Hand out jobs and take events; return the runs that ended, and why if they failed."""
         while self._waiting and self._engine.free:
             key = self._waiting.popleft()
             run, epochs = self._tasks[key]

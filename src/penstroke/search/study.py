@@ -126,10 +126,8 @@ class Study(Folder[StudyRecord]):
 
     def run_at(self, path: Path, config: RunConfig) -> Run:
         """Return the run directory at `path`, created for `config` if it does not exist."""
-        if run := Run.at(path):
-            return run
         record = self.record
-        return Run.create(path, RunRecord(
+        return Run.at(path) or Run.create(path, RunRecord(
             created=now(), config=config, resolved=record.resolved, data=record.data,
             versions=record.versions, machine=record.machine,
         ))  # fmt: skip

@@ -29,15 +29,11 @@ _STATES: dict[TrialState, State] = {
     TrialState.WAITING: "waiting", TrialState.RUNNING: "running",
     TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
 }  # fmt: skip
-_LOCK_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: complete after the last rung, pruned if stopped before.
-
-    `metric`: at its end, or after its last epoch so far; None if it failed or has none yet.
-    """
+    """One trial, pruned if stopped before the last rung; `metric` after its last epoch, if any."""
 
     number: int
     state: State
@@ -48,16 +44,13 @@ class Trial:
 
 
 class TrialStore:
-    """One study in the storage at `url`; trials go by the plan's number, not by Optuna's.
-
-    StudyError if the storage cannot be opened, or is not Optuna's.
-    """
+    """One study in the storage at `url`, its trials by the plan's numbers; raises StudyError."""
 
     def __init__(self, url: str, name: str, space: Space, *, maximize: bool) -> None:
         self._url, self._space = url, space
         self._distributions = {n: distribution(p) for n, p in space.parameters.items()}
         # A dashboard that reads meanwhile holds SQLite for a moment: wait for it.
-        wait = {"connect_args": {"timeout": _LOCK_SECONDS}} if url.startswith("sqlite") else {}
+        wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
         with self._explained():
             self._storage = optuna.storages.RDBStorage(url, engine_kwargs=wait)
             self._study = optuna.create_study(

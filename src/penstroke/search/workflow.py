@@ -18,14 +18,8 @@ from penstroke.runs.epochs import remove_checkpoints
 from penstroke.runs.pipeline import data_facts, start_or_resume
 from penstroke.runs.record import now
 from penstroke.runs.run import Run
-from penstroke.search.cost_estimate import (
-    CostModel,
-    Estimate,
-    fit_to_time,
-    resolved_for_worker,
-    with_epochs,
-)
-from penstroke.search.engine import Engine, shared_data
+from penstroke.search.cost_estimate import CostModel, Estimate, fit_to_time, with_epochs
+from penstroke.search.engine import Engine, resolved_for_worker, shared_data
 from penstroke.search.plan import brackets_of, draw_settings
 from penstroke.search.runner import Runner, SearchStatus, TrainingQueue
 from penstroke.search.study import SearchResult, Study, StudyRecord, has_ended
@@ -53,10 +47,7 @@ class SearchRequest:
         return sha256(json.dumps(facts, sort_keys=True).encode())
 
     def config_with_epochs(self) -> RunConfig:
-        """Return the base config with the number of epochs settled: the plan counts in them.
-
-        ConfigError if there are no validation images to choose by.
-        """
+        """Return the base config with its epochs settled; ConfigError without validation images."""
         if not self.config.data.validates and self.search.folds is None:
             raise ConfigError(
                 "data.validation_fraction: a search needs validation images to choose by: set it "

@@ -66,11 +66,8 @@ def balanced_order(labels: Tensor, balance: float, generator: torch.Generator) -
 
 
 def split_order(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Split `order` into batches; a last one of a single image joins the one before.
-
-    Batch norm has no variance over one image.
-    """
+    """Split `order` into batches; a last one of a single image joins the one before."""
     batches = list(torch.split(order, batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm has no variance over one image
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches

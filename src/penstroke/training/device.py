@@ -17,16 +17,12 @@ from penstroke.models.build import build_network
 from penstroke.training.step import train_step
 from penstroke.training.train_state import Optimizer
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _WORTHWHILE_RATIO = 1.1
 """bfloat16 is chosen where it is faster by this factor: less is noise on a shared machine."""
 
 
 def resolve_auto(config: RunConfig) -> RunConfig:
-    """Return `config` with `auto` device, precision and threads replaced; sets torch's threads.
-
-    TrainingError if this machine does not have the device; lists those it has.
-    """
+    """Return `config` without `auto`, and set torch's threads; TrainingError: no such device."""
     threads = config.train.threads or allowed_threads()
     torch.set_num_threads(threads)
     available = available_devices()
@@ -87,7 +83,7 @@ def _keep_freed_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+        for parameter in (-3, -1):  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
             mallopt(parameter, 1 << 30)
 
 

@@ -16,8 +16,7 @@ from torch import nn
 from penstroke.config.settings import RunConfig, TrainConfig
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import TrainingError
-from penstroke.models.build import load_weights, network_for
-from penstroke.models.transfer import PretrainedWeights
+from penstroke.models.build import PretrainedWeights, load_weights, network_for
 from penstroke.training.batches import Batches
 from penstroke.training.checkpoint import Checkpoint
 from penstroke.training.device import resolve_auto
@@ -107,19 +106,14 @@ def fit(
 
 
 def fit_network(config: RunConfig, data: DataSplits) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Train to the end; return the network of the best epoch, in evaluation mode, and the history.
-
-    Raises what `fit` raises.
-    """
+    """Train as `fit` does; return the network of the best epoch, ready to evaluate, and history."""
     history, weights = [], None
     for epoch in fit(config, data):
         history.append(epoch.metrics)
         if epoch.metrics["best_epoch"] == epoch.metrics["epoch"]:
             weights = epoch.state.weights
     assert weights is not None, "the first epoch is the best so far"
-    network = network_for(config.model, data.train)
-    load_weights(network, weights)
-    return network.eval(), history
+    return load_weights(network_for(config.model, data.train), weights).eval(), history
 
 
 @dataclass(frozen=True)

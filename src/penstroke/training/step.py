@@ -52,11 +52,10 @@ def predict_in_order(network: nn.Module, batches: Batches) -> Iterator[tuple[Ten
 
 def score(network: nn.Module, batches: Batches) -> tuple[float, float]:
     """Return (mean loss over images, accuracy) in full precision; back to training mode after."""
-    loss_sum = torch.zeros((), dtype=torch.float64)
-    correct = torch.zeros((), dtype=torch.int64)
+    loss_sum, correct = 0.0, 0
     for logits, labels in predict_in_order(network, batches):
         # Sums, not means: the last batch is smaller, and a mean of means would overrate it.
-        loss_sum += F.cross_entropy(logits, labels, reduction="sum").cpu()
-        correct += (logits.argmax(1) == labels).sum().cpu()
+        loss_sum += float(F.cross_entropy(logits, labels, reduction="sum"))
+        correct += int((logits.argmax(1) == labels).sum())
     network.train()
-    return float(loss_sum) / len(batches), float(correct) / len(batches)
+    return loss_sum / len(batches), correct / len(batches)

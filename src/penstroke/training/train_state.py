@@ -78,14 +78,11 @@ class Optimizer:
     def __init__(self, network: nn.Module, config: TrainConfig) -> None:
         self.parameters: list[Tensor] = list(network.parameters())
         self._config = config
-        self.state: dict[str, list[Tensor]] = {}
-        if config.optimizer != "sgd":
-            for name in ("exp_avg", "exp_avg_sq"):
-                self.state[name] = [torch.zeros_like(p.detach()) for p in self.parameters]
-            # One count each, as the kernel wants them.
+        of_sgd = ["momentum_buffer"] if config.momentum else []
+        names = of_sgd if config.optimizer == "sgd" else ["exp_avg", "exp_avg_sq"]
+        self.state = {name: [torch.zeros_like(p) for p in self.parameters] for name in names}
+        if config.optimizer != "sgd":  # one count each, as the kernel wants them
             self.state["step"] = [torch.zeros((), device=p.device) for p in self.parameters]
-        elif config.momentum:
-            self.state["momentum_buffer"] = [torch.zeros_like(p.detach()) for p in self.parameters]
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
