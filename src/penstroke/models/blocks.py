@@ -22,13 +22,10 @@ _MONOTONE: frozenset[Activation] = frozenset({"relu", "leaky_relu", "elu", "tanh
 class Normalize(nn.Module):
     """Scales pixels in 0..1 to mean 0 and standard deviation 1, which are kept as buffers."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, *, mean: float, std: float) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.mean = nn.Buffer(torch.tensor(mean))
+        self.std = nn.Buffer(torch.tensor(std))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 1, 28, 28) float32 in 0..1 to the same shape."""

@@ -21,19 +21,11 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class NetworkSummary:
-    """All layers, and their sums."""
+    """All layers, and the sums over them."""
 
     layers: tuple[LayerSummary, ...]
-
-    @property
-    def parameters(self) -> int:
-        """Trained parameters."""
-        return sum(layer.parameters for layer in self.layers)
-
-    @property
-    def multiply_adds(self) -> int:
-        """Of convolutions and linear layers, for one image."""
-        return sum(layer.multiply_adds for layer in self.layers)
+    parameters: int
+    multiply_adds: int
 
 
 def summarize(network: nn.Module) -> NetworkSummary:
@@ -42,8 +34,9 @@ def summarize(network: nn.Module) -> NetworkSummary:
 
     def describe(name: str, module: nn.Module, output: Tensor) -> None:
         shape, count = tuple(output.shape[1:]), sum(p.numel() for p in module.parameters())
-        has_weights = isinstance(module, nn.Conv2d | nn.Linear)  # one for each output and weight
-        multiply_adds = output[0].numel() * module.weight[0].numel() if has_weights else 0
+        multiply_adds = 0
+        if isinstance(module, nn.Conv2d | nn.Linear):  # one for each output and weight to it
+            multiply_adds = output[0].numel() * module.weight[0].numel()
         layers.append(LayerSummary(name, type(module).__name__, shape, count, multiply_adds))
 
     hooks = [
@@ -52,11 +45,10 @@ def summarize(network: nn.Module) -> NetworkSummary:
         if not list(module.children())
     ]
     was_training, device = network.training, next(network.parameters()).device
-    try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, device=device))
-    finally:
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    return NetworkSummary(tuple(layers))
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, device=device))
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    parameters = sum(layer.parameters for layer in layers)
+    return NetworkSummary(tuple(layers), parameters, sum(layer.multiply_adds for layer in layers))

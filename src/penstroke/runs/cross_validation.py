@@ -126,12 +126,9 @@ def finish_fold(training: Training) -> None:
     with run.locked():
         predictions = predict(training.best_network(), training.data.validation)
         predictions.save(run.path / _VALIDATION)
-        summary = RunSummary.parse({
-            "epochs": len(run.history()),
-            **compute_metrics(predictions).figures("val_"),
-            "elapsed_seconds": run.elapsed_seconds(),
-        })  # fmt: skip
-        summary.write(run.path)
+        figures = compute_metrics(predictions).figures("val_")
+        facts = {"epochs": len(run.history()), "elapsed_seconds": run.elapsed_seconds()}
+        RunSummary.parse(figures | facts).write(run.path)
 
 
 def compare_folds(several: Sequence[FoldRuns]) -> tuple[Claim, ...]:

@@ -73,10 +73,9 @@ def append_history(run: Run, metrics: Iterable[Metrics]) -> None:
 
 def remove_checkpoints(run: Run, keep: Collection[int] = ()) -> None:
     """Delete the checkpoints of all epochs except those to `keep`."""
-    kept = {run.checkpoint_path(epoch) for epoch in keep}
-    for path in run.checkpoint_path(0).parent.glob("epoch-*.safetensors"):
-        if path not in kept:
-            path.unlink()
+    paths = set(run.checkpoint_path(0).parent.glob("epoch-*.safetensors"))
+    for path in paths - {run.checkpoint_path(epoch) for epoch in keep}:
+        path.unlink()
 
 
 def _line(metrics: Metrics) -> str:

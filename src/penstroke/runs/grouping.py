@@ -16,7 +16,6 @@ from penstroke.runs.run import Run
 from penstroke.runs.trained import load_network
 
 _LATENCY_CALLS = 40
-_MOST_NAMED = 3
 
 
 def compare_runs(runs: Sequence[Run]) -> Comparison:
@@ -81,7 +80,7 @@ def _names(runs: Sequence[Run]) -> list[str]:
     for stem, mine in zip(stems, settings, strict=True):
         same = [other for name, other in zip(stems, settings, strict=True) if name == stem]
         differing = {key for other in same for key in other if other.get(key) != mine.get(key)}
-        shown = sorted(differing - {"train.seed"})[:_MOST_NAMED]
+        shown = sorted(differing - {"train.seed"})[:3]
         values = ", ".join(f"{key}={mine.get(key)}" for key in shown)
         names.append(f"{stem} ({values})" if values else stem)
     return names if len(set(names)) == len(names) else [run.name for run in runs]

@@ -67,10 +67,7 @@ RecordT = TypeVar("RecordT", bound=Settings)
 
 
 class Folder(Generic[RecordT]):
-    """A directory of a run, a study or a cross-validation, which one process at a time may change.
-
-    It begins with its record, which says what is in it; `error_type` is raised by its methods.
-    """
+    """A directory that begins with its record, and that one process at a time may change."""
 
     record_file: str
     record_type: type[RecordT]

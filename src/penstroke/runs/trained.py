@@ -31,8 +31,7 @@ def evaluate(
     run where they are loaded already.
 
     Raises:
-        RunError: there is no such run or no model yet, or its data set has changed or has no test
-            images.
+        RunError: no such run, no model yet, its data set has changed or has no test images.
 
     Examples:
         >>> import penstroke
@@ -79,9 +78,13 @@ def network_of(record: RunRecord, weights: Weights) -> nn.Module:
 
 
 def model_file(
-    network: nn.Module, data: DataFacts, *, temperature: float, ood_threshold: float | None,
+    network: nn.Module,
+    data: DataFacts,
+    *,
+    temperature: float,
+    ood_threshold: float | None,
     **facts: str,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Return the ONNX file that a `Recognizer` opens; `facts` in its metadata are for people."""
     metadata = model_metadata(
         data.classes, data.ink, temperature, ood_threshold, data_fingerprint=data.fingerprint,

@@ -116,10 +116,9 @@ def patience_seconds(images: int) -> float:
 
 @dataclass(eq=False)
 class EngineWorker:
-    """A process or an actor (`handle`), its job, and when it was last heard from.
+    """A process, or an actor that is up once it has a place on the cluster; `handle` is either.
 
-    One that waits for a place on a cluster is not yet up. `pending` is what an actor will return:
-    that it is up, then the events of its job.
+    `pending` is what an actor will return: that it is up, then the events of its job.
     """
 
     handle: Any
@@ -127,11 +126,6 @@ class EngineWorker:
     pending: Any = None
     job: Job | None = None
     last_heard: float = 0.0
-
-    @property
-    def is_free(self) -> bool:
-        """Whether it waits for a job."""
-        return self.is_up and self.job is None
 
 
 class Engine(ABC):
@@ -145,11 +139,11 @@ class Engine(ABC):
     @property
     def free(self) -> int:
         """The number of workers that wait for a job."""
-        return sum(worker.is_free for worker in self._pool)
+        return len(self._free_workers())
 
     def submit(self, job: Job) -> None:
         """Give `job` to a free worker."""
-        worker = next(worker for worker in self._pool if worker.is_free)
+        worker = self._free_workers()[0]
         worker.job, worker.last_heard = job, time.monotonic()
         self._send(worker, job)
 
@@ -187,6 +181,9 @@ class Engine(ABC):
     @abstractmethod
     def _events(self, timeout_seconds: float) -> list[Event]: ...
 
+    def _free_workers(self) -> list[EngineWorker]:
+        return [worker for worker in self._pool if worker.is_up and worker.job is None]
+
     def _received(self, worker: EngineWorker, event: Event) -> list[Event]:
         worker.last_heard = time.monotonic()
         if not isinstance(event, Progress):
@@ -205,8 +202,7 @@ class LocalEngine(Engine):
     """Processes on this machine, of one thread each.
 
     On Linux, training on the processor, they are forked from this one after `data` is loaded, so
-    that all share one copy; elsewhere, where a fork is not safe, they start anew and load it
-    themselves.
+    that all share one copy; elsewhere, where a fork is not safe, each loads it itself.
     """
 
     def __init__(

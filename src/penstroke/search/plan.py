@@ -6,6 +6,7 @@ scores; a trial is a number, its settings are kept elsewhere.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice, pairwise
@@ -77,9 +78,9 @@ def draw_settings(space: Space, search: SearchConfig, max_epochs: int) -> list[V
     """Return the settings of all trials, for methods that do not choose them by scores."""
     if search.method in ("sweep", "grid"):
         return space.grid()
-    trials = search.trials
-    if search.method == "hyperband":
-        trials = search.rounds * sum(b.rungs[0].trials for b in hyperband(max_epochs, search.eta))
+    trials = sum(
+        bracket.rungs[0].trials for bracket in brackets_of(search, max_epochs, sys.maxsize)
+    )
     return list(islice(space.distinct_draws(search.seed), trials))
 
 

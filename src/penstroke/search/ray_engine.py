@@ -41,7 +41,8 @@ class RayEngine(Engine):
             import ray
         except ImportError as error:
             raise MissingExtraError.for_extra("cluster", error.name) from None
-        self._data, self._ray = list(data), ray
+        self._data = list(data)
+        self._ray: Any = ray
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             self._connect(address)
@@ -93,8 +94,7 @@ class RayEngine(Engine):
         awaited = [worker for worker in self._pool if worker.pending is not None]
         if not awaited:
             return []
-        pending = [worker.pending for worker in awaited]
-        ready, _ = self._ray.wait(pending, timeout=timeout_seconds, num_returns=1)
+        ready, _ = self._ray.wait([w.pending for w in awaited], timeout=timeout_seconds)
         return [e for worker in awaited if worker.pending in ready for e in self._take(worker)]
 
     def _take(self, worker: EngineWorker) -> list[Event]:

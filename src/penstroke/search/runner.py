@@ -43,10 +43,7 @@ class SearchStatus:
 
 
 class Runner:
-    """One running search; `on_status` is called whenever its status may have changed.
-
-    After the deadline that a time budget sets, nothing more is started or waited for.
-    """
+    """One running search, until its time budget is spent; `on_status` hears of each change."""
 
     def __init__(
         self, study: Study, engine: Engine, on_status: Callable[[SearchStatus], None]

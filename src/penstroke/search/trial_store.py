@@ -119,9 +119,8 @@ class TrialStore:
     def suggestions(self, seed: int) -> Iterator[Values]:
         """Yield settings suggested by TPE, from the trials so far."""
         # In memory: Optuna stores a trial as soon as it suggests one, also if it is not a new one.
-        study = optuna.create_study(
-            sampler=optuna.samplers.TPESampler(seed=seed), direction=self._study.direction
-        )
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        study = optuna.create_study(sampler=sampler, direction=self._study.direction)
         study.add_trials([t for t in self._all() if t.state != TrialState.WAITING])
         meant = {
             name: {as_parameter(value): value for value in parameter.choices or ()}
@@ -177,7 +176,6 @@ def as_parameter(value: Any) -> Any:
 
 def without_password(url: str) -> str:
     """Return a storage URL as it may be shown."""
-    try:
+    with contextlib.suppress(ArgumentError):
         return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
+    return url

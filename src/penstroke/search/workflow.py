@@ -85,8 +85,10 @@ def open_study(
     path = runs_root() / (name or f"{stem}-{fingerprint}")
     best_run = _best_run_path(path)
     if overwrite:
-        for old in filter(None, (Study.at(path), Run.at(best_run))):
+        if old := Study.at(path):
             old.remove()
+        if old_best := Run.at(best_run):
+            old_best.remove()
     if study := Study.at(path):
         _check_same(study, request, config, data)
         return study

@@ -49,10 +49,7 @@ def available_devices() -> list[str]:
 def seconds_a_step(
     config: RunConfig, *, num_classes: int = 10, steps: int = 2, seconds: float = 0.0
 ) -> float:
-    """Return the mean seconds of a step of `config`, whose device and precision are resolved.
-
-    At least `steps` steps and `seconds` seconds are timed, after one step to warm up.
-    """
+    """Return the mean seconds of a step of a resolved config, over at least `steps` and `seconds`."""
     train = config.train
     network = build_network(config.model, num_classes=num_classes, mean=0.5, std=0.5)
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,7 +62,7 @@ def seconds_a_step(
         loss, _ = train_step(network, optimizer, 1e-4, images, labels, train)
         loss.item()  # waits for the device
 
-    step()
+    step()  # warms up
     taken = 0
     start = now = time.perf_counter()
     while taken < steps or now - start < seconds:

@@ -35,9 +35,8 @@ class Epoch:
     """The figures of one epoch, and the state that training can resume from.
 
     `metrics`: epoch, train_loss, train_accuracy, val_loss and val_accuracy (absent without
-    validation images), learning_rate, best_epoch, elapsed_seconds (of training, in total).
-
-    `state`: weights and optimiser, as a `Checkpoint`: `fit(config, data, state)` resumes from it.
+    validation images), learning_rate, best_epoch, elapsed_seconds (of training, in total). `state`:
+    weights and optimiser, as a `Checkpoint`; `fit(config, data, state)` resumes from it.
     """
 
     metrics: dict[str, Any]
@@ -59,8 +58,7 @@ def fit(
 
     Raises:
         TrainingError: the loss is no longer finite (says at which step), or no such device.
-        ConfigError: a batch is larger than the training split, or `pretrained` has another
-            architecture than `config.model`.
+        ConfigError: a batch is too large, or `pretrained` is not of the architecture in `config`.
 
     Examples:
         >>> import penstroke
@@ -155,18 +153,17 @@ def _train_epoch(
             train_state.update_average(total_step)
             correct += correct_here
             sizes.append(len(labels))
-    bad = torch.nonzero(~torch.isfinite(losses))
-    if len(bad):
+    if len(bad := torch.nonzero(~torch.isfinite(losses))):
         step = int(bad[0])
         value = "nan" if math.isnan(float(losses[step])) else "infinite"
         raise TrainingError(
             f"the loss became {value} at step {step + 1} of {len(losses)} in epoch {epoch}: "
             "lower train.learning_rate; the checkpoint of the epoch before is kept"
         )
-    images_seen = sum(sizes)
+    loss_sum = float(losses.cpu() @ torch.tensor(sizes, dtype=torch.float64))
     return {
-        "train_loss": float(losses.cpu() @ torch.tensor(sizes, dtype=torch.float64)) / images_seen,
-        "train_accuracy": int(correct) / images_seen,
+        "train_loss": loss_sum / len(batches),
+        "train_accuracy": int(correct) / len(batches),
         "learning_rate": learning_rate,
     }
 

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from penstroke.config.settings import IMAGE_SIZE
 
-_GRAIN_SIZES = (1, 2, 4)
 _MIN_CUT, _MAX_CUT = 8, 13
 """Rows, of 28, that are cut away, the upper bound excluded; a character's box has 20."""
 
@@ -56,7 +55,7 @@ def _cut(images: Tensor) -> Tensor:
 
 def _noise(images: Tensor) -> Tensor:
     """Return as many images of random grains, of a random size, density and strength."""
-    grain = _GRAIN_SIZES[_draw(len(_GRAIN_SIZES))]
+    grain = (1, 2, 4)[_draw(3)]
     side = IMAGE_SIZE // grain
     draw = torch.rand(len(images), 1, side, side, device=images.device)
     density, strength = torch.rand(2, len(images), 1, 1, 1, device=images.device)

@@ -16,9 +16,6 @@ _OPTIMIZER_PREFIX = "optimizer."
 _TRAINED_PREFIX = "trained."
 """Prefix of the weights under training, where the model is their running average."""
 
-_BETAS = (0.9, 0.999)  # Kingma & Ba 2015, algorithm 1; so is epsilon
-_EPSILON = 1e-8
-
 
 class TrainState:
     """Network and optimiser; `average` is a second network, absent without `ema_decay`."""
@@ -40,10 +37,9 @@ class TrainState:
         The decay rises to `ema_decay` as (1 + t) / (10 + t), so that the first weights, which are
         random, fade soon (as in TensorFlow's ExponentialMovingAverage).
         """
-        if self.average is None:
-            return
-        decay = min(self.ema_decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(_floats(self.average), _floats(self.network), 1 - decay)
+        if self.average is not None:
+            decay = min(self.ema_decay, (1 + step) / (10 + step))
+            torch._foreach_lerp_(_floats(self.average), _floats(self.network), 1 - decay)
 
     def capture(self, facts: dict[str, Any]) -> Checkpoint:
         """Return copies of all weights and of the optimiser's state, with `facts`."""
@@ -87,21 +83,21 @@ class Optimizer:
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Move the parameters along their gradients, and let go of these."""
+        config, state = self._config, self.state
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        if self._config.optimizer == "sgd":
+        if config.optimizer == "sgd":
             torch._fused_sgd_(
-                self.parameters, gradients, self.state.get("momentum_buffer", []),
-                lr=learning_rate, momentum=self._config.momentum,
-                weight_decay=self._config.weight_decay,
+                self.parameters, gradients, state.get("momentum_buffer", []), lr=learning_rate,
+                momentum=config.momentum, weight_decay=config.weight_decay,
                 dampening=0, nesterov=False, maximize=False, is_first_step=False,
             )  # fmt: skip
         else:
-            adam = torch._fused_adam_ if self._config.optimizer == "adam" else torch._fused_adamw_
-            torch._foreach_add_(self.state["step"], 1)
+            adam = torch._fused_adam_ if config.optimizer == "adam" else torch._fused_adamw_
+            torch._foreach_add_(state["step"], 1)
             adam(
-                self.parameters, gradients, self.state["exp_avg"], self.state["exp_avg_sq"],
-                [], self.state["step"], lr=learning_rate, beta1=_BETAS[0], beta2=_BETAS[1],
-                weight_decay=self._config.weight_decay, eps=_EPSILON,
+                self.parameters, gradients, state["exp_avg"], state["exp_avg_sq"], [],
+                state["step"], lr=learning_rate, weight_decay=config.weight_decay,
+                beta1=0.9, beta2=0.999, eps=1e-8,  # Kingma & Ba 2015, algorithm 1
                 amsgrad=False, maximize=False,
             )  # fmt: skip
         for parameter in self.parameters:
