@@ -57,8 +57,7 @@ class CrossValidation:
             self.folds[fold], stem="", path=self.path / f"fold-{fold}", overwrite=overwrite,
             pretrained=self.pretrained, needs_test=False,
         )  # fmt: skip
-        shared = self.folds[0].replace({"data.folds": None, "data.fold": None})
-        FoldRuns.create(self.path, shared)
+        FoldRuns.create(self.path, self.folds[0].replace({"data.folds": None, "data.fold": None}))
         return training
 
     def aggregate(self, *, report: bool = True) -> FoldsSummary:

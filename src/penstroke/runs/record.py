@@ -72,8 +72,7 @@ class Folder(Generic[RecordT]):
     record_file: str
     record_type: type[RecordT]
     error_type: type[PenstrokeError]
-    kind: str
-    """What such a directory is called in messages."""
+    kind: str  # what such a directory is called in messages
     locked_message = "is being trained by another process"
 
     def __init__(self, path: Path, record: RecordT) -> None:

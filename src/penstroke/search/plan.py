@@ -78,17 +78,12 @@ def draw_settings(space: Space, search: SearchConfig, max_epochs: int) -> list[V
     """Return the settings of all trials, for methods that do not choose them by scores."""
     if search.method in ("sweep", "grid"):
         return space.grid()
-    trials = sum(
-        bracket.rungs[0].trials for bracket in brackets_of(search, max_epochs, sys.maxsize)
-    )
+    trials = sum(one.rungs[0].trials for one in brackets_of(search, max_epochs, sys.maxsize))
     return list(islice(space.distinct_draws(search.seed), trials))
 
 
 def brackets_of(search: SearchConfig, max_epochs: int, settings: int) -> list[Bracket]:
-    """Return the brackets of `search` in a space with this number of different `settings`.
-
-    In a small space, brackets that would find no new settings are shortened or left out.
-    """
+    """Return the brackets of `search` in a space with this number of different `settings`."""
     if search.method == "hyperband":
         wanted = hyperband(max_epochs, search.eta) * search.rounds
     elif search.method == "asha":
@@ -97,7 +92,7 @@ def brackets_of(search: SearchConfig, max_epochs: int, settings: int) -> list[Br
         trials = search.trials if search.method in ("random", "tpe") else settings
         wanted = [Bracket((Rung(trials, max_epochs),))]
     brackets = []
-    for bracket in wanted:
+    for bracket in wanted:  # shortened, or left out, where it would find no new settings
         if (cut := bracket.cut_to(settings)).rungs:
             settings -= cut.rungs[0].trials
             brackets.append(cut)

@@ -49,7 +49,7 @@ def available_devices() -> list[str]:
 def seconds_a_step(
     config: RunConfig, *, num_classes: int = 10, steps: int = 2, seconds: float = 0.0
 ) -> float:
-    """Return the mean seconds of a step of a resolved config, over at least `steps` and `seconds`."""
+    """Return the mean seconds of a step of a resolved config; `steps` and `seconds` are minima."""
     train = config.train
     network = build_network(config.model, num_classes=num_classes, mean=0.5, std=0.5)
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -23,10 +23,8 @@ def train_step(
     labels: Tensor,
     config: TrainConfig,
 ) -> tuple[Tensor, Tensor]:
-    """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number correct).
-
-    With `config.outlier_exposure`, images without a character go through the network beside them.
-    """
+    """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number correct)."""
+    # Images without a character go through the network beside them.
     count = round(config.outlier_exposure * len(images))
     shown = torch.cat([images, make_outliers(images, count)]) if count else images
     with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
