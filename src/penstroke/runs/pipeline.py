@@ -94,7 +94,7 @@ class Training:
         return network_of(self.run.record, weights)
 
     def finish(self, *, report: bool = True) -> None:
-        """Evaluate and export the best epoch, and measure forgetting; not if that is done."""
+        """Evaluate, export and measure forgetting, unless the run is finished already."""
         if self.run.status == "finished":
             return
         with self.run.locked():

@@ -50,7 +50,7 @@ class CostModel:
         self._images, classes = len(data.train), len(data.classes)
         settings = draw_settings(self._space, search, config.train.epochs)[:_SAMPLE]
         configs = [self._space.config(values) for values in settings]
-        networks = (build_network(c.model, num_classes=classes, mean=0, std=1) for c in configs)
+        networks = (build_network(c.model, num_classes=classes, mean=0.0, std=1.0) for c in configs)
         sizes = np.array([summarize(network).multiply_adds for network in networks])
         resolved = resolved_for_worker(config)
         places = np.linspace(0, len(sizes) - 1, min(3, len(sizes))).astype(int)

@@ -55,8 +55,9 @@ class Runner:
         is_tpe = search.method == "tpe"
         # The settings of a trial by its number; None if there are no more.
         self._settings_of = _tpe_settings(study, drawn) if is_tpe else dict(enumerate(drawn)).get
-        budget = record.time_budget_seconds or math.inf
-        self._deadline = time.monotonic() + budget - study.elapsed_seconds() / engine.workers
+        self._deadline = math.inf
+        if budget := record.time_budget_seconds:
+            self._deadline = time.monotonic() + budget - study.elapsed_seconds() / engine.workers
         self._queue = TrainingQueue(engine)
         self._open: dict[int, _OpenTrial] = {}
         self._scores: dict[int, float] = {}

@@ -22,10 +22,7 @@ class Batches:
     def shuffled(
         self, batch_size: int, seed: int, balance: float | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (images, labels) of each image once, in an order drawn by `seed`.
-
-        With `balance`, as many images, but those of rare classes more often (`balanced_order`).
-        """
+        """Yield (images, labels) in an order drawn by `seed`: each once, or by `balanced_order`."""
         generator = torch.Generator().manual_seed(seed)
         if balance:
             order = balanced_order(self.labels.cpu(), balance, generator)
