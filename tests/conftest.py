@@ -10,8 +10,6 @@ from pathlib import Path
 
 # The workers of a test session share the machine: one thread for each, and for what they start.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-# A shell starts a background job with Ctrl-C ignored, and so would be what the tests interrupt.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hypothesis import settings
@@ -22,6 +20,9 @@ from helpers import MADE_ONCE, Outcome, copy_made_once, kill_what_was_started
 from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.files import sha256
+
+# A shell starts a background job with Ctrl-C ignored, and so would be what the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples on every machine, however long one takes: a failure is found when it is written.
 settings.register_profile("penstroke", deadline=None, derandomize=True, database=None)
