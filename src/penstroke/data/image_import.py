@@ -307,7 +307,7 @@ def _assemble(
         Dataset(images.images[rows[side]], labels[side], classes) for side in (~is_test, is_test)
     )
     copies, conflicts = _find_copies(refs, images, rows)
-    notes = notes + copies
+    notes += copies
     training = set(map(bytes, digests[~is_test]))
     if count := sum(bytes(digest) in training for digest in digests[is_test]):
         notes.append(  # a given split may have some

@@ -187,8 +187,7 @@ def _part(archive: ZipReader, split: Split, images: Array, labels: Array) -> Par
 def _are_preprocessed(path: Path, array: Array) -> bool:
     """Return whether images look like MNIST's: 28×28, bright on black, with a black margin.
 
-    That is: of the first thousand, nine in ten have an outermost ring of which nine tenths are
-    black.
+    That is: of the first thousand, nine in ten have an outermost ring that is nine tenths black.
     """
     if array.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE) or array.dtype != np.uint8:
         return False
