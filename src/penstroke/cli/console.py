@@ -30,12 +30,12 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right: str = "") -> None:
     """Print a plain table; the columns whose indices are in `right` ("12") are right-aligned."""
-    lines = [list(headings), *([str(cell) for cell in row] for row in rows)]
+    lines = [[str(cell) for cell in line] for line in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = [str.rjust if str(k) in right else str.ljust for k in range(len(headings))]
     for line in lines:
         cells = (
-            cell.rjust(width) if str(k) in right else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+            align(cell, width) for align, cell, width in zip(aligned, line, widths, strict=True)
         )
         typer.echo("  ".join(cells).rstrip())
 

@@ -6,12 +6,13 @@ import glob
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from penstroke.cli.console import print_json
+from penstroke.cli.console import note, print_json
 from penstroke.cli.options import argument, option
+from penstroke.errors import ImageError
 
 if TYPE_CHECKING:
     from penstroke.inference.recognizer import Recognizer
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 IMAGES = argument("Image files, folders or patterns; - is stdin.", metavar="IMAGE…")
 MODEL = option("Model: a model.onnx, or the name or path of a run.", metavar="MODEL")
-Item = TypeVar("Item")
 
 
 def open_recognizer(model: str | None) -> Recognizer:
@@ -41,8 +41,6 @@ def open_recognizer(model: str | None) -> Recognizer:
 
 def expand(names: Sequence[str]) -> list[str]:
     """Return the image files that `names` stand for; folders are searched, patterns expanded."""
-    from penstroke.errors import ImageError
-
     expanded: list[str] = []
     for name in names:
         path = Path(name)
@@ -60,29 +58,22 @@ def expand(names: Sequence[str]) -> list[str]:
     return expanded
 
 
-def source_of(name: str) -> bytes | Path:
-    """Return what to read the image `name` from."""
-    return sys.stdin.buffer.read() if name == "-" else Path(name)
-
-
 def answer_each(
-    items: Sequence[tuple[str, Item]],
-    answer: Callable[[str, Item], dict[str, Any]],
+    names: Sequence[str],
+    answer: Callable[[str, bytes | Path], dict[str, Any]],
     show: Callable[[list[dict[str, Any]]], None],
     *,
     model: str | None,
     as_json: bool,
 ) -> None:
-    """Answer for each image and show the answers; exit with 1 if an image could not be read."""
-    from penstroke.errors import ImageError
-
+    """Answer for each image and its source; exit with 1 if an image could not be read."""
     answers: list[dict[str, Any]] = []
-    for name, item in items:
+    for name in names:
         try:
-            answers.append(answer(name, item))
+            answers.append(answer(name, sys.stdin.buffer.read() if name == "-" else Path(name)))
         except ImageError as error:
             answers.append({"image": name, "status": "error", "error": str(error)})
-            typer.echo(f"error: {error}", err=True)
+            note(f"error: {error}")
     if as_json:
         print_json({"model": model, "answers": answers})
     else:

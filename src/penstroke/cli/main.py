@@ -7,7 +7,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from penstroke.cli.options import CONTEXT, option
+from penstroke import __version__
+from penstroke.cli.console import note
+from penstroke.cli.options import CONTEXT, command_group, option
+from penstroke.errors import MissingExtraError, PenstrokeError
 
 _COMMANDS = {
     "data": "data", "check": "check", "train": "train", "tune": "tune", "evaluate": "evaluate",
@@ -27,31 +30,23 @@ class _LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in _COMMANDS and cmd_name not in self.commands:
             module = importlib.import_module(f"penstroke.cli.{_COMMANDS[cmd_name]}")
-            one = getattr(module, "app", None)
-            if one is None:
-                one = typer.Typer(add_completion=False, rich_markup_mode=None)
-                one.command(cmd_name, context_settings=CONTEXT)(module.command)
-            self.commands[cmd_name] = typer.main.get_command(one)
+            group = getattr(module, "app", None)
+            if group is None:
+                group = typer.Typer(add_completion=False, rich_markup_mode=None)
+                group.command(cmd_name, context_settings=CONTEXT)(module.command)
+            self.commands[cmd_name] = typer.main.get_command(group)
         return super().get_command(ctx, cmd_name)
 
 
-app = typer.Typer(
-    name="penstroke",
-    cls=_LazyGroup,
-    help="Train, tune, evaluate and serve small neural networks that read handwriting.",
+app = command_group(
+    "penstroke", "Train, tune, evaluate and serve small neural networks that read handwriting.",
+    cls=_LazyGroup, pretty_exceptions_enable=False,
     epilog="First time here? `penstroke train` trains a network on real digits in seconds.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings=CONTEXT,
-)
+)  # fmt: skip
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from penstroke import __version__
-
         typer.echo(f"penstroke {__version__}")
         raise typer.Exit
 
@@ -74,20 +69,11 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        sys.exit(_explain(error))
-
-
-def _explain(error: Exception) -> int:
-    from penstroke.errors import MissingExtraError, PenstrokeError
-
-    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("penstroke"):
-        error = MissingExtraError.for_extra("train", error.name)
-    if isinstance(error, PenstrokeError):
-        typer.echo(f"error: {error}", err=True)
-        return error.exit_code
-    typer.echo(
-        f"error: {type(error).__name__}: {error}\n"
-        "This is a bug in Penstroke; run the same command with --debug to see where.",
-        err=True,
-    )
-    return 1
+        if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("penstroke"):
+            error = MissingExtraError.for_extra("train", error.name)
+        if isinstance(error, PenstrokeError):
+            note(f"error: {error}")
+            sys.exit(error.exit_code)
+        note(f"error: {type(error).__name__}: {error}")
+        note("This is a bug in Penstroke; run the same command with --debug to see where.")
+        sys.exit(1)

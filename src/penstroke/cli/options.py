@@ -2,14 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar
 
 import typer
 
 Options = TypeVar("Options")
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def option(text: str, default: Any = None, *names: str, **settings: Any) -> Any:
@@ -41,13 +39,8 @@ def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Calla
         def command(**values: Any) -> None:
             function(options(**values))
 
-        hints = get_type_hints(options)
-        parameters = inspect.signature(options).parameters
-        signature = inspect.Signature(
-            [p.replace(annotation=hints[n]) for n, p in parameters.items()]
-        )
+        signature = inspect.signature(options, eval_str=True)
         command.__signature__ = signature  # type: ignore[attr-defined]
-        command.__annotations__ = hints
         command.__doc__ = function.__doc__
         return command
 
@@ -57,20 +50,16 @@ def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Calla
 def given_options(options: Any) -> dict[str, str]:
     """Return the options that differ from their defaults, as they are typed, by their fields."""
     given = {}
-    for field in fields(options):
-        name, info = field.name, cast(Any, field.default)  # what `option` and `argument` return
-        if getattr(options, name) != info.default:
+    for name, value in vars(options).items():
+        info = getattr(type(options), name)  # what `option` and `argument` return
+        if value != info.default:
             typed = info.param_decls or ["--" + name.replace("_", "-")]
             given[name] = typed[0].partition("/")[0]
     return given
 
 
 def changes_from(assignments: Iterable[str] | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by dotted names: the `options` that were given, then those of `--set`.
-
-    Raises:
-        ConfigError: an assignment, or a line of the list of images to exclude, cannot be read.
-    """
+    """Return settings by dotted names: the `options` that were given, then those of `--set`."""
     from penstroke.config.toml import parse_assignments
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -91,7 +80,7 @@ def seconds_of(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        seconds = float(text[:-1]) * _SECONDS[text[-1:]]
+        seconds = float(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1:]]
     except (ValueError, KeyError):
         seconds = 0.0
     if not 0 < seconds < float("inf"):
@@ -99,9 +88,9 @@ def seconds_of(text: str | None) -> float | None:
     return seconds
 
 
-def command_group(name: str, text: str) -> typer.Typer:
+def command_group(name: str, text: str, **settings: Any) -> typer.Typer:
     """Return a command with subcommands."""
     return typer.Typer(
         name=name, help=text, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-        context_settings=CONTEXT,
+        context_settings=CONTEXT, **settings,
     )  # fmt: skip

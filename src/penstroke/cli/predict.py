@@ -1,16 +1,10 @@
 """`penstroke predict`: one character from each image."""
 
+from pathlib import Path
 from typing import Any
 
 from penstroke.cli.console import percent, print_table
-from penstroke.cli.image_arguments import (
-    IMAGES,
-    MODEL,
-    answer_each,
-    expand,
-    open_recognizer,
-    source_of,
-)  # fmt: skip
+from penstroke.cli.image_arguments import IMAGES, MODEL, answer_each, expand, open_recognizer
 from penstroke.cli.options import JSON, option
 
 
@@ -26,16 +20,15 @@ def command(
     """
     recognizer = open_recognizer(model)
 
-    def answer(name: str, _: None) -> dict[str, Any]:
-        recognition = recognizer.recognize(source_of(name))
+    def answer(name: str, source: bytes | Path) -> dict[str, Any]:
+        recognition = recognizer.recognize(source)
         return {
             "image": name, "status": recognition.status, "label": recognition.label,
             "probability": recognition.probability,
             "top": [{"label": label, "probability": p} for label, p in recognition.top(top)],
         }  # fmt: skip
 
-    answer_each([(name, None) for name in expand(images)], answer, _show, model=model,
-                as_json=as_json)  # fmt: skip
+    answer_each(expand(images), answer, _show, model=model, as_json=as_json)
 
 
 def _show(answers: list[dict[str, Any]]) -> None:

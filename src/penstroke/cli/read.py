@@ -1,20 +1,15 @@
 """`penstroke read`: lines of characters, such as numbers and words, from images and pages."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from penstroke.cli.console import percent, print_table, say
-from penstroke.cli.image_arguments import (
-    IMAGES,
-    MODEL,
-    answer_each,
-    expand,
-    open_recognizer,
-    source_of,
-)  # fmt: skip
+from penstroke.cli.image_arguments import IMAGES, MODEL, answer_each, expand, open_recognizer
 from penstroke.cli.options import JSON, option
+from penstroke.files import write_text_atomically
 
 
 def command(
@@ -31,14 +26,13 @@ def command(
     """
     recognizer = open_recognizer(model)
     names = expand(images)
-    overlays = _overlay_paths(names, overlay) if overlay else [None] * len(names)
+    overlays = iter(_overlay_paths(names, overlay) if overlay else ())
 
-    def answer(name: str, path: Path | None) -> dict[str, Any]:
-        from penstroke.files import write_text_atomically
+    def answer(name: str, source: bytes | Path) -> dict[str, Any]:
         from penstroke.inference.line_reader import read_page
         from penstroke.inference.overlay import overlay_svg
 
-        source = source_of(name)
+        path = next(overlays, None)
         page = read_page(recognizer, source)
         result = {"image": name, "status": "ok" if page.lines else "empty", **page.to_dict()}
         if path is not None:
@@ -46,8 +40,7 @@ def command(
             result["overlay"] = str(path)
         return result
 
-    answer_each(list(zip(names, overlays, strict=True)), answer,
-                lambda answers: _show(answers, top), model=model, as_json=as_json)  # fmt: skip
+    answer_each(names, answer, partial(_show, top=top), model=model, as_json=as_json)
 
 
 def _overlay_paths(names: list[str], target: Path) -> list[Path]:
@@ -61,8 +54,7 @@ def _overlay_paths(names: list[str], target: Path) -> list[Path]:
     paths: list[Path] = []
     for name in names:
         stem = "stdin" if name == "-" else Path(name).name
-        number = 2
-        path = target / f"{stem}.svg"
+        path, number = target / f"{stem}.svg", 2
         while path in paths:
             path, number = target / f"{stem}-{number}.svg", number + 1
         paths.append(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,13 @@ from penstroke.cli.options import (
     stem_of,
     takes,
 )
+from penstroke.files import runs_root
 
 if TYPE_CHECKING:
     from penstroke.config.settings import RunConfig
     from penstroke.runs.finetuning import PretrainedRun
     from penstroke.runs.pipeline import Training
     from penstroke.runs.run import Run
-
-_EXAMPLE = "examples/seven.png"  # there in a clone: the first command to try should work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,21 +89,20 @@ def command(options: TrainOptions) -> None:
     elif options.folds is not None:
         _refuse_both(options.seeds > 1 or options.ensemble > 1, "--folds, or --seeds or --ensemble")
         _cross_validate(config, options.folds, options, pretrained)
-    elif options.seeds == options.ensemble == 1:
-        _show_figures(_train(config, options, pretrained, options.name), options.as_json)
-    elif options.ensemble == 1:
-        runs = [_train(one, options, pretrained) for one in config.seeds(options.seeds)]
-        _show_variation(runs, options.as_json)
     else:
-        from penstroke.data.loading import load_dataset
-        from penstroke.runs.pipeline import make_ensemble
-
         configs = config.seeds(max(options.seeds, options.ensemble))
-        runs = [_train(one, replace(options, report=False), pretrained) for one in configs]
-        with progress_bar("averaging, exporting and evaluating"):
-            members, data = runs[: options.ensemble], load_dataset(config.data)
-            run = make_ensemble(members, data, report=options.report)
-        _show_figures(run, options.as_json)
+        runs = [_train(one, options, pretrained) for one in configs]
+        if options.ensemble > 1:
+            from penstroke.data.loading import load_dataset
+            from penstroke.runs.pipeline import make_ensemble
+
+            with progress_bar("averaging, exporting and evaluating"):
+                members, data = runs[: options.ensemble], load_dataset(config.data)
+                runs = [make_ensemble(members, data, report=options.report)]
+        if len(runs) == 1:
+            _show_figures(runs[0], options.as_json)
+        else:
+            _show_variation(runs, options.as_json)
 
 
 def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
@@ -135,18 +133,13 @@ def _refuse_both(both: bool, what: str) -> None:
         raise typer.BadParameter(f"give {what}, not both")
 
 
-def _train(
-    config: RunConfig,
-    options: TrainOptions,
-    pretrained: PretrainedRun | None,
-    name: str | None = None,
-) -> Run:
-    from penstroke.files import runs_root
+def _train(config: RunConfig, options: TrainOptions, pretrained: PretrainedRun | None) -> Run:
     from penstroke.runs.pipeline import start_or_resume
 
+    is_named = options.name and options.seeds == options.ensemble == 1
     training = start_or_resume(
         config, stem=options.name or stem_of(options.chosen_recipe),
-        path=runs_root() / name if name else None,
+        path=runs_root() / options.name if is_named else None,
         overwrite=options.overwrite, pretrained=pretrained,
     )  # fmt: skip
     if training.run.status == "finished":
@@ -154,7 +147,7 @@ def _train(
         return training.run
     _follow(training, options.as_json)
     with progress_bar("exporting and evaluating"):
-        training.finish(report=options.report)
+        training.finish(report=options.report and options.ensemble == 1)
     return training.run
 
 
@@ -222,7 +215,8 @@ def _show_figures(run: Run, as_json: bool) -> None:
     say(f"model                {values['model']}")
     if "report" in values:
         say(f"report               {values['report']}")
-    image = _EXAMPLE if Path(_EXAMPLE).exists() else "IMAGE.png"
+    example = "examples/seven.png"  # there in a clone: the first command to try should work
+    image = example if Path(example).exists() else "IMAGE.png"
     say(f"\nnext: {program()} predict {image} --model {run.path}")
 
 

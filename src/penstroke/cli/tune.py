@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import signal
 import sys
 import time
@@ -30,6 +29,8 @@ from penstroke.cli.options import (
     stem_of,
     takes,
 )
+from penstroke.errors import ConfigError, StudyError, near_match
+from penstroke.machine import allowed_cores
 
 if TYPE_CHECKING:
     from penstroke.config.recipes import Recipe
@@ -43,7 +44,6 @@ _FOR_EACH_CALL = {
     "as_json",
 }  # fmt: skip
 """Options that may differ when a study is resumed; the others are settled when it is created."""
-_REDRAWN_EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +83,6 @@ class TuneOptions:
     @property
     def worker_count(self) -> int:
         """Number of workers."""
-        from penstroke.machine import allowed_cores
-
         return self.workers or allowed_cores()
 
     def settings(self) -> dict[str, Any]:
@@ -149,7 +147,6 @@ def _open(request: SearchRequest, stem: str, options: TuneOptions, name: str | N
 
 
 def _request(recipe: Recipe, source: str, options: TuneOptions) -> SearchRequest:
-    from penstroke.errors import ConfigError
     from penstroke.search.workflow import SearchRequest
 
     if recipe.search is None:
@@ -169,7 +166,6 @@ def _request(recipe: Recipe, source: str, options: TuneOptions) -> SearchRequest
 def _best_of(source: str, then: Recipe, options: TuneOptions) -> dict[str, Any]:
     """Search the recipe that comes before, on the same data; return its best settings."""
     from penstroke.config.recipes import load_recipe
-    from penstroke.errors import ConfigError, StudyError
 
     data = {"data.dataset": then.data.dataset, "data.exclude": then.data.exclude}
     before = load_recipe(source, data)
@@ -204,26 +200,21 @@ def _search_each(request: SearchRequest, name: str, stem: str, options: TuneOpti
 
 def _requests_for_each(request: SearchRequest, name: str) -> list[tuple[Any, SearchRequest]]:
     from penstroke.config.space import Space
-    from penstroke.errors import ConfigError, near_match
 
-    search = request.search
-    space = Space(request.config, search.space)
+    space = Space(request.config, request.search.space)
     if name not in space.parameters:
-        raise ConfigError(
-            f"--for-each {name}: not in the search space{near_match(name, space.parameters)}"
-        )
-    values = space.parameters[name].listed()
-    if values is None:
-        raise ConfigError(f"--for-each {name}: it needs choices, or a range with step")
-    if len(space.parameters) == 1:
-        raise ConfigError(
-            f"--for-each {name}: no other parameter is left to search; leave --for-each out"
-        )
-    return [
-        (value, replace(request, config=space.config({name: value}), search=rest))
-        for value in values
-        if (rest := search.fixed(name, value))
-    ]  # fmt: skip
+        problem = f"not in the search space{near_match(name, space.parameters)}"
+    elif (values := space.parameters[name].listed()) is None:
+        problem = "it needs choices, or a range with step"
+    elif len(space.parameters) == 1:
+        problem = "no other parameter is left to search; leave --for-each out"
+    else:
+        return [
+            (value, replace(request, config=space.config({name: value}), search=rest))
+            for value in values
+            if (rest := request.search.fixed(name, value))
+        ]
+    raise ConfigError(f"--for-each {name}: {problem}")
 
 
 def _run(study: Study, options: TuneOptions) -> SearchResult:
@@ -272,13 +263,8 @@ def _search(study: Study, options: TuneOptions) -> list[float]:
     else:
         engine = LocalEngine(workers, [data], record.resolved.device, patience)
     try:
-        with _live_table(study, planned, workers) as watch, _interrupted_between_steps() as check:
-
-            def on_status(status: SearchStatus) -> None:
-                check()
-                watch(status)
-
-            if not search(study, engine, on_status):
+        with _interrupts_held() as check, _live_table(study, planned, workers, check) as watch:
+            if not search(study, engine, watch):
                 note("the time is up: continuing with the best so far")
         with progress_bar("confirming with new seeds", total=seeds, visible=seeds > 0) as update:
             return confirm(study, engine, seeds, lambda: update(advance=1))
@@ -293,11 +279,8 @@ def _search(study: Study, options: TuneOptions) -> list[float]:
 
 
 @contextlib.contextmanager
-def _interrupted_between_steps() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C back until the yielded function is called, which then raises KeyboardInterrupt.
-
-    In the middle of a database's clean-up it could be swallowed.
-    """
+def _interrupts_held() -> Iterator[Callable[[], None]]:
+    """Yield a function that raises a Ctrl-C held back: a database's clean-up could swallow it."""
     pressed: list[int] = []
 
     def check() -> None:
@@ -361,7 +344,6 @@ def _show_plans(
 
 
 def _duration(seconds: float) -> str:
-    """Return seconds as a person says them."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 100 * 60:
@@ -371,14 +353,14 @@ def _duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def _live_table(
-    study: Study, planned: int, workers: int
+    study: Study, planned: int, workers: int, check: Callable[[], None]
 ) -> Iterator[Callable[[SearchStatus], None]]:
-    """Yield a function that shows the status, drawn anew in place; nothing without a terminal.
+    """Yield a function that calls `check` and, on a terminal, shows the status in place.
 
     It is drawn when called, not by a thread: workers are forked from this process.
     """
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda _: check()
         return
     from rich.console import Console
     from rich.live import Live
@@ -390,13 +372,14 @@ def _live_table(
 
         def watch(status: SearchStatus) -> None:
             nonlocal drawn
+            check()
             now, done, best = time.monotonic(), status.epochs_trained, status.best
-            if now - drawn <= _REDRAWN_EVERY_SECONDS:
+            if now - drawn <= 0.5:
                 return
             drawn = now
             table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-            running = (f"trial {work.trial} to epoch {work.epochs}" for work in status.running)
-            table.add_row("running", ", ".join(itertools.islice(running, workers)))
+            running = [f"trial {one.trial} to epoch {one.epochs}" for one in status.running]
+            table.add_row("running", ", ".join(running[:workers]))
             table.add_row("epochs", f"{done:,} of {planned:,} that were left")
             left = max(planned - done, 0) * (now - start) / done if done else None
             table.add_row("left", "…" if left is None else f"about {_duration(left)}")
