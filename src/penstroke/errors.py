@@ -1,9 +1,8 @@
 """Errors by kind: each message says what is wrong, where, and what to do."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
 
 class PenstrokeError(Exception):
@@ -90,7 +89,7 @@ class MissingExtraError(PenstrokeError):
     """A part of Penstroke was used whose optional packages are not installed."""
 
     @classmethod
-    def for_extra(cls, extra: str, module: str | None) -> MissingExtraError:
+    def for_extra(cls, extra: str, module: str | None) -> Self:
         """Say which extra brings the missing `module`."""
         return cls(
             f"this needs the package {module!r}, which is not installed: "

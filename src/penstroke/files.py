@@ -13,10 +13,8 @@ from penstroke.errors import PenstrokeError, StorageError
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a reader, or a crash, sees all of it or none.
 
-    Temporary name in the same folder, fsync, rename, fsync of the folder.
-
-    Raises:
-        StorageError: the disk is full, read-only or not permitted; nothing is left behind.
+    Temporary name in the same folder, fsync, rename, fsync of the folder. A StorageError (disk
+    full, read-only or not permitted) leaves nothing behind.
     """
     with explained(f"write {path}", StorageError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,8 @@ _PACKAGES = ("penstroke", "torch", "numpy", "scikit-learn", "onnx", "onnxruntime
 
 def allowed_cores() -> int:
     """Return how many processor cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
 def allowed_threads() -> int:
@@ -37,11 +36,9 @@ def package_version(package: str) -> str:
 def processor_name() -> str:
     """Return the processor's name; the platform module knows it on few systems."""
     path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown")
 
 
 def machine_facts() -> dict[str, str | int]:

@@ -110,7 +110,6 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         rows, y = validate_data(self, _as_rows(X), y, dtype="numeric", ensure_min_samples=2)
         check_classification_targets(y)
-        _refuse_negative(rows)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ArrayError("the labels have one class only: a classifier needs two or more")
@@ -151,7 +150,6 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         rows = validate_data(self, _as_rows(X), dtype="numeric", reset=False)
-        _refuse_negative(rows)
         recognizer = _open_model(self.onnx_)
         probabilities = recognizer.probabilities(self._images(rows)).astype(np.float64)
         return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
@@ -204,6 +202,10 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "penstroke.preprocessing.ink.preprocess brings an image of any size to that"
             )
         full, high = self.pixel_max_, float(rows.max())
+        if rows.dtype != np.bool_ and rows.min() < 0:
+            raise ArrayError(
+                "Negative values in data: ink runs from 0, which is paper, up to full ink"
+            )
         if high > full:
             raise ArrayError(
                 f"levels of ink run from 0 to {full:g} here, but there are some up to {high:g}: "
@@ -226,8 +228,3 @@ def _as_rows(images: Any) -> Any:
     if shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         raise ArrayError(f"images are (N, {PIXELS}) or (N, 28, 28), not {shape}")
     return np.asarray(images).reshape(len(images), PIXELS)
-
-
-def _refuse_negative(rows: npt.NDArray[Any]) -> None:
-    if rows.dtype != np.bool_ and rows.min() < 0:
-        raise ArrayError("Negative values in data: ink runs from 0, which is paper, up to full ink")

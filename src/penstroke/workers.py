@@ -12,7 +12,6 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
@@ -35,10 +34,7 @@ def map_unordered(
 
     Each of `workers` processes holds one item at a time; a single one is this process. `function`
     is pickled once for each: an object keeps its state from item to item. What it raises is raised
-    here.
-
-    Raises:
-        WorkerError: a worker died; `position` is that of its item.
+    here; WorkerError has the position of the item whose worker died.
     """
     count = min(workers, len(items))
     if count <= 1:
@@ -46,17 +42,17 @@ def map_unordered(
             yield position, function(item)
         return
     waiting = iter(enumerate(items))
-    pool: list[Worker[Item, Result]] = []
-    positions: dict[Worker[Item, Result], int] = {}
+    pool: list[Worker[tuple[Item], Result]] = []
+    positions: dict[Worker[tuple[Item], Result], int] = {}
 
-    def assign_next(worker: Worker[Item, Result]) -> None:
+    def assign_next(worker: Worker[tuple[Item], Result]) -> None:
         if (following := next(waiting, None)) is not None:
             positions[worker], item = following
-            worker.send(item)
+            worker.send((item,))
 
     try:
         for _ in range(count):
-            pool.append(Worker(partial(_single, function)))
+            pool.append(Worker(partial(map, function)))
             assign_next(pool[-1])
         while positions:
             for worker in wait(list(positions)):
@@ -105,16 +101,15 @@ class Worker(Generic[Item, Result]):
     def receive(self) -> Result:
         """Return the next reply, when it is there (see `wait`), or raise what `work` raised.
 
-        Raises:
-            WorkerError: the worker died.
+        WorkerError: the worker died.
         """
         try:
-            reply: Result | _Raised = self.connection.recv()
+            reply: Result | Exception = self.connection.recv()
         except (EOFError, OSError):
             self._process.join(timeout=1)  # so that the cause is its own, and not that it is killed
             raise WorkerError(self.end()) from None
-        if isinstance(reply, _Raised):
-            raise reply.error
+        if isinstance(reply, Exception):
+            raise reply
         return reply
 
     def end(self) -> str:
@@ -136,15 +131,6 @@ def wait(
     """Return the workers that replied or died, as soon as there is one; [] after the timeout."""
     ends: dict[Any, Worker[Item, Result]] = {worker.connection: worker for worker in workers}
     return [ends[end] for end in connection.wait(list(ends), timeout_seconds)]
-
-
-@dataclass(frozen=True)
-class _Raised:
-    error: Exception
-
-
-def _single(function: Callable[[Item], Result], item: Item) -> Iterator[Result]:
-    yield function(item)
 
 
 def _serve(pipe: Connection, work: Callable[[Any], Iterable[Any]]) -> None:
@@ -178,9 +164,9 @@ def _replies(work: Callable[[Any], Iterable[Any]], message: Any) -> Iterator[Any
     try:
         yield from work(message)
     except PenstrokeError as error:
-        yield _Raised(error)
+        yield error
     except Exception:  # of any type, which perhaps cannot be pickled
-        yield _Raised(RuntimeError(traceback.format_exc()))
+        yield RuntimeError(traceback.format_exc())
 
 
 @contextlib.contextmanager

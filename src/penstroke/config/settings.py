@@ -73,12 +73,10 @@ class DataConfig(Settings):
 
     dataset: str = Field("digits", min_length=1, description="name in `penstroke data list`")
     validation_fraction: float = Field(
-        0.1,
-        ge=0,
-        lt=1,
+        0.1, ge=0, lt=1,
         description="fraction of the training split held out for validation, stratified by class; "
         "raised, up to 0.1, until the rarest class has an image in it",
-    )
+    )  # fmt: skip
     split_seed: int = Field(0, ge=0, description="seed of that split; independent of train.seed")
     max_train_images: int | None = Field(
         None, ge=1, description="number of training images to use, stratified by class; none: all"
@@ -106,7 +104,7 @@ class DataConfig(Settings):
                 raise ValueError(f"exclude: {one} is in the list twice")
         if (self.folds is None) != (self.fold is None):
             raise ValueError("folds: folds and fold belong together")
-        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+        if self.folds and self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold: there are {self.folds} folds, the first is 0")
         return self
 
@@ -219,10 +217,8 @@ class ResNetConfig(Settings):
 AnyModelConfig = MLPConfig | CNNConfig | ResNetConfig
 ModelConfig = Annotated[AnyModelConfig, Field(discriminator="architecture")]
 ARCHITECTURES: dict[str, type[AnyModelConfig]] = {
-    "mlp": MLPConfig,
-    "cnn": CNNConfig,
-    "resnet": ResNetConfig,
-}
+    "mlp": MLPConfig, "cnn": CNNConfig, "resnet": ResNetConfig,
+}  # fmt: skip
 
 
 class AugmentConfig(Settings):
@@ -269,12 +265,10 @@ class TrainConfig(Settings):
         None, gt=0, lt=1, description="fraction of one_cycle's steps spent rising; none: 0.25"
     )
     balance: float | None = Field(
-        None,
-        ge=0,
-        le=1,
+        None, ge=0, le=1,
         description="oversampling of rare classes: 0 or none is off, 0.5 goes by the square root "
         "of the class's size, 1 shows all classes equally often",
-    )
+    )  # fmt: skip
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="fraction of each label spread over all classes"
     )
@@ -293,11 +287,9 @@ class TrainConfig(Settings):
         None, ge=1, description="epochs without improvement before training stops; none: never"
     )
     seed: int = Field(
-        0,
-        ge=0,
-        lt=2**32,
+        0, ge=0, lt=2**32,
         description="random seed (initialisation, shuffling, dropout, augmentation)",
-    )
+    )  # fmt: skip
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="device to train on; auto: the fastest there is"
     )
@@ -326,8 +318,7 @@ class TrainConfig(Settings):
 
     def is_over(self, epoch: int, best_epoch: int) -> bool:
         """Return whether training ends after `epoch`: it is the last, or patience has run out."""
-        out_of_patience = self.patience is not None and epoch - best_epoch >= self.patience
-        return epoch >= self.epochs or out_of_patience
+        return epoch >= self.epochs or epoch - best_epoch >= (self.patience or math.inf)
 
     @field_validator("balance")
     @classmethod
@@ -336,23 +327,15 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        step = self.schedule == "step"
+        step, best = self.schedule == "step", self.checkpoint_metric != "last"
         for field, has_effect, needed in (
-            ("momentum", self.momentum == 0 or self.optimizer == "sgd", 'optimizer = "sgd"'),
-            ("step_size", self.step_size is None or step, 'schedule = "step"'),
-            ("gamma", self.gamma is None or step, 'schedule = "step"'),
-            (
-                "warmup_fraction",
-                self.warmup_fraction is None or self.schedule == "one_cycle",
-                'schedule = "one_cycle"',
-            ),
-            (
-                "patience",
-                self.patience is None or self.checkpoint_metric != "last",
-                'checkpoint_metric = "val_loss" or "val_accuracy"',
-            ),
+            ("momentum", self.optimizer == "sgd", 'optimizer = "sgd"'),
+            ("step_size", step, 'schedule = "step"'),
+            ("gamma", step, 'schedule = "step"'),
+            ("warmup_fraction", self.schedule == "one_cycle", 'schedule = "one_cycle"'),
+            ("patience", best, 'checkpoint_metric = "val_loss" or "val_accuracy"'),
         ):
-            if not has_effect:
+            if getattr(self, field) and not has_effect:
                 raise ValueError(f"{field}: has no effect without {needed}; remove it or set that")
         if step and (self.step_size is None or self.gamma is None):
             raise ValueError("schedule: step needs step_size and gamma")
@@ -427,26 +410,24 @@ def _explain(detail: dict[str, Any], settings: type[BaseModel]) -> str:
     match detail["type"]:
         case "extra_forbidden":
             known = _fields_at(settings, detail["loc"][:-1])
-            return f"{name}: unknown setting{near_match(path[-1], known) or _one_of(known)}"
+            match = near_match(path[-1], known) or f"; one of {', '.join(known)}"
+            return f"{name}: unknown setting{match}"
         case "missing":
             return f"{name}: is missing"
         case "literal_error" | "union_tag_invalid":
             context = detail["ctx"]
             words = str(context.get("expected") or context.get("expected_tags"))
-            given = context.get("tag", detail["input"])
+            given = str(context.get("tag", detail["input"]))
             field = f"{name}.architecture" if "tag" in context else name
             known = [word.strip("' ") for word in words.replace(" or ", ",").split(",")]
-            return f'{field}: "{given}" is not known{near_match(str(given), known)}{_one_of(known)}'
+            match = f"{near_match(given, known)}; one of {', '.join(known)}"
+            return f'{field}: "{given}" is not known{match}'
         case "value_error":
             # Our own validators begin their message with the field, seen from where they stand.
             return f"{name}.{message}" if name else message
         case _:
             prefix = f"{name}: " if name else ""
             return f"{prefix}{message[0].lower()}{message[1:]}, got {detail['input']!r}"
-
-
-def _one_of(words: Iterable[str]) -> str:
-    return f"; one of {', '.join(words)}"
 
 
 def _fields_at(settings: type[BaseModel], path: Iterable[int | str]) -> list[str]:

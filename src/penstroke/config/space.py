@@ -82,8 +82,7 @@ class Parameter(Settings):
 
     def draw(self, random: np.random.Generator) -> Any:
         """Return a value drawn from the range or the choices."""
-        values = self.listed()
-        if values is not None:
+        if (values := self.listed()) is not None:
             return values[int(random.integers(len(values)))]
         low, high = self.ends
         if self.log:
@@ -137,10 +136,7 @@ class SearchConfig(Settings):
         return self
 
     def fixed(self, name: str, value: Any) -> Self | None:
-        """Return the search of the other parameters where `name` is always `value`.
-
-        None if no parameter is left.
-        """
+        """Return the search where `name` is always `value`; None if no other parameter is left."""
         rest = {}
         for other, parameter in self.space.items():
             if other != name and parameter.when.get(name, value) == value:
@@ -152,15 +148,12 @@ class SearchConfig(Settings):
 class Space:
     """The run configs that a search chooses from: a base, and parameters that change it.
 
-    Raises:
-        ConfigError: a parameter is not a setting, or the setting does not take one of its values.
+    ConfigError: a parameter is not a setting, or the setting does not take one of its values.
     """
 
     def __init__(self, base: RunConfig, parameters: Mapping[str, Parameter]) -> None:
         self.base = base
-        self.parameters = {
-            name: _resolve_factors(name, parameter, base) for name, parameter in parameters.items()
-        }
+        self.parameters = {name: _resolve_factors(name, p, base) for name, p in parameters.items()}
         for name, parameter in self.parameters.items():
             self._check(name, parameter)
 
@@ -195,15 +188,10 @@ class Space:
                 yield values
 
     def grid(self) -> list[Values]:
-        """Return every distinct setting, in order.
-
-        Raises:
-            ConfigError: a parameter is a range without steps.
-        """
+        """Return every distinct setting, in order; ConfigError for a range without steps."""
         settings: list[Values] = [{}]
         for name, parameter in self.parameters.items():
-            listed = parameter.listed()
-            if listed is None:
+            if (listed := parameter.listed()) is None:
                 raise ConfigError(
                     f"search.space.{name}: a grid needs choices, or a range with step"
                 )

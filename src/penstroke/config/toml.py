@@ -6,19 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from penstroke.errors import ConfigError
-from penstroke.files import reason
+from penstroke.files import explained
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the plain values in the TOML file at `path`.
-
-    Raises:
-        ConfigError: the file cannot be read or is not TOML; names the file and the line.
-    """
+    """Return the plain values in the TOML file at `path`; ConfigError names the file and line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {reason(error)}") from error
+        with explained(f"read {path}", ConfigError):
+            return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
@@ -27,9 +22,6 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """Return the values of `dotted.name=value` texts by their names.
 
     A value is read as TOML (`3e-4`, `true`, `[1, 2]`), or else as a plain word.
-
-    Raises:
-        ConfigError: a text has no name or no `=`.
     """
     changes = {}
     for assignment in assignments:
