@@ -23,16 +23,13 @@ from penstroke.search.study import SearchResult, Study
 
 @dataclass(frozen=True)
 class Project:
-    """A published project and the recipe of its search, if it has one.
-
-    Not published are results that the documentation quotes, which are not part of `all`.
-    """
+    """A published project."""
 
     name: str
     title: str
-    is_published: bool = True
+    is_published: bool = True  # otherwise what the documentation quotes, which `all` leaves out
     uses_emnist: bool = False
-    search: str | None = None
+    search: str | None = None  # the recipe of its search
 
 
 PROJECTS = {
@@ -76,13 +73,10 @@ class Reproduction(Settings):
 
 @dataclass(frozen=True)
 class Step:
-    """One command: what follows `penstroke` on the command line, and the data set it needs.
+    """One command, and the data set it needs."""
 
-    `name`: the recipe whose published figures it is compared with.
-    """
-
-    name: str
-    command: tuple[str, ...]
+    name: str  # of the recipe whose published figures it is compared with
+    command: tuple[str, ...]  # what follows `penstroke` on the command line
     dataset: str
 
     @property
@@ -102,21 +96,17 @@ class Step:
 
 
 def find_projects(names: Iterable[str]) -> list[Project]:
-    """Return the projects with these names, each once; `all` is every published one.
-
-    Raises:
-        ConfigError: there is no such project, with a near match.
-    """
-    known = [*PROJECTS, "all"]
+    """Return the projects with these names, each once; `all` is every published one."""
+    known = {name.lower(): [project] for name, project in PROJECTS.items()}
+    known["all"] = [project for project in PROJECTS.values() if project.is_published]
     projects: list[Project] = []
     for name in names:
-        match = next((one for one in known if one.lower() == name.lower()), None)
-        if match is None:
+        if name.lower() not in known:
+            words = [*PROJECTS, "all"]
             raise ConfigError(
-                f'there is no project "{name}"{near_match(name, known)}: one of {", ".join(known)}'
+                f'there is no project "{name}"{near_match(name, words)}: one of {", ".join(words)}'
             )
-        all_published = [project for project in PROJECTS.values() if project.is_published]
-        projects += all_published if match == "all" else [PROJECTS[match]]
+        projects += known[name.lower()]
     return list(dict.fromkeys(projects))
 
 
@@ -169,15 +159,12 @@ def _training(
 
 @dataclass(frozen=True)
 class StepResult:
-    """The result of a step: what it printed with --json, or why it was skipped.
-
-    `wall_seconds`: from start to end, of all calls that did not find it finished already.
-    """
+    """The result of a step."""
 
     step: Step
-    output: dict[str, Any]
-    wall_seconds: float
-    skipped: str = ""
+    output: dict[str, Any]  # what it printed with --json
+    wall_seconds: float  # from start to end, of all calls that did not find it finished already
+    skipped: str = ""  # the reason
 
     @property
     def runs(self) -> list[Run]:
@@ -206,8 +193,8 @@ class ProjectResult:
         if self.project.name != "R1":
             return []
         runs = {one.step.name: one.runs for one in self.steps if not one.skipped}
+        both = runs.get("baseline-mlp", []) + runs.get("baseline-cnn", [])
         try:
-            both = [*runs.get("baseline-mlp", []), *runs.get("baseline-cnn", [])]
             return [claim.text for claim in compare_runs(both).claims]
         except RunError as error:
             return [f"They could not be compared: {error}"]
@@ -219,11 +206,8 @@ def reproduce(
     """Run all steps and return their results; `on_step` is called before each.
 
     Finished steps answer at once, and interrupted ones resume: the commands themselves do that. A
-    step whose data set is missing is skipped.
-
-    Raises:
-        RunError: a command failed; names it. Earlier results are kept.
-        KeyboardInterrupt: Ctrl-C, also if the command has answered it.
+    step whose data set is missing is skipped. RunError names a command that failed; Ctrl-C in a
+    command is raised here as KeyboardInterrupt. Earlier results are kept.
     """
     # Wall seconds by command, kept beside the runs: a second call finds all of them finished.
     path = runs_root() / "reproduction.json"

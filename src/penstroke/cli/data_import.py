@@ -11,11 +11,12 @@ import typer
 
 from penstroke.cli.console import note, print_json, program, progress_bar, say
 from penstroke.cli.options import JSON, argument, given_options, option, takes
+from penstroke.errors import ConfigError, MissingExtraError
+from penstroke.files import cache_root
 
 if TYPE_CHECKING:
     from penstroke.data.image_import import ImportSettings
 
-_LISTED = 5
 _FOR_IDX = {"transposed", "label_offset"}
 _FOR_BOTH = {"name", "source", "classes", "replace", "as_json"}
 
@@ -92,10 +93,8 @@ def command(options: ImportOptions) -> None:
     Each image is normalised to 28×28 pixels. A report shows the results beside the originals. The
     same command resumes an import that was interrupted.
     """
-    from penstroke.data.catalogue import check_new_name
-    from penstroke.data.idx import holds_idx
-    from penstroke.data.loading import imported_names
-    from penstroke.errors import ConfigError
+    from penstroke.data.idx_import import holds_idx
+    from penstroke.data.loading import check_new_name, imported_names
 
     check_new_name(options.name)
     if options.name in imported_names() and not options.replace:
@@ -131,8 +130,6 @@ def _import_idx(options: ImportOptions) -> None:
 def _import_images(options: ImportOptions) -> None:
     from penstroke.data.image_import import import_images
     from penstroke.data.loading import imported_folder
-    from penstroke.errors import MissingExtraError
-    from penstroke.files import cache_root
 
     name, settings = options.name, options.import_settings()
     try:
@@ -145,17 +142,16 @@ def _import_images(options: ImportOptions) -> None:
     except KeyboardInterrupt:
         note("interrupted: the same command resumes from here")
         raise typer.Exit(130) from None
-    page = options.report or cache_root() / "imports" / name / "index.html"
+    page: Path | None = options.report or cache_root() / "imports" / name / "index.html"
     try:  # without the packages for it, the data set is complete all the same
         from penstroke.reports.import_report import write_import_report
 
         write_import_report(result, page)
-        report = str(page)
     except (ModuleNotFoundError, MissingExtraError) as error:
         say(f'no report: {error}; pip install "penstroke[train]"', as_json=options.as_json)
-        report = None
+        page = None
     if options.as_json:
-        print_json({**result.to_dict(), "report": report})
+        print_json({**result.to_dict(), "report": page and str(page)})
         return
     train, test = result.train, result.test
     say(f"{name}: {len(train):,} training and {len(test):,} test images of {len(train.classes)} "
@@ -165,18 +161,14 @@ def _import_images(options: ImportOptions) -> None:
     unreadable = [f"{image}: {why}" for image, why in result.unreadable]
     for what, images in (("without ink, left out", result.empty), ("unreadable", unreadable)):
         if images:
-            more = len(images) - _LISTED
-            say("\n  ".join([f"\n{what}: {len(images):,}", *images[:_LISTED],
-                            *([f"and {more:,} more"] if more > 0 else [])]))  # fmt: skip
-    if report:
-        say(f"\nreport  {report}")
+            more = [f"and {len(images) - 5:,} more"] if len(images) > 5 else []
+            say("\n  ".join([f"\n{what}: {len(images):,}", *images[:5], *more]))
+    if page:
+        say(f"\nreport  {page}")
     say(f"\nnext: {program()} data show {name}\n      {program()} train --dataset {name}")
 
 
 def _limit(text: str) -> float | int:
-    """Return the fraction or number of images in `text`."""
-    from penstroke.errors import ConfigError
-
     with contextlib.suppress(ValueError):
         value = float(text)
         if value.is_integer() and value >= 0 and "." not in text:
