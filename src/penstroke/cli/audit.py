@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from penstroke.cli.console import percent, print_json, print_table, program, progress_bar, say
+from penstroke.cli.console import exit_json, percent, print_table, program, progress_bar, say
 from penstroke.cli.options import DATASET_NAME, JSON, option
 
 
@@ -37,9 +37,7 @@ def command(
     page, exclude = folder / "index.html", folder / "exclude.txt"
     write_audit_report(result, page)
     write_list(result, exclude)
-    if as_json:
-        print_json({**result.to_dict(), "report": str(page), "exclude": str(exclude)})
-        return
+    exit_json({**result.to_dict(), "report": str(page), "exclude": str(exclude)})
     rows = [
         (count.kind, f"{count.train:,}", f"{count.test:,}", f"{count.excluded:,}", count.reason)
         for count in result.counts()

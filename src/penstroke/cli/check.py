@@ -4,7 +4,7 @@ import shlex
 
 import typer
 
-from penstroke.cli.console import print_json, print_table, progress_bar, say
+from penstroke.cli.console import exit_json, print_table, progress_bar, say
 from penstroke.cli.options import DATASET, JSON, SET, argument, changes_from, option, stem_of
 
 
@@ -33,22 +33,20 @@ def command(
     name = stem_of(recipe) + ("-lr" if rates else "")
     page = runs_root() / "checks" / name / "index.html"
     write_check_report(page, name, setup, findings, ranges)
-    if as_json:
-        facts = {"range_test": ranges} if ranges else {}
-        print_json({"recipe": recipe, "findings": findings, **facts, "report": str(page)})
-    else:
-        if findings:
-            rows = [(one.name, one.outcome, one.text) for one in findings]
-            print_table(("check", "", "result"), rows)
-        for one in findings:
-            if one.advice:
-                say(f"\n{one.name}: {one.advice}")
-        if ranges:
-            say(f"suggested train.learning_rate: {ranges.suggestion:g}\n{ranges.reason}")
-        say(f"\nreport  {page}")
-        if all(one.outcome == "pass" for one in findings) and not rates:
-            words = [recipe, *(["--dataset", dataset] if dataset else [])]
-            words += [word for one in changes or [] for word in ("--set", one)]
-            say(f"next: penstroke train {shlex.join(words)}")
-    if any(one.outcome == "fail" for one in findings):
-        raise typer.Exit(1)
+    exit_code = int(any(one.outcome == "fail" for one in findings))
+    facts = {"range_test": ranges} if ranges else {}
+    exit_json({"recipe": recipe, "findings": findings, **facts, "report": str(page)}, exit_code)
+    if findings:
+        rows = [(one.name, one.outcome, one.text) for one in findings]
+        print_table(("check", "", "result"), rows)
+    for one in findings:
+        if one.advice:
+            say(f"\n{one.name}: {one.advice}")
+    if ranges:
+        say(f"suggested train.learning_rate: {ranges.suggestion:g}\n{ranges.reason}")
+    say(f"\nreport  {page}")
+    if all(one.outcome == "pass" for one in findings) and not rates:
+        words = [recipe, *(["--dataset", dataset] if dataset else [])]
+        words += [word for one in changes or [] for word in ("--set", one)]
+        say(f"next: penstroke train {shlex.join(words)}")
+    raise typer.Exit(exit_code)

@@ -2,7 +2,7 @@
 
 import typer
 
-from penstroke.cli.console import percent, print_json, print_table, say
+from penstroke.cli.console import exit_json, percent, print_table, say
 from penstroke.cli.options import JSON, REPORT, argument
 
 
@@ -24,25 +24,23 @@ def command(
         raise typer.BadParameter("name at least two runs")
     folds = [name for name in names if FoldRuns.find(name)]
     if not folds:
-        _compare_runs(names, report, as_json)
+        _compare_runs(names, report)
     elif len(folds) == len(names):
-        _compare_folds(names, as_json)
+        _compare_folds(names)
     else:
         raise typer.BadParameter(
             "a cross-validation can be compared only with other cross-validations"
         )
 
 
-def _compare_runs(names: list[str], report: bool, as_json: bool) -> None:
+def _compare_runs(names: list[str], report: bool) -> None:
     from penstroke.reports.comparison_report import comparison_table, write_comparison_report
     from penstroke.runs.grouping import compare_runs
     from penstroke.runs.run import find_run
 
     comparison = compare_runs([find_run(name) for name in names])
     page = {"report": str(write_comparison_report(comparison))} if report else {}
-    if as_json:
-        print_json(vars(comparison) | page)
-        return
+    exit_json(vars(comparison) | page)
     say(f"{comparison.dataset}, {comparison.images:,} test images\n")
     headings = ("", *(group.name for group in comparison.groups))
     print_table(headings, comparison_table(comparison), "123456789")
@@ -51,17 +49,15 @@ def _compare_runs(names: list[str], report: bool, as_json: bool) -> None:
         say(f"\nreport  {page['report']}")
 
 
-def _compare_folds(names: list[str], as_json: bool) -> None:
+def _compare_folds(names: list[str]) -> None:
     from penstroke.runs.cross_validation import compare_folds
     from penstroke.runs.run import FoldRuns
 
     several = [folds for name in names if (folds := FoldRuns.find(name))]
     claims = compare_folds(several)
     summaries = [(one, summary) for one in several if (summary := one.summary())]
-    if as_json:
-        figures = [{"run": str(one.path), **summary.to_dict()} for one, summary in summaries]
-        print_json({"folds": figures, "claims": claims})
-        return
+    figures = [{"run": str(one.path), **summary.to_dict()} for one, summary in summaries]
+    exit_json({"folds": figures, "claims": claims})
     rows = [
         (one.name, f"{f.images:,}", percent(f.accuracy), percent(f.balanced_accuracy))
         for one, f in summaries

@@ -8,14 +8,28 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import typer
 
+_as_json = ContextVar("as_json", default=False)
 
-def say(text: str, *, as_json: bool = False) -> None:
+
+def set_json(as_json: bool) -> bool:
+    """Set whether the command answers in JSON; the callback of --json."""
+    _as_json.set(as_json)
+    return as_json
+
+
+def is_json() -> bool:
+    """Return whether the command answers in JSON."""
+    return _as_json.get()
+
+
+def say(text: str) -> None:
     """Print a line for people; on stderr where stdout belongs to a machine."""
-    typer.echo(text, err=as_json)
+    typer.echo(text, err=is_json())
 
 
 def note(text: str) -> None:
@@ -23,9 +37,14 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def print_json(value: Mapping[str, Any]) -> None:
-    """Print one object; a dataclass becomes one too, and NaN, which JSON does not have, null."""
-    typer.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+def exit_json(value: Mapping[str, Any], exit_code: int = 0) -> None:
+    """With --json, print one object and end the command; without, do nothing.
+
+    A dataclass becomes an object too, and NaN, which JSON does not have, null.
+    """
+    if is_json():
+        typer.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+        raise typer.Exit(exit_code)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right: str = "") -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from penstroke.cli import audit
 from penstroke.cli import data_import as importing
-from penstroke.cli.console import print_json, print_table, progress_bar, say
+from penstroke.cli.console import exit_json, print_table, progress_bar, say
 from penstroke.cli.options import DATASET_NAME, JSON, argument, command_group, option
 
 app = command_group("data", "List, show, download, import and audit data sets.")
@@ -35,10 +35,8 @@ def list_command(as_json: bool = JSON) -> None:
     if labels := collected.labels():
         where = f"{len(labels)} images"
         rows.append((collected.NAME, len(set(labels.values())), where, collected.TITLE))
-    if as_json:
-        keys = ("name", "classes", "where", "title")
-        print_json({"datasets": [dict(zip(keys, row, strict=True)) for row in rows]})
-        return
+    keys = ("name", "classes", "where", "title")
+    exit_json({"datasets": [dict(zip(keys, row, strict=True)) for row in rows]})
     print_table(("name", "classes", "where", "what it is"), rows, "1")
     say(f"\ndata folder: {data_root()} (PENSTROKE_DATA)")
 
@@ -63,14 +61,12 @@ def show_command(
         split: [int(n) for n in dataset.class_counts()]
         for split, dataset in (("train", splits.train), ("test", splits.test))
     }
-    if as_json:
-        print_json({
-            "name": name, "classes": splits.classes,
-            "images": {split: sum(by_class) for split, by_class in counts.items()},
-            "class_counts": counts, "mean": mean, "std": std, "fingerprint": splits.fingerprint,
-            "sheet": str(path),
-        })  # fmt: skip
-        return
+    exit_json({
+        "name": name, "classes": splits.classes,
+        "images": {split: sum(by_class) for split, by_class in counts.items()},
+        "class_counts": counts, "mean": mean, "std": std, "fingerprint": splits.fingerprint,
+        "sheet": str(path),
+    })  # fmt: skip
     widest = max(counts["train"])
     rows = [
         (label, f"{train:,}", f"{test:,}", "█" * round(30 * train / widest))
@@ -104,10 +100,8 @@ def download_command(
             progress=lambda more, total: update(advance=more / 1e6, total=total / 1e6),
         )  # fmt: skip
     kept = kept_archive(manifest, data_root())
-    if as_json:
-        archive = str(kept) if kept else None
-        print_json({"name": name, "files": [str(path) for path in paths], "archive": archive})
-        return
+    archive = str(kept) if kept else None
+    exit_json({"name": name, "files": [str(path) for path in paths], "archive": archive})
     if not paths:
         say(f"{name} comes with Penstroke: there is nothing to download")
         return

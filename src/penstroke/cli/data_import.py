@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from penstroke.cli.console import note, print_json, program, progress_bar, say
+from penstroke.cli.console import exit_json, note, program, progress_bar, say
 from penstroke.cli.options import JSON, argument, given_options, option, takes
 from penstroke.errors import ConfigError, MissingExtraError
 from penstroke.files import cache_root
@@ -120,9 +120,7 @@ def _import_idx(options: ImportOptions) -> None:
         name, options.source, imported_folder(name), transposed=options.transposed,
         label_offset=options.label_offset, classes=options.class_names(),
     )  # fmt: skip
-    if options.as_json:
-        print_json({"name": name, "classes": train.classes, "train": len(train), "test": len(test)})
-        return
+    exit_json({"name": name, "classes": train.classes, "train": len(train), "test": len(test)})
     say(f"{name}: {len(train):,} training and {len(test):,} test images of {len(train.classes)} "
         f"classes\n\nnext: {program()} data show {name}")  # fmt: skip
 
@@ -148,11 +146,9 @@ def _import_images(options: ImportOptions) -> None:
 
         write_import_report(result, page)
     except (ModuleNotFoundError, MissingExtraError) as error:
-        say(f'no report: {error}; pip install "penstroke[train]"', as_json=options.as_json)
+        say(f'no report: {error}; pip install "penstroke[train]"')
         page = None
-    if options.as_json:
-        print_json({**result.to_dict(), "report": page and str(page)})
-        return
+    exit_json({**result.to_dict(), "report": page and str(page)})
     train, test = result.train, result.test
     say(f"{name}: {len(train):,} training and {len(test):,} test images of {len(train.classes)} "
         "classes")  # fmt: skip

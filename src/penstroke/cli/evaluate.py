@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstroke.cli.console import percent, print_json, print_table, progress_bar, say
+from penstroke.cli.console import exit_json, is_json, percent, print_table, progress_bar, say
 from penstroke.cli.options import JSON, RUN, option
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def command(
 
     chosen = find_run(run)
     if external:
-        _evaluate_external(chosen, external, ignored, as_json)
+        _evaluate_external(chosen, external, ignored)
         return
     ood_images = None
     if corruptions or ood:  # gathered first: a wrong name is refused before the test is opened
@@ -47,10 +47,10 @@ def command(
 
         with progress_bar("gathering out-of-distribution images"):
             ood_images = gather_ood_images(chosen.record.data.classes, ood)
-    _evaluate_splits(chosen, ood_images, as_json)
+    _evaluate_splits(chosen, ood_images)
 
 
-def _evaluate_external(run: Run, paths: list[str], ignored: str, as_json: bool) -> None:
+def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
     from penstroke.data.sources.listing import read_labelled_images
     from penstroke.evaluation.external import evaluate_external
     from penstroke.inference.recognizer import Recognizer
@@ -66,9 +66,7 @@ def _evaluate_external(run: Run, paths: list[str], ignored: str, as_json: bool) 
             )  # fmt: skip
         evaluation.save(run.path / "external")
         evaluations.append(evaluation)
-    if as_json:
-        print_json({"run": str(run.path), "external": evaluations})
-        return
+    exit_json({"run": str(run.path), "external": evaluations})
     for evaluation in evaluations:
         _show_external(evaluation)
     say(f"\nnext: penstroke runs show {run.name} --card")
@@ -92,7 +90,7 @@ def _show_external(evaluation: ExternalEvaluation) -> None:
             + ("" if score is None else f", by ood_score {score:.3f}"))  # fmt: skip
 
 
-def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None, as_json: bool) -> None:
+def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None) -> None:
     from penstroke.reports.run_report import write_run_report
     from penstroke.runs.trained import evaluate, summary_of
 
@@ -107,7 +105,7 @@ def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None, as_json:
         "confusable": evaluation.confusable,
         "diagnosis": evaluation.diagnosis,
     }
-    if not as_json:
+    if not is_json():
         _show_splits(evaluation)
         say(f"\nreport  {facts['report']}")
     if ood_images is not None:
@@ -123,11 +121,10 @@ def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None, as_json:
             )  # fmt: skip
         page = str(write_robustness_report(run, robustness, test, ood_images))
         facts |= {"robustness": robustness, "robustness_report": page}
-        if not as_json:
+        if not is_json():
             _show_robustness(robustness)
             say(f"\nrobustness  {page}")
-    if as_json:
-        print_json(facts)
+    exit_json(facts)
 
 
 def _show_splits(evaluation: Evaluation) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from penstroke.cli.console import print_json, say
+from penstroke.cli.console import exit_json, say
 from penstroke.cli.options import JSON, RUN, option
 
 
@@ -26,16 +26,12 @@ def command(
 
         folder = output or Path(f"{chosen.name}-web")
         size = export_web(chosen.path, folder, runtime)
-        if as_json:
-            print_json({"run": str(chosen.path), "folder": str(folder), "size_bytes": size})
-        else:
-            say(f"{folder}  {size / 1e6:.1f} MB, of which ONNX Runtime Web is most\n"
-                f"next: python -m http.server --bind 127.0.0.1 --directory {folder}")  # fmt: skip
+        exit_json({"run": str(chosen.path), "folder": str(folder), "size_bytes": size})
+        say(f"{folder}  {size / 1e6:.1f} MB, of which ONNX Runtime Web is most\n"
+            f"next: python -m http.server --bind 127.0.0.1 --directory {folder}")  # fmt: skip
         return
     path = output or Path(f"{chosen.name}.{to}")
     content = chosen.read_model() if to == "onnx" else history_csv(chosen)
     write_atomically(path, content)
-    if as_json:
-        print_json({"run": str(chosen.path), "file": str(path), "size_bytes": len(content)})
-    else:
-        say(f"{path}  {len(content) / 1e6:.2f} MB")
+    exit_json({"run": str(chosen.path), "file": str(path), "size_bytes": len(content)})
+    say(f"{path}  {len(content) / 1e6:.2f} MB")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from penstroke.cli.console import note, print_json
+from penstroke.cli.console import exit_json, note
 from penstroke.cli.options import argument, option
 from penstroke.errors import ImageError
 
@@ -62,9 +62,7 @@ def answer_each(
     names: Sequence[str],
     answer: Callable[[str, bytes | Path], dict[str, Any]],
     show: Callable[[list[dict[str, Any]]], None],
-    *,
     model: str | None,
-    as_json: bool,
 ) -> None:
     """Answer for each image and its source; exit with 1 if an image could not be read."""
     answers: list[dict[str, Any]] = []
@@ -74,9 +72,7 @@ def answer_each(
         except ImageError as error:
             answers.append({"image": name, "status": "error", "error": str(error)})
             note(f"error: {error}")
-    if as_json:
-        print_json({"model": model, "answers": answers})
-    else:
-        show(answers)
-    if any(one["status"] == "error" for one in answers):
-        raise typer.Exit(1)
+    exit_code = int(any(one["status"] == "error" for one in answers))
+    exit_json({"model": model, "answers": answers}, exit_code)
+    show(answers)
+    raise typer.Exit(exit_code)

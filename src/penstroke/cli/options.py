@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import typer
 
+from penstroke.cli.console import set_json
+
 Options = TypeVar("Options")
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -29,7 +31,7 @@ SET = option(
 )
 OVERWRITE = option("Replace what already exists.", False, "--overwrite")
 REPORT = option("HTML report with plots.", True)
-JSON = option("One JSON object on stdout, messages on stderr.", False, "--json")
+JSON = option("One JSON object on stdout, messages on stderr.", False, "--json", callback=set_json)
 
 
 def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:

@@ -28,7 +28,7 @@ def command(
             "top": [{"label": label, "probability": p} for label, p in recognition.top(top)],
         }  # fmt: skip
 
-    answer_each(expand(images), answer, _show, model=model, as_json=as_json)
+    answer_each(expand(images), answer, _show, model)
 
 
 def _show(answers: list[dict[str, Any]]) -> None:

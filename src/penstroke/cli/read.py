@@ -40,7 +40,7 @@ def command(
             result["overlay"] = str(path)
         return result
 
-    answer_each(names, answer, partial(_show, top=top), model=model, as_json=as_json)
+    answer_each(names, answer, partial(_show, top=top), model)
 
 
 def _overlay_paths(names: list[str], target: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """`penstroke report`: the report of a run or a study."""
 
-from penstroke.cli.console import print_json, say
+from penstroke.cli.console import exit_json, say
 from penstroke.cli.options import JSON, argument
 
 
@@ -23,7 +23,5 @@ def command(
 
         run = find_run(name)
         folder, page = run.path, write_run_report(run, evaluate(run))
-    if as_json:
-        print_json({"run": str(folder), "report": str(page)})
-    else:
-        say(str(page))
+    exit_json({"run": str(folder), "report": str(page)})
+    say(str(page))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from penstroke.cli.console import note, print_json, say
+from penstroke.cli.console import exit_json, note, say
 from penstroke.cli.options import JSON, argument, option, seconds_of
 
 if TYPE_CHECKING:
@@ -39,10 +39,8 @@ def command(
     plan = {project: steps_of(project, options) for project in find_projects(projects)}
     if dry_run:
         lines = {p.name: [step.line for step in steps] for p, steps in plan.items()}
-        if as_json:
-            print_json({"commands": lines})
-        else:
-            say("\n".join(itertools.chain(*lines.values())))
+        exit_json({"commands": lines})
+        say("\n".join(itertools.chain(*lines.values())))
         return
     from penstroke.data.loading import load_dataset
     from penstroke.files import check_writable
@@ -63,7 +61,5 @@ def command(
         note("interrupted: the same command resumes")
         raise typer.Exit(130) from None
     figures = write_reproduction_page(page, results, options)
-    if as_json:
-        print_json({"page": str(page), **figures})
-    else:
-        say(f"\n{page.read_text()}\nwritten to {page}")
+    exit_json({"page": str(page), **figures})
+    say(f"\n{page.read_text()}\nwritten to {page}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from penstroke.cli.console import percent, print_json, print_table, say
+from penstroke.cli.console import exit_json, percent, print_table, say
 from penstroke.cli.options import JSON, RUN, argument, command_group, option
 
 if TYPE_CHECKING:
@@ -26,17 +26,15 @@ def list_command(as_json: bool = JSON) -> None:
     # As paths: opening a study would import Optuna.
     studies = [(path, SearchResult.read(path)) for path in Study.paths()]
     folds = [(one, one.summary()) for one in FoldRuns.all()]
-    if as_json:
-        print_json({
-            "runs": [_facts(run) for run in runs],
-            "studies": [
-                {"study": str(path), "summary": r or {}} for path, r in studies
-            ],
-            "cross_validations": [
-                {"folds": str(one.path), "summary": s or {}} for one, s in folds
-            ],
-        })  # fmt: skip
-        return
+    exit_json({
+        "runs": [_facts(run) for run in runs],
+        "studies": [
+            {"study": str(path), "summary": r or {}} for path, r in studies
+        ],
+        "cross_validations": [
+            {"folds": str(one.path), "summary": s or {}} for one, s in folds
+        ],
+    })  # fmt: skip
     if not runs and not studies and not folds:
         say(f"no runs in {runs_root()}; `penstroke train` creates one")
     if runs:
@@ -91,9 +89,7 @@ def show_command(
 
         typer.echo(write_card(run))
         return
-    if as_json:
-        print_json({**_facts(run), "record": run.record, "history": run.history()})
-        return
+    exit_json({**_facts(run), "record": run.record, "history": run.history()})
     say(f"{run.path}  {run.status}, {run.size_bytes / 1e6:.1f} MB\n")
     history = run.history()
     rows = [
@@ -126,10 +122,8 @@ def remove_command(
         typer.confirm(f"remove {', '.join(paths)} ({size:.1f} MB)?", abort=True, err=True)
     for one in chosen:
         one.remove()
-    if as_json:
-        print_json({"removed": paths})
-    else:
-        say(f"removed {', '.join(paths)}")
+    exit_json({"removed": paths})
+    say(f"removed {', '.join(paths)}")
 
 
 def _facts(run: Run) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import typer
 
-from penstroke.cli.console import print_json, print_table
+from penstroke.cli.console import exit_json, print_table
 from penstroke.cli.options import JSON
 
 
@@ -12,10 +12,7 @@ def command(as_json: bool = JSON) -> None:
 
     checks = diagnose()
     healthy = all(check.passed for check in checks)
-    if as_json:
-        print_json({"healthy": healthy, "checks": checks})
-    else:
-        rows = [("pass" if check.passed else "fail", check.name, check.text) for check in checks]
-        print_table(("", "check", "result"), rows)
-    if not healthy:
-        raise typer.Exit(1)
+    exit_json({"healthy": healthy, "checks": checks}, exit_code=not healthy)
+    rows = [("pass" if check.passed else "fail", check.name, check.text) for check in checks]
+    print_table(("", "check", "result"), rows)
+    raise typer.Exit(not healthy)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from penstroke.cli.console import print_json, say
+import typer
+
+from penstroke.cli.console import is_json, say
 from penstroke.cli.options import JSON, argument, option
 
 if TYPE_CHECKING:
@@ -48,9 +51,9 @@ def command(
 
     def on_listening(listening: Listening, service: Service) -> None:
         names = [model.name for model in service.models]
-        if as_json:
-            print_json({"url": listening.url, "token": listening.token, "page": listening.page,
-                        "models": names})  # fmt: skip
+        if is_json():
+            facts = {"url": listening.url, "token": listening.token, "page": listening.page}
+            typer.echo(json.dumps({**facts, "models": names}, ensure_ascii=False))
             return
         say(f"serving {', '.join(names)}\npage    {listening.page}\napi     {listening.url}/docs")
         if listening.token and not service.settings.is_local:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from penstroke.cli.console import note, percent, print_json, print_table, program, progress_bar, say
+from penstroke.cli.console import exit_json, note, percent, print_table, program, progress_bar, say
 from penstroke.cli.options import (
     DATASET,
     EXCLUDE,
@@ -81,11 +81,11 @@ def command(options: TrainOptions) -> None:
     The same command resumes a run that was interrupted, and returns at once if it is finished.
     """
     if options.list_recipes:
-        _show_recipes(options.as_json)
+        _show_recipes()
         return
     config, pretrained = _config(options)
     if options.dry_run:
-        _show_plan(config, options.as_json)
+        _show_plan(config)
     elif options.folds is not None:
         _refuse_both(options.seeds > 1 or options.ensemble > 1, "--folds, or --seeds or --ensemble")
         _cross_validate(config, options.folds, options, pretrained)
@@ -100,9 +100,9 @@ def command(options: TrainOptions) -> None:
                 members, data = runs[: options.ensemble], load_dataset(config.data)
                 runs = [make_ensemble(members, data, report=options.report)]
         if len(runs) == 1:
-            _show_figures(runs[0], options.as_json)
+            _show_figures(runs[0])
         else:
-            _show_variation(runs, options.as_json)
+            _show_variation(runs)
 
 
 def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
@@ -145,13 +145,13 @@ def _train(config: RunConfig, options: TrainOptions, pretrained: PretrainedRun |
     if training.run.status == "finished":
         note(f"{training.run.path} is already finished; --overwrite trains it again")
         return training.run
-    _follow(training, options.as_json)
+    _follow(training)
     with progress_bar("exporting and evaluating"):
         training.finish(report=options.report and options.ensemble == 1)
     return training.run
 
 
-def _follow(training: Training, as_json: bool) -> None:
+def _follow(training: Training) -> None:
     """Train, printing each epoch."""
     for text in training.notes:
         note(f"note: {text}")
@@ -161,18 +161,18 @@ def _follow(training: Training, as_json: bool) -> None:
     resumed = f", resuming after epoch {training.epochs_done}" if training.checkpoint else ""
     say(f"{training.run.path}: {record.config.model.architecture} on {len(training.data.train):,} "
         f"images of {training.data.name}, {resolved.precision} on {resolved.device}"
-        f"{threads}{resumed}", as_json=as_json)  # fmt: skip
+        f"{threads}{resumed}")  # fmt: skip
     if pretrained := record.pretrained:
         known, new = pretrained.known_classes, pretrained.new_classes
         say(f"starts from the network of {pretrained.run} ({pretrained.sha256[:12]}…): every "
             f"layer, and of the last one {len(known)} of {len(known) + len(new)} classes"
-            + (f"; new are {' '.join(new)}" if new else ""), as_json=as_json)  # fmt: skip
+            + (f"; new are {' '.join(new)}" if new else ""))  # fmt: skip
     marks_best = record.config.train.checkpoint_metric != "last"
     try:
         with progress_bar("training", total=total, completed=training.epochs_done) as update:
             for epoch in training.epochs():
                 update(advance=1)
-                say(_epoch_line(epoch.metrics, total, marks_best), as_json=as_json)
+                say(_epoch_line(epoch.metrics, total, marks_best))
     except KeyboardInterrupt:
         note("interrupted: the same command resumes after the last epoch shown")
         raise typer.Exit(130) from None
@@ -190,12 +190,10 @@ def _epoch_line(metrics: dict[str, Any], total: int, marks_best: bool) -> str:
     return "  ".join(words) + (" *" if marks_best and is_best else "")
 
 
-def _show_figures(run: Run, as_json: bool) -> None:
+def _show_figures(run: Run) -> None:
     """Show the figures of a finished run, and the next command to try."""
     values, summary = run.to_dict(), run.summary()
-    if as_json:
-        print_json(values)
-        return
+    exit_json(values)
     say("")
     if summary.val_accuracy is not None:
         kept = f"(epoch {summary.best_epoch}, the one kept)" if summary.best_epoch else ""
@@ -220,7 +218,7 @@ def _show_figures(run: Run, as_json: bool) -> None:
     say(f"\nnext: {program()} predict {image} --model {run.path}")
 
 
-def _show_variation(runs: list[Run], as_json: bool) -> None:
+def _show_variation(runs: list[Run]) -> None:
     """Show mean and standard deviation over seeds."""
     from penstroke.evaluation.intervals import seed_variation
 
@@ -231,9 +229,7 @@ def _show_variation(runs: list[Run], as_json: bool) -> None:
         for name in (*names, "elapsed_seconds")
         if name in figures[0]
     }
-    if as_json:
-        print_json({"runs": [str(run.path) for run in runs], **variations})
-        return
+    exit_json({"runs": [str(run.path) for run in runs], **variations})
     say("")
     rows = [
         (name, f"{one.mean:.5f}", f"{one.sd:.5f}", f"{one.low:.5f} – {one.high:.5f}")
@@ -257,15 +253,13 @@ def _cross_validate(
         for fold in range(folds):
             training = cross.start_or_resume(fold, overwrite=options.overwrite)
             if training.run.status == "unfinished":
-                _follow(training, options.as_json)
+                _follow(training)
                 finish_fold(training)
         with progress_bar("aggregating the folds"):
             summary = cross.aggregate(report=options.report)
     path = cross.path / "report" / "index.html"
     page = {"report": str(path)} if path.exists() else {}
-    if options.as_json:
-        print_json({"run": str(cross.path), **summary.to_dict(), **page})
-        return
+    exit_json({"run": str(cross.path), **summary.to_dict(), **page})
     say("")
     rows = [(f"fold {k}", percent(one)) for k, one in enumerate(summary.fold_accuracies)]
     mean = f"{percent(summary.fold_mean)} ± {percent(summary.fold_sd)}"
@@ -282,13 +276,11 @@ def _cross_validate(
     say(f"\nnext: {first}the same command without --folds trains the network to use")
 
 
-def _show_recipes(as_json: bool) -> None:
+def _show_recipes() -> None:
     from penstroke.config.recipes import load_recipe, shipped_recipes
 
     recipes = {name: load_recipe(name) for name in shipped_recipes()}
-    if as_json:
-        print_json({"recipes": recipes})
-        return
+    exit_json({"recipes": recipes})
     rows = [
         (name, r.data.dataset, r.search.method if r.search else "", r.title, r.reference)
         for name, r in recipes.items()
@@ -297,7 +289,7 @@ def _show_recipes(as_json: bool) -> None:
     say("\nnext: penstroke train NAME, or penstroke tune NAME for a recipe with a search")
 
 
-def _show_plan(config: RunConfig, as_json: bool) -> None:
+def _show_plan(config: RunConfig) -> None:
     """Show layers, costs and settings of a run that is not trained."""
     from penstroke.data.loading import load_dataset
     from penstroke.models.build import build_network
@@ -308,12 +300,10 @@ def _show_plan(config: RunConfig, as_json: bool) -> None:
     summary = summarize(network)
     epochs = config.train.epochs_for(len(data.train))
     seen = len(data.train) * epochs
-    if as_json:
-        print_json({
-            "config": config, "parameters": summary.parameters,
-            "multiply_adds": summary.multiply_adds, "images_seen": seen,
-        })  # fmt: skip
-        return
+    exit_json({
+        "config": config, "parameters": summary.parameters,
+        "multiply_adds": summary.multiply_adds, "images_seen": seen,
+    })  # fmt: skip
     rows = [
         (layer.name, layer.kind, "×".join(map(str, layer.output_shape)), f"{layer.parameters:,}",
          f"{layer.multiply_adds:,}")

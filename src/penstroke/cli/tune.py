@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from penstroke.cli.console import note, percent, print_json, print_table, program, progress_bar, say
+from penstroke.cli.console import exit_json, note, percent, print_table, program, progress_bar, say
 from penstroke.cli.options import (
     DATASET,
     EXCLUDE,
@@ -106,7 +106,7 @@ def command(options: TuneOptions) -> None:
     from penstroke.config.recipes import load_recipe
 
     if (study := _existing_study(options)) is not None:
-        _show_result(_run(study, options), options.as_json)
+        _show_result(_run(study, options))
         return
     time_budget = seconds_of(options.time_budget)
     request = _request(load_recipe(options.recipe, options.settings()), options.recipe, options)
@@ -115,10 +115,10 @@ def command(options: TuneOptions) -> None:
     if options.for_each is not None:
         _search_each(request, options.for_each, options.name or stem, options)
     elif options.dry_run:
-        _show_plan(request, options.worker_count, options.as_json)
+        _show_plan(request, options.worker_count)
     else:
         study = _open(request, stem, options, options.name)
-        _show_result(_run(study, options), options.as_json)
+        _show_result(_run(study, options))
 
 
 def _existing_study(options: TuneOptions) -> Study | None:
@@ -156,8 +156,7 @@ def _request(recipe: Recipe, source: str, options: TuneOptions) -> SearchRequest
         )
     config, search = recipe.run_config(), recipe.search
     if search.after is not None and options.dry_run:
-        say(f"{search.after} is searched first; its own plan: `tune {search.after} --dry-run`\n",
-            as_json=options.as_json)  # fmt: skip
+        say(f"{search.after} is searched first; its own plan: `tune {search.after} --dry-run`\n")
     elif search.after is not None:
         config = config.replace(_best_of(search.after, recipe, options))
     return SearchRequest(config, search.replace({"after": None}), recipe.title)
@@ -180,7 +179,7 @@ def _best_of(source: str, then: Recipe, options: TuneOptions) -> dict[str, Any]:
     if best is None:
         raise StudyError(f"{study.path}: no trial has a score, so {then.title!r} cannot begin")
     study.write_best(study.space.config(best.settings))
-    say(f"{study.path}: best {best.settings}, {best.metric:.4f}", as_json=options.as_json)
+    say(f"{study.path}: best {best.settings}, {best.metric:.4f}")
     return best.settings
 
 
@@ -188,14 +187,14 @@ def _search_each(request: SearchRequest, name: str, stem: str, options: TuneOpti
     """Search once for each value of one parameter, with that value fixed."""
     requests = _requests_for_each(request, name)
     if options.dry_run:
-        _show_plans(name, requests, options.worker_count, options.as_json)
+        _show_plans(name, requests, options.worker_count)
         return
     results = []
     for value, one in requests:
         study = _open(one, stem, options, f"{stem}-{value}" if options.name else None)
-        say(f"{name} = {value}", as_json=options.as_json)
+        say(f"{name} = {value}")
         results.append((value, _run(study, options)))
-    _show_each(name, results, options.as_json)
+    _show_each(name, results)
 
 
 def _requests_for_each(request: SearchRequest, name: str) -> list[tuple[Any, SearchRequest]]:
@@ -250,7 +249,7 @@ def _search(study: Study, options: TuneOptions) -> list[float]:
     say(f"{study.path}: {record.search.method} over {len(study.space.parameters)} parameters, up "
         f"to {record.max_epochs} epochs a trial, {about}{planned:,} in all; "
         f"{record.data.train_images:,} images, {record.resolved.precision}, "
-        f"{workers} worker{'s' if workers > 1 else ''}", as_json=options.as_json)  # fmt: skip
+        f"{workers} worker{'s' if workers > 1 else ''}")  # fmt: skip
     # Workers are forked before the table is drawn, while this process is still one thread, and
     # with the data that they will need first.
     data = record.config.data
@@ -295,16 +294,14 @@ def _interrupts_held() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _show_plan(request: SearchRequest, workers: int, as_json: bool) -> None:
+def _show_plan(request: SearchRequest, workers: int) -> None:
     """Show brackets, rungs and cost of a search that is not begun."""
     from penstroke.search.workflow import plan_search
 
     config, search, estimate = plan_search(request, workers)
     seconds = estimate.worker_seconds / workers
-    if as_json:
-        facts = {"method": search.method, "max_epochs": config.train.epochs, "workers": workers}
-        print_json({**facts, **estimate.to_dict(), "seconds": seconds})
-        return
+    facts = {"method": search.method, "max_epochs": config.train.epochs, "workers": workers}
+    exit_json({**facts, **estimate.to_dict(), "seconds": seconds})
     rows = []
     for number, bracket in enumerate(estimate.brackets, 1):
         for index, rung in enumerate(bracket.rungs):
@@ -320,20 +317,16 @@ def _show_plan(request: SearchRequest, workers: int, as_json: bool) -> None:
         say("asha promotes as scores come in: about as many trials reach each rung")
 
 
-def _show_plans(
-    name: str, requests: Sequence[tuple[Any, SearchRequest]], workers: int, as_json: bool
-) -> None:
+def _show_plans(name: str, requests: Sequence[tuple[Any, SearchRequest]], workers: int) -> None:
     """Show the cost of a study for each value, and of all together."""
     from penstroke.search.workflow import plan_search
 
     plans = [(value, plan_search(request, workers)[2]) for value, request in requests]
     seconds = sum(estimate.worker_seconds for _, estimate in plans)
-    if as_json:
-        figures = ("trials", "epochs", "worker_seconds")
-        studies = [{name: value, **{key: getattr(e, key) for key in figures}} for value, e in plans]
-        print_json({"each": name, "studies": studies, "worker_seconds": seconds,
-                    "workers": workers, "seconds": seconds / workers})  # fmt: skip
-        return
+    figures = ("trials", "epochs", "worker_seconds")
+    studies = [{name: value, **{key: getattr(e, key) for key in figures}} for value, e in plans]
+    exit_json({"each": name, "studies": studies, "worker_seconds": seconds, "workers": workers,
+               "seconds": seconds / workers})  # fmt: skip
     rows = [
         (value, e.trials, f"{e.epochs:,}", _duration(e.worker_seconds / workers))
         for value, e in plans
@@ -398,11 +391,9 @@ def _in_one_line(settings: Mapping[str, Any]) -> str:
     return "  ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def _show_result(result: SearchResult, as_json: bool) -> None:
+def _show_result(result: SearchResult) -> None:
     """Show how a search ended, and the next command to try."""
-    if as_json:
-        print_json(result.to_dict())
-        return
+    exit_json(result.to_dict())
     say(f"\ntrials            {result.trials}: {result.complete} to the last epoch, "
         f"{result.pruned} pruned, {result.failed} failed")  # fmt: skip
     say(f"best              trial {result.best_trial}, {result.metric} {result.best_metric:.4f}")
@@ -421,12 +412,10 @@ def _show_result(result: SearchResult, as_json: bool) -> None:
     say(f"\nnext: {program()} train {result.best_recipe} --seeds 5")
 
 
-def _show_each(name: str, results: Sequence[tuple[Any, SearchResult]], as_json: bool) -> None:
+def _show_each(name: str, results: Sequence[tuple[Any, SearchResult]]) -> None:
     """Show a row for each study."""
-    if as_json:
-        studies = [{name: value, **result.to_dict()} for value, result in results]
-        print_json({"each": name, "studies": studies})
-        return
+    studies = [{name: value, **result.to_dict()} for value, result in results]
+    exit_json({"each": name, "studies": studies})
     keys = sorted({key for _, result in results for key in result.best_settings})
     rows = [
         (value, *(result.best_settings.get(key, "–") for key in keys),
