@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from penstroke.config.settings import Convolution
+from penstroke.config.settings import CNNConfig, Convolution
 from penstroke.data.catalogue import catalogue
 from penstroke.files import cache_root, check_writable, data_root
 from penstroke.machine import allowed_cores, package_versions, processor_name
@@ -92,7 +92,6 @@ def _export() -> str:
     import numpy as np
     import torch
 
-    from penstroke.config.settings import CNNConfig
     from penstroke.inference.recognizer import Recognizer, model_metadata
     from penstroke.models.build import build_network
     from penstroke.models.onnx_export import export_onnx

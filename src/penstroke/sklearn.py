@@ -134,20 +134,12 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
-        """Return the most probable label of each image of `X`: (N,).
-
-        Raises:
-            ArrayError: as `fit` does.
-        """
+        """Return the most probable label of each image of `X`, (N,); ArrayError as in `fit`."""
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
-        """Return the probability of each class for each image of `X`: (N, K), in `classes_` order.
-
-        Raises:
-            ArrayError: as `fit` does.
-        """
+        """Return the probability of each class in `classes_` for each image of `X`: (N, K)."""
         check_is_fitted(self)
         rows = validate_data(self, _as_rows(X), dtype="numeric", reset=False)
         recognizer = _open_model(self.onnx_)
@@ -160,11 +152,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Recognizer.from_bytes(self.onnx_)
 
     def save(self, path: str | Path) -> Path:
-        """Write the model file, which `penstroke predict` and `penstroke serve` open.
-
-        Raises:
-            StorageError: it cannot be written there.
-        """
+        """Write the model file, which `penstroke predict` and `penstroke serve` open."""
         check_is_fitted(self)
         write_atomically(Path(path), self.onnx_)
         return Path(path)

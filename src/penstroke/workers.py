@@ -42,7 +42,6 @@ def map_unordered(
             yield position, function(item)
         return
     waiting = iter(enumerate(items))
-    pool: list[Worker[tuple[Item], Result]] = []
     positions: dict[Worker[tuple[Item], Result], int] = {}
 
     def assign_next(worker: Worker[tuple[Item], Result]) -> None:
@@ -50,10 +49,11 @@ def map_unordered(
             positions[worker], item = following
             worker.send((item,))
 
-    try:
+    with contextlib.ExitStack() as pool:
         for _ in range(count):
-            pool.append(Worker(partial(map, function)))
-            assign_next(pool[-1])
+            worker = Worker(partial(map, function))
+            pool.callback(worker.end)
+            assign_next(worker)
         while positions:
             for worker in wait(list(positions)):
                 position = positions.pop(worker)
@@ -64,9 +64,6 @@ def map_unordered(
                     raise
                 assign_next(worker)
                 yield position, result
-    finally:
-        for worker in pool:
-            worker.end()
 
 
 class Worker(Generic[Item, Result]):
@@ -90,8 +87,7 @@ class Worker(Generic[Item, Result]):
     @property
     def pid(self) -> int:
         """Its process number."""
-        pid: int = self._process.pid
-        return pid
+        return int(self._process.pid)
 
     def send(self, message: Item) -> None:
         """Hand over `message`, behind earlier ones; that the worker is dead shows in `receive`."""

@@ -37,8 +37,7 @@ def command(
     facts = {"range_test": ranges} if ranges else {}
     exit_json({"recipe": recipe, "findings": findings, **facts, "report": str(page)}, exit_code)
     if findings:
-        rows = [(one.name, one.outcome, one.text) for one in findings]
-        print_table(("check", "", "result"), rows)
+        print_table(("check", "", "result"), [(f.name, f.outcome, f.text) for f in findings])
     for one in findings:
         if one.advice:
             say(f"\n{one.name}: {one.advice}")

@@ -61,23 +61,31 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right
 
 @contextlib.contextmanager
 def progress_bar(
-    text: str, *columns: str, total: float | None = None, **task: Any
+    text: str, *columns: str, total: float | None = None, hint: str = "", **task: Any
 ) -> Iterator[Callable[..., None]]:
     """Show a bar with the time left on stderr; nothing where that is not a terminal.
 
     Yields a function that takes what rich's `Progress.update` takes: advance, completed, total.
+    With a `hint` on how to resume, Ctrl-C prints it and ends the command.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
     from rich.progress import TimeElapsedColumn as Elapsed
     from rich.progress import TimeRemainingColumn as Remaining
 
-    with Progress(
+    bar = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), *map(TextColumn, columns),
         Elapsed(), TextColumn("left"), Remaining(), console=Console(stderr=True), transient=True,
         disable=not sys.stderr.isatty(), redirect_stdout=sys.stdout.isatty(),
-    ) as progress:  # fmt: skip
-        yield functools.partial(progress.update, progress.add_task(text, total=total, **task))
+    )  # fmt: skip
+    try:
+        with bar:
+            yield functools.partial(bar.update, bar.add_task(text, total=total, **task))
+    except KeyboardInterrupt:
+        if not hint:
+            raise
+        note(hint)
+        raise typer.Exit(130) from None
 
 
 def program() -> str:

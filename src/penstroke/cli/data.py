@@ -6,6 +6,7 @@ from penstroke.cli import audit
 from penstroke.cli import data_import as importing
 from penstroke.cli.console import exit_json, print_table, progress_bar, say
 from penstroke.cli.options import DATASET_NAME, JSON, argument, command_group, option
+from penstroke.files import cache_root, data_root, write_atomically
 
 app = command_group("data", "List, show, download, import and audit data sets.")
 app.command("import")(importing.command)
@@ -22,7 +23,6 @@ def list_command(as_json: bool = JSON) -> None:
     from penstroke.data.catalogue import catalogue
     from penstroke.data.loading import imported_folder, imported_names
     from penstroke.data.store import load_index
-    from penstroke.files import data_root
 
     rows = []
     for name, manifest in catalogue().items():
@@ -50,7 +50,6 @@ def show_command(
     """Show the size of each class, and write a contact sheet of training images."""
     from penstroke.config.settings import DataConfig
     from penstroke.data.loading import load_dataset
-    from penstroke.files import cache_root, write_atomically
     from penstroke.reports.contact_sheet import contact_sheet
 
     splits = load_dataset(DataConfig(dataset=name, validation_fraction=0))
@@ -89,8 +88,7 @@ def download_command(
 ) -> None:  # fmt: skip
     """Download a data set, or check and complete what is there."""
     from penstroke.data.catalogue import manifest_of
-    from penstroke.data.download import download_dataset, kept_archive
-    from penstroke.files import data_root
+    from penstroke.data.dataset_download import download_dataset, kept_archive
 
     manifest = manifest_of(name)
     size = manifest.size_bytes / 1e6
@@ -100,8 +98,7 @@ def download_command(
             progress=lambda more, total: update(advance=more / 1e6, total=total / 1e6),
         )  # fmt: skip
     kept = kept_archive(manifest, data_root())
-    archive = str(kept) if kept else None
-    exit_json({"name": name, "files": [str(path) for path in paths], "archive": archive})
+    exit_json({"name": name, "files": list(map(str, paths)), "archive": kept and str(kept)})
     if not paths:
         say(f"{name} comes with Penstroke: there is nothing to download")
         return

@@ -1,21 +1,14 @@
 """`penstroke data import`: your own images, or IDX files, as a data set."""
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-import typer
-
-from penstroke.cli.console import exit_json, note, program, progress_bar, say
+from penstroke.cli.console import exit_json, program, progress_bar, say
 from penstroke.cli.options import JSON, argument, given_options, option, takes
 from penstroke.errors import ConfigError, MissingExtraError
 from penstroke.files import cache_root
-
-if TYPE_CHECKING:
-    from penstroke.data.image_import import ImportSettings
 
 _FOR_IDX = {"transposed", "label_offset"}
 _FOR_BOTH = {"name", "source", "classes", "replace", "as_json"}
@@ -66,25 +59,6 @@ class ImportOptions:
         """Return the names in --classes."""
         return tuple(map(str.strip, self.classes.split(","))) if self.classes else None
 
-    def import_settings(self) -> ImportSettings:
-        """Return how the images become a data set."""
-        from penstroke.data.image_import import ClassMap, ImportSettings, parse_map
-        from penstroke.data.sources.contents import SourceOptions
-
-        return ImportSettings(
-            options=SourceOptions(
-                labels=self.labels, pattern=self.pattern, images=self.images,
-                file_column=self.file_column, label_column=self.label_column,
-                image_column=self.image_column, encoding=self.encoding,
-            ),
-            classes=ClassMap(
-                wanted=self.class_names(), renamed=parse_map(self.map or []),
-                merge_case=self.merge_case,
-            ),
-            test=self.test, test_fraction=self.test_fraction, seed=self.seed,
-            max_unreadable=_limit(self.max_unreadable), preprocessed=self.preprocessed,
-        )  # fmt: skip
-
 
 @takes(ImportOptions)
 def command(options: ImportOptions) -> None:
@@ -126,29 +100,42 @@ def _import_idx(options: ImportOptions) -> None:
 
 
 def _import_images(options: ImportOptions) -> None:
-    from penstroke.data.image_import import import_images
+    from penstroke.data.class_map import ClassMap, parse_map
+    from penstroke.data.image_import import ImportSettings, import_images
     from penstroke.data.loading import imported_folder
+    from penstroke.data.sources.listing import SourceOptions
 
-    name, settings = options.name, options.import_settings()
-    try:
-        columns = "{task.completed:,.0f} of {task.total:,.0f}"
-        with progress_bar("reading", columns, total=1.0) as update:
-            result = import_images(
-                name, options.source, imported_folder(name), settings, workers=options.workers,
-                progress=lambda done, total: update(completed=done, total=total),
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        note("interrupted: the same command resumes from here")
-        raise typer.Exit(130) from None
-    page: Path | None = options.report or cache_root() / "imports" / name / "index.html"
+    name = options.name
+    settings = ImportSettings(
+        options=SourceOptions(
+            labels=options.labels, pattern=options.pattern, images=options.images,
+            file_column=options.file_column, label_column=options.label_column,
+            image_column=options.image_column, encoding=options.encoding,
+        ),
+        classes=ClassMap(
+            wanted=options.class_names(), renamed=parse_map(options.map or []),
+            merge_case=options.merge_case,
+        ),
+        test=options.test, test_fraction=options.test_fraction, seed=options.seed,
+        max_unreadable=_limit(options.max_unreadable), preprocessed=options.preprocessed,
+    )  # fmt: skip
+    columns = "{task.completed:,.0f} of {task.total:,.0f}"
+    hint = "interrupted: the same command resumes from here"
+    with progress_bar("reading", columns, total=1.0, hint=hint) as update:
+        result = import_images(
+            name, options.source, imported_folder(name), settings, workers=options.workers,
+            progress=lambda done, total: update(completed=done, total=total),
+        )  # fmt: skip
+    page = options.report or cache_root() / "imports" / name / "index.html"
     try:  # without the packages for it, the data set is complete all the same
         from penstroke.reports.import_report import write_import_report
 
         write_import_report(result, page)
+        report: str | None = str(page)
     except (ModuleNotFoundError, MissingExtraError) as error:
         say(f'no report: {error}; pip install "penstroke[train]"')
-        page = None
-    exit_json({**result.to_dict(), "report": page and str(page)})
+        report = None
+    exit_json({**result.to_dict(), "report": report})
     train, test = result.train, result.test
     say(f"{name}: {len(train):,} training and {len(test):,} test images of {len(train.classes)} "
         "classes")  # fmt: skip
@@ -159,8 +146,8 @@ def _import_images(options: ImportOptions) -> None:
         if images:
             more = [f"and {len(images) - 5:,} more"] if len(images) > 5 else []
             say("\n  ".join([f"\n{what}: {len(images):,}", *images[:5], *more]))
-    if page:
-        say(f"\nreport  {page}")
+    if report:
+        say(f"\nreport  {report}")
     say(f"\nnext: {program()} data show {name}\n      {program()} train --dataset {name}")
 
 

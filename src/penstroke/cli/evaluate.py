@@ -12,7 +12,6 @@ from penstroke.cli.options import JSON, RUN, option
 if TYPE_CHECKING:
     from penstroke.data.dataset import Images
     from penstroke.evaluation.evaluator import Evaluation
-    from penstroke.evaluation.external import ExternalEvaluation
     from penstroke.evaluation.robustness import Robustness
     from penstroke.runs.run import Run
 
@@ -68,26 +67,23 @@ def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
         evaluations.append(evaluation)
     exit_json({"run": str(run.path), "external": evaluations})
     for evaluation in evaluations:
-        _show_external(evaluation)
+        low, high = evaluation.interval
+        say(f"{evaluation.source}: {evaluation.images:,} images, accuracy "
+            f"{percent(evaluation.accuracy)} (95 % interval {percent(low)} to {percent(high)})"
+            )  # fmt: skip
+        rows = [
+            (c.label, c.images, percent(c.right / c.images, 1), c.rejected, c.wrong,
+             "  ".join(f"{label} {count}×" for label, count in c.read_as[:4]))
+            for c in evaluation.classes
+            if c.images
+        ]  # fmt: skip
+        print_table(("class", "images", "right", "rejected", "wrong", "read as"), rows, "1234")
+        if evaluation.auroc is not None:
+            score = evaluation.ood_score_auroc
+            by_score = "" if score is None else f", by ood_score {score:.3f}"
+            say(f"{evaluation.ood_images:,} images of other characters: "
+                f"AUROC {evaluation.auroc:.3f}{by_score}")  # fmt: skip
     say(f"\nnext: penstroke runs show {run.name} --card")
-
-
-def _show_external(evaluation: ExternalEvaluation) -> None:
-    low, high = evaluation.interval
-    say(f"{evaluation.source}: {evaluation.images:,} images, accuracy "
-        f"{percent(evaluation.accuracy)} (95 % interval {percent(low)} to {percent(high)})"
-        )  # fmt: skip
-    rows = [
-        (c.label, c.images, percent(c.right / c.images, 1), c.rejected, c.wrong,
-         "  ".join(f"{label} {count}×" for label, count in c.read_as[:4]))
-        for c in evaluation.classes
-        if c.images
-    ]  # fmt: skip
-    print_table(("class", "images", "right", "rejected", "wrong", "read as"), rows, "1234")
-    if evaluation.auroc is not None:
-        score = evaluation.ood_score_auroc
-        say(f"{evaluation.ood_images:,} images of other characters: AUROC {evaluation.auroc:.3f}"
-            + ("" if score is None else f", by ood_score {score:.3f}"))  # fmt: skip
 
 
 def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None) -> None:
@@ -96,15 +92,11 @@ def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None) -> None:
 
     evaluation = evaluate(run)
     facts = {
-        "run": str(run.path),
-        **summary_of(run, evaluation).to_dict(),
-        "model": str(run.model_path),
-        "report": str(write_run_report(run, evaluation)),
-        "metrics": evaluation.metrics,
-        "test_intervals": evaluation.intervals,
-        "confusable": evaluation.confusable,
-        "diagnosis": evaluation.diagnosis,
-    }
+        "run": str(run.path), **summary_of(run, evaluation).to_dict(),
+        "model": str(run.model_path), "report": str(write_run_report(run, evaluation)),
+        "metrics": evaluation.metrics, "test_intervals": evaluation.intervals,
+        "confusable": evaluation.confusable, "diagnosis": evaluation.diagnosis,
+    }  # fmt: skip
     if not is_json():
         _show_splits(evaluation)
         say(f"\nreport  {facts['report']}")
@@ -137,8 +129,8 @@ def _show_splits(evaluation: Evaluation) -> None:
     print_table(headings, rows, "123456")
     for split, m in evaluation.metrics.items():
         if m.absent:
-            say(f"{split}: no images of {', '.join(m.absent)}; they count in accuracy and loss "
-                "only")  # fmt: skip
+            absent = ", ".join(m.absent)
+            say(f"{split}: no images of {absent}; they count in accuracy and loss only")
     low, high = evaluation.intervals.accuracy
     raw, calibrated = evaluation.calibrations
     say(f"\ntest accuracy, 95 % interval: {100 * low:.2f} to {100 * high:.2f} %")
@@ -146,7 +138,7 @@ def _show_splits(evaluation: Evaluation) -> None:
         f"temperature {evaluation.temperature:.3f}, which model.onnx has")  # fmt: skip
     if confusable := evaluation.confusable:
         groups = sorted(
-            ((g.confused, " ".join(g.classes)) for g in confusable.groups), reverse=True
+            [(g.confused, " ".join(g.classes)) for g in confusable.groups], reverse=True
         )
         confused = ", ".join(f"{names} ({count})" for count, names in groups[:4])
         say(f"accuracy with confusable classes merged: {percent(confusable.accuracy)}; confused: "

@@ -12,13 +12,10 @@ from penstroke.cli.console import note
 from penstroke.cli.options import CONTEXT, command_group, option
 from penstroke.errors import MissingExtraError, PenstrokeError
 
-_COMMANDS = {
-    "data": "data", "check": "check", "train": "train", "tune": "tune", "evaluate": "evaluate",
-    "compare": "compare", "report": "report", "predict": "predict", "read": "read",
-    "serve": "serve", "export": "export", "runs": "runs", "reproduce": "reproduce",
-    "doctor": "self_test",
-}  # fmt: skip
-"""The module of each command, in the order of `--help`."""
+_COMMANDS = (
+    "data", "check", "train", "tune", "evaluate", "compare", "report", "predict", "read", "serve",
+    "export", "runs", "reproduce", "doctor",
+)  # fmt: skip
 
 
 class _LazyGroup(TyperGroup):
@@ -29,7 +26,8 @@ class _LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in _COMMANDS and cmd_name not in self.commands:
-            module = importlib.import_module(f"penstroke.cli.{_COMMANDS[cmd_name]}")
+            name = "self_test" if cmd_name == "doctor" else cmd_name
+            module = importlib.import_module(f"penstroke.cli.{name}")
             group = getattr(module, "app", None)
             if group is None:
                 group = typer.Typer(add_completion=False, rich_markup_mode=None)

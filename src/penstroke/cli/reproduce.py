@@ -10,6 +10,7 @@ import typer
 
 from penstroke.cli.console import exit_json, note, say
 from penstroke.cli.options import JSON, argument, option, seconds_of
+from penstroke.files import check_writable
 
 if TYPE_CHECKING:
     from penstroke.reproduction import Step
@@ -43,7 +44,6 @@ def command(
         say("\n".join(itertools.chain(*lines.values())))
         return
     from penstroke.data.loading import load_dataset
-    from penstroke.files import check_writable
     from penstroke.reports.reproduction_page import write_reproduction_page
     from penstroke.reproduction import ProjectResult, reproduce
 

@@ -28,25 +28,19 @@ def list_command(as_json: bool = JSON) -> None:
     folds = [(one, one.summary()) for one in FoldRuns.all()]
     exit_json({
         "runs": [_facts(run) for run in runs],
-        "studies": [
-            {"study": str(path), "summary": r or {}} for path, r in studies
-        ],
-        "cross_validations": [
-            {"folds": str(one.path), "summary": s or {}} for one, s in folds
-        ],
+        "studies": [{"study": str(path), "summary": r or {}} for path, r in studies],
+        "cross_validations": [{"folds": str(one.path), "summary": s or {}} for one, s in folds],
     })  # fmt: skip
     if not runs and not studies and not folds:
         say(f"no runs in {runs_root()}; `penstroke train` creates one")
     if runs:
-        rows: list[tuple[object, ...]] = []
-        for run in runs:
-            summary = run.summary() if run.status == "finished" else None
-            rows.append((
-                run.name, run.record.config.data.dataset, run.status, len(run.history()),
-                percent(summary.val_accuracy if summary else None),
-                percent(summary.test_accuracy if summary else None),
-                f"{run.size_bytes / 1e6:.1f} MB",
-            ))  # fmt: skip
+        summaries = [run.summary() if run.status == "finished" else None for run in runs]
+        rows: list[tuple[object, ...]] = [
+            (run.name, run.record.config.data.dataset, run.status, len(run.history()),
+             percent(s.val_accuracy if s else None), percent(s.test_accuracy if s else None),
+             f"{run.size_bytes / 1e6:.1f} MB")
+            for run, s in zip(runs, summaries, strict=True)
+        ]  # fmt: skip
         print_table(
             ("run", "data set", "status", "epochs", "validation", "test", "size"), rows, "3456"
         )
@@ -128,11 +122,8 @@ def remove_command(
 
 def _facts(run: Run) -> dict[str, Any]:
     return {
-        "run": str(run.path),
-        "status": run.status,
-        "created": run.record.created,
-        "dataset": run.record.config.data.dataset,
-        "epochs": len(run.history()),
+        "run": str(run.path), "status": run.status, "created": run.record.created,
+        "dataset": run.record.config.data.dataset, "epochs": len(run.history()),
         "size_bytes": run.size_bytes,
         "summary": run.summary() if run.status == "finished" else {},
-    }
+    }  # fmt: skip

@@ -8,20 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from penstroke.cli import options as shared
 from penstroke.cli.console import exit_json, note, percent, print_table, program, progress_bar, say
-from penstroke.cli.options import (
-    DATASET,
-    EXCLUDE,
-    JSON,
-    OVERWRITE,
-    REPORT,
-    SET,
-    argument,
-    changes_from,
-    option,
-    stem_of,
-    takes,
-)
+from penstroke.cli.options import argument, changes_from, option, stem_of, takes
 from penstroke.files import runs_root
 
 if TYPE_CHECKING:
@@ -39,39 +28,28 @@ class TrainOptions:
         "Recipe: a shipped one (fast, balanced, best, …), a .toml file, or a run to repeat; "
         "balanced by default.", None)  # fmt: skip
     init_from: str | None = option("Finished run to take the first weights from.", metavar="RUN")
-    dataset: str | None = DATASET
-    exclude: Path | None = EXCLUDE
+    dataset: str | None = shared.DATASET
+    exclude: Path | None = shared.EXCLUDE
     model: str | None = option("Kind of network in its default size: mlp, cnn or resnet.")
     epochs: int | None = option("Passes over the training images.")
     batch_size: int | None = option("Images per step.")
     lr: float | None = option("Learning rate.")
     seed: int | None = option("Random seed (initialisation, shuffling, dropout, augmentation).")
-    changes: list[str] | None = SET
+    changes: list[str] | None = shared.SET
     seeds: int = option("Number of runs with consecutive seeds; mean and deviation.", 1, min=1)
     ensemble: int = option("Number of seeds averaged into one model.", 1, min=1)
     folds: int | None = option("Number of cross-validation folds; no network to use.")
     name: str | None = option("Name of the run.")
-    overwrite: bool = OVERWRITE
-    report: bool = REPORT
+    overwrite: bool = shared.OVERWRITE
+    report: bool = shared.REPORT
     list_recipes: bool = option("List of the recipes.", False, "--list")
     dry_run: bool = option("Settings and network, without training.", False, "--dry-run")
-    as_json: bool = JSON
+    as_json: bool = shared.JSON
 
     @property
     def chosen_recipe(self) -> str:
         """The recipe to train."""
         return self.recipe or ("finetune" if self.init_from else "balanced")
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that differ from the recipe's, by their dotted names."""
-        return changes_from(self.changes, {
-            "model": {"architecture": self.model} if self.model else None,
-            "data.dataset": self.dataset, "data.exclude": self.exclude,
-            "train.epochs": self.epochs,
-            "train.min_steps": None if self.epochs is None else 0,  # exactly that many epochs
-            "train.batch_size": self.batch_size, "train.learning_rate": self.lr,
-            "train.seed": self.seed,
-        })  # fmt: skip
 
 
 @takes(TrainOptions)
@@ -87,7 +65,8 @@ def command(options: TrainOptions) -> None:
     if options.dry_run:
         _show_plan(config)
     elif options.folds is not None:
-        _refuse_both(options.seeds > 1 or options.ensemble > 1, "--folds, or --seeds or --ensemble")
+        if options.seeds > 1 or options.ensemble > 1:
+            raise typer.BadParameter("give --folds, or --seeds or --ensemble, not both")
         _cross_validate(config, options.folds, options, pretrained)
     else:
         configs = config.seeds(max(options.seeds, options.ensemble))
@@ -119,27 +98,31 @@ def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
         from penstroke.runs.run import Run
 
         pretrained = pretrained_of(Run.open(Path(options.recipe)))
-    settings = options.settings()
+    settings = changes_from(options.changes, {
+        "model": {"architecture": options.model} if options.model else None,
+        "data.dataset": options.dataset, "data.exclude": options.exclude,
+        "train.epochs": options.epochs,
+        "train.min_steps": None if options.epochs is None else 0,  # exactly that many epochs
+        "train.batch_size": options.batch_size, "train.learning_rate": options.lr,
+        "train.seed": options.seed,
+    })  # fmt: skip
     config = load_recipe(options.chosen_recipe, settings).run_config()
     if pretrained is None:
         return config, None
-    sets_model = any(name.partition(".")[0] == "model" for name in settings)
-    _refuse_both(sets_model, "--init-from, which brings its network, or --model or --set model.…")
+    if any(name.partition(".")[0] == "model" for name in settings):
+        raise typer.BadParameter(
+            "give --init-from, which brings its network, or --model or --set model.…, not both"
+        )
     return config.replace({"model": pretrained.run.record.config.model}), pretrained
-
-
-def _refuse_both(both: bool, what: str) -> None:
-    if both:
-        raise typer.BadParameter(f"give {what}, not both")
 
 
 def _train(config: RunConfig, options: TrainOptions, pretrained: PretrainedRun | None) -> Run:
     from penstroke.runs.pipeline import start_or_resume
 
-    is_named = options.name and options.seeds == options.ensemble == 1
+    is_single = options.seeds == options.ensemble == 1
     training = start_or_resume(
         config, stem=options.name or stem_of(options.chosen_recipe),
-        path=runs_root() / options.name if is_named else None,
+        path=runs_root() / options.name if options.name and is_single else None,
         overwrite=options.overwrite, pretrained=pretrained,
     )  # fmt: skip
     if training.run.status == "finished":
@@ -152,13 +135,13 @@ def _train(config: RunConfig, options: TrainOptions, pretrained: PretrainedRun |
 
 
 def _follow(training: Training) -> None:
-    """Train, printing each epoch."""
     for text in training.notes:
         note(f"note: {text}")
     record, total = training.run.record, training.run.total_epochs
+    done = training.epochs_done
     resolved = record.resolved
     threads = f", {resolved.threads} threads" if resolved.device == "cpu" else ""
-    resumed = f", resuming after epoch {training.epochs_done}" if training.checkpoint else ""
+    resumed = f", resuming after epoch {done}" if training.checkpoint else ""
     say(f"{training.run.path}: {record.config.model.architecture} on {len(training.data.train):,} "
         f"images of {training.data.name}, {resolved.precision} on {resolved.device}"
         f"{threads}{resumed}")  # fmt: skip
@@ -168,14 +151,11 @@ def _follow(training: Training) -> None:
             f"layer, and of the last one {len(known)} of {len(known) + len(new)} classes"
             + (f"; new are {' '.join(new)}" if new else ""))  # fmt: skip
     marks_best = record.config.train.checkpoint_metric != "last"
-    try:
-        with progress_bar("training", total=total, completed=training.epochs_done) as update:
-            for epoch in training.epochs():
-                update(advance=1)
-                say(_epoch_line(epoch.metrics, total, marks_best))
-    except KeyboardInterrupt:
-        note("interrupted: the same command resumes after the last epoch shown")
-        raise typer.Exit(130) from None
+    hint = "interrupted: the same command resumes after the last epoch shown"
+    with progress_bar("training", total=total, completed=done, hint=hint) as update:
+        for epoch in training.epochs():
+            update(advance=1)
+            say(_epoch_line(epoch.metrics, total, marks_best))
 
 
 def _epoch_line(metrics: dict[str, Any], total: int, marks_best: bool) -> str:
@@ -191,7 +171,6 @@ def _epoch_line(metrics: dict[str, Any], total: int, marks_best: bool) -> str:
 
 
 def _show_figures(run: Run) -> None:
-    """Show the figures of a finished run, and the next command to try."""
     values, summary = run.to_dict(), run.summary()
     exit_json(values)
     say("")
@@ -219,7 +198,6 @@ def _show_figures(run: Run) -> None:
 
 
 def _show_variation(runs: list[Run]) -> None:
-    """Show mean and standard deviation over seeds."""
     from penstroke.evaluation.intervals import seed_variation
 
     figures = [run.summary().to_dict() for run in runs]
@@ -290,7 +268,6 @@ def _show_recipes() -> None:
 
 
 def _show_plan(config: RunConfig) -> None:
-    """Show layers, costs and settings of a run that is not trained."""
     from penstroke.data.loading import load_dataset
     from penstroke.models.build import build_network
     from penstroke.models.summary import summarize

@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from penstroke.cli import options as shared
 from penstroke.cli.console import exit_json, note, percent, print_table, program, progress_bar, say
 from penstroke.cli.options import (
-    DATASET,
-    EXCLUDE,
-    JSON,
-    OVERWRITE,
-    REPORT,
-    SET,
     argument,
     changes_from,
     given_options,
@@ -51,8 +46,8 @@ class TuneOptions:
     """The options of `penstroke tune`."""
 
     recipe: str = argument("Recipe with a [search] table, or a study to resume.", "tuned")
-    dataset: str | None = DATASET
-    exclude: Path | None = EXCLUDE
+    dataset: str | None = shared.DATASET
+    exclude: Path | None = shared.EXCLUDE
     method: str | None = option(
         "Search algorithm: sweep, grid, random, tpe, hyperband or asha.")  # fmt: skip
     trials: int | None = option("Number of trials (random, tpe and asha).")
@@ -64,8 +59,10 @@ class TuneOptions:
     time_budget: str | None = option(
         "Time that the plan must fit: 90s, 20m, 2h.", metavar="TIME")  # fmt: skip
     for_each: str | None = option("Parameter with one study for each value.", metavar="NAME")
-    changes: list[str] | None = SET
-    workers: int | None = option("Number of processes; one per core by default.", min=1)
+    changes: list[str] | None = shared.SET
+    workers: int = option(
+        "Number of processes; one per core by default.", allowed_cores, min=1, show_default=False
+    )
     engine: Literal["local", "ray"] = option(
         "Processes on this machine, or a Ray cluster.", "local")  # fmt: skip
     address: str = option("Address of the Ray cluster; local starts one.", "local")
@@ -75,24 +72,10 @@ class TuneOptions:
     refit_all: bool = option(
         "Final training on the validation images as well.", False, "--refit-all")  # fmt: skip
     name: str | None = option("Name of the study.")
-    overwrite: bool = OVERWRITE
-    report: bool = REPORT
+    overwrite: bool = shared.OVERWRITE
+    report: bool = shared.REPORT
     dry_run: bool = option("Plan and its cost only.", False, "--dry-run")
-    as_json: bool = JSON
-
-    @property
-    def worker_count(self) -> int:
-        """Number of workers."""
-        return self.workers or allowed_cores()
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that differ from the recipe's, by their dotted names."""
-        return changes_from(self.changes, {
-            "data.dataset": self.dataset, "data.exclude": self.exclude,
-            "search.method": self.method, "search.trials": self.trials,
-            "search.max_epochs": self.max_epochs, "search.eta": self.eta,
-            "search.seeds": self.seeds, "search.folds": self.folds, "search.seed": self.seed,
-        })  # fmt: skip
+    as_json: bool = shared.JSON
 
 
 @takes(TuneOptions)
@@ -109,13 +92,19 @@ def command(options: TuneOptions) -> None:
         _show_result(_run(study, options))
         return
     time_budget = seconds_of(options.time_budget)
-    request = _request(load_recipe(options.recipe, options.settings()), options.recipe, options)
+    settings = changes_from(options.changes, {
+        "data.dataset": options.dataset, "data.exclude": options.exclude,
+        "search.method": options.method, "search.trials": options.trials,
+        "search.max_epochs": options.max_epochs, "search.eta": options.eta,
+        "search.seeds": options.seeds, "search.folds": options.folds, "search.seed": options.seed,
+    })  # fmt: skip
+    request = _request(load_recipe(options.recipe, settings), options.recipe, options)
     request = replace(request, time_budget_seconds=time_budget, storage=options.storage)
     stem = stem_of(options.recipe)
     if options.for_each is not None:
         _search_each(request, options.for_each, options.name or stem, options)
     elif options.dry_run:
-        _show_plan(request, options.worker_count)
+        _show_plan(request, options.workers)
     else:
         study = _open(request, stem, options, options.name)
         _show_result(_run(study, options))
@@ -142,7 +131,7 @@ def _open(request: SearchRequest, stem: str, options: TuneOptions, name: str | N
     from penstroke.search.workflow import open_study
 
     return open_study(
-        request, stem=stem, name=name, workers=options.worker_count, overwrite=options.overwrite
+        request, stem=stem, name=name, workers=options.workers, overwrite=options.overwrite
     )
 
 
@@ -187,14 +176,24 @@ def _search_each(request: SearchRequest, name: str, stem: str, options: TuneOpti
     """Search once for each value of one parameter, with that value fixed."""
     requests = _requests_for_each(request, name)
     if options.dry_run:
-        _show_plans(name, requests, options.worker_count)
+        _show_plans(name, requests, options.workers)
         return
     results = []
     for value, one in requests:
         study = _open(one, stem, options, f"{stem}-{value}" if options.name else None)
         say(f"{name} = {value}")
         results.append((value, _run(study, options)))
-    _show_each(name, results)
+    studies = [{name: value, **result.to_dict()} for value, result in results]
+    exit_json({"each": name, "studies": studies})
+    keys = sorted({key for _, result in results for key in result.best_settings})
+    rows = [
+        (value, *(result.best_settings.get(key, "–") for key in keys),
+         f"{result.best_metric:.4f}", f"{result.confirmed_mean:.4f}",
+         percent(result.test["test_accuracy"]))
+        for value, result in results
+    ]  # fmt: skip
+    headings = (name, *keys, results[0][1].metric, "new seeds", "test accuracy")
+    print_table(headings, rows, "".join(map(str, range(len(headings)))))
 
 
 def _requests_for_each(request: SearchRequest, name: str) -> list[tuple[Any, SearchRequest]]:
@@ -243,7 +242,7 @@ def _search(study: Study, options: TuneOptions) -> list[float]:
     from penstroke.search.engine import LocalEngine, patience_seconds, shared_data
     from penstroke.search.workflow import confirm, planned_epochs, search
 
-    record, workers, seeds = study.record, options.worker_count, options.confirm_seeds
+    record, workers, seeds = study.record, options.workers, options.confirm_seeds
     planned = planned_epochs(study)
     about = "about " if record.search.method == "asha" else ""
     say(f"{study.path}: {record.search.method} over {len(study.space.parameters)} parameters, up "
@@ -295,7 +294,6 @@ def _interrupts_held() -> Iterator[Callable[[], None]]:
 
 
 def _show_plan(request: SearchRequest, workers: int) -> None:
-    """Show brackets, rungs and cost of a search that is not begun."""
     from penstroke.search.workflow import plan_search
 
     config, search, estimate = plan_search(request, workers)
@@ -318,7 +316,6 @@ def _show_plan(request: SearchRequest, workers: int) -> None:
 
 
 def _show_plans(name: str, requests: Sequence[tuple[Any, SearchRequest]], workers: int) -> None:
-    """Show the cost of a study for each value, and of all together."""
     from penstroke.search.workflow import plan_search
 
     plans = [(value, plan_search(request, workers)[2]) for value, request in requests]
@@ -392,7 +389,6 @@ def _in_one_line(settings: Mapping[str, Any]) -> str:
 
 
 def _show_result(result: SearchResult) -> None:
-    """Show how a search ended, and the next command to try."""
     exit_json(result.to_dict())
     say(f"\ntrials            {result.trials}: {result.complete} to the last epoch, "
         f"{result.pruned} pruned, {result.failed} failed")  # fmt: skip
@@ -410,18 +406,3 @@ def _show_result(result: SearchResult) -> None:
     if result.report:
         say(f"report            {result.report}")
     say(f"\nnext: {program()} train {result.best_recipe} --seeds 5")
-
-
-def _show_each(name: str, results: Sequence[tuple[Any, SearchResult]]) -> None:
-    """Show a row for each study."""
-    studies = [{name: value, **result.to_dict()} for value, result in results]
-    exit_json({"each": name, "studies": studies})
-    keys = sorted({key for _, result in results for key in result.best_settings})
-    rows = [
-        (value, *(result.best_settings.get(key, "–") for key in keys),
-         f"{result.best_metric:.4f}", f"{result.confirmed_mean:.4f}",
-         percent(result.test["test_accuracy"]))
-        for value, result in results
-    ]  # fmt: skip
-    headings = (name, *keys, results[0][1].metric, "new seeds", "test accuracy")
-    print_table(headings, rows, "".join(map(str, range(len(headings)))))

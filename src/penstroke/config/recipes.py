@@ -58,8 +58,18 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
         >>> recipe.train.learning_rate, recipe.published.test_accuracy
         (0.0003, 0.9742)
     """
-    changes = changes or {}
-    recipe = Recipe.parse(_read(name), source=name).replace(changes, source=name)
+    path, changes = Path(name), changes or {}
+    if name in shipped_recipes():
+        values = read_toml(_FOLDER / f"{name}.toml")
+    elif path.suffix == ".toml" or path.exists():
+        values = read_toml(path / "run.toml" if path.is_dir() else path)
+        values = values.get("config", values)  # run.toml keeps its settings under [config]
+    else:
+        raise ConfigError(
+            f'unknown recipe "{name}"{near_match(name, shipped_recipes())}: '
+            "`penstroke train --list` lists them; the path of a .toml file works too"
+        )
+    recipe = Recipe.parse(values, source=name).replace(changes, source=name)
     for field, value in changes.items():
         if recipe.search is not None and field in recipe.search.space:
             recipe = recipe.replace({"search": recipe.search.fixed(field, value)})
@@ -69,16 +79,3 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
 def shipped_recipes() -> list[str]:
     """Return the names of the recipes inside the package, sorted."""
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
-
-
-def _read(name: str) -> dict[str, Any]:
-    if name in shipped_recipes():
-        return read_toml(_FOLDER / f"{name}.toml")
-    path = Path(name)
-    if path.suffix == ".toml" or path.exists():
-        values = read_toml(path / "run.toml" if path.is_dir() else path)
-        return dict(values.get("config", values))  # run.toml keeps its settings under [config]
-    raise ConfigError(
-        f'unknown recipe "{name}"{near_match(name, shipped_recipes())}: '
-        "`penstroke train --list` lists them; the path of a .toml file works too"
-    )

@@ -206,11 +206,18 @@ class Space:
                 raise ConfigError(
                     f"search.space.{name}.when: {condition} is not a parameter of this space"
                 )
+        first = {other: (p.listed() or p.ends)[0] for other, p in self.parameters.items()}
         values = parameter.listed() or list(parameter.ends)
         for value in values if parameter.choices else (values[0], values[-1]):
+            wanted = {**self._conditions(name), name: value}
             try:
-                self._config_with(name, value)
+                self.config(wanted)
             except ConfigError as error:
+                # It may be accepted with the other parameters.
+                settings = self.active({**first, **wanted})
+                with contextlib.suppress(ConfigError):
+                    if name in settings and self.config(settings):
+                        continue
                 message = str(error).removeprefix("search.space: ")
                 raise ConfigError(f"search.space.{name} = {json.dumps(value)}: {message}") from None
 
@@ -220,19 +227,6 @@ class Space:
         for other, wanted in self.parameters[name].when.items():
             conditions |= self._conditions(other) | {other: wanted}
         return conditions
-
-    def _config_with(self, name: str, value: Any) -> RunConfig:
-        """Return the base with `value`, and if that alone is refused, with the other parameters."""
-        wanted = {**self._conditions(name), name: value}
-        try:
-            return self.config(wanted)
-        except ConfigError:
-            first = {other: (p.listed() or p.ends)[0] for other, p in self.parameters.items()}
-            values = self.active({**first, **wanted})
-            if name in values:
-                with contextlib.suppress(ConfigError):
-                    return self.config(values)
-            raise
 
 
 def _resolve_factors(name: str, parameter: Parameter, base: RunConfig) -> Parameter:

@@ -19,10 +19,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return the values of `dotted.name=value` texts by their names.
-
-    A value is read as TOML (`3e-4`, `true`, `[1, 2]`), or else as a plain word.
-    """
+    """Return the values of `dotted.name=value` texts: TOML (`3e-4`, `[1, 2]`) or a plain word."""
     changes = {}
     for assignment in assignments:
         name, equals, text = map(str.strip, assignment.partition("="))
