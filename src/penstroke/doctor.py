@@ -54,8 +54,7 @@ def _data() -> str:
         for name, manifest in catalogue().items()
         if not all((data_root() / name / file.name).exists() for file in manifest.files)
     ]
-    absent = f"; not downloaded: {', '.join(missing)}" if missing else ""
-    return f"{data_root()}{absent}"
+    return str(data_root()) + (f"; not downloaded: {', '.join(missing)}" if missing else "")
 
 
 def _cache() -> str:

@@ -135,15 +135,13 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
         """Return the most probable label of each image of `X`, (N,); ArrayError as in `fit`."""
-        probabilities = self.predict_proba(X)
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
         """Return the probability of each class in `classes_` for each image of `X`: (N, K)."""
         check_is_fitted(self)
         rows = validate_data(self, _as_rows(X), dtype="numeric", reset=False)
-        recognizer = _open_model(self.onnx_)
-        probabilities = recognizer.probabilities(self._images(rows)).astype(np.float64)
+        probabilities = _open_model(self.onnx_).probabilities(self._images(rows)).astype(np.float64)
         return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
     def recognizer(self) -> Recognizer:

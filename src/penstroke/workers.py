@@ -95,10 +95,7 @@ class Worker(Generic[Item, Result]):
             self.connection.send(message)
 
     def receive(self) -> Result:
-        """Return the next reply, when it is there (see `wait`), or raise what `work` raised.
-
-        WorkerError: the worker died.
-        """
+        """Return the next reply (see `wait`), or raise what `work` raised; WorkerError: it died."""
         try:
             reply: Result | Exception = self.connection.recv()
         except (EOFError, OSError):

@@ -13,23 +13,19 @@ from typing import Any
 
 import typer
 
-_as_json = ContextVar("as_json", default=False)
+AS_JSON = ContextVar("as_json", default=False)
+"""Whether the command answers in JSON."""
 
 
 def set_json(as_json: bool) -> bool:
-    """Set whether the command answers in JSON; the callback of --json."""
-    _as_json.set(as_json)
+    """Set `AS_JSON`; the callback of --json."""
+    AS_JSON.set(as_json)
     return as_json
-
-
-def is_json() -> bool:
-    """Return whether the command answers in JSON."""
-    return _as_json.get()
 
 
 def say(text: str) -> None:
     """Print a line for people; on stderr where stdout belongs to a machine."""
-    typer.echo(text, err=is_json())
+    typer.echo(text, err=AS_JSON.get())
 
 
 def note(text: str) -> None:
@@ -42,7 +38,7 @@ def exit_json(value: Mapping[str, Any], exit_code: int = 0) -> None:
 
     A dataclass becomes an object too, and NaN, which JSON does not have, null.
     """
-    if is_json():
+    if AS_JSON.get():
         typer.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
         raise typer.Exit(exit_code)
 
@@ -51,11 +47,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right
     """Print a plain table; the columns whose indices are in `right` ("12") are right-aligned."""
     lines = [[str(cell) for cell in line] for line in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = [str.rjust if str(k) in right else str.ljust for k in range(len(headings))]
+    pads = [str.rjust if str(k) in right else str.ljust for k in range(len(headings))]
     for line in lines:
-        cells = (
-            align(cell, width) for align, cell, width in zip(aligned, line, widths, strict=True)
-        )
+        cells = (pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True))
         typer.echo("  ".join(cells).rstrip())
 
 
@@ -68,14 +62,13 @@ def progress_bar(
     Yields a function that takes what rich's `Progress.update` takes: advance, completed, total.
     With a `hint` on how to resume, Ctrl-C prints it and ends the command.
     """
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-    from rich.progress import TimeElapsedColumn as Elapsed
-    from rich.progress import TimeRemainingColumn as Remaining
 
-    bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), *map(TextColumn, columns),
-        Elapsed(), TextColumn("left"), Remaining(), console=Console(stderr=True), transient=True,
+    bar = rich.Progress(
+        rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(),
+        *map(rich.TextColumn, columns), rich.TimeElapsedColumn(), rich.TextColumn("left"),
+        rich.TimeRemainingColumn(), console=Console(stderr=True), transient=True,
         disable=not sys.stderr.isatty(), redirect_stdout=sys.stdout.isatty(),
     )  # fmt: skip
     try:

@@ -67,8 +67,8 @@ def command(options: ImportOptions) -> None:
     Each image is normalised to 28×28 pixels. A report shows the results beside the originals. The
     same command resumes an import that was interrupted.
     """
-    from penstroke.data.idx_import import holds_idx
-    from penstroke.data.loading import check_new_name, imported_names
+    from penstroke.data.idx_import import holds_idx, import_idx
+    from penstroke.data.loading import check_new_name, imported_folder, imported_names
 
     check_new_name(options.name)
     if options.name in imported_names() and not options.replace:
@@ -79,16 +79,9 @@ def command(options: ImportOptions) -> None:
             raise ConfigError(f"{typed} is for images, but {options.source} holds IDX files")
         if not is_idx and name in _FOR_IDX:
             raise ConfigError(f"{typed} is for IDX files only")
-    if is_idx:
-        _import_idx(options)
-    else:
+    if not is_idx:
         _import_images(options)
-
-
-def _import_idx(options: ImportOptions) -> None:
-    from penstroke.data.idx import import_idx
-    from penstroke.data.loading import imported_folder
-
+        return
     name = options.name
     train, test = import_idx(
         name, options.source, imported_folder(name), transposed=options.transposed,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstroke.cli.console import exit_json, is_json, percent, print_table, progress_bar, say
+from penstroke.cli.console import AS_JSON, exit_json, percent, print_table, progress_bar, say
 from penstroke.cli.options import JSON, RUN, option
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None) -> None:
         "metrics": evaluation.metrics, "test_intervals": evaluation.intervals,
         "confusable": evaluation.confusable, "diagnosis": evaluation.diagnosis,
     }  # fmt: skip
-    if not is_json():
+    if not AS_JSON.get():
         _show_splits(evaluation)
         say(f"\nreport  {facts['report']}")
     if ood_images is not None:
@@ -113,7 +113,7 @@ def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None) -> None:
             )  # fmt: skip
         page = str(write_robustness_report(run, robustness, test, ood_images))
         facts |= {"robustness": robustness, "robustness_report": page}
-        if not is_json():
+        if not AS_JSON.get():
             _show_robustness(robustness)
             say(f"\nrobustness  {page}")
     exit_json(facts)

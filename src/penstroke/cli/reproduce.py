@@ -60,6 +60,5 @@ def command(
     except KeyboardInterrupt:
         note("interrupted: the same command resumes")
         raise typer.Exit(130) from None
-    figures = write_reproduction_page(page, results, options)
-    exit_json({"page": str(page), **figures})
+    exit_json({"page": str(page), **write_reproduction_page(page, results, options)})
     say(f"\n{page.read_text()}\nwritten to {page}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from penstroke.cli.console import is_json, say
+from penstroke.cli.console import AS_JSON, say
 from penstroke.cli.options import JSON, argument, option
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def command(
 
     def on_listening(listening: Listening, service: Service) -> None:
         names = [model.name for model in service.models]
-        if is_json():
+        if AS_JSON.get():
             facts = {"url": listening.url, "token": listening.token, "page": listening.page}
             typer.echo(json.dumps({**facts, "models": names}, ensure_ascii=False))
             return

@@ -1,7 +1,4 @@
-"""Recipes: whole runs as TOML; those in recipe_files/ are shipped with the package.
-
-A recipe is a `RunConfig` with a title and, where it repeats a published set-up, what was published.
-"""
+"""Recipes: whole runs as TOML; those in recipe_files/ are shipped with the package."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +25,7 @@ class Published(Settings):
 
 
 class Recipe(RunConfig):
-    """A run config, with what a person wants to know about it."""
+    """A run config with a title and, where it repeats a published set-up, what was published."""
 
     title: str = Field("", description="one line: what it trains")
     reference: str = Field("", description="published set-up that it repeats")

@@ -1,8 +1,7 @@
 """What a run is: small frozen settings, read from TOML, changed by dotted names.
 
-A bad value is refused here, with the name of its field, before anything starts. This module does
-not import torch: the same settings describe a run to the command line, the run directory and the
-model file.
+A bad value is refused here, with the name of its field, before anything starts. No torch: command
+line, run directory and model file describe a run by the same settings.
 """
 
 import json
@@ -248,9 +247,7 @@ class TrainConfig(Settings):
     """How the network is trained, and which epoch is kept."""
 
     epochs: int = Field(5, ge=1, description="passes over the training images")
-    min_steps: int = Field(
-        0, ge=0, description="least number of steps; small data sets get more epochs to reach it"
-    )
+    min_steps: int = Field(0, ge=0, description="fewest steps; a small data set gets more epochs")
     batch_size: int = Field(64, ge=2, description="images per step")
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="update rule")
     learning_rate: float = Field(1e-3, gt=0, description="learning rate, at its highest")

@@ -110,9 +110,7 @@ class SearchConfig(Settings):
     eta: int = Field(3, ge=2, description="reduction factor: 1 of eta trials is promoted")
     rounds: int = Field(1, ge=1, description="number of times hyperband runs all its brackets")
     seeds: int = Field(1, ge=1, description="training seeds whose mean is a trial's score")
-    folds: int | None = Field(
-        None, ge=2, description="cross-validation folds whose mean is a trial's score"
-    )
+    folds: int | None = Field(None, ge=2, description="folds whose mean is a trial's score")
     metric: Literal["val_accuracy", "val_loss"] = Field("val_accuracy", description="score")
     seed: int = Field(0, ge=0, description="random seed of the search")
     after: str | None = Field(
@@ -146,10 +144,7 @@ class SearchConfig(Settings):
 
 
 class Space:
-    """The run configs that a search chooses from: a base, and parameters that change it.
-
-    ConfigError: a parameter is not a setting, or the setting does not take one of its values.
-    """
+    """The run configs that a search chooses from: a base, and parameters that have to fit it."""
 
     def __init__(self, base: RunConfig, parameters: Mapping[str, Parameter]) -> None:
         self.base = base
