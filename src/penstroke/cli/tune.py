@@ -371,8 +371,8 @@ def _live_table(
             running = [f"trial {one.trial} to epoch {one.epochs}" for one in status.running]
             table.add_row("running", ", ".join(running[:workers]))
             table.add_row("epochs", f"{done:,} of {planned:,} that were left")
-            left = max(planned - done, 0) * (now - start) / done if done else None
-            table.add_row("left", "…" if left is None else f"about {_duration(left)}")
+            seconds_left = max(planned - done, 0) * (now - start) / max(done, 1)
+            table.add_row("left", f"about {_duration(seconds_left)}" if done else "…")
             if best is not None:
                 metric = f"{study.record.search.metric} {best.metric:.4f}"
                 table.add_row("best so far", f"trial {best.number}: {metric}")
