@@ -110,6 +110,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         rows, y = validate_data(self, _as_rows(X), y, dtype="numeric", ensure_min_samples=2)
         check_classification_targets(y)
+        _refuse_negative(rows)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ArrayError("the labels have one class only: a classifier needs two or more")
@@ -135,12 +136,14 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
         """Return the most probable label of each image of `X`, (N,); ArrayError as in `fit`."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
         """Return the probability of each class in `classes_` for each image of `X`: (N, K)."""
         check_is_fitted(self)
         rows = validate_data(self, _as_rows(X), dtype="numeric", reset=False)
+        _refuse_negative(rows)
         probabilities = _open_model(self.onnx_).probabilities(self._images(rows)).astype(np.float64)
         return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
@@ -188,10 +191,6 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "penstroke.preprocessing.ink.preprocess brings an image of any size to that"
             )
         full, high = self.pixel_max_, float(rows.max())
-        if rows.dtype != np.bool_ and rows.min() < 0:
-            raise ArrayError(
-                "Negative values in data: ink runs from 0, which is paper, up to full ink"
-            )
         if high > full:
             raise ArrayError(
                 f"levels of ink run from 0 to {full:g} here, but there are some up to {high:g}: "
@@ -214,3 +213,8 @@ def _as_rows(images: Any) -> Any:
     if shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         raise ArrayError(f"images are (N, {PIXELS}) or (N, 28, 28), not {shape}")
     return np.asarray(images).reshape(len(images), PIXELS)
+
+
+def _refuse_negative(rows: npt.NDArray[Any]) -> None:
+    if rows.dtype != np.bool_ and rows.min() < 0:
+        raise ArrayError("Negative values in data: ink runs from 0, which is paper, up to full ink")
