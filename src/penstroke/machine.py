@@ -43,8 +43,5 @@ def processor_name() -> str:
 
 def machine_facts() -> dict[str, str | int]:
     """Return what is recorded about this machine."""
-    return {
-        "processor": processor_name(),
-        "cores": allowed_cores(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
+    system = f"{platform.system()} {platform.machine()}"
+    return {"processor": processor_name(), "cores": allowed_cores(), "system": system}

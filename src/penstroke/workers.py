@@ -110,8 +110,7 @@ class Worker(Generic[Item, Result]):
         self._process.kill()
         self._process.join()
         self.connection.close()
-        code: int = self._process.exitcode
-        if code >= 0:
+        if (code := int(self._process.exitcode)) >= 0:
             return f"its worker ended with exit code {code}"
         name = {one.value: one.name for one in signal.Signals}.get(-code, f"signal {-code}")
         hint = " (out of memory?)" if name == "SIGKILL" else ""

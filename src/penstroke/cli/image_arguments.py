@@ -34,9 +34,8 @@ def open_recognizer(model: str | None) -> Recognizer:
             param_hint="--model",
         )
     path = Path(model)
-    if path.exists() or path.suffix == ".onnx":  # a missing file is reported when it is opened
-        return Recognizer.load(path)
-    return Recognizer.load(find_run(model).model_path)
+    is_file = path.exists() or path.suffix == ".onnx"  # a missing one is reported when opened
+    return Recognizer.load(path if is_file else find_run(model).model_path)
 
 
 def expand(names: Sequence[str]) -> list[str]:

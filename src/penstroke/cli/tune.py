@@ -253,11 +253,10 @@ def _search(study: Study, options: TuneOptions) -> list[float]:
     # with the data that they will need first.
     data = record.config.data
     patience = patience_seconds(len(shared_data(data).train))
-    engine: Engine
     if options.engine == "ray":
         from penstroke.search.ray_engine import RayEngine
 
-        engine = RayEngine(workers, options.address, options.gpus, [data], patience)
+        engine: Engine = RayEngine(workers, options.address, options.gpus, [data], patience)
     else:
         engine = LocalEngine(workers, [data], record.resolved.device, patience)
     try:

@@ -407,8 +407,8 @@ def _explain(detail: dict[str, Any], settings: type[BaseModel]) -> str:
     match detail["type"]:
         case "extra_forbidden":
             known = _fields_at(settings, detail["loc"][:-1])
-            match = near_match(path[-1], known) or f"; one of {', '.join(known)}"
-            return f"{name}: unknown setting{match}"
+            hint = near_match(path[-1], known) or f"; one of {', '.join(known)}"
+            return f"{name}: unknown setting{hint}"
         case "missing":
             return f"{name}: is missing"
         case "literal_error" | "union_tag_invalid":
@@ -417,8 +417,8 @@ def _explain(detail: dict[str, Any], settings: type[BaseModel]) -> str:
             given = str(context.get("tag", detail["input"]))
             field = f"{name}.architecture" if "tag" in context else name
             known = [word.strip("' ") for word in words.replace(" or ", ",").split(",")]
-            match = f"{near_match(given, known)}; one of {', '.join(known)}"
-            return f'{field}: "{given}" is not known{match}'
+            hint = f"{near_match(given, known)}; one of {', '.join(known)}"
+            return f'{field}: "{given}" is not known{hint}'
         case "value_error":
             # Our own validators begin their message with the field, seen from where they stand.
             return f"{name}.{message}" if name else message
