@@ -88,7 +88,7 @@ def download_command(
 ) -> None:  # fmt: skip
     """Download a data set, or check and complete what is there."""
     from penstroke.data.catalogue import manifest_of
-    from penstroke.data.dataset_download import download_dataset, kept_archive
+    from penstroke.data.download import download_dataset, kept_archive
 
     manifest = manifest_of(name)
     size = manifest.size_bytes / 1e6

@@ -67,8 +67,9 @@ def command(options: ImportOptions) -> None:
     Each image is normalised to 28×28 pixels. A report shows the results beside the originals. The
     same command resumes an import that was interrupted.
     """
-    from penstroke.data.idx_import import holds_idx, import_idx
-    from penstroke.data.loading import check_new_name, imported_folder, imported_names
+    from penstroke.data.catalogue import check_new_name
+    from penstroke.data.idx import holds_idx, import_idx
+    from penstroke.data.loading import imported_folder, imported_names
 
     check_new_name(options.name)
     if options.name in imported_names() and not options.replace:
@@ -93,10 +94,9 @@ def command(options: ImportOptions) -> None:
 
 
 def _import_images(options: ImportOptions) -> None:
-    from penstroke.data.class_map import ClassMap, parse_map
-    from penstroke.data.image_import import ImportSettings, import_images
+    from penstroke.data.image_import import ClassMap, ImportSettings, import_images, parse_map
     from penstroke.data.loading import imported_folder
-    from penstroke.data.sources.listing import SourceOptions
+    from penstroke.data.sources.contents import SourceOptions
 
     name = options.name
     settings = ImportSettings(
