@@ -20,7 +20,7 @@ from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions
 from penstroke.runs.cross_validation import CrossValidation, cross_validation, finish_fold
 from penstroke.runs.pipeline import start_or_resume
-from penstroke.runs.run import FoldsSummary
+from penstroke.runs.run import FoldRuns, FoldsSummary, Run
 from penstroke.runs.trained import evaluate
 
 
@@ -40,10 +40,16 @@ def trained(cross: CrossValidation) -> FoldsSummary:
     return cross.aggregate()
 
 
-def test_folds_are_where_the_name_says(runs: Path) -> None:
+def test_folds_are_where_the_name_says_and_removed_all_or_none(runs: Path) -> None:
     cross = cross_validation(whole_config(), 2, stem="x", name="exp/a")
     trained(cross)
     assert (runs / "exp" / "a" / "fold-1" / "summary.json").exists()
+    folds = FoldRuns.open(runs / "exp" / "a")
+    with Run.open(cross.path / "fold-1").locked(), pytest.raises(RunError):
+        folds.remove()
+    assert (cross.path / "fold-0" / "summary.json").exists()
+    folds.remove()
+    assert list((runs / "exp").iterdir()) == []
 
 
 def test_every_image_is_judged_once_and_the_test_split_stays_sealed(runs: Path) -> None:

@@ -11,10 +11,10 @@ predictions/         the logits of each image, one file for each split
 report/              pages and plots
 """
 
+import contextlib
 import csv
 import io
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -246,9 +246,10 @@ class FoldRuns(Folder[RunConfig]):
 
     def remove(self) -> None:
         """Delete it and its folds; not while another process trains one."""
-        for fold in sorted(self.path.glob("fold-*/run.toml")):
-            Run.open(fold.parent).remove()
-        shutil.rmtree(self.path)
+        with contextlib.ExitStack() as locks:
+            for fold in sorted(self.path.glob("fold-*/run.toml")):
+                locks.enter_context(Run.open(fold.parent).locked())
+            super().remove()
 
 
 def history_csv(run: Run) -> bytes:
