@@ -122,6 +122,7 @@ def load_and_stop(job):
     shard = load(job)
     loaded.extend([job] if shard else [])
     if len(loaded) == wanted:
+        print("stopped", file=sys.stderr, flush=True)
         signal.pause()
     return shard
 shards.load_shard = load_and_stop
@@ -148,9 +149,11 @@ def kill_what_was_started() -> None:
 
 
 def start_import(*arguments: object, stops_after: int) -> subprocess.Popen[str]:
-    """Start `penstroke data import`, which stops, and waits, when it has so many shards."""
+    """Return `penstroke data import`, which has stopped, and waits, with so many shards."""
     command = [sys.executable, "-c", STOPPING_IMPORT, stops_after, "data", "import", *arguments]
-    return start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert "stopped\n" in iter(process.stderr.readline, "")
+    return process
 
 
 def interrupt(process: subprocess.Popen[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import Outcome, interrupt, start_import, wait_until, write_idx_set, write_scrawls
+from helpers import Outcome, interrupt, start_import, write_idx_set, write_scrawls
 
 Cli = Callable[..., Outcome]
 
@@ -114,5 +114,5 @@ def test_parquet_without_its_package_says_what_to_install(
 @pytest.mark.mnist
 def test_ctrl_c_says_that_it_goes_on(shared: Path, cache: Path) -> None:
     process = start_import("mine", shared / "pen-photos.zip", stops_after=1)
-    wait_until(lambda: list(cache.glob("importing/*/shard-*.npz")))
+    assert list(cache.glob("importing/*/shard-*.npz"))
     interrupt(process)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
-from helpers import scrawl, start_import, wait_until, write_scrawls
+from helpers import scrawl, start_import, write_scrawls
 from penstroke.data import store
 from penstroke.data.image_import import ClassMap, ImportResult, ImportSettings, import_images
 from penstroke.data.loading import imported_folder, load_dataset
@@ -81,10 +81,6 @@ def shards_on_disk() -> list[Path]:
     return list(cache_root().glob("importing/*/shard-*.npz"))
 
 
-def wait_for_shards(count: int) -> None:
-    wait_until(lambda: len(shards_on_disk()) >= count)
-
-
 @pytest.mark.slow
 @pytest.mark.mnist
 def test_killed_again_and_again_it_ends_with_the_same_data_set(shared: Path) -> None:
@@ -100,7 +96,7 @@ def test_killed_again_and_again_it_ends_with_the_same_data_set(shared: Path) -> 
     for _ in range(2):
         enough = len(kept) + 2
         process = start_import(*arguments, stops_after=enough)
-        wait_for_shards(enough)
+        assert len(shards_on_disk()) >= enough
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.communicate()
