@@ -152,6 +152,7 @@ def start_import(*arguments: object, stops_after: int) -> subprocess.Popen[str]:
     """Return `penstroke data import`, which has stopped, and waits, with so many shards."""
     command = [sys.executable, "-c", STOPPING_IMPORT, stops_after, "data", "import", *arguments]
     process = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
     assert "stopped\n" in iter(process.stderr.readline, "")
     return process
 
