@@ -9,7 +9,7 @@ MEASURED ?= README.md docs/tutorial.md docs/evaluation.md docs/inference.md docs
 FULL_DISK := tests/cli/test_tune.py::test_a_full_disk_loses_nothing_that_was_written
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Several workers (tests/conftest.py): plain `pytest` runs in one process.
+# One worker for each processor core: plain `pytest` runs in one process.
 PYTEST := $(BIN)/pytest --numprocesses logical --dist worksteal
 
 .DEFAULT_GOAL := help

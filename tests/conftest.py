@@ -20,7 +20,6 @@ from helpers import MADE_ONCE, Outcome, copy_made_once, kill_what_was_started
 from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.files import sha256
-from penstroke.machine import allowed_cores
 
 # A shell starts a background job with Ctrl-C ignored, and so would be what the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,11 +30,6 @@ settings.load_profile("penstroke")
 
 DATA = os.environ.get("PENSTROKE_DATA")
 HAS_MNIST = DATA is not None and (Path(DATA) / "mnist/train-images-idx3-ubyte.gz").exists()
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are cores: a test often waits, for a process or a browser."""
-    return allowed_cores() + 1
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
