@@ -26,10 +26,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    with warnings.catch_warnings():
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         warnings.simplefilter("ignore")
         import ray
         from ray.cluster_utils import Cluster
@@ -67,6 +67,7 @@ def test_a_dead_node_costs_its_rung_and_nothing_else(cluster: Any) -> None:
         if not killed and status.epochs_trained >= 5 and len(status.running) > 1:
             killed.append("node")
             cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+            cluster.add_node(num_cpus=1)
 
     study = searched(engine, "cluster", kill_a_node)
     assert killed

@@ -64,7 +64,8 @@ def test_what_was_corrected_is_trained_on(browser: Browser, tmp_path: Path) -> N
         eventually(page, lambda: sum(collected(page).values()) == len(taught))
         command = page.locator("#command").inner_text().split()
     trained = subprocess.run(
-        [sys.executable, "-m", *command, "fast", "--no-report", "--json"],
+        [sys.executable, "-m", *command, "fast", "--set", "train.min_steps=150", "--no-report",
+         "--json"],
         env={**os.environ, "PENSTROKE_CACHE": str(tmp_path / ".cache"), "OMP_NUM_THREADS": "1"},
         check=True, capture_output=True, text=True,
     )  # fmt: skip
