@@ -81,7 +81,10 @@ def test_what_a_study_was_begun_with_is_not_changed_when_it_goes_on(
     assert penstroke("tune", recipe, "--name", "s", "--dry-run").exit_code == 0
 
 
-def test_the_plan_of_a_study_for_each_value(penstroke: Cli, recipe: Path, runs: Path) -> None:
+def test_the_plan_of_a_study_for_each_value(
+    penstroke: Cli, recipe: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstroke.search.cost_estimate.seconds_a_step", lambda *_, **__: 0.01)
     options = ("--for-each", "model.convolutions.0.filters", "--dry-run")
     plan = json.loads(penstroke("tune", recipe, *options, "--json").out)
     assert [s["model.convolutions.0.filters"] for s in plan["studies"]] == [4, 8, 12]

@@ -39,7 +39,7 @@ def flipped() -> tuple[AuditImages, set[int]]:
 
 @pytest.fixture(scope="module")
 def audited(flipped: tuple[AuditImages, set[int]]) -> Audit:
-    return audit(flipped[0], flipped[0], folds=3)
+    return audit(flipped[0], flipped[0], folds=2)
 
 
 def test_planted_label_errors_are_found(

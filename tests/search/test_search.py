@@ -284,7 +284,7 @@ def test_suggestions_come_from_scores() -> None:
 @pytest.mark.parametrize("method", ["hyperband", "asha"])
 def test_a_search_with_failures_and_patience_goes_on_to_the_same_end(method: str) -> None:
     """What failed, was given up, or ended by its own patience is told again, not trained again."""
-    changes: dict[str, Any] = {"method": method, "trials": 9, "max_epochs": 8, "space": {
+    changes: dict[str, Any] = {"method": method, "trials": 9, "max_epochs": 4, "space": {
         "train.learning_rate": {"choices": [1e-3, 3e-3, 1e30, 1e-5]},
         "train.batch_size": {"choices": [32, 64, 5000]},
         "train.optimizer": {"choices": ["sgd", "adam"]},
