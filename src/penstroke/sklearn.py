@@ -171,7 +171,7 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         changes = {
             "model": {"architecture": self.model} if self.model is not None else None,
             "data.dataset": "X", "data.split_seed": self.seed, "train.seed": self.seed,
-            "train.epochs": self.epochs, "train.min_steps": None if self.epochs is None else 0,
+            "train.epochs": self.epochs,
             "train.batch_size": self.batch_size, "train.learning_rate": self.learning_rate,
             "data.validation_fraction": self.validation_fraction,
             "train.checkpoint_metric": "last" if self.validation_fraction == 0 else None,

@@ -118,6 +118,34 @@ def test_what_replaces_a_setting_is_validated_too() -> None:
     assert config.replace({"model": MLPConfig()}).model == MLPConfig()
 
 
+@pytest.mark.parametrize("recipe", ["fast", "balanced", "finetune", "tuned"])
+def test_who_sets_epochs_gets_them(recipe: str) -> None:
+    stated = load_recipe(recipe)
+    assert stated.train.min_steps > 0  # of the recipe: few images get more epochs
+    for changed in (
+        load_recipe(recipe, parse_assignments(["train.epochs=10"])),
+        stated.replace({"train.epochs": 10}),
+        stated.run_config().replace({"train.epochs": 10}),
+    ):
+        assert changed.train.epochs_for(1293) == 10
+    assert stated.train.replace({"epochs": 10}).epochs_for(1293) == 10
+    both = load_recipe(recipe, {"train.min_steps": 400, "train.epochs": 10})
+    assert both.train.min_steps == 400
+    assert stated.replace({"train.seed": 1}).train.min_steps == stated.train.min_steps
+
+
+def test_epochs_of_a_person_go_before_the_most_epochs_of_the_recipes_search(tmp_path: Path) -> None:
+    recipe = tmp_path / "searched.toml"
+    space = 'space = { "train.learning_rate" = { choices = [1e-3, 1e-2] } }'
+    recipe.write_text(f"[train]\nepochs = 4\n[search]\nmax_epochs = 7\n{space}\n")
+    plain, changed = load_recipe(str(recipe)), load_recipe(str(recipe), {"train.epochs": 3})
+    both = load_recipe(str(recipe), {"train.epochs": 3, "search.max_epochs": 2})
+    for searched, max_epochs in (plain, 7), (changed, None), (both, 2):
+        assert searched.search is not None
+        assert searched.search.max_epochs == max_epochs
+    assert changed.train.epochs == 3
+
+
 def test_fingerprint_tells_settings_apart() -> None:
     first = RunConfig()
     second = first.replace({"train.seed": 1})

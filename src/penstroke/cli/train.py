@@ -102,7 +102,6 @@ def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
         "model": {"architecture": options.model} if options.model else None,
         "data.dataset": options.dataset, "data.exclude": options.exclude,
         "train.epochs": options.epochs,
-        "train.min_steps": None if options.epochs is None else 0,  # exactly that many epochs
         "train.batch_size": options.batch_size, "train.learning_rate": options.lr,
         "train.seed": options.seed,
     })  # fmt: skip

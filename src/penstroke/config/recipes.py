@@ -45,6 +45,7 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
         name: of a shipped recipe, or the path of a TOML file or of a run directory to repeat.
         changes: other values by dotted names. A parameter set here is no longer searched.
             `{"model": {"architecture": "mlp"}}` takes the default network of that kind.
+            `train.epochs` alone also sets `train.min_steps` to 0 and `search.max_epochs` to none.
 
     Raises:
         ConfigError: there is no such recipe, or a value is refused; the message names the field.
@@ -66,7 +67,10 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
             f'unknown recipe "{name}"{near_match(name, shipped_recipes())}: '
             "`penstroke train --list` lists them; the path of a .toml file works too"
         )
-    recipe = Recipe.parse(values, source=name).replace(changes, source=name)
+    recipe = Recipe.parse(values, source=name)
+    if "train.epochs" in changes and recipe.search is not None:
+        changes = {"search.max_epochs": None, **changes}
+    recipe = recipe.replace(changes, source=name)
     for field, value in changes.items():
         if recipe.search is not None and field in recipe.search.space:
             recipe = recipe.replace({"search": recipe.search.fixed(field, value)})

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from types import NoneType
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -30,6 +30,8 @@ class Settings(BaseModel):
     """Base of all settings: frozen, no unknown names, no coercion, no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    implied: ClassVar[Mapping[str, tuple[str, Any]]] = {}
+    """By a setting that is changed: another, and its value unless that is changed too."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, source: str = "") -> Self:
@@ -54,7 +56,8 @@ class Settings(BaseModel):
             ConfigError: a name does not exist, or its value is refused.
         """
         values = self.to_dict()
-        for name, value in changes.items():
+        implied = dict(self.implied[name] for name in changes if name in self.implied)
+        for name, value in (implied | changes).items():
             _put(values, name, value)
         return self.parse(values, source=source)
 
@@ -246,8 +249,13 @@ class AugmentConfig(Settings):
 class TrainConfig(Settings):
     """How the network is trained, and which epoch is kept."""
 
+    implied = {"epochs": ("min_steps", 0)}  # exactly as many as asked for
     epochs: int = Field(5, ge=1, description="passes over the training images")
-    min_steps: int = Field(0, ge=0, description="fewest steps; a small data set gets more epochs")
+    min_steps: int = Field(
+        0, ge=0,
+        description="fewest steps; a small data set gets more epochs. Changing train.epochs alone "
+        "sets this to 0",
+    )  # fmt: skip
     batch_size: int = Field(64, ge=2, description="images per step")
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="update rule")
     learning_rate: float = Field(1e-3, gt=0, description="learning rate, at its highest")
@@ -342,6 +350,7 @@ class TrainConfig(Settings):
 class RunConfig(Settings):
     """Everything that decides the outcome of one training run."""
 
+    implied = {"train.epochs": ("train.min_steps", 0)}
     data: DataConfig = Field(default_factory=DataConfig, description="data")
     model: ModelConfig = Field(default_factory=CNNConfig, description="network")
     train: TrainConfig = Field(default_factory=TrainConfig, description="training")

@@ -81,7 +81,7 @@ class Recognizer:
 
     Examples:
         >>> import penstroke
-        >>> recipe = penstroke.load_recipe("fast", {"train.epochs": 4, "train.min_steps": 0})
+        >>> recipe = penstroke.load_recipe("fast", {"train.epochs": 4})
         >>> run = penstroke.train(recipe.run_config(), name="example")
         >>> recognizer = penstroke.Recognizer.load(run.path)
         >>> answer = recognizer.recognize("examples/seven.png")

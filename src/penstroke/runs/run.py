@@ -86,7 +86,7 @@ class Run(Folder[RunRecord]):
 
     Examples:
         >>> import penstroke
-        >>> recipe = penstroke.load_recipe("fast", {"train.epochs": 4, "train.min_steps": 0})
+        >>> recipe = penstroke.load_recipe("fast", {"train.epochs": 4})
         >>> run = penstroke.train(recipe.run_config(), name="example")
         >>> penstroke.Run.open(run.path).best_epoch()
         4

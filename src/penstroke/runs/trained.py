@@ -35,7 +35,7 @@ def evaluate(
 
     Examples:
         >>> import penstroke
-        >>> recipe = penstroke.load_recipe("fast", {"train.epochs": 4, "train.min_steps": 0})
+        >>> recipe = penstroke.load_recipe("fast", {"train.epochs": 4})
         >>> run = penstroke.train(recipe.run_config(), name="example")
         >>> evaluation = penstroke.evaluate(run)
         >>> evaluation.metrics["test"].accuracy > 0.8

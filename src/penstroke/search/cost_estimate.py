@@ -111,4 +111,4 @@ def fit_to_time(
 
 def with_epochs(config: RunConfig, epochs: int) -> RunConfig:
     """Return `config` with exactly this number of epochs."""
-    return config.replace({"train.epochs": epochs, "train.min_steps": 0})
+    return config.replace({"train.epochs": epochs})
