@@ -64,6 +64,18 @@ def test_36_classes_of_real_images_and_what_was_left_out(penstroke: Cli, shared:
     assert done.err == ""
 
 
+def test_rows_without_a_label_are_listed(penstroke: Cli, tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 8, "b": 8})
+    rows = [f"{n}/{k:03}.png,{float(n == 'b') if k else ''}" for n in "ab" for k in range(8)]
+    (tmp_path / "in/labels.csv").write_text("\n".join(["file,label", *rows]))
+    done = penstroke("data", "import", "mine", tmp_path / "in")
+    assert "training and 2 test images of 2 classes" in done.out, done.err
+    assert "left out: 2\n  a/000.png: has no label (an empty cell; " in done.out
+    facts = json.loads(penstroke("data", "import", "two", tmp_path / "in", "--json").out)
+    assert facts["classes"] == ["0", "1"]
+    assert [file["name"] for file in facts["left_out"]] == ["a/000.png", "b/000.png"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -320,7 +320,7 @@ def test_parquet_with_plain_bytes_and_a_column_of_splits(tmp_path: Path) -> None
     assert [(e.label, e.split) for e in part.images] == [
         ("A", "train"), ("3.5", "test"), ("B", "train"),
     ]  # fmt: skip
-    assert "1 rows of my.parquet without a label" in found.notes[0]
+    assert found.left_out == (("row 1 of my.parquet", "has no label (None)"),)
     with pytest.raises(ImageError, match="holds no bytes"):
         open_source(part.source)(3)
 
@@ -386,6 +386,78 @@ def test_arrays_like_mnists_are_known(tmp_path: Path) -> None:
         assert list_source(tmp_path / "my.npz", Options()).are_preprocessed == are_preprocessed, (
             name
         )
+
+
+WRITTEN = ("5", "5.0", "05", " 5 ", "5.", "5,0", "5.000000000000000000e+00", "+5", "5.00")
+MISSING = ("", "nan", "NaN", "None", "null", "NA", "N/A", "<NA>")
+
+
+def as_table(path: Path, labels: list[str]) -> Path:
+    write_scrawls(path / "img", {"a": len(labels)})
+    rows = "".join(f"a/{row:03}.png;{label}\n" for row, label in enumerate(labels))
+    (path / "img/labels.csv").write_text("file;label\n" + rows)
+    return path / "img"
+
+
+def as_npz(path: Path, labels: list[str]) -> Path:
+    np.savez(path / "my.npz", images=np.zeros((len(labels), 9, 9), np.uint8), labels=labels)
+    return path / "my.npz"
+
+
+def as_parquet(path: Path, labels: list[str]) -> Path:
+    table = {"image": [scrawl(1)] * len(labels), "label": labels}
+    parquet.write_table(pyarrow.table(table), path / "my.parquet")
+    return path / "my.parquet"
+
+
+@pytest.mark.parametrize("write", [as_table, as_npz, as_parquet])
+def test_one_rule_for_labels_of_all_sources(
+    tmp_path: Path, write: Callable[[Path, list[str]], Path]
+) -> None:
+    others = ["3.5", "x", "5a", "٥", "-1.0", "0.0", "1e5", "None?"]
+    source = write(tmp_path, [*WRITTEN, *MISSING, *others])
+    assert labels(source) == {
+        "5": len(WRITTEN), "3.5": 1, "x": 1, "5a": 1, "٥": 1, "-1": 1, "0": 1, "1e5": 1, "None?": 1,
+    }  # fmt: skip
+    left_out = list_source(source, Options()).left_out
+    assert len(left_out) == len(MISSING)
+    assert all("has no label (" in reason for _, reason in left_out)
+
+
+def test_numbers_as_values_follow_the_rule_of_labels(tmp_path: Path) -> None:
+    numbers = [5.0, 3.0, float("nan"), 0.5]
+    np.savez(tmp_path / "my.npz", images=np.zeros((4, 9, 9), np.uint8), labels=numbers)
+    table = {"image": [scrawl(1)] * 4, "label": numbers}
+    parquet.write_table(pyarrow.table(table), tmp_path / "my.parquet")
+    for name in ("my.npz", "my.parquet"):
+        assert labels(tmp_path / name) == {"5": 1, "3": 1, "0.5": 1}
+        assert len(list_source(tmp_path / name, Options()).left_out) == 1
+
+
+def test_numbers_in_names_of_folders_and_files_follow_the_rule_of_labels(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"5": 1, "digit_05": 1, "5.0": 1, "007": 1, "nan": 1, "a": 1})
+    assert labels(tmp_path / "in") == {"5": 3, "7": 1, "nan": 1, "a": 1}
+    assert labels(tmp_path / "in", Options(pattern=r"(?P<label>\d+)[/.]")) == {
+        "5": 3, "0": 2, "7": 1,
+    }  # fmt: skip
+
+
+def test_a_file_labelled_5_and_5_0_is_no_contradiction(tmp_path: Path) -> None:
+    write_scrawls(tmp_path, {"a": 1})
+    (tmp_path / "labels.csv").write_text(
+        "file,label,split\na/000.png,5,nan\na/000.png,5.0,\n,5,\na/001.png,nan,test\n"
+    )
+    assert labels(tmp_path) == {"5": 1}
+    assert list_source(tmp_path, Options()).left_out == (
+        (f"{tmp_path}/labels.csv, line 4", "names no file"),
+        ("a/001.png", f"has no label (nan; {tmp_path}/labels.csv, line 5)"),
+    )
+
+
+def test_hugging_faces_number_for_no_label(tmp_path: Path) -> None:
+    hugging_face(tmp_path / "my.parquet", 6, names=["x", "05"])  # 2 has no name
+    assert labels(tmp_path / "my.parquet") == {"x": 2, "5": 2}
+    assert len(list_source(tmp_path / "my.parquet", Options()).left_out) == 2
 
 
 def pickled() -> dict[str, object]:

@@ -135,7 +135,10 @@ def _import_images(options: ImportOptions) -> None:
     for what, how in [*result.decisions.items(), *(("note", text) for text in result.notes)]:
         say(f"  {what:<15}{how}")
     unreadable = [f"{image}: {why}" for image, why in result.unreadable]
-    for what, images in (("without ink, left out", result.empty), ("unreadable", unreadable)):
+    left_out = [f"{file}: {why}" for file, why in result.left_out]
+    for what, images in (
+        ("without ink, left out", result.empty), ("unreadable", unreadable), ("left out", left_out)
+    ):  # fmt: skip
         if images:
             more = [f"and {len(images) - 5:,} more"] if len(images) > 5 else []
             say("\n  ".join([f"\n{what}: {len(images):,}", *images[:5], *more]))

@@ -29,11 +29,11 @@ from penstroke.data.shards import (
 )
 from penstroke.data.sources.contents import (
     ImageRef,
+    LeftOut,
     Part,
     SourceContents,
     SourceOptions,
     Split,
-    Unreadable,
     printable,
 )
 from penstroke.data.sources.listing import list_source
@@ -130,7 +130,8 @@ class ImportResult:
     notes: tuple[str, ...]  # what was left out or is worth knowing, one line each
     parts: tuple[Part, ...]  # the images of the source that were read, labelled by class
     images: PreprocessedImages  # the same, preprocessed
-    unreadable: tuple[Unreadable, ...]
+    unreadable: tuple[LeftOut, ...]
+    left_out: tuple[LeftOut, ...]  # images without a label, files of other kinds
     conflicts: tuple[tuple[str, ...], ...]  # names of the same bytes under different labels
 
     @cached_property
@@ -152,6 +153,7 @@ class ImportResult:
             "class_counts": {k: split.class_counts().tolist() for k, split in splits.items()},
             "decisions": self.decisions, "notes": list(self.notes), "empty": self.empty,
             "unreadable": [image._asdict() for image in self.unreadable],
+            "left_out": [image._asdict() for image in self.left_out],
             "conflicts": [list(group) for group in self.conflicts],
         }  # fmt: skip
 
@@ -205,7 +207,7 @@ def import_images(
                 if len(images.errors) + len(missing) > most:
                     break
         refs, errors = _refs(parts), sorted(images.errors.items())
-        unreadable = (*(Unreadable(refs[row].name, printable(e)) for row, e in errors), *missing)
+        unreadable = (*(LeftOut(refs[row].name, printable(e)) for row, e in errors), *missing)
         if len(unreadable) > most:
             shutil.rmtree(folder, ignore_errors=True)
             count, more = len(unreadable), len(unreadable) - _SHOWN_UNREADABLE
@@ -215,7 +217,10 @@ def import_images(
                 f"{source}: {count:,} of {total:,} images cannot be read (after {done:,}), more "
                 f"than --max-unreadable {limit:g} allows; nothing was written{shown}"
             )
-        result = _assemble(name, source, settings, parts, images, unreadable, decisions, notes)
+        left_out = tuple(file for contents in listed for file in contents.left_out)
+        result = _assemble(
+            name, source, settings, parts, images, (unreadable, left_out), decisions, notes
+        )
         used = ([refs[row].name for row in rows] for rows in result.rows)
         names = dict(zip(("train", "test"), used, strict=True))  # in the order of the arrays
         record = json.dumps(result.to_dict() | {"images": names}, ensure_ascii=False, indent=1)
@@ -285,8 +290,8 @@ def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part
 
 def _assemble(
     name: str, source: Path, settings: ImportSettings, parts: tuple[Part, ...],
-    images: PreprocessedImages, unreadable: tuple[Unreadable, ...], decisions: dict[str, str],
-    notes: list[str],
+    images: PreprocessedImages, missing: tuple[tuple[LeftOut, ...], ...],
+    decisions: dict[str, str], notes: list[str],
 ) -> ImportResult:  # fmt: skip
     """Choose the classes, split, and note what is worth knowing."""
     refs = _refs(parts)
@@ -316,7 +321,7 @@ def _assemble(
     notes += _class_notes(train, test)
     return ImportResult(
         name, source, train, test, (rows[~is_test], rows[is_test]), {**decisions, "split": how},
-        tuple(notes), parts, images, unreadable, conflicts,
+        tuple(notes), parts, images, *missing, conflicts,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """What a source holds: images that are not read yet, what they show, and where they lie."""
 
+import math
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +24,14 @@ _SPLITS: dict[str, Split] = {
     "dev": "train", "test": "test", "testing": "test",
 }  # fmt: skip
 """Words for a split. Each run carves its validation images from training, so they belong there."""
+
+
+_NUMBER = re.compile(r"[+-]?(\d+|\d+[.,]\d*(e[+-]?\d+)?)", re.ASCII | re.IGNORECASE)
+_MAX_DIGITS = 15
+_MISSING = frozenset(
+    ("", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "<NA>", "#NA", "N/A", "n/a", "#N/A",
+     "#N/A N/A", "null", "NULL", "None", "NaT", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,8 @@ class ImageRef(NamedTuple):
     stamp: str = ""
 
 
-class Unreadable(NamedTuple):
-    """An image that cannot be read, or is missing, and why."""
+class LeftOut(NamedTuple):
+    """An image or a file that is not imported, and why."""
 
     name: str
     reason: str
@@ -80,7 +90,8 @@ class SourceContents:
     description: str
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
-    missing: tuple[Unreadable, ...] = ()  # a table names them, but they are not there
+    missing: tuple[LeftOut, ...] = ()  # a table names them, but they are not there
+    left_out: tuple[LeftOut, ...] = ()  # images without a label, files of other kinds
     are_preprocessed: bool = False  # arrays like MNIST's: bright on dark, normalised to 28×28
 
     def __len__(self) -> int:
@@ -100,6 +111,30 @@ def check_size(size_bytes: int) -> None:
 def is_image(name: str) -> bool:
     """Return whether the file `name` is an image by its suffix."""
     return name.lower().endswith(SUFFIXES)
+
+
+def parse_label(value: object) -> str:
+    """Return the label that a cell, or an element of an array, stands for; "" if it is missing.
+
+    A whole number is written without decimals and leading zeros, wherever it comes from: `5.0`,
+    `05` and `5` are one class. Missing are None, nan, and the words that pandas takes for them.
+    """
+    if isinstance(value, float) and math.isnan(value):
+        return ""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return "" if value is None or text.strip() in _MISSING else whole_number(text)
+
+
+def whole_number(text: str) -> str:
+    """Return `text` so that it can be printed; a whole number without decimals, leading zeros."""
+    text = printable(text.strip())
+    if not _NUMBER.fullmatch(text):
+        return text
+    if text.lstrip("+-").isdecimal():
+        return str(int(text)) if len(text) <= _MAX_DIGITS else text
+    number = float(text.replace(",", "."))
+    is_whole = number.is_integer() and abs(number) < 10**_MAX_DIGITS
+    return str(int(number)) if is_whole else text
 
 
 def split_of(words: list[str]) -> Split:

@@ -13,19 +13,20 @@ from pathlib import Path
 from penstroke.data.archives import ZipReader, is_hidden
 from penstroke.data.sources.contents import (
     ImageRef,
+    LeftOut,
     Part,
     Reader,
     Source,
     SourceContents,
     Split,
-    Unreadable,
     check_size,
     is_image,
     printable,
     split_of,
     stamp_of,
+    whole_number,
 )
-from penstroke.data.sources.tables import Row
+from penstroke.data.sources.tables import Table
 from penstroke.errors import ArchiveError, ConfigError, DataError, ImageError
 from penstroke.files import reason
 
@@ -43,12 +44,19 @@ class FileListing:
         return ImageRef(printable(name), given, label, split, name, self.stamps[name])
 
     def contents(
-        self, labels: str, images: list[ImageRef], *notes: str, missing: Iterable[Unreadable] = ()
+        self,
+        labels: str,
+        images: list[ImageRef],
+        *notes: str,
+        missing: Iterable[LeftOut] = (),
+        left_out: Iterable[LeftOut] = (),
     ) -> SourceContents:
         """Return `images` as what the source holds; `labels` says where their labels come from."""
         description = f"{labels}; images in a {self.source.kind}"
         part = Part(self.source, tuple(images))
-        return SourceContents(description, (part,), self.notes + notes, tuple(missing))
+        return SourceContents(
+            description, (part,), self.notes + notes, tuple(missing), tuple(left_out)
+        )
 
 
 def list_files(path: Path, names: Iterable[str] | None = None) -> FileListing:
@@ -112,10 +120,11 @@ def label_by_path(listing: FileListing, pattern: str | None = None) -> SourceCon
         if expression:
             folders.append(parent)
             match = expression.search(file)
-            given = label = printable(match["label"] or "") if match else ""
+            given = printable(match["label"] or "") if match else ""
+            label = whole_number(given)
         else:
             given = printable(parent) if parent not in (".", "..") else ""
-            label = given.rpartition("_")[2] or given
+            label = whole_number(given.rpartition("_")[2] or given)
         if label:
             images.append(listing.image(file, given, label, split_of(folders)))
         else:
@@ -134,27 +143,29 @@ def label_by_path(listing: FileListing, pattern: str | None = None) -> SourceCon
 
 
 def label_by_table(
-    listing: FileListing, rows: list[Row], table: str, base: str, *notes: str
+    listing: FileListing, table: Table, table_name: str, base: str
 ) -> SourceContents:
-    """Label images by the `rows` of the table called `table`, each file once.
+    """Label images by the rows of `table`, called `table_name`, each file once.
 
     Names in the table start from `base`, a folder below the source.
     """
     by_name = {_normalized(name): name for name in listing.stamps}
-    images, missing = [], []
-    for name, label, split in rows:
+    images, missing, notes = [], [], table.notes
+    for name, label, split in table.rows:
         wanted = _normalized(posixpath.join(base, name))
         file = by_name.pop(wanted, None)
         if file is None:
-            missing.append(Unreadable(printable(name), f"is in {table}, but not in the source"))
+            missing.append(LeftOut(printable(name), f"is in {table_name}, but not in the source"))
             continue
-        folder, shown = posixpath.basename(posixpath.dirname(file)), printable(label)
+        folder = posixpath.basename(posixpath.dirname(file))
         split = split or split_of(wanted.split("/")[:-1])
-        images.append(listing.image(file, printable(folder) or shown, shown, split))
+        images.append(listing.image(file, printable(folder) or label, label, split))
     images.sort(key=lambda image: image.name)
     if extra := sum(is_image(name) for name in by_name):
-        notes += (f"{extra:,} images that are not in {table} were left out",)
-    return listing.contents(f"labels in {table}", images, *notes, missing=missing)
+        notes += (f"{extra:,} images that are not in {table_name} were left out",)
+    return listing.contents(
+        f"labels in {table_name}", images, *notes, missing=missing, left_out=table.left_out
+    )
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

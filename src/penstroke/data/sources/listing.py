@@ -84,9 +84,9 @@ def open_source(source: Source) -> Reader:
 def _list_table(path: Path, options: SourceOptions) -> SourceContents:
     with explained(f"read {path}", DataError):
         content = path.read_bytes()
-    rows, notes = read_rows(content, str(path), options)
-    listing = list_files(options.images or path.parent, [name for name, _, _ in rows])
-    return label_by_table(listing, rows, path.name, "", *notes)
+    table = read_rows(content, str(path), options)
+    listing = list_files(options.images or path.parent, [name for name, _, _ in table.rows])
+    return label_by_table(listing, table, path.name, "")
 
 
 def _list_image_files(path: Path, options: SourceOptions) -> SourceContents:
@@ -99,9 +99,8 @@ def _list_image_files(path: Path, options: SourceOptions) -> SourceContents:
         if options.labels == "table":
             raise DataError(f"{path} holds no {TABLE} at its top: --labels folder?")
         return label_by_path(listing)
-    table = TABLE if TABLE in tables else tables[0]
-    content = open_files(listing.source)(table)
+    file = TABLE if TABLE in tables else tables[0]
+    content = open_files(listing.source)(file)
     assert isinstance(content, bytes)
-    rows, notes = read_rows(content, f"{path}/{table}", options)
-    base, name = posixpath.split(table)
-    return label_by_table(listing, rows, name, base, *notes)
+    base, name = posixpath.split(file)
+    return label_by_table(listing, read_rows(content, f"{path}/{file}", options), name, base)

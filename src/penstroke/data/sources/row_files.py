@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -22,12 +22,14 @@ from penstroke.data.archives import MAX_FILE_BYTES, ZipReader
 from penstroke.data.sources.contents import (
     Content,
     ImageRef,
+    LeftOut,
     Part,
     Source,
     SourceContents,
     SourceOptions,
     Split,
     check_size,
+    parse_label,
     printable,
     split_of,
     stamp_of,
@@ -110,18 +112,20 @@ def list_npz(path: Path) -> SourceContents:
     """
     try:
         with ZipReader(path, max_file_bytes=_MAX_ARRAY_BYTES) as archive:
-            arrays = []
+            arrays, left_out = [], []
             for name in archive.files:
                 if name.endswith(".npy"):
                     with archive.open(name) as stream:
                         arrays.append(_read_header(archive, name, stream))
             pairs = _pairs(arrays, path)
-            parts = [_part(archive, *pair) for pair in pairs]
+            parts = tuple(_part(archive, *pair, left_out) for pair in pairs)
         are_preprocessed = all(_are_preprocessed(path, images) for _, images, _ in pairs)
     except _NPZ_DAMAGE as error:
         raise DataError(f"{path} is not a valid NPZ file: {error}") from error
     used = " and ".join(f"{images.name}, {labels.name}" for _, images, labels in pairs)
-    return SourceContents(f"NPZ, arrays {used}", tuple(parts), are_preprocessed=are_preprocessed)
+    return SourceContents(
+        f"NPZ, arrays {used}", parts, are_preprocessed=are_preprocessed, left_out=tuple(left_out)
+    )
 
 
 def _pairs(arrays: list[Array], path: Path) -> list[tuple[Split, Array, Array]]:
@@ -171,17 +175,13 @@ def _check(path: Path, images: Array, labels: Array) -> None:
         )
 
 
-def _part(archive: ZipReader, split: Split, images: Array, labels: Array) -> Part:
+def _part(
+    archive: ZipReader, split: Split, images: Array, labels: Array, left_out: list[LeftOut]
+) -> Part:
     with archive.open(f"{labels.name}.npy") as stream:
         values = npy.read_array(stream, allow_pickle=False)
-    if values.dtype.kind == "f" and (values == np.floor(values)).all():
-        values = values.astype(np.int64)
-    refs = []
-    for row, value in enumerate(values.tolist()):
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        label = printable(text.strip())
-        refs.append(ImageRef(f"{images.name}[{row}]", label, label, split, row))
-    return Part(Source("npz", archive.path, images.name), tuple(refs), stamp_of(archive.path))
+    refs = labelled_rows(values.tolist(), [split] * len(values), f"{images.name}[{{}}]", left_out)
+    return Part(Source("npz", archive.path, images.name), refs, stamp_of(archive.path))
 
 
 def _are_preprocessed(path: Path, array: Array) -> bool:
@@ -237,10 +237,10 @@ def list_parquet(files: list[Path], options: SourceOptions) -> SourceContents:
     Raises ConfigError if a column that was named is not there, DataError if a file is damaged or
     lacks a column, MissingExtraError without pyarrow.
     """
-    notes: list[str] = []
-    parts = tuple(_list_file(path, options, notes) for path in files)
+    left_out: list[LeftOut] = []
+    parts = tuple(_list_file(path, options, left_out) for path in files)
     what = files[0].name if len(files) == 1 else f"{len(files)} files"
-    return SourceContents(f"Parquet, {what}", parts, tuple(notes))
+    return SourceContents(f"Parquet, {what}", parts, left_out=tuple(left_out))
 
 
 def open_rows(source: Source) -> SequentialReader:
@@ -265,7 +265,7 @@ def _content_of(row: Any) -> bytes:
     return content
 
 
-def _list_file(path: Path, options: SourceOptions, notes: list[str]) -> Part:
+def _list_file(path: Path, options: SourceOptions, left_out: list[LeftOut]) -> Part:
     file = _open(path)
     from pyarrow import types
 
@@ -284,14 +284,26 @@ def _list_file(path: Path, options: SourceOptions, notes: list[str]) -> Part:
     words = [split_of(path.stem.split("-")[:1])] * len(labels)
     if split := next((name for name in columns if name.strip().lower() in SPLIT_NAMES), None):
         words = _values(file, split, path)
-    images = []
-    for row, (text, word) in enumerate(zip(labels, words, strict=True)):
-        if text:
-            name, shown = f"row {row} of {path.name}", printable(text)
-            images.append(ImageRef(name, shown, shown, parse_split(str(word or ""), name), row))
-    if unlabelled := len(labels) - len(images):
-        notes.append(f"{unlabelled:,} rows of {path.name} without a label were left out")
-    return Part(Source("parquet", path, image), tuple(images), stamp_of(path))
+    refs = labelled_rows(labels, words, f"row {{}} of {path.name}", left_out)
+    return Part(Source("parquet", path, image), refs, stamp_of(path))
+
+
+def labelled_rows(
+    labels: list[Any], splits: Sequence[Any], name: str, left_out: list[LeftOut]
+) -> tuple[ImageRef, ...]:
+    """Return the rows with a label as images, and add the others to `left_out`.
+
+    `name` is a row's name, with {} for its number, from 0 on.
+    """
+    refs = []
+    for row, (value, split) in enumerate(zip(labels, splits, strict=True)):
+        shown = name.format(row)
+        if label := parse_label(value):
+            word = parse_split("" if split is None else str(split), shown)
+            refs.append(ImageRef(shown, label, label, word, row))
+        else:
+            left_out.append(LeftOut(shown, f"has no label ({value!s})"))
+    return tuple(refs)
 
 
 def _open(path: Path) -> ParquetFile:
@@ -307,21 +319,22 @@ def _open(path: Path) -> ParquetFile:
         raise DataError(f"{path} is not a valid Parquet file: {error}") from error
 
 
-def _labels(file: ParquetFile, column: str, path: Path) -> list[str]:
-    """Return the label of each row: names where the file knows them (`ClassLabel`), else text."""
+def _labels(file: ParquetFile, column: str, path: Path) -> list[Any]:
+    """Return the label of each row: names where the file knows them (`ClassLabel`), or values.
+
+    With names, a number that has none is no label: the datasets library writes -1.
+    """
     metadata = file.schema_arrow.metadata or {}
     try:  # Hugging Face's datasets library writes the names beside integer labels
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
         names = [str(name) for name in features[column]["names"]]
     except (KeyError, TypeError, ValueError):
         names = []
-    texts = []
-    for value in _values(file, column, path):
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        known = isinstance(value, int) and 0 <= value < len(names)
-        texts.append(names[int(value)] if known else "" if value is None else str(value).strip())
-    return texts
+    values = _values(file, column, path)
+    if not names:
+        return values
+    by_number = dict(enumerate(names))  # 5.0 finds 5
+    return [by_number.get(v) if isinstance(v, int | float) else v for v in values]
 
 
 def _values(file: ParquetFile, column: str, path: Path) -> list[Any]:

@@ -4,8 +4,16 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from penstroke.data.sources.contents import SourceOptions, Split, split_of
+from penstroke.data.sources.contents import (
+    LeftOut,
+    SourceOptions,
+    Split,
+    parse_label,
+    printable,
+    split_of,
+)
 from penstroke.errors import ConfigError, DataError, near_match
 
 FILE_NAMES = ("file", "filename", "file_name", "path", "filepath", "file_path", "image",
@@ -17,6 +25,14 @@ _DELIMITERS = ",;\t|"
 
 Row = tuple[str, str, Split]
 """File, label, split."""
+
+
+class Table(NamedTuple):
+    """What a table of labels says."""
+
+    rows: list[Row]
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]  # rows without a label or a file
 
 
 def pick_column(
@@ -45,8 +61,8 @@ def pick_column(
     )
 
 
-def read_rows(content: bytes, where: str, options: SourceOptions) -> tuple[list[Row], list[str]]:
-    """Return each file with its label and split, and notes on what was left out.
+def read_rows(content: bytes, where: str, options: SourceOptions) -> Table:
+    """Return each file with its label and split, and what was left out.
 
     Raises ConfigError if a column that was named is not there, or the encoding is unknown;
     DataError if it cannot be decoded or read, lacks a column, or labels a file in two ways.
@@ -60,13 +76,14 @@ def read_rows(content: bytes, where: str, options: SourceOptions) -> tuple[list[
     lower = [name.strip().lower() for name in header]
     split_at = next((lower.index(name) for name in SPLIT_NAMES if name in lower), -1)
     first: dict[str, tuple[int, str, Split]] = {}
-    unlabelled = repeated = 0
+    repeated, left_out = 0, []
     for number, cells in lines:
         cell = [cell.strip() for cell in cells] + [""] * len(header)  # a short row, and no split
-        name, label, line = cell[file_at], cell[label_at], f"{where}, line {number}"
+        name, label, line = cell[file_at], parse_label(cell[label_at]), f"{where}, line {number}"
         split = parse_split(cell[split_at], line)
         if not name or not label:
-            unlabelled += any(cells)
+            if any(cells):
+                left_out.append(_incomplete(name, cell[label_at], line))
         elif name not in first:
             first[name] = number, label, split
         elif first[name][1:] == (label, split):
@@ -79,17 +96,21 @@ def read_rows(content: bytes, where: str, options: SourceOptions) -> tuple[list[
             )
     if not first:
         raise DataError(f"{where} has columns, but no row with a file and a label")
-    notes = [f"{count:,} rows of {where} {what}" for count, what in (
-        (unlabelled, "without a file or a label were left out"),
-        (repeated, "repeat a file with the same label, and count once"),
-    ) if count]  # fmt: skip
-    return [(name, label, split) for name, (_, label, split) in first.items()], notes
+    again = f"{repeated:,} rows of {where} repeat a file with the same label, and count once"
+    rows = [(name, label, split) for name, (_, label, split) in first.items()]
+    return Table(rows, (again,) if repeated else (), tuple(left_out))
+
+
+def _incomplete(name: str, label: str, line: str) -> LeftOut:
+    if not name:
+        return LeftOut(printable(line), "names no file")
+    return LeftOut(printable(name), f"has no label ({label or 'an empty cell'}; {printable(line)})")
 
 
 def parse_split(word: str, where: str) -> Split:
     """Return the split that a cell names, "" if it is empty; DataError if it names none."""
     split = split_of([word.strip()])
-    if word.strip() and not split:
+    if parse_label(word) and not split:
         raise DataError(f"{where}: the split {word!r} is neither train nor test")
     return split
 
