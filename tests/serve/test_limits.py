@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 from helpers import drawn_digit
@@ -18,6 +19,7 @@ from penstroke.serve.security import STRICT_HEADERS, Security
 from penstroke.serve.service_settings import ServiceSettings
 from serving import Running, ask, exchange, png, service
 
+SEVEN = png(drawn_digit())
 HEAD = b"POST /v1/recognize HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\n"
 
 
@@ -63,6 +65,83 @@ def test_headers_that_do_not_come(hasty: Running, sent: bytes) -> None:
 def test_headers_without_end(hasty: Running) -> None:
     found = exchange(hasty, b"GET / HTTP/1.1\r\n" + b"x-more: and more\r\n" * 10_000)
     assert found.startswith(b"HTTP/1.1 431 ")
+
+
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
+LONG = b"x" * 8_000_000
+LONG_HEADS = {
+    "header": b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-long: " + b"y" * 120_000,
+    "address": b"GET /" + b"y" * 120_000,
+    "headers": b"GET /healthz HTTP/1.1\r\n" + b"x: y\r\n" * 20_000,
+}
+LONG_ENDS = {
+    "trailer": CHUNKED + b"0\r\nx-long: " + LONG,
+    "name of a trailer": CHUNKED + b"1\r\na\r\n0\r\n" + LONG,
+    "trailers": CHUNKED + b"0\r\n" + b"x-more: and more\r\n" * 400_000,
+    "chunk extension": CHUNKED + b"1;" + LONG,
+}
+
+
+@pytest.mark.parametrize("sent", LONG_HEADS.values(), ids=LONG_HEADS)
+def test_long_headers_in_one_segment(running: Running, sent: bytes) -> None:
+    assert exchange(running, sent + b"\r\n\r\n").startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("sent", LONG_ENDS.values(), ids=LONG_ENDS)
+def test_trailers_and_extensions_without_end(running: Running, sent: bytes) -> None:
+    assert exchange(running, sent).startswith(b"HTTP/1.1 431 ")
+
+
+def test_headers_are_counted_for_each_request(running: Running) -> None:
+    """A body or a request before them in the same segment does not add to their length."""
+    padding = b"x-padding: " + b"y" * 30_000 + b"\r\n"
+    one = HEAD + padding + f"content-length: {len(SEVEN)}\r\n\r\n".encode() + SEVEN
+    last = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    assert exchange(running, 3 * one + last, timeout=60).count(b"HTTP/1.1 200 ") == 4
+
+
+def test_a_body_that_cannot_be_parsed_is_answered_once(running: Running) -> None:
+    found = exchange(running, CHUNKED + b"5\r\nabcde\r\nno number\r\n")
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_trailer_is_no_header(model: Path) -> None:
+    trailers = b"0\r\nauthorization: Bearer a-good-token\r\nhost: evil.example\r\n\r\n"
+    body = f"{len(SEVEN):x}\r\n".encode() + SEVEN + b"\r\n"
+    end = b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n" + body + trailers
+    token = b"authorization: Bearer a-good-token\r\n"
+    with service(model, token="a-good-token") as guarded:
+        assert exchange(guarded, HEAD + end).startswith(b"HTTP/1.1 401 ")
+        assert exchange(guarded, HEAD + token + end, timeout=60).startswith(b"HTTP/1.1 200 ")
+
+
+ATTACKS = {
+    **LONG_ENDS,
+    "headers": b"GET / HTTP/1.1\r\nx: " + LONG,
+    "pipeline": b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n" * 100_000,
+    "slow body": HEAD + b"content-length: 1000000\r\n\r\n" + LONG[:999_000],
+}
+
+
+@pytest.mark.parametrize("token", [None, "a-good-token"])
+def test_memory_stays_flat(model: Path, token: str | None) -> None:
+    """Fifty connections at once, of each kind of attack, which all stay open."""
+    with service(model, token=token) as attacked:
+        ask(attacked, SEVEN)
+        process = psutil.Process(attacked.process.pid)
+        before = process.memory_info().rss
+        peaks = {}
+        for name, sent in ATTACKS.items():
+            with contextlib.ExitStack() as stack:
+                for _ in range(50):
+                    opened = socket.create_connection(("127.0.0.1", attacked.port), timeout=0.2)
+                    stack.enter_context(contextlib.closing(opened))
+                    with contextlib.suppress(OSError):
+                        opened.sendall(sent)
+                assert attacked.get("/healthz").status_code == 200
+                peaks[name] = round(process.memory_info().rss / before, 2)
+        assert max(peaks.values()) <= 1.2, peaks
 
 
 def test_packed_bodies_are_not_unpacked(running: Running) -> None:

@@ -17,7 +17,7 @@ class Limits:
     """Middleware: ApiError 503 beyond the requests or the time allowed, 413 and 408 for bodies.
 
     While the service is draining, every answer closes its connection. `in_progress` counts the
-    requests begun and not answered.
+    requests begun and not answered, `held_bytes` the bodies that they have sent.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Limits:
         self._app = app
         self._settings = settings
         self._is_draining = is_draining
-        self.in_progress = 0
+        self.in_progress = self.held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -51,9 +51,13 @@ class Limits:
         async def receive_bounded() -> Message:
             nonlocal size, is_whole
             message = await receive()
-            size += len(message.get("body", b""))
+            added = len(message.get("body", b""))
+            size += added
+            self.held_bytes += added
             if size > settings.max_body_bytes:
                 raise _too_large(settings)
+            if self.held_bytes > max(settings.max_held_bytes, settings.max_body_bytes):
+                raise busy(503, "too many large bodies are in progress: try again soon")
             if not is_whole and not message.get("more_body", False):
                 is_whole = True
                 timeout.reschedule(answer_deadline)
@@ -79,6 +83,8 @@ class Limits:
                 raise busy(503, text) from None
             text = f"the body did not arrive within {settings.body_seconds:g} s"
             raise ApiError(408, "too_slow", text, {"connection": "close"}) from None
+        finally:
+            self.held_bytes -= size
 
 
 def _too_large(settings: ServiceSettings) -> ApiError:

@@ -22,6 +22,9 @@ class ServiceSettings(Settings):
         (), description="further host names of the service, as behind a proxy"
     )
     max_body_bytes: int = Field(1_000_000, ge=1, description="larger bodies are refused: 413")
+    max_held_bytes: int = Field(
+        16_000_000, ge=1, description="bodies of all requests in progress; more are refused: 503"
+    )
     max_pixels: int = Field(4_000_000, ge=1, description="larger images are refused: 422")
     max_header_bytes: int = Field(32_768, ge=1024, description="longer headers are refused: 431")
     header_seconds: float = Field(10.0, gt=0, description="time for the headers to arrive: 408")
