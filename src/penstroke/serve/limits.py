@@ -54,10 +54,7 @@ class Limits:
             added = len(message.get("body", b""))
             size += added
             self.held_bytes += added
-            if size > settings.max_body_bytes:
-                raise _too_large(settings)
-            if self.held_bytes > max(settings.max_held_bytes, settings.max_body_bytes):
-                raise busy(503, "too many large bodies are in progress: try again soon")
+            self._check_sizes(size)
             if not is_whole and not message.get("more_body", False):
                 is_whole = True
                 timeout.reschedule(answer_deadline)
@@ -85,6 +82,13 @@ class Limits:
             raise ApiError(408, "too_slow", text, {"connection": "close"}) from None
         finally:
             self.held_bytes -= size
+
+    def _check_sizes(self, size: int) -> None:
+        settings = self._settings
+        if size > settings.max_body_bytes:
+            raise _too_large(settings)
+        if self.held_bytes > max(settings.max_held_bytes, settings.max_body_bytes):
+            raise busy(503, "too many large bodies are in progress: try again soon")
 
 
 def _too_large(settings: ServiceSettings) -> ApiError:

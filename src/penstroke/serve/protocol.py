@@ -1,4 +1,4 @@
-"""Bounds on a connection that uvicorn does not have: length of headers and trailers, time, pipeline.
+"""Bounds on a connection that uvicorn does not have: headers, trailers, pipelining, silence.
 
 Without them a caller could hold connections and memory for ever. uvicorn's parser in Python (h11)
 bounds the length of headers, at a fifth of the throughput (docs/lab.md).
