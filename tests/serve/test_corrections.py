@@ -39,6 +39,19 @@ def facts(client: TestClient) -> dict[str, Any]:
     return dict(client.get("/v1/corrections").json())
 
 
+@pytest.mark.parametrize("bound", [{"MAX_IMAGES": 0}, {"MAX_BYTES": 1000}])
+def test_a_full_collection_takes_no_more(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, bound: dict[str, int]
+) -> None:
+    before = collected.names()
+    for name, value in bound.items():
+        monkeypatch.setattr(collected, name, value)
+    found = collect(client, label="7", image=IMAGE)
+    assert found.status_code == 422
+    assert "is full" in found.json()["error"]["message"]
+    assert collected.names() == before
+
+
 def test_kept_counted_and_taken_back(client: TestClient, cache: Path) -> None:
     assert facts(client) == {
         "images": 0, "by_label": {}, "path": str(cache / "imported/collected"),

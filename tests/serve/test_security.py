@@ -118,10 +118,19 @@ def test_what_the_token_is_for(path: str, expected: int) -> None:
     assert verdict(OPEN, "192.168.1.7", method="GET", path=path) == expected
 
 
-def test_what_browsers_say_of_the_site() -> None:
-    assert verdict(LOCAL, "localhost", sec_fetch_site="cross-site") == 403
-    assert verdict(LOCAL, "localhost", sec_fetch_site="same-origin") == 200
-    assert verdict(LOCAL, "localhost", method="GET", path="/", sec_fetch_site="cross-site") == 200
+@pytest.mark.parametrize(
+    ("path", "method", "site", "expected"),
+    [("/v1/recognize", "POST", "cross-site", 403), ("/v1/recognize", "POST", "same-origin", 200),
+     ("/v1/recognize", "POST", "same-site", 403), ("/v1/runs/events", "GET", "cross-site", 403),
+     ("/v1/runs/events", "GET", "same-site", 403), ("/v1/runs/events", "GET", "", 403),
+     ("/v1/runs/events", "GET", "same-origin", 200), ("/v1/corrections", "GET", "cross-site", 403),
+     ("/metrics", "GET", "cross-site", 403), ("/metrics", "HEAD", "cross-site", 403),
+     ("/v1/models", "GET", "none", 200), ("/", "GET", "cross-site", 200),
+     ("/runs", "HEAD", "cross-site", 200), ("/", "DELETE", "cross-site", 403)],
+)  # fmt: skip
+def test_what_browsers_say_of_the_site(path: str, method: str, site: str, expected: int) -> None:
+    """An <img> of another page sends no Origin; a link from one may open the pages."""
+    assert verdict(LOCAL, "localhost", method=method, path=path, sec_fetch_site=site) == expected
 
 
 def test_refusals_over_the_wire(running: Running) -> None:

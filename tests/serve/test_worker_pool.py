@@ -24,7 +24,7 @@ from penstroke.serve.served_models import load
 from penstroke.serve.service_settings import ServiceSettings
 from penstroke.serve.uploads import Options, Upload
 from penstroke.serve.worker_pool import WorkerPool
-from serving import Running, ask, service
+from serving import Running, ask, service, write_model
 
 KIND = {"content-type": "image/png"}
 
@@ -189,3 +189,38 @@ def test_a_worker_that_dies_is_replaced(model: Path, images: list[bytes]) -> Non
         os.kill(worker.pid, signal.SIGKILL)
         assert ask(fragile, images[0]).status_code in (200, 503)
         assert ask(fragile, images[0]).status_code == 200
+
+
+@pytest.mark.parametrize("number", range(2), ids=["short", "long"])
+def test_a_worker_that_hangs_is_replaced(model: Path, images: list[bytes], number: int) -> None:
+    with service(model, worker_seconds=0.5) as stuck:
+        (worker,) = psutil.Process(stuck.process.pid).children()
+        worker.suspend()
+        ended = ask(stuck, images[0], occlusion=number)
+        assert ended.status_code == 503
+        assert "took too long" in ended.json()["error"]["message"]
+        assert ask(stuck, images[0], occlusion=number).status_code == 200
+        assert not worker.is_running()
+
+
+def test_a_worker_that_hangs_while_it_loads_is_replaced(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, other = load("small", model), load("other", write_model(model.with_name("o.onnx"), 6))
+
+    async def scene() -> None:
+        before = set(psutil.Process().children())
+        workers = pool()
+        await workers.start([served])
+        (process,) = set(psutil.Process().children()) - before
+        process.suspend()
+        monkeypatch.setattr("penstroke.serve.worker_pool._START_SECONDS", 0.2)
+        replaced = asyncio.create_task(workers.exchange(other, served))
+        while workers._workers[0].is_running:
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr("penstroke.serve.worker_pool._START_SECONDS", 60)
+        await replaced
+        assert other.sha256 in workers._workers[0].loaded
+        await workers.stop()
+
+    asyncio.run(scene())

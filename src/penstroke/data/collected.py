@@ -30,6 +30,7 @@ NAME = "collected"
 TITLE = "images drawn and labelled on the page of `penstroke serve`"
 FORMAT_VERSION = 1
 MAX_IMAGES = 100_000
+MAX_BYTES = 1_000_000_000
 
 
 class Answer(Settings):
@@ -78,11 +79,14 @@ def add(image: Collected) -> str:
 
     Raises ConfigError if the collection is full, StorageError if it cannot be written.
     """
-    if len(names()) >= MAX_IMAGES:
-        raise ConfigError(f"{folder()} is full, with {MAX_IMAGES:,} images: move some away")
+    text = json.dumps(image.to_dict(), ensure_ascii=False) + "\n"
+    sizes = [entry.stat().st_size for entry in folder().glob("*") if entry.is_file()]
+    if len(sizes) >= MAX_IMAGES or sum(sizes) + len(text.encode()) > MAX_BYTES:
+        raise ConfigError(
+            f"{folder()} is full ({MAX_IMAGES:,} images or {MAX_BYTES / 1e9:g} GB): move some away"
+        )
     name = f"{time.time_ns():016x}-{secrets.token_hex(4)}"
-    text = json.dumps(image.to_dict(), ensure_ascii=False)
-    write_text_atomically(folder() / f"{name}.json", text + "\n")
+    write_text_atomically(folder() / f"{name}.json", text)
     return name
 
 

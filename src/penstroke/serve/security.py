@@ -3,7 +3,7 @@
 A web page from elsewhere must neither use this service nor read from it, even when its own name was
 made to resolve to this machine (DNS rebinding): so the Host header must be a name of this service,
 and the Origin header, which browsers send with every request that could change something, must be
-its own address.
+its own address. What an <img> of another page loads has no Origin: Sec-Fetch-Site tells it.
 """
 
 import contextlib
@@ -77,8 +77,10 @@ class Security:
             )  # fmt: skip
         origin = values.get(b"origin")
         is_foreign = origin is not None and not self._is_same_site(origin, host)
-        is_cross_site = values.get(b"sec-fetch-site") == "cross-site" and scope["method"] != "GET"
-        if is_foreign or is_cross_site:
+        # Another port of this machine is "same-site"; "none" is an address that a person typed.
+        is_own_page = values.get(b"sec-fetch-site", "none") in ("same-origin", "none")
+        is_link = scope["method"] in ("GET", "HEAD") and not scope["path"].startswith(_NEED_TOKEN)
+        if is_foreign or not (is_own_page or is_link):
             raise ApiError(403, "wrong_origin", "other web pages may not use this service")
         token = self._settings.token
         if token is not None and scope["path"].startswith(_NEED_TOKEN):

@@ -44,6 +44,9 @@ class ServiceSettings(Settings):
     workers: int = Field(
         default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, description="worker processes"
     )
+    worker_seconds: float = Field(
+        5.0, gt=0, description="silence of a worker at work, at most; then it is replaced: 503"
+    )
     shutdown_grace: float = Field(
         1.0, ge=0, description="seconds from a signal until new connections are refused"
     )

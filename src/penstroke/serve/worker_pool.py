@@ -55,8 +55,10 @@ class _Worker:
     """A process, the jobs it holds by number, and the models it has loaded by SHA-256."""
 
     writer: StreamWriter = field(init=False)
+    silence: asyncio.Timeout = field(init=False)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     is_running: bool = False
+    is_loading: bool = False
     jobs: dict[int, _Job] = field(default_factory=dict)
     loaded: set[str] = field(default_factory=set)
     took_long: bool = False
@@ -161,16 +163,16 @@ class WorkerPool:
             try:
                 await self._run(worker)
             except* (asyncio.IncompleteReadError, OSError):
-                log.warning("a worker died or did not start: starting another")
+                log.warning("a worker died, hung or did not start: starting another")
             await asyncio.sleep(_RESTART_SECONDS)
 
     async def _run(self, worker: _Worker) -> None:
-        """Start a process and talk to it, until it dies or this is cancelled."""
+        """Start a process and talk to it, until it dies, hangs, or this is cancelled."""
         connection, process = start_process()
         reader, worker.writer = await asyncio.open_connection(sock=connection, limit=_MESSAGE_BYTES)
         worker.is_running = True
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.timeout(None) as worker.silence, asyncio.TaskGroup() as group:
                 group.create_task(self._receive(worker, reader))
                 group.create_task(self._feed(worker))
         finally:
@@ -178,11 +180,21 @@ class WorkerPool:
             worker.writer.close()
             process.kill()
             process.wait()
+            cause = "took too long, and was ended" if worker.silence.expired() else "died"
             for job in worker.jobs.values():
                 if not job.answer.done():
-                    job.answer.set_exception(busy(503, "the worker process died: try again"))
+                    job.answer.set_exception(busy(503, f"the worker process {cause}: try again"))
             worker.jobs.clear()
             worker.loaded.clear()
+            worker.is_loading = False
+
+    def _expect_reply(self, worker: _Worker) -> None:
+        """Allow the worker to be silent from now on for as long as what it does may take."""
+        if worker.silence.expired():
+            return
+        seconds = _START_SECONDS if worker.is_loading else self._settings.worker_seconds
+        now = asyncio.get_running_loop().time()
+        worker.silence.reschedule(now + seconds if worker.is_loading or worker.jobs else None)
 
     async def _receive(self, worker: _Worker, reader: StreamReader) -> None:
         """Pass on every reply; raise IncompleteReadError when the process dies."""
@@ -190,8 +202,9 @@ class WorkerPool:
             reply = await receive_message(reader)
             if isinstance(reply.head, dict):
                 async with self._loaded:
-                    worker.loaded = set(reply.head["loaded"])
+                    worker.loaded, worker.is_loading = set(reply.head["loaded"]), False
                     self._loaded.notify_all()
+                self._expect_reply(worker)
                 continue
             self._on_batch(len(reply.head))
             for (number, error), content in zip(reply.head, reply.parts, strict=True):
@@ -202,6 +215,7 @@ class WorkerPool:
                     answer.set_exception(ApiError(*error))
                 else:
                     answer.set_result(content)
+            self._expect_reply(worker)
             worker.wake.set()
 
     async def _feed(self, worker: _Worker) -> None:
@@ -220,6 +234,8 @@ class WorkerPool:
             return
         new = list(wanted.keys() - worker.loaded)
         head = {"do": "load", "keep": list(wanted), "new": new}
+        worker.is_loading = True
+        self._expect_reply(worker)
         worker.writer.write(pack(head, [wanted[sha256].content for sha256 in new]))
         await worker.writer.drain()
         async with self._loaded:
@@ -249,7 +265,10 @@ class WorkerPool:
 
     async def _send(self, worker: _Worker, jobs: list[_Job]) -> None:
         numbered = {next(self._numbers): job for job in jobs}
+        was_idle = not worker.jobs
         worker.jobs |= numbered
+        if was_idle:
+            self._expect_reply(worker)
         # Of a model that was exchanged since, the old one answers.
         await self._load(worker, [*self._wanted, *(job.model for job in jobs)])
         tasks = [
