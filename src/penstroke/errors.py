@@ -47,6 +47,10 @@ class ImageError(PenstrokeError):
     """A file or array is not an image that can be read."""
 
 
+class ImageTooComplexError(ImageError):
+    """Reading an image would take more work than any page of writing does."""
+
+
 class ArrayError(ImageError, ValueError):
     """An array is not images that a classifier reads; a ValueError too, as scikit-learn asks."""
 

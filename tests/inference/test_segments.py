@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from penstroke.errors import ImageTooComplexError
 from penstroke.inference.segments import Box, TextLine, around, find_lines
 from writing import Strokes, drawn, stems
 
@@ -105,3 +106,18 @@ def test_what_touches_is_split_where_the_ink_is_thin() -> None:
 
 def test_a_stem_is_not_split() -> None:
     assert len(find_lines(drawn(stems(100), width=14))[0].segments) == 1
+
+
+@pytest.mark.parametrize("height", [2, 3])
+def test_more_lines_than_any_page_has(height: int) -> None:
+    ink = np.zeros((900, 900), np.float32)
+    ink.reshape(225, 4, 225, 4)[:, :height, :, :height] = 1
+    with pytest.raises(ImageTooComplexError, match="more than 200 lines"):
+        find_lines(ink)
+
+
+def test_what_is_far_taller_than_its_line_is_not_split() -> None:
+    ink = np.zeros((900, 900), np.float32)
+    ink[:, :600] = 1
+    ink[440:460, 700:708] = ink[440:460, 720:728] = ink[440:460, 740:748] = 1
+    assert all(segment.split is None for line in find_lines(ink) for segment in line.segments)

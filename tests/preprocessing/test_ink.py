@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from PIL import Image
 
 from helpers import drawn_digit
 from penstroke.data.loading import load_dataset
-from penstroke.errors import ImageError
+from penstroke.data.sources.listing import read_labelled_images
+from penstroke.errors import ImageError, ImageTooComplexError
 from penstroke.preprocessing.ink import InkSettings, estimate_geometry, preprocess
 
 Array = npt.NDArray[np.uint8]
@@ -223,6 +225,47 @@ def test_no_image_is_a_clear_error(tmp_path: Path, content: bytes, message: str)
     with pytest.raises(ImageError, match=message) as refused:
         preprocess(path)
     assert str(path) in str(refused.value)
+
+
+def test_only_formats_of_the_list_are_opened(tmp_path: Path) -> None:
+    """Pillow hands EPS to Ghostscript, whatever the name of the file."""
+    image = Image.fromarray(drawn_digit(60)).convert("RGB")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for kind in ("EPS", "SGI", "IM", "SPIDER", "PSD", "ICNS"):
+            content = b"8BPS" if kind == "PSD" else encoded(image.convert("F"), kind) if (
+                kind == "SPIDER") else encoded(image, kind)  # fmt: skip
+            archive.writestr(f"7/{kind}.png", content)
+            with pytest.raises(ImageError, match="not an image that can be read"):
+                preprocess(content)
+    for image_in_zip in read_labelled_images(tmp_path / "images.zip"):
+        with pytest.raises(ImageError, match="not an image that can be read"):
+            preprocess(image_in_zip.content)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "TGA", "PCX",
+                                  "DIB", "JPEG2000", "AVIF", "MPO"])  # fmt: skip
+def test_every_format_of_the_list_is_read(kind: str) -> None:
+    image = Image.fromarray(drawn_digit())
+    image = image.convert("RGB") if kind in ("AVIF", "WEBP", "JPEG2000") else image
+    assert difference(preprocess(encoded(image, kind)).pixels, preprocess(drawn_digit()).pixels) < 4
+
+
+@pytest.mark.parametrize(
+    "header", [b"P3 1001 1000 255\n", b"P2 1001 1000 255\n", b"P1 1001 1000\n",
+               b"P5 1001 1000 200\n", b"P6 1001 1000 254\n"])  # fmt: skip
+def test_what_is_decoded_in_python_must_be_small(header: bytes) -> None:
+    with pytest.raises(ImageError, match="1 megapixels, 1 are allowed"):
+        preprocess(header + b"0 " * 100)
+
+
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    stream = io.BytesIO()
+    Image.fromarray(drawn_digit()).save(stream, "JPEG", progressive=True)
+    scan = stream.getvalue()
+    start = scan.index(b"\xff\xda")
+    with pytest.raises(ImageTooComplexError, match="more than 100 scans"):
+        preprocess(scan[:start] + 100 * scan[start:-2] + scan[-2:])
+    assert not preprocess(scan).is_blank
 
 
 @pytest.mark.parametrize(

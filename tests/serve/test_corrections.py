@@ -99,7 +99,7 @@ def test_another_damaged_file_keeps_nothing_from_being_kept(
         ({"label": "x" * 33, "image": IMAGE}, 422, "label"),
         ({"label": "a\nb", "image": IMAGE}, 422, "label: "),
         ({"label": "7", "image": "data:image/png;base64," + IMAGE}, 422, "not base64"),
-        ({"label": "7", "image": "AAAA"}, 422, "neither a PNG nor a JPEG"),
+        ({"label": "7", "image": "AAAA"}, 422, "not an image that can be read"),
         ({"label": "7", "strokes": {**SEVEN, "strokes": []}}, 422, "no ink"),
         ({"label": "7", "strokes": {**SEVEN, "width": -1}}, 422, "strokes.width"),
         ({"label": "7", "image": IMAGE, "path": "/etc"}, 422, "path: Extra inputs"),

@@ -121,7 +121,7 @@ BAD = [
     ("image/png", b"no image", 422, "bad_image"),
     ("image/png", png(drawn_digit())[:-200], 422, "bad_image"),
     ("image/png", png(np.zeros((2001, 2000), np.uint8)), 422, "megapixels"),
-    ("image/png", png(drawn_digit(), "GIF"), 422, "neither a PNG nor a JPEG"),
+    ("image/png", png(drawn_digit(), "GIF"), 422, "not an image that can be read"),
     ("text/plain", b"7", 415, "text/plain"),
     ("", b"7", 415, "(none)"),
     ("application/json", b"{", 400, "bad_json"),

@@ -116,6 +116,45 @@ def test_what_is_no_drawing(change: dict[str, object]) -> None:
         Drawing.parse({"strokes": SEVEN, "width": 200, "height": 200, **change})
 
 
+@pytest.mark.parametrize(
+    "strokes",
+    [
+        [[[60, 140, 90], [50, 50, 160]]],
+        [[[60, 100, 140, 90], [50, 50, 50, 160]]],
+        [[[60, 100, 140, 90], [50, 50, 50, 160], [0, 10, 20, 30]]],
+        [[[60, 50], [140, 50]], [[140, 90, 80], [50, 160, 170]]],
+        [[[60, 50, 10_000]]],
+        [[[60, 50, -0.1]]],
+    ],
+)
+def test_columns_are_not_points_with_pressure(strokes: list[list[list[float]]]) -> None:
+    with pytest.raises(ConfigError, match=r"a list of points \[x, y\] or \[x, y, pressure\], not"):
+        drawing(strokes)
+
+
+@pytest.mark.parametrize("pen_width", [1, 100, 1000])
+def test_any_drawing_is_drawn_within_bounds(
+    pen_width: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 4096, (10_000, 2)).tolist()
+    wide = Drawing.parse(
+        {"strokes": [points], "width": 4096, "height": 976, "pen_width": pen_width}
+    )
+    drawn: list[float] = []
+
+    def note(_: Any, points: list[tuple[float, float, float]]) -> None:
+        xs, ys, widths = np.array(points).T
+        steps = np.hypot(np.diff(xs), np.diff(ys))
+        drawn.append(float((widths[1:] * steps).sum() + (widths**2).sum()))
+
+    monkeypatch.setattr("penstroke.serve.strokes._draw_stroke", note)
+    assert image_of(wide).size == (4096, 976)
+    preprocess_drawing(wide, DEFAULT_INK)
+    assert len(drawn) == 2
+    assert max(drawn) < 4e8
+
+
 def test_png_is_read_back() -> None:
     pixels = np.arange(28 * 28, dtype=np.uint8).reshape(28, 28)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(pixels)))), pixels)

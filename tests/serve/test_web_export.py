@@ -28,6 +28,7 @@ from penstroke.preprocessing.ink import InkSettings, Preprocessed, preprocess
 from penstroke.serve.offline_export import export_web
 from serve.strokes import DIGITS, placed
 from serve.visiting import draw
+from transparent import drawings, ink_of, sheets
 
 pytestmark = [
     pytest.mark.mnist,
@@ -126,6 +127,14 @@ def images() -> dict[str, list[Image.Image]]:
                 np.dstack([np.full((200, 200, 3), 255, np.uint8), 255 - drawn_digit()])
             ),
         ],
+        **{
+            f"transparent, {'dark' if dark else 'light'}": [
+                image.convert("RGBA")
+                for kind in (sheets, drawings)
+                for image in kind(ink_of(mnist[0]), dark=dark).values()
+            ]
+            for dark in (True, False)
+        },
         "colour": [
             Image.fromarray(np.dstack([drawn_digit(130), drawn_digit(130) // 2, drawn_digit(130)]))
         ],

@@ -55,9 +55,11 @@ def test_64_clients_get_their_own_answers_as_if_alone(
         assert answer.json()["probabilities"] == pytest.approx(dict(alone.probabilities), abs=1e-5)
 
 
-def replies(model: Path, bodies: list[bytes], batch_seconds: float) -> Iterator[Message]:
+def replies(
+    model: Path, bodies: list[bytes], batch_seconds: float, options: Options = Options()
+) -> Iterator[Message]:
     models = {"m": load_single_threaded(model.read_bytes())}
-    tasks = [(number, "m", "image/png", Options()) for number in range(len(bodies))]
+    tasks = [(number, "m", "image/png", options) for number in range(len(bodies))]
     head = {"do": "recognize", "tasks": tasks, "max_pixels": 10_000, "batch_size": 32,
             "batch_seconds": batch_seconds}  # fmt: skip
     for reply in respond(models, Message(head, bodies)):
@@ -81,6 +83,24 @@ def test_batches_answer_as_single_images_do(
 
 def test_a_large_image_holds_up_only_its_own_batch(model: Path, images: list[bytes]) -> None:
     assert [len(reply.head) for reply in replies(model, images[:3], 0)] == [1, 1, 1]
+
+
+def test_a_worker_gives_up_what_takes_too_long(
+    model: Path, images: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_for_ever(*_: object) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr("penstroke.serve.inference_worker.TASK_SECONDS", 0.01)
+    monkeypatch.setattr("penstroke.serve.inference_worker.read_page", read_for_ever)
+    (reply,) = replies(model, images[:2], 60, Options(page=True))
+    for _, (status, code, message) in reply.head:
+        assert (status, code) == (422, "bad_image")
+        assert "takes more than 0.01 s to read" in message
+    monkeypatch.undo()
+    (reply,) = replies(model, images[:2], 60, Options(page=True))
+    assert [error for _, error in reply.head] == [None, None]
 
 
 def test_a_full_queue_is_refused(model: Path, images: list[bytes]) -> None:

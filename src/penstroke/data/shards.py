@@ -33,7 +33,7 @@ from penstroke.workers import map_unordered
 OK, EMPTY, UNREADABLE = range(3)
 _SHARDS, _MIN_IMAGES, _MAX_IMAGES = 40, 50, 500
 """Wanted number of shards, so that some are done soon, and the images that each may have."""
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 """Raised whenever a shard, or one pixel of what preprocessing gives, changes."""
 _INK = DEFAULT_INK.model_copy(update={"max_pixels": 16_000_000})
 """A phone's photo passes, and two workers stay within a gigabyte."""

@@ -17,8 +17,16 @@ from PIL import Image
 
 from penstroke.config.class_names import as_text
 from penstroke.inference.onnx_session import open_session
-from penstroke.inference.recognizer import Recognizer, max_logit_score
-from penstroke.inference.segments import Box, Segment, TextLine, around, find_lines, united
+from penstroke.inference.recognizer import BATCH, Recognizer, max_logit_score
+from penstroke.inference.segments import (
+    Box,
+    Segment,
+    TextLine,
+    around,
+    find_lines,
+    too_complex,
+    united,
+)
 from penstroke.inference.viterbi import (
     Step,
     all_features,
@@ -41,6 +49,8 @@ _WORKING_SIDES = (1200, 2400, 4800)
 are small."""
 _LEAST_HEIGHT = 24  # pixels of a character, of which 20 are kept: with fewer, a larger side pays
 _CONFIDENCE_THRESHOLD = 0.8  # below this probability a character is `rejected`
+_MOST_CANDIDATES = 50_000  # a page of 60 lines of 80 characters has half as many
+_MOST_AREA = 40  # of their boxes, in areas of the image
 _SPACE = 0.65  # of a character's height: a wider gap is a space
 _SCORER_SIZE = (24, 32)  # rows and columns of what the character scorer sees
 _SCORER_ROWS, _SCORER_COLUMNS = 1.5, 2.0  # how much of the line that is, in heights of a character
@@ -126,6 +136,7 @@ def read_page(recognizer: Recognizer, image: ImageLike) -> PageReading:
     whole = read_grey(image, max_pixels, working_side=max_pixels)
     lines, scale = find_page_lines(whole, recognizer.ink)
     lattices = [(line, possible_steps(line)) for line in lines]
+    _refuse_too_many(lattices, whole.size)
     lattices = [pair for pair in lattices if not all(step.is_dirt for step in pair[1])]
     readings = [
         LineReading(tuple(_characters(recognizer.classes, *lattice, outputs, scale)))
@@ -133,6 +144,20 @@ def read_page(recognizer: Recognizer, image: ImageLike) -> PageReading:
     ]
     written = tuple(line for line in readings if line.characters)
     return PageReading(written, width=whole.shape[1], height=whole.shape[0])
+
+
+def _refuse_too_many(lattices: Sequence[tuple[TextLine, Sequence[Step]]], pixels: int) -> None:
+    """Raise ImageTooComplexError where recognising all that may be characters takes too long."""
+    boxes = [
+        around(segment.box for segment in step.segments)
+        for _, steps in lattices
+        for step in steps
+        if not step.is_dirt
+    ]
+    if len(boxes) > _MOST_CANDIDATES:
+        raise too_complex(f"{len(boxes):,} shapes that may be characters")
+    if sum(box.width * box.height for box in boxes) > _MOST_AREA * max(pixels, 1_000_000):
+        raise too_complex("shapes that overlap all over")
 
 
 @dataclass(frozen=True)
@@ -199,7 +224,9 @@ def run_networks(
         ratios = max_logit_score(logits) / np.float32(recognizer.ood_threshold)
         familiarity = np.split(ratios, ends)
     probabilities = np.split(recognizer.softmax(logits), ends)
-    (odds,) = _scorer().run(["log_odds"], {"views": np.concatenate(inputs)})
+    views = np.concatenate(inputs)
+    parts = np.array_split(views, -(-len(views) // BATCH))
+    odds = np.concatenate([_scorer().run(["log_odds"], {"views": part})[0] for part in parts])
     columns = (probabilities, familiarity, np.split(odds.astype(np.float64), ends))
     return [NetworkOutputs(*row) for row in zip(*columns, strict=True)]
 

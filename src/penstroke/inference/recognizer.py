@@ -25,7 +25,8 @@ MODEL_FORMAT_VERSION = 1
 CONFIDENCE_THRESHOLD = 0.5
 """With a calibrated probability below it, an answer is more likely wrong than right."""
 
-_BATCH = 256  # images that go through the network at once: more are no faster, and take memory
+BATCH = 256
+"""Images that go through a network at once: more are no faster, and take memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +177,7 @@ class Recognizer:
         """Return the logits (B, K) of preprocessed images (B, 28, 28) uint8."""
         parts = [
             self._session.run(["logits"], {"images": np.ascontiguousarray(part)})[0]
-            for part in np.array_split(images, max(1, -(-len(images) // _BATCH)))
+            for part in np.array_split(images, max(1, -(-len(images) // BATCH)))
         ]
         return np.concatenate(parts)
 

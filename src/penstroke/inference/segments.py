@@ -6,18 +6,22 @@ and Lecolinet 1996). Which neighbours make a character, `penstroke.inference.lin
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from penstroke.errors import ImageTooComplexError
 from penstroke.preprocessing.components import find_components
 from penstroke.preprocessing.decoding import Intensities
 
 _TALL = 0.45  # of a character's height: what is lower says nothing about where lines run
 _MOST_COMPONENTS = 5000  # a page of 60 lines of 80 characters has fewer
+_MOST_LINES = 200
+_MOST_PIXELS = 40  # of the boxes of all lines, or of all that may be split, in areas of the image
+_TALLEST = 4.0  # of the height: what is taller is no characters that touch, and is not split
 _SLANTS = np.tan(np.radians(np.arange(-30, 46, 3)))
 _REACH = 0.2  # how far a split may stray from its straight line, in heights of a character
 _STEP = 0.05  # distance between the lines that are tried, in heights
@@ -127,7 +131,18 @@ def find_lines(ink: Intensities) -> list[TextLine]:
         and part.mass >= 0.6 * stroke**2
         and float(part.ink.max()) >= 0.4
     ]
-    return [_text_line(row) for row in _rows(kept, height)]
+    rows = _rows(kept, height)
+    boxes = [around(part.box for part in row) for row in rows]
+    if sum(box.width * box.height for box in boxes) > _MOST_PIXELS * ink.size:
+        raise too_complex("lines that overlap all over")
+    return [_text_line(row) for row in rows]
+
+
+def too_complex(what: str) -> ImageTooComplexError:
+    """Return the error of an image with more of `what` than any page of writing has."""
+    return ImageTooComplexError(
+        f"the image holds {what}: it is not a page of writing, or needs to be cut into parts"
+    )
 
 
 def around(boxes: Iterable[Box]) -> Box:
@@ -214,6 +229,8 @@ def _rows(parts: Sequence[InkPart], height: float) -> list[list[InkPart]]:
             row.levels.append(level)
         else:
             rows.append(_Row([part], [level]))
+            if len(rows) > _MOST_LINES:
+                raise too_complex(f"more than {_MOST_LINES} lines")
     members = [list(row.parts) for row in rows]
     for part in (p for p in parts if p.box.height < _TALL * height):
         distances = [row.distance(part, part.level(slope), height) for row in rows]
@@ -272,13 +289,16 @@ def _slant(parts: Sequence[InkPart]) -> float:
 def _joined(row: Sequence[InkPart], height: float, slant: float) -> list[InkPart]:
     """Unite what is low, as the bar of a 5 or the dot of an i, with what stands above or below."""
     groups = [[part] for part in row if part.box.height >= 0.6 * height]
+    spans = np.empty((len(row), 2))  # of the first part of each group
+    spans[: len(groups)] = np.reshape([group[0].span(slant) for group in groups], (-1, 2))
     for part in (part for part in row if part.box.height < 0.6 * height):
         start, end = part.span(slant)
-        spans = [group[0].span(slant) for group in groups]
-        shared = [(min(end, last) - max(start, first)) / (end - start) for first, last in spans]
-        if max(shared, default=0) >= 0.5:
-            groups[int(np.argmax(shared))].append(part)
+        first, last = spans[: len(groups)].T
+        shared = (np.minimum(end, last) - np.maximum(start, first)) / (end - start)
+        if shared.max(initial=0) >= 0.5:
+            groups[int(shared.argmax())].append(part)
         else:
+            spans[len(groups)] = start, end
             groups.append([part])
     return [united(group) for group in groups]
 
@@ -296,7 +316,8 @@ def _find_splits(
     first, last = int(across.min()), int(across.max()) + 1
     edge, step = _EDGE * height, max(1, round(_STEP * height))
     middles = np.arange(round(first + edge), round(last - edge) + 1, step)
-    if last - first < _NARROWEST * height or not len(middles):
+    is_lone = last - first < _NARROWEST * height or not len(middles)
+    if is_lone or ink.shape[0] > _TALLEST * height:
         return []
     paths, crossed = _cheapest_paths(ink, middles[:, None] + lean, max(1, round(_REACH * height)))
     costs = crossed / stroke
@@ -306,12 +327,13 @@ def _find_splits(
     return _apart([SplitCandidate(path, cost) for path, cost in valleys], ink, edge)
 
 
-def _split_ink(ink: Intensities, splits: Sequence[SplitCandidate]) -> list[Intensities]:
-    """Return the ink (H, W) of each part between `splits`, from left to right; none is blank."""
+def _split_ink(ink: Intensities, splits: Sequence[SplitCandidate]) -> Iterator[Intensities]:
+    """Yield the ink (H, W) of each part between `splits`, from left to right; none is blank."""
     columns, number = np.arange(ink.shape[1]), np.zeros(ink.shape, np.int64)
     for split in splits:
         number += columns >= split.path[:, None]
-    return [np.where(number == k, ink, 0) for k in range(len(splits) + 1)]
+    for k in range(len(splits) + 1):
+        yield np.where(number == k, ink, 0)
 
 
 def _cheapest_paths(
@@ -348,9 +370,9 @@ def _apart(splits: Sequence[SplitCandidate], ink: Intensities, edge: float) -> l
     for split in splits:
         if kept:
             split = split._replace(path=np.maximum(split.path, kept[-1].path))
-        if _width(_split_ink(ink, [split])[1]) < edge:
+        if _width([*_split_ink(ink, [split])][1]) < edge:
             continue
-        if _width(_split_ink(ink, [*kept[-1:], split])[-2]) >= edge:
+        if _width([*_split_ink(ink, [*kept[-1:], split])][-2]) >= edge:
             kept.append(split)
         elif kept and split.cost < kept[-1].cost:
             kept[-1] = split

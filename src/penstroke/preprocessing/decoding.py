@@ -2,24 +2,30 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from penstroke.errors import ImageError
+from penstroke.errors import ImageError, ImageTooComplexError
 from penstroke.files import explained
+from penstroke.preprocessing.transparency import LUMA, Intensities, flatten
 
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.generic]
-Intensities = npt.NDArray[np.float32]
 
 MAX_PIXELS = 50_000_000
 """Larger images are refused unless a model or a caller says otherwise."""
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "PCX",
+           "DIB", "ICO")  # fmt: skip
+"""What Pillow may decode. Its other formats are rare, slow, or call programs (EPS: Ghostscript)."""
+_MAX_SLOW_PIXELS = 1_000_000
+"""Of formats that Pillow decodes in Python, such as plain-text PPM: a million takes a second."""
+_MAX_SCANS = 100
+"""Of a progressive JPEG, which has ten: each is a pass over the whole image."""
 WORKING_SIDE = 400
 """Larger images of a character are averaged down to about this: 20 pixels are kept in the end."""
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""ITU-R BT.601, as in Pillow's own conversion to grey."""
 
 
 def read_grey(
@@ -43,8 +49,11 @@ def read_grey(
         raise ImageError(f"{name} is damaged: {error}") from error
 
 
-def open_image(source: str | Path | bytes) -> Image.Image:
-    """Return the image in a file or its bytes, not decoded yet; ImageError names the file."""
+def open_image(source: str | Path | bytes, formats: Sequence[str] = FORMATS) -> Image.Image:
+    """Return the image in a file or its bytes, not decoded yet; ImageError names the file.
+
+    It is of one of `formats`, whatever its name says; others are refused.
+    """
     name = "image" if isinstance(source, bytes) else str(source)
     with explained(f"read {name}", ImageError):
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -53,11 +62,17 @@ def open_image(source: str | Path | bytes) -> Image.Image:
     try:
         # Pillow warns of a decompression bomb; we refuse it by its size before decoding.
         with warnings.catch_warnings(action="ignore"):
-            return Image.open(io.BytesIO(content))
+            image = Image.open(io.BytesIO(content), formats=formats)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} is too large: {error}") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"{name} is not an image that can be read (PNG, JPEG, …)") from error
+    except Exception as error:  # Pillow's plug-ins raise any kind on damaged files
+        known = ", ".join(formats)
+        raise ImageError(f"{name} is not an image that can be read ({known})") from error
+    if image.format in ("JPEG", "MPO") and content.count(b"\xff\xda") > _MAX_SCANS:
+        raise ImageTooComplexError(f"{name} has more than {_MAX_SCANS} scans: save it anew")
+    if any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ())):
+        _refuse_huge(image.width, image.height, _MAX_SLOW_PIXELS, f"{name} ({image.format})")
+    return image
 
 
 def _grey_of_array(
@@ -75,30 +90,26 @@ def _grey_of_array(
         return _levels(Image.fromarray(np.ascontiguousarray(array)), working_side, "array")
     levels = _scaled_to_one(array, "array")
     if channels == 3:
-        levels = levels @ _LUMA
+        levels = levels @ LUMA
     elif channels == 4:
         premultiplied = [levels[..., :3] * levels[..., 3:], levels[..., 3:]]
-        levels = _on_background(np.concatenate(premultiplied, 2))
+        levels = flatten(np.concatenate(premultiplied, 2))
     return averaged(levels, working_side)
 
 
 def _levels(image: Image.Image, working_side: int, name: str) -> Intensities:
-    """Return grey levels in 0..1, whatever the mode; transparent parts become background."""
+    """Return grey levels in 0..1, whatever the mode; transparent parts are filled in."""
     if image.mode.startswith("I") or image.mode == "F":
-        return averaged(_scaled_to_one(np.asarray(image), name), working_side)
+        levels = _scaled_to_one(np.asarray(image), name)
+        if isinstance(key := image.info.get("transparency"), int):  # the one clear level
+            alpha = (np.asarray(image) != key).astype(np.float32)
+            levels = flatten(np.stack([*[levels * alpha] * 3, alpha], axis=2))
+        return averaged(levels, working_side)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         # Only colours weighted by their alpha may be averaged.
         weighted = _reduced(image.convert("RGBA").convert("RGBa"), working_side)
-        return _on_background(np.asarray(weighted, np.float32) / np.float32(255))
+        return flatten(np.asarray(weighted, np.float32) / np.float32(255))
     return np.asarray(_reduced(image.convert("L"), working_side), np.float32) / np.float32(255)
-
-
-def _on_background(rgba: Intensities) -> Intensities:
-    """Lay (H, W, 4), colours weighted by alpha, on white, or on black if what is drawn is light."""
-    grey, alpha = rgba[..., :3] @ _LUMA, rgba[..., 3]
-    drawn = float(grey.sum() / max(float(alpha.sum()), 1e-6))
-    background = 1.0 if drawn <= 0.5 or float(alpha.min()) > 0.99 else 0.0
-    return np.asarray(grey + background * (1 - alpha), np.float32)
 
 
 def _scaled_to_one(array: npt.NDArray[np.generic], name: str) -> Intensities:

@@ -1,7 +1,6 @@
 """The report of an import: images as they came, beside the 28×28 that a network reads."""
 
 import contextlib
-import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from penstroke.data.shards import EMPTY, OK, PreprocessedImages
 from penstroke.data.sources.contents import Content
 from penstroke.data.sources.listing import open_source
 from penstroke.errors import ImageError
-from penstroke.preprocessing.decoding import read_grey
+from penstroke.preprocessing.decoding import open_image, read_grey
 from penstroke.reports.html import data_uri, png_file, png_uri, write_page
 
 _SAMPLES, _SHOWN = 5, 24
@@ -114,7 +113,7 @@ def _thumbnail(content: Content) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(io.BytesIO(content)) as image:
+            with open_image(content) as image:
                 image.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
                 upright = ImageOps.exif_transpose(image)
                 upright.thumbnail((_THUMBNAIL, _THUMBNAIL))

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from penstroke.config.settings import IMAGE_SIZE
+from penstroke.errors import ImageTooComplexError
 from penstroke.inference.line_reader import read_page
 from penstroke.inference.recognizer import Recognition, Recognizer
 from penstroke.preprocessing.ink import Pixels, Preprocessed
@@ -28,6 +29,8 @@ from penstroke.serve.responses import api_error, data_url
 from penstroke.serve.uploads import Options, Upload, preprocess_upload, upload_to_image
 
 log = logging.getLogger("penstroke.serve")
+TASK_SECONDS = 1.2
+"""Processor time that preparing one image, or reading a page, may take."""
 
 
 @dataclass(eq=False)
@@ -97,16 +100,41 @@ def load_single_threaded(content: bytes) -> Recognizer:
 
 def _prepare(task: _Task, upload: Upload, max_pixels: int) -> None:
     try:
-        if task.options.page:
-            page = upload_to_image(upload, max_pixels)
-            task.answer = read_page(task.recognizer, page).to_dict()
-        else:
-            task.image = preprocess_upload(upload, task.recognizer.ink, max_pixels)
+        with time_limit(TASK_SECONDS):
+            if task.options.page:
+                page = upload_to_image(upload, max_pixels)
+                task.answer = read_page(task.recognizer, page).to_dict()
+            else:
+                task.image = preprocess_upload(upload, task.recognizer.ink, max_pixels)
     except Exception as fault:  # of this image, not of the batch
         error = api_error(fault)
         task.error = error.status_code, error.code, error.detail
         if error.status_code == 500:
             log.exception("an image could not be recognised")
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise ImageTooComplexError in the block once it has taken `seconds` of processor time.
+
+    A timer of the process interrupts it between two steps of Python. Without such timers, as on
+    Windows, only the bounds on the work of an image hold.
+    """
+
+    def expire(*_: object) -> None:
+        raise ImageTooComplexError(
+            f"the image takes more than {seconds:g} s to read: send a smaller part of it"
+        )
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.signal(signal.SIGPROF, expire)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _answer(batch: list[_Task]) -> bytes:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from PIL import Image, ImageDraw
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from penstroke.config.settings import Settings
 from penstroke.preprocessing.decoding import Intensities
@@ -17,11 +17,33 @@ _PEN = 0.07  # default width of the pen, as a share of the longer side of the ca
 _SUPERSAMPLING = 4
 _CHARACTER_SIDE = 100  # pixels of a character's longer side when it is drawn to be scaled to 20
 _WIDEST_PEN = 10  # in longer sides of the ink: beyond, drawing one point takes milliseconds
+_MOST_DRAWN = 200_000_000  # pixels, each as often as the pen covers it: half a second
 _LARGEST_DRAWN = 4800  # pixels a side, supersampled: 23 MB
 
 _Coordinate = Annotated[float, Field(ge=-10_000, le=10_000)]
-_Point = Annotated[list[_Coordinate], Field(min_length=2, max_length=3)]
-_Stroke = Annotated[list[_Point], Field(min_length=1, max_length=MAX_POINTS)]
+_LAYOUT = "a stroke is a list of points [x, y] or [x, y, pressure], not a list of x and one of y"
+
+
+def _check_pressure(point: list[float]) -> list[float]:
+    if len(point) == 3 and not 0 <= point[2] <= 1:
+        raise ValueError(f"pressure {point[2]:g} is not in 0..1; {_LAYOUT}")
+    return point
+
+
+def _refuse_columns(stroke: Any) -> Any:
+    """Refuse what can only be the coordinates of all points, as Quick, Draw! has them."""
+    rows = stroke if isinstance(stroke, list) and len(stroke) in (2, 3) else [None]
+    if all(isinstance(row, list) and len(row) > 3 for row in rows):
+        raise ValueError(_LAYOUT)
+    return stroke
+
+
+_Point = Annotated[
+    list[_Coordinate], Field(min_length=2, max_length=3), AfterValidator(_check_pressure)
+]
+_Stroke = Annotated[
+    list[_Point], Field(min_length=1, max_length=MAX_POINTS), BeforeValidator(_refuse_columns)
+]
 
 
 class Drawing(Settings):
@@ -78,18 +100,34 @@ def _ink(drawing: Drawing, box: Sequence[float], scale: float) -> Intensities:
     """
     left, top, right, bottom = box
     longest = max(right - left, bottom - top) * scale
-    times = max(1, min(_SUPERSAMPLING, int(_LARGEST_DRAWN / longest)))
+    size = [max(1, round(side * scale)) for side in (right - left, bottom - top)]
+    times: float = max(1, min(_SUPERSAMPLING, int(_LARGEST_DRAWN / longest)))
+    # Broad pens that cover the canvas again and again are drawn smaller, and enlarged.
+    times *= min(1.0, (_MOST_DRAWN / _drawn_pixels(drawing, scale * times, longest * times)) ** 0.5)
     zoom = scale * times
-    width, height = (times * max(1, round(s * scale)) for s in (right - left, bottom - top))
+    width, height = (max(1, round(side * times)) for side in size)
     image = Image.new("L", (width, height))
     draw = ImageDraw.Draw(image)
     for stroke in drawing.strokes:
         points = []
         for x, y, pressure, *_ in ([*point, 0.5] for point in stroke):
-            pen = drawing.pen * zoom * (0.5 + min(max(pressure, 0.0), 1.0))
+            pen = drawing.pen * zoom * (0.5 + pressure)
             points.append(((x - left) * zoom, (y - top) * zoom, pen))
         _draw_stroke(draw, points)
-    return np.asarray(image.reduce(times), np.float32) / np.float32(255)
+    is_smaller = times != round(times)
+    drawn = image.resize((size[0], size[1])) if is_smaller else image.reduce(round(times))
+    return np.asarray(drawn, np.float32) / np.float32(255)
+
+
+def _drawn_pixels(drawing: Drawing, zoom: float, longest: float) -> float:
+    """Return about how many pixels are drawn at `zoom`, on a canvas of `longest` pixels a side."""
+    pen = min(1.5 * drawing.pen * zoom, longest) + 1
+    total = 1.0
+    for stroke in drawing.strokes:
+        steps = np.diff([point[:2] for point in stroke], axis=0).reshape(-1, 2)
+        lengths = np.minimum(np.hypot(*steps.T) * zoom, 2 * longest)
+        total += pen * (pen * len(stroke) + float(lengths.sum()))
+    return total
 
 
 def _draw_stroke(draw: ImageDraw.ImageDraw, points: list[tuple[float, float, float]]) -> None:

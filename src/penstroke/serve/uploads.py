@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import File
 
 from penstroke.errors import ImageError
+from penstroke.preprocessing import decoding
 from penstroke.preprocessing.ink import InkSettings, Preprocessed, preprocess
 from penstroke.serve.responses import ApiError
 from penstroke.serve.strokes import Drawing, image_of, preprocess_drawing
@@ -93,10 +94,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     """Return the PNG or JPEG, decoded; ImageError if it is neither, damaged, or too large."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
-        except Exception as error:  # Pillow's decoders raise any kind on damaged files
-            raise ImageError("the image is neither a PNG nor a JPEG that can be read") from error
+        image = decoding.open_image(content, ("PNG", "JPEG"))
         _refuse_too_large(image.width, image.height, max_pixels)
         try:
             image.load()

@@ -5,7 +5,8 @@
 
 import { findComponents } from "./components.js";
 import { cumulated, histogram, otsu } from "./histogram.js";
-import { reduced, resized } from "./resample.js";
+import { dilated, reduced, resized } from "./resample.js";
+import { flatten } from "./transparency.js";
 
 const SIZE = 28;
 const CENTER = 14.5;
@@ -26,13 +27,13 @@ export function preprocess(image, settings) {
   return normalize(findInk(readGrey(image), settings), settings);
 }
 
-/** Grey levels, large images averaged down; transparent parts become background. */
+/** Grey levels, large images averaged down; what lies behind transparent parts filled in. */
 export function readGrey({ width, height, data }) {
   const isOpaque = data.every((value, index) => index % 4 !== 3 || value === 255);
   const planes = isOpaque ? [luma(data)] : [...premultiplied(data)];
   const small = planes.map((plane) => reducedToWorkingSide({ width, height, data: plane }));
-  const levels = isOpaque ? small[0] : onBackground(small);
-  return { ...levels, data: Float32Array.from(levels.data, (value) => value / 255) };
+  const levels = small.map((grid) => ({ ...grid, data: grid.data.map((value) => value / 255) }));
+  return isOpaque ? levels[0] : { ...levels[0], data: flatten(levels) };
 }
 
 /** As Pillow weights them, in its whole numbers (ITU-R BT.601). */
@@ -53,13 +54,6 @@ function* premultiplied(data) {
     }
     yield plane;
   }
-}
-
-function onBackground([red, green, blue, alpha]) {
-  const grey = red.data.map((r, i) => 0.299 * r + 0.587 * green.data[i] + 0.114 * blue.data[i]);
-  const drawn = sum(grey) / Math.max(sum(alpha.data), 1e-6);
-  const background = drawn <= 0.5 || minimum(alpha.data) > 0.99 * 255 ? 1 : 0;
-  return { ...red, data: grey.map((g, i) => g + background * (255 - alpha.data[i])) };
 }
 
 function reducedToWorkingSide(grid) {
@@ -225,29 +219,6 @@ function cropped({ width, data }, by, size) {
 const closing = (grid, side) => negative(dilated(negative(dilated(grid, side)), side));
 
 const negative = (grid) => ({ ...grid, data: grid.data.map((value) => -value) });
-
-/** The maximum of a square of `side` around each pixel. */
-function dilated(grid, side) {
-  const [before, after] = [side >> 1, (side - 1) >> 1];
-  let { data } = grid;
-  for (const [step, stride, length] of [
-    [grid.width, 1, grid.height],
-    [1, grid.width, grid.width],
-  ]) {
-    const lines = grid.data.length / length;
-    const maxima = new Float32Array(data.length);
-    for (let line = 0; line < lines; line++) {
-      for (let at = 0; at < length; at++) {
-        let most = -Infinity;
-        const last = Math.min(at + after, length - 1);
-        for (let k = Math.max(at - before, 0); k <= last; k++) most = Math.max(most, data[line * stride + k * step]);
-        maxima[line * stride + at * step] = most;
-      }
-    }
-    data = maxima;
-  }
-  return { ...grid, data };
-}
 
 export function normalize(ink, settings) {
   const pixels = new Uint8Array(SIZE * SIZE);

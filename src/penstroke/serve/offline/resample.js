@@ -17,6 +17,29 @@ export function reduced({ width, height, data }, factor, round = (value) => valu
   return { ...size, data: small };
 }
 
+/** The maximum of a square of `side` around each pixel. */
+export function dilated(grid, side) {
+  const [before, after] = [side >> 1, (side - 1) >> 1];
+  let { data } = grid;
+  for (const [step, stride, length] of [
+    [grid.width, 1, grid.height],
+    [1, grid.width, grid.width],
+  ]) {
+    const lines = grid.data.length / length;
+    const maxima = new Float32Array(data.length);
+    for (let line = 0; line < lines; line++) {
+      for (let at = 0; at < length; at++) {
+        let most = -Infinity;
+        const last = Math.min(at + after, length - 1);
+        for (let k = Math.max(at - before, 0); k <= last; k++) most = Math.max(most, data[line * stride + k * step]);
+        maxima[line * stride + at * step] = most;
+      }
+    }
+    data = maxima;
+  }
+  return { ...grid, data };
+}
+
 const FILTERS = {
   bilinear: { support: 1, weight: (x) => Math.max(1 - Math.abs(x), 0) },
   bicubic: { support: 2, weight: cubic },
