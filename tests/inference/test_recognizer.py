@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from PIL import Image
 
 from helpers import SMALL_CNN, drawn_digit, random_images
@@ -264,3 +265,44 @@ def test_metadata_is_plain_json(model: bytes) -> None:
     metadata = Recognizer.from_bytes(model).metadata
     assert json.loads(json.dumps(metadata))["dataset"] == "mine"
     assert metadata["classes"] == ["a", "b", "c"]
+
+
+def test_batches_are_lists_tuples_arrays_and_tensors(model: bytes) -> None:
+    recognizer = Recognizer.from_bytes(model)
+    images = np.stack([drawn_digit(28, ink=level) for level in (0, 20, 40, 60, 80)])
+    alone = [dict(recognizer.recognize(image).probabilities) for image in images]
+    colour = np.stack([images] * 3, axis=3)
+    batches: list[Any] = [
+        list(images), tuple(images), images, images[..., None], images[:, None], colour,
+        np.moveaxis(colour, 3, 1), [Image.fromarray(image) for image in images],
+        torch.from_numpy(images), torch.from_numpy(images / 255)[:, None],
+        list(torch.from_numpy(images)[:, None]),
+    ]  # fmt: skip
+    for batch in batches:
+        for answer, wanted in zip(recognizer.recognize(batch), alone, strict=True):
+            assert dict(answer.probabilities) == pytest.approx(wanted, abs=2e-2)
+    assert recognizer.recognize([]) == []
+
+
+@pytest.mark.parametrize(
+    "shape", [(10, 784), (1, 784), (1, 28, 28), (3, 28, 28), (3, 1, 28, 3), (2, 28, 28, 5)]
+)
+def test_one_image_or_several_is_not_guessed(model: bytes, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError, match="may be .* pass a list of images"):
+        Recognizer.from_bytes(model).recognize(np.zeros(shape, np.uint8))
+
+
+def test_open_files_and_tensors(model: bytes, tmp_path: Path) -> None:
+    recognizer = Recognizer.from_bytes(model)
+    Image.fromarray(drawn_digit()).save(tmp_path / "seven.png")
+    wanted = recognizer.recognize(drawn_digit()).to_dict()
+    content = (tmp_path / "seven.png").read_bytes()
+    for one in (io.BytesIO(content), bytearray(content), torch.from_numpy(drawn_digit().copy())):
+        assert recognizer.recognize(one).to_dict() == wanted
+    with (tmp_path / "seven.png").open("rb") as stream:
+        assert recognizer.recognize(stream).to_dict() == wanted
+    with pytest.raises(ImageError, match="opened with \\"rb\\""):
+        recognizer.recognize(io.StringIO("7"))  # type: ignore[call-overload]
+    for wrong in (7, None, {"image": 7}, [[0, 1], [1, 0]]):
+        with pytest.raises(ImageError, match="is not an image: give a path"):
+            recognizer.recognize(wrong)  # type: ignore[call-overload]

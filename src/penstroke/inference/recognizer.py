@@ -16,7 +16,7 @@ from penstroke.config.settings import Settings
 from penstroke.errors import ConfigError, ModelFileError
 from penstroke.files import explained
 from penstroke.inference.onnx_session import open_session
-from penstroke.preprocessing.decoding import ImageLike
+from penstroke.preprocessing.decoding import ImageLike, as_batch
 from penstroke.preprocessing.ink import InkSettings, Pixels, Preprocessed, preprocess
 
 MODEL_FORMAT_VERSION = 1
@@ -131,19 +131,24 @@ class Recognizer:
         return cls(session, _read_metadata(session, name))
 
     @overload
-    def recognize(self, image: ImageLike) -> Recognition: ...
+    def recognize(self, image: list[Any] | tuple[Any, ...]) -> list[Recognition]: ...
     @overload
-    def recognize(self, image: list[Any]) -> list[Recognition]: ...
+    def recognize(self, image: ImageLike) -> Recognition: ...
 
-    def recognize(self, image: ImageLike | list[Any]) -> Recognition | list[Recognition]:
-        """Return what `image` shows; for a list of images, read as one batch, a list.
+    def recognize(self, image: Any) -> Recognition | list[Recognition]:
+        """Return what `image` shows; for several, read as one batch, a list.
+
+        Several are a list or tuple, or an array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W),
+        C of 1, 3 or 4.
 
         Raises:
-            ImageError: it is not an image (see `penstroke.preprocessing.ink.preprocess`).
+            ImageError: it is not an image (see `penstroke.preprocessing.ink.preprocess`), or an
+                array that may be one image or several: pass a list.
         """
-        if isinstance(image, list):
-            return self.recognize_preprocessed([preprocess(one, self.ink) for one in image])
-        return self.recognize_preprocessed([preprocess(image, self.ink)])[0]
+        several = as_batch(image)
+        if several is None:
+            return self.recognize_preprocessed([preprocess(image, self.ink)])[0]
+        return self.recognize_preprocessed([preprocess(one, self.ink) for one in several])
 
     def recognize_preprocessed(self, images: Sequence[Preprocessed]) -> list[Recognition]:
         """Return what each of `images` shows: the second half of `recognize`."""

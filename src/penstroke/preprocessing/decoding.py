@@ -4,19 +4,30 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import ImageError, ImageTooComplexError
 from penstroke.files import explained
 from penstroke.preprocessing.transparency import LUMA, Intensities, flatten
 
-ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.generic]
+
+class SupportsArray(Protocol):
+    """What NumPy makes an array of, as a tensor of torch."""
+
+    def __array__(self) -> npt.NDArray[Any]:
+        """Return it as an array."""
+
+
+ImageLike = str | Path | bytes | IO[bytes] | Image.Image | npt.NDArray[np.generic] | SupportsArray
 
 MAX_PIXELS = 50_000_000
 """Larger images are refused unless a model or a caller says otherwise."""
+_CHANNELS = (1, 3, 4)
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "PCX",
            "DIB", "ICO")  # fmt: skip
 """What Pillow may decode. Its other formats are rare, slow, or call programs (EPS: Ghostscript)."""
@@ -33,12 +44,12 @@ def read_grey(
 ) -> Intensities:
     """Return the image as float32 grey levels (H, W) in 0..1, turned upright by its EXIF tag.
 
-    An array is (H, W) grey or boolean, or (H, W, 1 | 3 | 4); uint8, uint16, or float in 0..1 or
-    0..255. Images of more than `max_pixels` are refused before they are decoded. A side of twice
+    A file may be open. An array, or a tensor of torch, is (H, W) grey or boolean, or
+    (H, W, 1 | 3 | 4); uint8, uint16, or float in 0..1 or 0..255. Images of more than `max_pixels` are refused before they are decoded. A side of twice
     `working_side` pixels, or more, is averaged down by a whole factor. ImageError names the file.
     """
-    if isinstance(source, np.ndarray):
-        return _grey_of_array(source, max_pixels, working_side)
+    if not isinstance(source, Image.Image) and hasattr(source, "__array__"):
+        return _grey_of_array(array_of(source), max_pixels, working_side)
     name = str(source) if isinstance(source, str | Path) else "image"
     image = source if isinstance(source, Image.Image) else open_image(source)
     _refuse_huge(image.width, image.height, max_pixels, name)
@@ -49,14 +60,57 @@ def read_grey(
         raise ImageError(f"{name} is damaged: {error}") from error
 
 
-def open_image(source: str | Path | bytes, formats: Sequence[str] = FORMATS) -> Image.Image:
-    """Return the image in a file or its bytes, not decoded yet; ImageError names the file.
+def array_of(source: Any) -> npt.NDArray[Any]:
+    """Return an array, or what can become one, as an array; ImageError where it cannot."""
+    try:
+        return np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)
+    except Exception as error:  # each library has its own
+        raise ImageError(f"{type(source).__name__} cannot become an array: {error}") from error
+
+
+def as_batch(source: Any) -> list[Any] | None:
+    """Return the images in a list, tuple, array or tensor of several; None if it is one image.
+
+    ImageError: it may be either.
+    """
+    if isinstance(source, list | tuple):
+        return list(source)
+    if isinstance(source, Image.Image) or not hasattr(source, "__array__"):
+        return None
+    array = array_of(source)
+    count, *sides = array.shape or (0,)
+    if array.ndim == 4 and (sides[0] in _CHANNELS) != (sides[2] in _CHANNELS):
+        return list(array if sides[2] in _CHANNELS else np.moveaxis(array, 1, -1))
+    if array.ndim == 3 and sides[1] > max(_CHANNELS) and count not in _CHANNELS:
+        return list(array)
+    if array.ndim == 4 or (array.ndim == 3 and sides[1] > max(_CHANNELS)):
+        kinds = f"{count} images, or have its channels in another place"
+    elif array.ndim == 2 and sides == [IMAGE_SIZE**2]:
+        kinds = f"{count} images in rows, for list(array.reshape(-1, 28, 28)), or one"
+    else:
+        return None
+    raise ImageError(f"array of shape {array.shape} may be {kinds}: pass a list of images")
+
+
+def open_image(
+    source: str | Path | bytes | IO[bytes], formats: Sequence[str] = FORMATS
+) -> Image.Image:
+    """Return the image in a file, open or not, or its bytes, not decoded yet.
+
+    ImageError names the file.
 
     It is of one of `formats`, whatever its name says; others are refused.
     """
-    name = "image" if isinstance(source, bytes) else str(source)
+    name = str(source) if isinstance(source, str | Path) else "image"
     with explained(f"read {name}", ImageError):
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        content: Any = Path(source).read_bytes() if isinstance(source, str | Path) else source
+        content = content.read() if hasattr(content, "read") else content
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise ImageError(
+            f"{type(source).__name__} is not an image: give a path, bytes, a file opened with "
+            '"rb", a Pillow image or an array'
+        )
+    content = bytes(content)
     if not content:
         raise ImageError(f"{name} is empty: zero bytes")
     try:
@@ -80,8 +134,10 @@ def _grey_of_array(
 ) -> Intensities:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ImageError(f"array of shape {array.shape}: an image must be (H, W) or (H, W, C)")
+    if array.ndim == 3 and array.shape[2] not in _CHANNELS and array.shape[0] in _CHANNELS:
+        array = np.moveaxis(array, 0, 2)  # as torch has them
     channels = array.shape[2] if array.ndim == 3 else 1
-    if channels not in (1, 3, 4):
+    if channels not in _CHANNELS:
         raise ImageError(f"array has {channels} channels: an image must have 1, 3 or 4")
     _refuse_huge(array.shape[1], array.shape[0], max_pixels, "array")
     if array.ndim == 3 and channels == 1:
