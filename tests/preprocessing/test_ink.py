@@ -231,7 +231,7 @@ def test_only_formats_of_the_list_are_opened(tmp_path: Path) -> None:
     """Pillow hands EPS to Ghostscript, whatever the name of the file."""
     image = Image.fromarray(drawn_digit(60)).convert("RGB")
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
-        for kind in ("EPS", "SGI", "IM", "SPIDER", "PSD", "ICNS"):
+        for kind in ("EPS", "SGI", "SPIDER", "PSD", "ICNS"):
             content = b"8BPS" if kind == "PSD" else encoded(image.convert("F"), kind) if (
                 kind == "SPIDER") else encoded(image, kind)  # fmt: skip
             archive.writestr(f"7/{kind}.png", content)

@@ -56,10 +56,10 @@ def test_64_clients_get_their_own_answers_as_if_alone(
 
 
 def replies(
-    model: Path, bodies: list[bytes], batch_seconds: float, options: Options = Options()
+    model: Path, bodies: list[bytes], batch_seconds: float, *, page: bool = False
 ) -> Iterator[Message]:
     models = {"m": load_single_threaded(model.read_bytes())}
-    tasks = [(number, "m", "image/png", options) for number in range(len(bodies))]
+    tasks = [(number, "m", "image/png", Options(page=page)) for number in range(len(bodies))]
     head = {"do": "recognize", "tasks": tasks, "max_pixels": 10_000, "batch_size": 32,
             "batch_seconds": batch_seconds}  # fmt: skip
     for reply in respond(models, Message(head, bodies)):
@@ -94,12 +94,12 @@ def test_a_worker_gives_up_what_takes_too_long(
 
     monkeypatch.setattr("penstroke.serve.inference_worker.TASK_SECONDS", 0.01)
     monkeypatch.setattr("penstroke.serve.inference_worker.read_page", read_for_ever)
-    (reply,) = replies(model, images[:2], 60, Options(page=True))
+    (reply,) = replies(model, images[:2], 60, page=True)
     for _, (status, code, message) in reply.head:
         assert (status, code) == (422, "bad_image")
         assert "takes more than 0.01 s to read" in message
     monkeypatch.undo()
-    (reply,) = replies(model, images[:2], 60, Options(page=True))
+    (reply,) = replies(model, images[:2], 60, page=True)
     assert [error for _, error in reply.head] == [None, None]
 
 

@@ -2,7 +2,6 @@
 
 import io
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -13,7 +12,7 @@ from PIL import Image, ImageOps
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import ImageError, ImageTooComplexError
 from penstroke.files import explained
-from penstroke.preprocessing.transparency import LUMA, Intensities, flatten
+from penstroke.preprocessing.transparency import LUMA, flatten
 
 
 class SupportsArray(Protocol):
@@ -24,6 +23,8 @@ class SupportsArray(Protocol):
 
 
 ImageLike = str | Path | bytes | IO[bytes] | Image.Image | npt.NDArray[np.generic] | SupportsArray
+
+Intensities = npt.NDArray[np.float32]
 
 MAX_PIXELS = 50_000_000
 """Larger images are refused unless a model or a caller says otherwise."""
@@ -45,8 +46,9 @@ def read_grey(
     """Return the image as float32 grey levels (H, W) in 0..1, turned upright by its EXIF tag.
 
     A file may be open. An array, or a tensor of torch, is (H, W) grey or boolean, or
-    (H, W, 1 | 3 | 4); uint8, uint16, or float in 0..1 or 0..255. Images of more than `max_pixels` are refused before they are decoded. A side of twice
-    `working_side` pixels, or more, is averaged down by a whole factor. ImageError names the file.
+    (H, W, 1 | 3 | 4); uint8, uint16, or float in 0..1 or 0..255. Images of more than `max_pixels`
+    are refused before they are decoded. A side of twice `working_side` pixels, or more, is averaged
+    down by a whole factor. ImageError names the file.
     """
     if not isinstance(source, Image.Image) and hasattr(source, "__array__"):
         return _grey_of_array(array_of(source), max_pixels, working_side)
@@ -92,9 +94,7 @@ def as_batch(source: Any) -> list[Any] | None:
     raise ImageError(f"array of shape {array.shape} may be {kinds}: pass a list of images")
 
 
-def open_image(
-    source: str | Path | bytes | IO[bytes], formats: Sequence[str] = FORMATS
-) -> Image.Image:
+def open_image(source: Any, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Return the image in a file, open or not, or its bytes, not decoded yet.
 
     ImageError names the file.
@@ -120,7 +120,7 @@ def open_image(
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} is too large: {error}") from None
     except Exception as error:  # Pillow's plug-ins raise any kind on damaged files
-        known = ", ".join(formats)
+        known = ", ".join(formats[:2]) + ", …" * (len(formats) > 2)
         raise ImageError(f"{name} is not an image that can be read ({known})") from error
     if image.format in ("JPEG", "MPO") and content.count(b"\xff\xda") > _MAX_SCANS:
         raise ImageTooComplexError(f"{name} has more than {_MAX_SCANS} scans: save it anew")

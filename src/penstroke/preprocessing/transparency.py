@@ -37,7 +37,7 @@ def flatten(rgba: Intensities) -> Intensities:
         return np.ones_like(alpha)
     if float(alpha.min()) == 1:
         return grey
-    levels = grey / np.maximum(alpha, np.float32(1e-6))
+    levels = np.asarray(grey / np.maximum(alpha, np.float32(1e-6)), np.float32)
     is_opaque = alpha > most / 2
     paper, spread = _survey(grey, alpha, is_opaque)
     if paper is None:
@@ -71,7 +71,9 @@ def _survey(grey: Intensities, alpha: Intensities, is_opaque: Mask) -> tuple[flo
         sliding_window_view(mask, (side, side)).all(axis=(2, 3)).any()
     )
     if is_solid:
-        return (None if is_plain and _is_framed(is_opaque) else paper), spread
+        is_dot = 2 * max(is_opaque[box].shape) < max(is_opaque.shape)
+        is_drawn = is_plain and (is_dot or _is_framed(is_opaque))
+        return (None if is_drawn else paper), spread
     is_strip = mask.mean() > _FULL and spread > _STEP
     # The outline of a filled character, in a colour of its own, is around all of it.
     other = away[away > _STEP]
@@ -97,7 +99,7 @@ def _continued(levels: Intensities, weight: Intensities) -> Intensities:
     if levels.size == 1 or bool(weight.all()):
         return levels
     shares = _reduced(weight, 2)
-    means = _reduced(levels * weight, 2) / np.maximum(shares, np.float32(1e-6))
+    means = np.asarray(_reduced(levels * weight, 2) / np.maximum(shares, 1e-6), np.float32)
     filled: Any = Image.fromarray(_continued(means, (shares > 0).astype(np.float32)))
     filled = filled.resize(levels.shape[::-1], Image.Resampling.BILINEAR)
     return np.where(weight > 0, levels, np.asarray(filled, np.float32))

@@ -41,7 +41,8 @@ function survey(grey, alpha, isOpaque, most) {
   const spread = greatest(away);
   const isPlain = spread < STEP / 2;
   if (widestSquare(mask) >= Math.ceil((isPlain ? SOLID_PLAIN : SOLID) * Math.max(mask.width, mask.height))) {
-    return { paper: isPlain && isFramed(isOpaque) ? null : paper, spread };
+    const isDot = 2 * Math.max(box.right - box.left, box.bottom - box.top) < Math.max(grey.width, grey.height);
+    return { paper: isPlain && (isDot || isFramed(isOpaque)) ? null : paper, spread };
   }
   const isStrip = away.length > FULL * mask.data.length && spread > STEP;
   const other = away.filter((value) => value > STEP);
