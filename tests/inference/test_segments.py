@@ -109,9 +109,9 @@ def test_a_stem_is_not_split() -> None:
 
 
 def test_more_lines_than_any_page_has() -> None:
-    ink = np.zeros((1000, 100), np.float32)
-    ink.reshape(250, 4, 10, 10)[:, :3, :, :3] = 1
-    with pytest.raises(ImageTooComplexError, match="more than 200 lines"):
+    ink = np.zeros((4100, 20), np.float32)
+    ink.reshape(1025, 4, 2, 10)[:, :3, :, :3] = 1
+    with pytest.raises(ImageTooComplexError, match="more than 1000 lines"):
         find_lines(ink)
 
 

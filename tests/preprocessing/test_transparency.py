@@ -30,6 +30,12 @@ def test_a_digit_stays_what_it_is(digits: DataSplits, *, dark: bool) -> None:
     assert wrong == {}
 
 
+@pytest.mark.parametrize("share", [0.0005, 0.01, 0.1, 0.5])
+def test_specks_on_nothing_are_no_paper(share: float) -> None:
+    alpha = np.random.default_rng(0).random((SIDE, SIDE)) < share
+    assert preprocess(with_alpha(np.zeros_like(alpha), alpha)).pixels.shape == (28, 28)
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_a_level_that_is_declared_clear(digits: DataSplits, kind: type[np.unsignedinteger]) -> None:
     ink = ink_of(digits.train.images[0])

@@ -131,9 +131,9 @@ class Recognizer:
         return cls(session, _read_metadata(session, name))
 
     @overload
-    def recognize(self, image: list[Any] | tuple[Any, ...]) -> list[Recognition]: ...
-    @overload
     def recognize(self, image: ImageLike) -> Recognition: ...
+    @overload
+    def recognize(self, image: list[Any] | tuple[Any, ...]) -> list[Recognition]: ...
 
     def recognize(self, image: Any) -> Recognition | list[Recognition]:
         """Return what `image` shows; for several, read as one batch, a list.

@@ -19,7 +19,7 @@ from penstroke.preprocessing.decoding import Intensities
 
 _TALL = 0.45  # of a character's height: what is lower says nothing about where lines run
 _MOST_COMPONENTS = 5000  # a page of 60 lines of 80 characters has fewer
-_MOST_LINES = 200
+_MOST_LINES = 1000
 _MOST_PIXELS = 40  # of the boxes of all lines, or of all that may be split, in areas of the image
 _TALLEST = 4.0  # of the height: what is taller is no characters that touch, and is not split
 _SLANTS = np.tan(np.radians(np.arange(-30, 46, 3)))

@@ -59,6 +59,8 @@ def _survey(grey: Intensities, alpha: Intensities, is_opaque: Mask) -> tuple[flo
     factor = max(1, max(is_opaque[box].shape) // _SURVEY_SIDE)
     small_grey, small_alpha = _reduced(grey[box], factor), _reduced(alpha[box], factor)
     mask = small_alpha > float(alpha.max()) / 2
+    if not mask.any():  # specks, far apart
+        return None, 0.0
     levels = small_grey / np.maximum(small_alpha, np.float32(1e-6))
     inside = sliding_window_view(np.pad(mask, 1), (3, 3)).all(axis=(2, 3))
     rim = levels[mask & ~inside]

@@ -34,6 +34,7 @@ function survey(grey, alpha, isOpaque, most) {
   const factor = Math.max(1, Math.floor(Math.max(box.right - box.left, box.bottom - box.top) / SURVEY_SIDE));
   const [smallGrey, small] = [grey, alpha].map((grid) => reduced(cropped(grid, box), factor));
   const mask = { ...small, data: Array.from(small.data, (value) => value > most / 2) };
+  if (!mask.data.includes(true)) return { paper: null, spread: 0 }; // specks, far apart
   const levels = smallGrey.data.map((value, i) => value / Math.max(small.data[i], 1e-6));
   const rim = levels.filter((_, i) => mask.data[i] && !isInside(mask, i));
   const paper = median(rim);
