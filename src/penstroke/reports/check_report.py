@@ -44,4 +44,5 @@ def _plot_range(test: RangeTest, learning_rate: float) -> str:
     ):
         axis.axvline(rate, color=colour, linestyle=line, linewidth=1.2, label=f"{label}: {rate:g}")
     axis.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed")
+    axis.xaxis.set_major_formatter("{x:g}")
     return plots.to_svg(figure)

@@ -46,19 +46,27 @@ def set_epoch_axis(axis: Axes) -> None:
 
 
 def to_svg(figure: Figure, grid: Literal["both", "x"] | None = "both") -> str:
-    """Return the figure, with a legend if needed, as an <svg> in the page's text colour."""
-    from matplotlib import rc_context
+    """Return the figure, with a legend if needed, as an <svg> in the page's text colour.
 
-    for axis in figure.axes:
-        if grid:
-            axis.grid(alpha=0.2, color=INK, axis=grid)
-        if axis.get_legend_handles_labels()[1]:
-            axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+    All text is literal: a class may be called $.
+    """
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
     stream = io.StringIO()
     # The page's font, and ids that do not change from one drawing to the next.
-    with rc_context(
-        {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "penstroke"}
-    ):
+    with rc_context({
+        "svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "penstroke",
+        "text.parse_math": False,
+    }):  # fmt: skip
+        for axis in figure.axes:
+            if grid:
+                axis.grid(alpha=0.2, color=INK, axis=grid)
+            if axis.get_legend_handles_labels()[1]:
+                axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+        for text in figure.findobj(Text):
+            assert isinstance(text, Text)
+            text.set_parse_math(False)
         figure.savefig(stream, format="svg", metadata={"Date": None})
     svg = stream.getvalue()
     return svg[svg.index("<svg") :].replace(INK, "currentColor")
