@@ -11,7 +11,11 @@ from penstroke.cli.options import DATASET, JSON, SET, argument, changes_from, op
 def command(
     recipe: str = argument("Shipped recipe, or a .toml file.", "fast"),
     dataset: str | None = DATASET,
-    rates: bool = option("Learning-rate range test, with its curve.", False, "--lr"),
+    rates: bool = option(
+        "Learning-rate range test, and the check of the rate.",
+        False,
+        "--lr",
+    ),
     changes: list[str] | None = SET,
     as_json: bool = JSON,
 ) -> None:
@@ -28,7 +32,8 @@ def command(
     config = load_recipe(recipe, changes_from(changes, {"data.dataset": dataset})).run_config()
     setup = TrainingSetup.from_config(config, load_dataset(config.data))
     with progress_bar("checking") as update:
-        findings = [] if rates else check(setup, lambda: update(advance=1))
+        # The recipe's own rate is judged by the same check, so that both commands agree.
+        findings = check(setup, lambda: update(advance=1), "learning rate" if rates else None)
         ranges = range_test(setup, lambda: update(advance=1)) if rates else None
     name = stem_of(recipe) + ("-lr" if rates else "")
     page = runs_root() / "checks" / name / "index.html"

@@ -136,6 +136,8 @@ def _show_splits(evaluation: Evaluation) -> None:
     say(f"\ntest accuracy, 95 % interval: {100 * low:.2f} to {100 * high:.2f} %")
     say(f"calibration error: {percent(raw.ece)} uncalibrated, {percent(calibrated.ece)} at "
         f"temperature {evaluation.temperature:.3f}, which model.onnx has")  # fmt: skip
+    if evaluation.temperature_note:
+        say(evaluation.temperature_note)
     if confusable := evaluation.confusable:
         groups = sorted(
             [(g.confused, " ".join(g.classes)) for g in confusable.groups], reverse=True

@@ -10,6 +10,7 @@ from penstroke.inference.recognizer import max_logit_score
 BINS = 15
 _REJECTED = 0.001
 _LOWEST, _HIGHEST = 0.05, 20.0
+_FEW_MISTAKES = 10
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,39 @@ def ood_threshold(predictions: Predictions) -> float | None:
 def fit_temperature(predictions: Predictions) -> float:
     """Return the temperature that minimises cross entropy on validation images (Guo et al. 2017).
 
-    Searched over its logarithm, where the loss has one minimum. 1 without images or without any
-    mistake: the best temperature would then be 0, and nothing would bound the confidence.
+    Regularised by one image more, like the others on average but with a label drawn at random:
+    without any mistake the best temperature would be 0, and nothing would bound the confidence. Of
+    N images read without a mistake, about 1 in N is then expected to be wrong (the rule of
+    succession, as in Platt 1999); beside a dozen mistakes it hardly counts. 1 without images.
     """
-    if not len(predictions) or predictions.is_right.all():
+    if not len(predictions):
         return 1.0
     from scipy.optimize import minimize_scalar
 
+    def loss(log_temperature: float) -> float:
+        scaled = predictions.at(np.exp(log_temperature))
+        return float(scaled.losses.sum() - scaled.log_probabilities.mean())
+
     best = minimize_scalar(
-        lambda log_temperature: predictions.at(np.exp(log_temperature)).losses.mean(),
+        loss,
         bounds=np.log([_LOWEST, _HIGHEST]),
         options={"xatol": 1e-6},
     )
     return float(np.exp(best.x))
+
+
+def temperature_note(predictions: Predictions | None) -> str | None:
+    """Return why the data hardly support the temperature, None where they do.
+
+    Images that are read right speak for a low temperature only; mistakes alone speak against it.
+    """
+    if predictions is None or not len(predictions):
+        return "no images were held out to fit the temperature, so it is 1"
+    if (mistakes := int((~predictions.is_right).sum())) >= _FEW_MISTAKES:
+        return None
+    misread = f"only {mistakes}" if mistakes else "none"
+    return (
+        f"{misread} of {len(predictions):,} validation images {'are' if mistakes > 1 else 'is'} "
+        "misread, so the temperature rests mostly on an assumption (about one mistake among as "
+        "many images); more validation images would tell"
+    )

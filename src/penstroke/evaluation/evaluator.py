@@ -13,6 +13,7 @@ from penstroke.evaluation.calibration import (
     calibration,
     fit_temperature,
     ood_threshold,
+    temperature_note,
 )
 from penstroke.evaluation.intervals import Intervals, intervals
 from penstroke.evaluation.learning_curves import Diagnosis, diagnose
@@ -27,6 +28,8 @@ from penstroke.evaluation.predictions import Predictions, predict
 if TYPE_CHECKING:
     from torch import nn
 
+    from penstroke.config.settings import TrainConfig
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -40,6 +43,7 @@ class Evaluation:
         test_images: the test split, opened.
         predictions: of each split that was evaluated.
         history: metrics of each epoch; empty for an ensemble.
+        train: the settings of the training, for the diagnosis.
     """
 
     network: nn.Module
@@ -47,6 +51,7 @@ class Evaluation:
     test_images: Dataset
     predictions: dict[str, Predictions]
     history: Sequence[dict[str, Any]] = ()
+    train: TrainConfig | None = None
 
     @cached_property
     def metrics(self) -> dict[str, Metrics]:
@@ -58,6 +63,11 @@ class Evaluation:
         """The divisor of the logits that calibrates them, from validation images; 1 without."""
         validation = self.predictions.get("validation")
         return 1.0 if validation is None else fit_temperature(validation)
+
+    @property
+    def temperature_note(self) -> str | None:
+        """Why the data hardly support the temperature; None where they do."""
+        return temperature_note(self.predictions.get("validation"))
 
     @cached_property
     def ood_threshold(self) -> float | None:
@@ -84,7 +94,9 @@ class Evaluation:
     @cached_property
     def diagnosis(self) -> Diagnosis | None:
         """The learning-curve diagnosis; None without a history."""
-        return diagnose(list(self.history)) if self.history else None
+        if not self.history:
+            return None
+        return diagnose(list(self.history), self.train, len(self.data.validation))
 
     def figures(self) -> dict[str, float | None]:
         """Return the figures of a run's summary: `train_…`, `val_…` and `test_…`."""
@@ -105,6 +117,7 @@ def evaluate_network(
     splits: Sequence[str] = SPLITS,
     *,
     history: Sequence[dict[str, Any]] = (),
+    train: TrainConfig | None = None,
     log_opening: Callable[[], None],
 ) -> Evaluation:
     """Evaluate `network` on `splits`; `log_opening` puts the opening of the test split on record.
@@ -116,7 +129,7 @@ def evaluate_network(
     test = data.test.unseal()
     images = {"train": data.train, "validation": data.validation, "test": test}
     predictions = {name: predict(network, images[name]) for name in splits if len(images[name])}
-    return Evaluation(network, data, test, predictions, history)
+    return Evaluation(network, data, test, predictions, history, train)
 
 
 def open_test(data: DataSplits) -> Dataset:

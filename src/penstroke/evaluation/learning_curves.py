@@ -9,8 +9,10 @@ unstable         the training loss rose by over a tenth of what was learned betw
                  costs 4.6), or is not a number
 overfitting      the validation loss is over a tenth above its lowest, which came in the first two
                  thirds, while the training loss kept falling, and mistakes have not become fewer by
-                 a tenth since (with label smoothing the loss rises while they do); or, at the
-                 lowest, accuracy on the training images is over 5 % higher than on the others
+                 a tenth since; or, at the lowest, accuracy on the training images is over 5 % more
+                 than on the others. With label smoothing or outlier exposure, which teach a network
+                 to be less sure, the loss may rise: then by the share of mistakes instead, if it is
+                 over a tenth above its lowest, and by more than chance explains
 still improving  the lowest validation loss is that of the last epoch, and it fell by over 3 % per
                  epoch over the last third
 underfitting     at the lowest over 5 % of the validation images are misread, and training images
@@ -25,11 +27,15 @@ from typing import Any
 
 import numpy as np
 
+from penstroke.config.settings import TrainConfig
+
 _FEWEST_EPOCHS = 3
 _JUMP, _JUMPS = 0.1, 0.25
 _LEAST_LEARNED = 0.05
 _BLOWN_UP = 5.0
 _RISE, _EARLY, _GAP = 0.1, 2 / 3, 0.05
+_DEVIATIONS = 2.0
+"""Standard deviations of a difference of two counts of mistakes that chance is left."""
 _STILL = 0.03
 _WRONG = 0.05
 
@@ -57,14 +63,23 @@ class Diagnosis:
     lowest_epoch: int | None  # of the validation loss; None without validation images
 
 
-def diagnose(history: Sequence[Mapping[str, Any]]) -> Diagnosis:
-    """Return the diagnosis of a run's history, one line per epoch."""
-    curves = _Curves(history)
+def diagnose(
+    history: Sequence[Mapping[str, Any]],
+    train: TrainConfig | None = None,
+    validation_images: int | None = None,
+) -> Diagnosis:
+    """Return the diagnosis of a run's history, one line per epoch.
+
+    `train`: its settings, which say what its loss is; without them, plain cross entropy.
+    """
+    is_softened = bool(train and (train.label_smoothing or train.outlier_exposure))
+    curves = _Curves(history, is_softened, validation_images)
     for name, rule in _RULES.items():
         if reason := rule(curves):
             return Diagnosis(name, reason, _ADVICE[name], curves.lowest_epoch)
+    figure = "share of mistakes on validation images" if is_softened else "validation loss"
     reason = (
-        "the validation loss has settled near its lowest, and training is not far ahead of it"
+        f"the {figure} has settled near its lowest, and training is not far ahead of it"
         if curves.validates
         else "the training loss fell and settled; no images were held out to check more"
     )
@@ -74,7 +89,10 @@ def diagnose(history: Sequence[Mapping[str, Any]]) -> Diagnosis:
 class _Curves:
     """The columns of a history."""
 
-    def __init__(self, history: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self, history: Sequence[Mapping[str, Any]], is_softened: bool, images: int | None
+    ) -> None:
+        self.is_softened, self.images = is_softened, images or 1000
         self.train_loss, self.train_accuracy, self.val_loss, self.val_accuracy = (
             np.array([line.get(name, math.nan) for line in history], float)
             for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -113,6 +131,32 @@ def _is_unstable(curves: _Curves) -> str | None:
 def _overfits(curves: _Curves) -> str | None:
     if not curves.validates:
         return None
+    if reason := (_loses_accuracy if curves.is_softened else _loses_loss)(curves):
+        return reason
+    train, validation = (a[curves.lowest] for a in (curves.train_accuracy, curves.val_accuracy))
+    if train - validation > _GAP:
+        return (
+            f"accuracy is {train:.1%} on the training images, but {validation:.1%} on the "
+            "validation images"
+        )
+    return None
+
+
+def _loses_accuracy(curves: _Curves) -> str | None:
+    wrong = 1 - curves.val_accuracy
+    best, last = int(wrong.argmin()), wrong[-1]
+    chance = _DEVIATIONS * math.sqrt((wrong[best] + last) / curves.images)
+    is_early = best + 1 <= _EARLY * len(curves)
+    fell = curves.train_loss[-1] < curves.train_loss[best]
+    if is_early and fell and last - wrong[best] > max(_RISE * wrong[best], chance):
+        return (
+            f"{wrong[best]:.1%} of the validation images were misread after epoch {best + 1}, "
+            f"{last:.1%} at the end, while the training loss kept falling"
+        )
+    return None
+
+
+def _loses_loss(curves: _Curves) -> str | None:
     lowest, last = curves.val_loss[curves.lowest], curves.val_loss[-1]
     is_early = curves.lowest + 1 <= _EARLY * len(curves)
     fell = curves.train_loss[-1] < curves.train_loss[curves.lowest]
@@ -122,12 +166,6 @@ def _overfits(curves: _Curves) -> str | None:
         return (
             f"the validation loss was lowest, {lowest:.4f}, after epoch {curves.lowest_epoch}, and "
             f"has risen to {last:.4f} while the training loss kept falling"
-        )
-    train, validation = (a[curves.lowest] for a in (curves.train_accuracy, curves.val_accuracy))
-    if train - validation > _GAP:
-        return (
-            f"accuracy is {train:.1%} on the training images, but {validation:.1%} on the "
-            "validation images"
         )
     return None
 

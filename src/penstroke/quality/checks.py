@@ -98,14 +98,16 @@ class Finding:
     advice: str
 
 
-def check(setup: TrainingSetup, on_check: Callable[[], None] = lambda: None) -> list[Finding]:
-    """Run every check; `on_check` is called after each.
+def check(
+    setup: TrainingSetup, on_check: Callable[[], None] = lambda: None, only: str | None = None
+) -> list[Finding]:
+    """Run every check, or `only` one; `on_check` is called after each.
 
     Checks work on copies of the network: neither it nor torch's random state is changed. Only
     `Trainer` computes gradients.
     """
     findings = []
-    for name, run_check in CHECKS.items():
+    for name, run_check in ({only: CHECKS[only]} if only else CHECKS).items():
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(0)
             findings.append(Finding(name, *run_check(setup)))
@@ -410,8 +412,9 @@ def range_test(setup: TrainingSetup, on_step: Callable[[], None] = lambda: None)
     suggestion = float(f"{min(rates[steepest], bound):.1g}")
     return RangeTest(
         tuple(rates), tuple(losses), suggestion,
-        f"the loss falls fastest at {rates[steepest]:.1g} and is lowest at {rates[lowest]:.1g}, "
-        f"where it is about to rise; a third of that, {bound:.1g}, is the highest safe rate",
+        f"the loss falls fastest at {rates[steepest]:.1g} and is lowest at {rates[lowest]:.1g}; "
+        f"the lower of that and of a third of this, {bound:.1g}, is a rate to start from; with a "
+        "warm-up (train.schedule=one_cycle) higher ones are worth trying",
     )  # fmt: skip
 
 

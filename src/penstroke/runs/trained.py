@@ -55,7 +55,8 @@ def evaluate(
         raise RunError(f"{data.name} has no test images to evaluate {run.path} on")
     evaluation = evaluate_network(
         load_network(run) if network is None else network, data, splits,
-        history=run.history(), log_opening=lambda: run.log_test_opening("evaluate"),
+        history=run.history(), train=run.record.config.train,
+        log_opening=lambda: run.log_test_opening("evaluate"),
     )  # fmt: skip
     for name, predictions in evaluation.predictions.items():
         predictions.save(run.path / "predictions" / f"{name}.safetensors")
@@ -101,6 +102,7 @@ def summary_of(run: Run, evaluation: Evaluation) -> RunSummary:
         "best_epoch": run.best_epoch() if history else None,
         "diagnosis": evaluation.diagnosis.name if evaluation.diagnosis else None,
         **evaluation.figures(),
+        "temperature_note": evaluation.temperature_note,
         **(forgetting.figures() if forgetting else {}),
         "elapsed_seconds": run.elapsed_seconds(),
     })  # fmt: skip
