@@ -45,6 +45,19 @@ class Outcome:
     err: str
 
 
+DAMAGE = (b"", b"\0\xff\xfe damaged\n{}\n", b"[" * 50_000 + b"\n\n", b"1" * 5000 + b"\n\n", None)
+"""What a text file may hold after an accident; None: a folder is in its place."""
+
+
+def spoil(file: Path, damage: bytes | None) -> None:
+    """Replace `file` by `damage`."""
+    file.unlink()
+    if damage is None:
+        file.mkdir()
+    else:
+        file.write_bytes(damage)
+
+
 def encode_idx(array: npt.NDArray[np.uint8]) -> bytes:
     """Return `array` as the bytes of a plain IDX file."""
     header = struct.pack(">BBBB", 0, 0, 8, array.ndim)

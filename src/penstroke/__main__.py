@@ -1,6 +1,16 @@
-"""`python -m penstroke`: the command line, where the program is not on the path."""
+"""`python -m penstroke`, and the program `penstroke`."""
 
-from penstroke.cli.main import main
+import signal
+
+
+def main() -> None:
+    """Run the command line; while it is loaded, Ctrl-C ends the process without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from penstroke.cli.main import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

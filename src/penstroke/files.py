@@ -9,6 +9,9 @@ from pathlib import Path
 
 from penstroke.errors import PenstrokeError, StorageError
 
+_TEMPORARY = ".penstroke-part"
+"""The end of the names of files that are being written; no person gives it to one."""
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a reader, or a crash, sees all of it or none.
@@ -18,7 +21,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     with explained(f"write {path}", StorageError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(_TEMPORARY, f".{path.name}.", path.parent)
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(content)
@@ -32,6 +35,12 @@ def write_atomically(path: Path, content: bytes) -> None:
                 Path(temporary).unlink()
             raise
         _sync_folder(path.parent)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Delete what a killed `write_atomically` left in `folder` and below."""
+    for path in folder.rglob(f".*{_TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -76,12 +76,14 @@ class Worker(Generic[Item, Result]):
 
     def __init__(self, work: Callable[[Item], Iterable[Result]], *, fork: bool = False) -> None:
         context: Any = multiprocessing.get_context("fork" if fork else "spawn")
+        if not fork and os.name != "nt":
+            resource_tracker.ensure_running()  # a spawn would start it, which unblocks SIGINT
         self.connection, theirs = context.Pipe()
         _parent_ends.add(self.connection)
         self._process = context.Process(
             target=_serve, args=(theirs, work), daemon=True, name="penstroke-worker"
         )
-        with theirs, _interrupts_blocked(fork):
+        with theirs, interrupts_blocked():
             self._process.start()
 
     @property
@@ -162,13 +164,11 @@ def _replies(work: Callable[[Any], Iterable[Any]], message: Any) -> Iterator[Any
 
 
 @contextlib.contextmanager
-def _interrupts_blocked(fork: bool) -> Iterator[None]:
+def interrupts_blocked() -> Iterator[None]:
     """Let processes inherit a blocked SIGINT: Ctrl-C while they start would print a traceback."""
     if os.name == "nt":
         yield
         return
-    if not fork:
-        resource_tracker.ensure_running()  # a spawn would start it, which unblocks SIGINT
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from helpers import Outcome
+from helpers import DAMAGE, Outcome, spoil
 
 Cli = Callable[..., Outcome]
 
@@ -32,6 +35,70 @@ def test_list_show_rm(penstroke: Cli, run: str, runs: Path) -> None:
     assert penstroke("runs", "rm", "one", "--yes").exit_code == 0
     assert list(runs.iterdir()) == []
     assert "no runs" in penstroke("runs", "list").out
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_run_is_listed_removed_and_replaced(
+    penstroke: Cli, run: str, runs: Path, damage: bytes | None
+) -> None:
+    few = ("--set", "data.max_train_images=200", "--epochs", 1, "--no-report")
+    for name, file in (("a", "run.toml"), ("b", "history.jsonl"), ("c", "summary.json")):
+        shutil.copytree(runs / run, runs / name)
+        spoil(runs / name / file, damage or b"\0\n\n" if file == "history.jsonl" else damage)
+    for name, file in (("s", "study.toml"), ("f", "folds.toml")):
+        (runs / name).mkdir()
+        (runs / name / file).touch()
+        spoil(runs / name / file, b"?" if damage == b"" else damage)
+    done = penstroke("runs", "list")
+    assert (done.exit_code, done.out.count(" damaged  ")) == (0, 5), done.out
+    assert done.out.count(" finished  ") == 1
+    listed = json.loads(penstroke("runs", "list", "--json").out)
+    found = [one for kind in listed.values() for one in kind if one["status"] == "damaged"]
+    assert all(one["reason"] for one in found)
+    refused = penstroke("train", *few, "--name", "a")
+    assert (refused.exit_code, "--overwrite replaces it" in refused.err) == (1, True)
+    assert penstroke("train", *few, "--name", "a", "--overwrite").exit_code == 0
+    assert penstroke("runs", "rm", "a", "b", "c", "s", "f", "-y").exit_code == 0
+    assert [path.name for path in runs.iterdir()] == [run]
+
+
+def test_a_killed_removal_is_finished_by_the_next_command(
+    penstroke: Cli, run: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(path: Path, ignore_errors: bool = False) -> None:
+        raise SystemExit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", kill)
+        assert penstroke("runs", "rm", run, "-y").exit_code == 9
+    assert [path.name for path in runs.iterdir()] == [".one.penstroke-removed"]
+    assert "no runs" in penstroke("runs", "list").out
+    assert list(runs.iterdir()) == []
+
+
+def test_of_a_symbolic_link_the_link_is_removed(
+    penstroke: Cli, run: str, runs: Path, tmp_path: Path
+) -> None:
+    elsewhere = (runs / run).rename(tmp_path / "elsewhere")
+    (runs / run).symlink_to(elsewhere)
+    done = penstroke("runs", "rm", run, "-y")
+    assert (done.exit_code, f"its files stay in {elsewhere}" in done.err) == (0, True)
+    assert (list(runs.iterdir()), (elsewhere / "summary.json").exists()) == ([], True)
+
+
+def test_what_cannot_be_removed_is_said_in_one_line(
+    penstroke: Cli, run: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for name in ("open", "rename"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, refuse)
+            done = penstroke("runs", "rm", run, "-y")
+        assert (done.exit_code, done.err.count("\n")) == (1, 1), done.err
+        assert "Read-only file system" in done.err
+        assert (runs / run / "summary.json").exists()
 
 
 def test_rm_asks_first(

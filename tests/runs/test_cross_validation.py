@@ -41,15 +41,15 @@ def trained(cross: CrossValidation) -> FoldsSummary:
 
 
 def test_folds_are_where_the_name_says_and_removed_all_or_none(runs: Path) -> None:
-    cross = cross_validation(whole_config(), 2, stem="x", name="exp/a")
+    cross = cross_validation(whole_config(), 2, stem="x", name="mine")
     trained(cross)
-    assert (runs / "exp" / "a" / "fold-1" / "summary.json").exists()
-    folds = FoldRuns.open(runs / "exp" / "a")
+    assert (runs / "mine" / "fold-1" / "summary.json").exists()
+    folds = FoldRuns.open(runs / "mine")
     with Run.open(cross.path / "fold-1").locked(), pytest.raises(RunError):
         folds.remove()
     assert (cross.path / "fold-0" / "summary.json").exists()
     folds.remove()
-    assert list((runs / "exp").iterdir()) == []
+    assert list(runs.iterdir()) == []
 
 
 def test_every_image_is_judged_once_and_the_test_split_stays_sealed(runs: Path) -> None:

@@ -118,7 +118,7 @@ def test_an_ensemble_is_judged_once_and_outlives_its_members(runs: Path) -> None
 
 def test_what_is_removed_leaves_nothing_behind(runs: Path) -> None:
     run = start_or_resume(small_config(), stem="gone").run
-    (runs / f".{run.name}.going").mkdir()  # by who was killed
+    (runs / ".other.penstroke-removed").mkdir()  # by who was killed
     with run.locked(), pytest.raises(RunError):
         Run.open(run.path).remove()
     run.remove()

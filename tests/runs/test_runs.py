@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,23 @@ import numpy as np
 import pytest
 
 from penstroke.config.settings import Resolved, RunConfig
-from penstroke.errors import CheckpointError, RunError
+from penstroke.config.space import SearchConfig
+from penstroke.errors import CheckpointError, ConfigError, RunError
+from penstroke.files import write_atomically
+from penstroke.runs.cross_validation import cross_validation
 from penstroke.runs.epochs import last_checkpoint, save_each, write_epochs
-from penstroke.runs.record import DataFacts, now
-from penstroke.runs.run import Run, RunRecord, RunSummary, find_run, run_name
+from penstroke.runs.pipeline import start_or_resume, train
+from penstroke.runs.record import DataFacts, folder_path, now
+from penstroke.runs.run import FoldRuns, Run, RunRecord, RunSummary, find_run, run_name
+from penstroke.search.workflow import SearchRequest, open_study
 from penstroke.training.checkpoint import Checkpoint
 from penstroke.training.loop import Epoch
+
+SEARCH = SearchRequest(RunConfig(), SearchConfig.parse({"space": {"train.seed": {"choices": [1]}}}))
+
+
+def whole_folds() -> RunConfig:
+    return RunConfig().replace({"train.checkpoint_metric": "last"})
 
 
 def new_record(**config: Any) -> RunRecord:
@@ -178,6 +190,53 @@ def test_each_opening_of_the_test_split_is_written_down(run: Run) -> None:
     run.log_test_opening("report")
     lines = (run.path / "test_openings.jsonl").read_text().splitlines()
     assert [json.loads(line)["purpose"] for line in lines] == ["evaluate", "report"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "a/b", "/tmp/x", "a\\b", ".hidden", "-x", " x", "x ", "x.", "a\nb",
+     "a\0b", "x" * 151, "ä" * 76, "C:x", "a*", "a?b", "\udcff"],
+)  # fmt: skip
+def test_a_name_that_would_be_outside_or_not_listed_is_refused(name: str) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: train(RunConfig(), name=name),
+        lambda: start_or_resume(RunConfig(), stem=name or "../x"),
+        lambda: cross_validation(whole_folds(), 2, stem="x", name=name),
+        lambda: open_study(SEARCH, stem="x", name=name),
+    ]
+    for call in calls[:1] if name in ("", "x.", "x ") else calls:
+        with pytest.raises(ConfigError, match="cannot be the name of a run"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["a", "7", "mine-2.1", "Größe 3", "a$b", "x^_{y}", "100%", "+#'"])
+def test_an_ordinary_name_is_kept(name: str, runs: Path) -> None:
+    assert folder_path(name) == runs / name
+
+
+def test_a_persons_hidden_files_stay_when_a_run_is_locked(run: Run) -> None:
+    mine = [run.path / n for n in (".notes.txt", ".DS_Store", ".x.abcdefgh", "checkpoints/.a.b/c")]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", raise_runtime_error)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # killed before it could clean up
+        with pytest.raises(RuntimeError):
+            write_atomically(run.path / "run.toml", b"half")
+    assert len(list(run.path.glob(".run.toml.*"))) == 1
+    with run.locked():
+        assert not list(run.path.glob(".run.toml.*"))
+    assert all(path.read_text() == "mine" for path in mine)
+
+
+def raise_runtime_error(_: int) -> None:
+    raise RuntimeError
+
+
+def test_a_name_that_another_kind_of_directory_has_is_refused(run: Run) -> None:
+    with pytest.raises(RunError, match=r"already holds something else \(run\.toml\)"):
+        FoldRuns.create(run.path, RunConfig())
 
 
 def test_two_processes_cannot_train_one_run(run: Run) -> None:

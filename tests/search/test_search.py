@@ -310,10 +310,38 @@ def test_members_that_fail_leave_no_work_behind() -> None:
         engine.close()
 
 
-def test_the_best_run_stands_beside_its_study_wherever_that_is(runs: Path) -> None:
-    study = small_search("exp/a", method="random", trials=1, max_epochs=1)
+def test_the_best_run_stands_beside_its_study_wherever_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the path means something else in an URL, or in Optuna's template of one."""
+    runs = tmp_path / "what?" / "100%25 {x} #"
+    monkeypatch.setenv("PENSTROKE_RUNS", str(runs))
+    study = small_search("a $1 #", method="random", trials=1, max_epochs=1)
     result = conclude(study, [], report=False)
-    assert Path(result.run).resolve() == (runs / "exp" / "a-best").resolve()
+    assert Path(result.run) == runs / "a $1 #-best"
+    assert (study.path / "study.db").stat().st_size > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["what?"]
+
+
+def test_two_that_begin_one_study_at_once_do_not_meet_in_its_storage(runs: Path) -> None:
+    recipe = small_recipe()
+    assert recipe.search is not None
+    request = SearchRequest(recipe.run_config(), recipe.search)
+    first, second = (open_study(request, stem="s", name="s") for _ in range(2))
+    assert not (runs / "s" / "study.db").exists()  # only who holds the lock creates it
+    with (
+        first.locked(), pytest.raises(StudyError, match="searched by another process"),
+        second.locked(),
+    ):  # fmt: skip
+        pass
+    assert first.store.trials() == {}
+
+
+def test_a_study_with_a_damaged_storage_can_be_removed(runs: Path) -> None:
+    study = small_search("s", method="random", trials=1, max_epochs=1)
+    (study.path / "study.db").write_bytes(b"not SQLite")
+    Study.open(study.path).remove()
+    assert list(runs.iterdir()) == []
 
 
 def test_a_last_run_that_was_begun_otherwise_makes_way(runs: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from helpers import trained_run, until
+from helpers import DAMAGE, spoil, trained_run, until
 from penstroke.runs.epochs import append_history
 from penstroke.runs.run import Run
 from penstroke.serve.responses import ApiError
@@ -53,20 +53,37 @@ def test_what_is_new(run: Run) -> None:
     finished = RunEvent(name=run.name, status="finished", history=run.history())
     assert list(news({}, first)) == [finished]
     assert list(news(first, feed.refresh())) == []
-    append_history(run, [{"epoch": 4}])
+    append_history(run, [{"epoch": 4, "best_epoch": 3}])
     feed.all()  # another caller takes no news away
     second = feed.refresh()
-    added = RunEvent(name=run.name, status="finished", history=[{"epoch": 4}])
+    added = RunEvent(name=run.name, status="finished", history=[{"epoch": 4, "best_epoch": 3}])
     assert list(news(first, second)) == [added]
     (run.path / "history.jsonl").write_text("damaged\n{}\n")
-    assert list(news(second, feed.refresh())) == []
-    assert len(feed.all()) == 1, "as it was read last"
+    (damaged,) = feed.all()
+    assert (damaged.status, damaged.epochs) == ("damaged", 0)
+    assert "history.jsonl is damaged in line 1" in str(damaged.reason)
+    assert [event.status for event in news(second, feed.refresh())] == ["damaged"]
     run.history_path.write_text("")
     third = feed.refresh()
     assert next(news(second, third)).history == []
     run.remove()
     (gone,) = news(third, feed.refresh())
     assert gone == RunEvent(name=run.name, status="gone", history=[])
+
+
+@pytest.mark.parametrize("file", ["run.toml", "history.jsonl", "summary.json"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_one_damaged_run_is_shown_as_damaged_beside_the_others(
+    run: Run, file: str, damage: bytes | None
+) -> None:
+    if (file, damage) == ("history.jsonl", b""):
+        return  # a run before its first epoch
+    shutil.copytree(run.path, run.path.with_name("broken"))
+    spoil(run.path.with_name("broken") / file, damage)
+    feed = RunsFeed()
+    statuses = {one.name: one.status for one in feed.all()}
+    assert statuses == {run.name: "finished", "broken": "damaged"}
+    assert feed.one("broken").history == []
 
 
 def test_a_listener_that_comes_while_it_stops_is_refused(run: Run) -> None:
@@ -91,7 +108,7 @@ def test_listeners_hear_the_same_and_the_end(run: Run) -> None:
         heard: list[list[str]] = [[], [], []]
         listeners = [asyncio.create_task(listen(feed, h)) for h in heard]
         await until(lambda: all(heard))
-        append_history(run, [{"epoch": 4}])
+        append_history(run, [{"epoch": 4, "best_epoch": 3}])
         await until(lambda: all(len(events) == 2 for events in heard))
         feed.stop()
         await asyncio.gather(*listeners)
@@ -100,7 +117,7 @@ def test_listeners_hear_the_same_and_the_end(run: Run) -> None:
 
     for events in asyncio.run(scene()):
         (told,) = [event for event in events if event.startswith("data: ")]
-        assert json.loads(told.removeprefix("data: "))["history"] == [{"epoch": 4}]
+        assert json.loads(told.removeprefix("data: "))["history"] == [{"epoch": 4, "best_epoch": 3}]
 
 
 def test_over_the_wire(run: Run, model: Path) -> None:
@@ -110,7 +127,7 @@ def test_over_the_wire(run: Run, model: Path) -> None:
         one = running.get(f"/v1/runs/{run.name}").json()
         assert len(one["history"]) == 3
         event = _first_event(running, run)
-        assert (event["name"], event["history"]) == (run.name, [{"epoch": 4}])
+        assert (event["name"], event["history"]) == (run.name, [{"epoch": 4, "best_epoch": 3}])
         assert running.stop() == 0, "an endless stream keeps nobody from stopping"
 
 
@@ -119,7 +136,7 @@ def _first_event(running: Running, run: Run) -> dict[str, Any]:
         assert stream.headers["content-type"].startswith("text/event-stream")
         for number, line in enumerate(stream.iter_lines()):
             if number == 0:
-                append_history(run, [{"epoch": 4}])
+                append_history(run, [{"epoch": 4, "best_epoch": 3}])
             if line.startswith("data: "):
                 return dict(json.loads(line.removeprefix("data: ")))
     raise AssertionError

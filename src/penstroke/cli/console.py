@@ -36,7 +36,7 @@ def note(text: str) -> None:
 def exit_json(value: Mapping[str, Any], exit_code: int = 0) -> None:
     """With --json, print one object and end the command; without, do nothing.
 
-    A dataclass becomes an object too, and NaN, which JSON does not have, null.
+    A dataclass becomes an object too, and NaN and infinity, which JSON does not have, null.
     """
     if AS_JSON.get():
         typer.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
@@ -100,4 +100,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,10 @@
 """`penstroke`: loads the commands as they are called, and turns errors into exit codes."""
 
 import importlib
+import os
+import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -10,7 +13,8 @@ from typer.core import TyperGroup
 from penstroke import __version__
 from penstroke.cli.console import note
 from penstroke.cli.options import CONTEXT, command_group, option
-from penstroke.errors import MissingExtraError, PenstrokeError
+from penstroke.errors import MissingExtraError, PenstrokeError, StorageError
+from penstroke.files import reason
 
 _COMMANDS = (
     "data", "check", "train", "tune", "evaluate", "compare", "report", "predict", "read", "serve",
@@ -35,6 +39,13 @@ class _LazyGroup(TyperGroup):
             self.commands[cmd_name] = typer.main.get_command(group)
         return super().get_command(ctx, cmd_name)
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            note("interrupted")
+            raise typer.Exit(130) from None
+
 
 app = command_group(
     "penstroke", "Train, tune, evaluate and serve small neural networks that read handwriting.",
@@ -58,15 +69,29 @@ def options(
     """Train, tune, evaluate and serve small neural networks that read handwriting."""
 
 
+def _give_up_output() -> None:
+    """Drop what cannot be written to stdout: Python would fail again with it at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the end
+
+
 def main() -> None:
     """Run the command line: exit code 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `penstroke.__main__`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(arguments, prog_name="penstroke")
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError):  # mostly of the output: the disk is full
+            _give_up_output()
+            where = f"{error.filename}: " if error.filename else ""
+            error = StorageError(f"cannot read or write: {where}{reason(error)}")
         if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("penstroke"):
             error = MissingExtraError.for_extra("train", error.name)
         if isinstance(error, PenstrokeError):

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -74,7 +75,7 @@ def changes_from(assignments: Iterable[str] | None, options: Mapping[str, Any]) 
 
 def stem_of(recipe: str) -> str:
     """Return the beginning of the names of runs of `recipe`, a name or a path."""
-    return recipe.rstrip("/").rpartition("/")[2].removesuffix(".toml")
+    return Path(recipe).absolute().name.removesuffix(".toml").lstrip(".") or "run"
 
 
 def seconds_of(text: str | None) -> float | None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from penstroke.cli.console import exit_json, percent, print_table, say
+from penstroke.cli.console import exit_json, note, percent, print_table, say
 from penstroke.cli.options import JSON, RUN, argument, command_group, option
 
 if TYPE_CHECKING:
+    from penstroke.runs.record import Summary
     from penstroke.runs.run import Run
+
+Facts = dict[str, Any]
+Opened = TypeVar("Opened")
 
 app = command_group("runs", "List, show and remove runs.")
 
@@ -19,53 +25,39 @@ app = command_group("runs", "List, show and remove runs.")
 def list_command(as_json: bool = JSON) -> None:
     """List the runs, the studies and the cross-validations, oldest first."""
     from penstroke.files import runs_root
+    from penstroke.runs.record import finish_removals
     from penstroke.runs.run import FoldRuns, Run
-    from penstroke.search.study import SearchResult, Study
+    from penstroke.search.study import Study
 
-    runs = sorted(Run.all(), key=lambda run: run.record.created)
-    # As paths: opening a study would import Optuna.
-    studies = [(path, SearchResult.read(path)) for path in Study.paths()]
-    folds = [(one, one.summary()) for one in FoldRuns.all()]
-    exit_json({
-        "runs": [_facts(run) for run in runs],
-        "studies": [{"study": str(path), "summary": r or {}} for path, r in studies],
-        "cross_validations": [{"folds": str(one.path), "summary": s or {}} for one, s in folds],
-    })  # fmt: skip
+    finish_removals()
+    runs = [_facts("run", path, Run.open, _of_run) for path in Run.paths()]
+    runs.sort(key=lambda facts: str(facts.get("created", "")))
+    studies = [
+        _facts("study", path, Study.open, lambda study: _of_summary(study.result()))
+        for path in Study.paths()
+    ]
+    folds = [
+        _facts("folds", path, FoldRuns.open, lambda folds: _of_summary(folds.summary()))
+        for path in FoldRuns.paths()
+    ]
+    exit_json({"runs": runs, "studies": studies, "cross_validations": folds})
     if not runs and not studies and not folds:
         say(f"no runs in {runs_root()}; `penstroke train` creates one")
     if runs:
-        summaries = [run.summary() if run.status == "finished" else None for run in runs]
-        rows: list[tuple[object, ...]] = [
-            (run.name, run.record.config.data.dataset, run.status, len(run.history()),
-             percent(s.val_accuracy if s else None), percent(s.test_accuracy if s else None),
-             f"{run.size_bytes / 1e6:.1f} MB")
-            for run, s in zip(runs, summaries, strict=True)
-        ]  # fmt: skip
-        print_table(
-            ("run", "data set", "status", "epochs", "validation", "test", "size"), rows, "3456"
-        )
+        headings: tuple[str, ...] = (
+            "run", "data set", "status", "epochs", "validation", "test", "size")  # fmt: skip
+        print_table(headings, map(_run_row, runs), "3456")
     if studies:
+        headings = ("study", "status", "trials", "validation", "new seeds", "test")
         say("")
-        rows = []
-        for path, r in studies:
-            metric = r.best_metric if r and r.metric == "val_accuracy" else None
-            confirmed = r.confirmed_mean if r and r.confirmed and metric is not None else None
-            test = r.test.get("test_accuracy") if r else None
-            rows.append((
-                path.name, "finished" if r else "unfinished", r.trials if r else "–",
-                percent(metric), percent(confirmed), percent(test),
-            ))  # fmt: skip
-        print_table(("study", "status", "trials", "validation", "new seeds", "test"), rows, "2345")
+        print_table(headings, map(_study_row, studies), "2345")
     if folds:
-        say("")
-        rows = [
-            (one.name, s.dataset, "finished", s.folds, s.images, percent(s.accuracy))
-            if s
-            else (one.name, "–", "unfinished", "–", "–", "–")
-            for one, s in folds
-        ]
         headings = ("cross-validation", "data set", "status", "folds", "images", "accuracy")
-        print_table(headings, rows, "345")
+        say("")
+        print_table(headings, map(_folds_row, folds), "345")
+    for one in (*runs, *studies, *folds):
+        if "reason" in one:
+            say(f"\n{one['reason']}")
 
 
 @app.command("show")
@@ -83,9 +75,9 @@ def show_command(
 
         typer.echo(write_card(run))
         return
-    exit_json({**_facts(run), "record": run.record, "history": run.history()})
+    facts, history = {"run": str(run.path), **_of_run(run)}, run.history()
+    exit_json({**facts, "record": run.record, "history": history})
     say(f"{run.path}  {run.status}, {run.size_bytes / 1e6:.1f} MB\n")
-    history = run.history()
     rows = [
         (line["epoch"], f"{line['train_loss']:.4f}", percent(line["train_accuracy"]),
          f"{line['val_loss']:.4f}" if "val_loss" in line else "–",
@@ -106,24 +98,76 @@ def remove_command(
     as_json: bool = JSON,
 ) -> None:
     """Remove runs, studies or cross-validations with all their files."""
-    from penstroke.runs.run import FoldRuns, find_run
+    from penstroke.runs.record import finish_removals
+    from penstroke.runs.run import FoldRuns, Run, find_run
     from penstroke.search.study import Study
 
-    chosen = [Study.find(name) or FoldRuns.find(name) or find_run(name) for name in names]
+    finish_removals()
+    kinds = (Study, FoldRuns, Run)
+    chosen = [
+        next((found for kind in kinds if (found := kind.find_or_damaged(name))), None)
+        or find_run(name)  # which says that there is none
+        for name in names
+    ]
     size = sum(one.size_bytes for one in chosen) / 1e6
     paths = [str(one.path) for one in chosen]
     if not yes:
         typer.confirm(f"remove {', '.join(paths)} ({size:.1f} MB)?", abort=True, err=True)
     for one in chosen:
+        if one.path.absolute().is_symlink():
+            note(f"{one.path} is a link: its files stay in {one.path.resolve()}")
         one.remove()
     exit_json({"removed": paths})
     say(f"removed {', '.join(paths)}")
 
 
-def _facts(run: Run) -> dict[str, Any]:
+def _facts(
+    word: str, path: Path, read: Callable[[Path], Opened], facts: Callable[[Opened], Facts]
+) -> Facts:
+    """Return what the list says of the directory at `path`, or why it cannot be read."""
+    from penstroke.errors import PenstrokeError
+
+    try:
+        return {word: str(path), **facts(read(path))}
+    except PenstrokeError as error:
+        return {word: str(path), "status": "damaged", "summary": {}, "reason": str(error)}
+
+
+def _of_run(run: Run) -> Facts:
     return {
-        "run": str(run.path), "status": run.status, "created": run.record.created,
+        "status": run.status, "created": run.record.created,
         "dataset": run.record.config.data.dataset, "epochs": len(run.history()),
         "size_bytes": run.size_bytes,
         "summary": run.summary() if run.status == "finished" else {},
     }  # fmt: skip
+
+
+def _of_summary(summary: Summary | None) -> Facts:
+    return {"status": "finished" if summary else "unfinished", "summary": summary or {}}
+
+
+def _run_row(facts: Facts) -> Sequence[object]:
+    s, size = facts["summary"], facts.get("size_bytes")
+    return (
+        Path(facts["run"]).name, facts.get("dataset", "–"), facts["status"],
+        facts.get("epochs", "–"), percent(s.val_accuracy if s else None),
+        percent(s.test_accuracy if s else None), "–" if size is None else f"{size / 1e6:.1f} MB",
+    )  # fmt: skip
+
+
+def _study_row(facts: Facts) -> Sequence[object]:
+    r = facts["summary"]
+    metric = r.best_metric if r and r.metric == "val_accuracy" else None
+    confirmed = r.confirmed_mean if r and r.confirmed and metric is not None else None
+    test = r.test.get("test_accuracy") if r else None
+    return (
+        Path(facts["study"]).name, facts["status"], r.trials if r else "–", percent(metric),
+        percent(confirmed), percent(test),
+    )  # fmt: skip
+
+
+def _folds_row(facts: Facts) -> Sequence[object]:
+    s, name = facts["summary"], Path(facts["folds"]).name
+    if not s:
+        return name, "–", facts["status"], "–", "–", "–"
+    return name, s.dataset, facts["status"], s.folds, s.images, percent(s.accuracy)

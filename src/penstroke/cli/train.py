@@ -11,7 +11,6 @@ import typer
 from penstroke.cli import options as shared
 from penstroke.cli.console import exit_json, note, percent, print_table, program, progress_bar, say
 from penstroke.cli.options import argument, changes_from, option, stem_of, takes
-from penstroke.files import runs_root
 
 if TYPE_CHECKING:
     from penstroke.config.settings import RunConfig
@@ -117,11 +116,13 @@ def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
 
 def _train(config: RunConfig, options: TrainOptions, pretrained: PretrainedRun | None) -> Run:
     from penstroke.runs.pipeline import start_or_resume
+    from penstroke.runs.record import folder_path
 
     is_single = options.seeds == options.ensemble == 1
+    named = folder_path(options.name) if options.name is not None else None
     training = start_or_resume(
         config, stem=options.name or stem_of(options.chosen_recipe),
-        path=runs_root() / options.name if options.name and is_single else None,
+        path=named if is_single else None,
         overwrite=options.overwrite, pretrained=pretrained,
     )  # fmt: skip
     if training.run.status == "finished":
@@ -184,6 +185,8 @@ def _show_figures(run: Run) -> None:
             f"validation images of {summary.source_dataset}")  # fmt: skip
     elif summary.source:
         say(f"on the old data      not measured: {summary.source_reason}")
+    if summary.temperature_note:
+        say(f"calibration          {summary.temperature_note}")
     if summary.diagnosis:
         why = "" if summary.diagnosis == "good fit" else "; the report says why, and what to try"
         say(f"learning curves      {summary.diagnosis}{why}")

@@ -8,14 +8,23 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from penstroke.errors import ConfigError, near_match
-from penstroke.files import sha256
+from penstroke.errors import ConfigError, RunError, near_match
+from penstroke.files import explained, sha256
 
 IMAGE_SIZE = 28
 """Side in pixels of the square images that the networks read, as in MNIST."""
@@ -57,7 +66,7 @@ class Settings(BaseModel):
         """
         values = self.to_dict()
         implied = dict(self.implied[name] for name in changes if name in self.implied)
-        for name, value in (implied | changes).items():
+        for name, value in {**implied, **changes}.items():
             _put(values, name, value)
         return self.parse(values, source=source)
 
@@ -68,6 +77,18 @@ class Settings(BaseModel):
     def to_toml(self) -> str:
         """Return TOML that `parse` reads back to an equal object."""
         return tomli_w.dumps(self.to_dict())
+
+
+def read_json(kind: type[T], path: Path) -> T:
+    """Return the JSON file at `path` as a `kind`; RunError if it is damaged."""
+    with explained(f"read {path}", RunError):
+        content = path.read_bytes()
+    try:
+        return TypeAdapter(kind).validate_json(content)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        name = "".join(f"{part}: " for part in detail["loc"])
+        raise RunError(f"{path} is damaged: {name}{detail['msg']}") from error
 
 
 class DataConfig(Settings):
@@ -319,7 +340,7 @@ class TrainConfig(Settings):
                 f"train.batch_size: {self.batch_size} is more than the {images} training images; "
                 f"choose a smaller one: --batch-size {max(1, images // 2)}"
             )
-        return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch(images)))
+        return max(self.epochs, -(-self.min_steps // self.steps_per_epoch(images)))
 
     def is_over(self, epoch: int, best_epoch: int) -> bool:
         """Return whether training ends after `epoch`: it is the last, or patience has run out."""

@@ -14,7 +14,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         with explained(f"read {path}", ConfigError):
             return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, or of a huge number
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 

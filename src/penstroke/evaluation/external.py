@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from penstroke.config.class_names import class_of
+from penstroke.config.settings import read_json
 from penstroke.data.sources.listing import LabelledImage
 from penstroke.errors import DataError, ImageError
 from penstroke.evaluation.intervals import Interval, wilson
@@ -77,8 +78,7 @@ class ExternalEvaluation:
 
 def load_external_evaluations(folder: Path) -> list[ExternalEvaluation]:
     """Return what `ExternalEvaluation.save` wrote to `folder`, by file name."""
-    adapter = TypeAdapter(ExternalEvaluation)
-    return [adapter.validate_json(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
+    return [read_json(ExternalEvaluation, path) for path in sorted(folder.glob("*.json"))]
 
 
 def evaluate_external(

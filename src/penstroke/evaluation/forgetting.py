@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from penstroke.config.class_names import is_same_character
+from penstroke.config.settings import read_json
 from penstroke.data.dataset import Dataset
 from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.predictions import predict
@@ -49,7 +50,7 @@ class Forgetting:
     def load(cls, folder: Path) -> Forgetting | None:
         """Read what `save` wrote; None where there is nothing."""
         path = folder / _FILE
-        return TypeAdapter(cls).validate_json(path.read_bytes()) if path.exists() else None
+        return read_json(cls, path) if path.exists() else None
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of a run's summary: `source` and `source_…`."""

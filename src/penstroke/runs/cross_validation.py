@@ -25,10 +25,10 @@ from penstroke.evaluation.intervals import intervals, seed_variation
 from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict
 from penstroke.evaluation.run_groups import Claim, claims_against_first
-from penstroke.files import runs_root
 from penstroke.reports.run_report import write_folds_report
 from penstroke.runs.finetuning import PretrainedRun
 from penstroke.runs.pipeline import Training, start_or_resume
+from penstroke.runs.record import folder_path
 from penstroke.runs.run import FoldRuns, FoldsSummary, Run, RunSummary, run_name
 
 _PREDICTIONS = "predictions.safetensors"
@@ -51,6 +51,7 @@ class CrossValidation:
 
     def start_or_resume(self, fold: int, *, overwrite: bool = False) -> Training:
         """Return the run of one fold; with `overwrite`, the aggregate figures are removed."""
+        FoldRuns.check_free(self.path)
         if overwrite:
             (self.path / "summary.json").unlink(missing_ok=True)
         training = start_or_resume(
@@ -114,7 +115,7 @@ def cross_validation(
     config.train.epochs_for(len(data.train))
     weights = (pretrained.sha256,) if pretrained else ()
     derived = run_name(f"{stem}-{folds}-folds", configs[0], data.fingerprint, *weights)
-    return CrossValidation(runs_root() / (name or derived), configs, pretrained)
+    return CrossValidation(folder_path(derived if name is None else name), configs, pretrained)
 
 
 def finish_fold(training: Training) -> None:

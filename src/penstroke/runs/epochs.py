@@ -11,8 +11,8 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from penstroke.errors import CheckpointError
-from penstroke.files import append_lines, write_atomically, write_text_atomically
+from penstroke.errors import CheckpointError, StorageError
+from penstroke.files import append_lines, explained, write_atomically, write_text_atomically
 from penstroke.runs.run import Metrics, Run
 from penstroke.training.checkpoint import Checkpoint
 
@@ -75,7 +75,8 @@ def remove_checkpoints(run: Run, keep: Collection[int] = ()) -> None:
     """Delete the checkpoints of all epochs except those to `keep`."""
     paths = set(run.checkpoint_path(0).parent.glob("epoch-*.safetensors"))
     for path in paths - {run.checkpoint_path(epoch) for epoch in keep}:
-        path.unlink()
+        with explained(f"remove {path}", StorageError):
+            path.unlink()
 
 
 def _line(metrics: Metrics) -> str:

@@ -12,14 +12,14 @@ from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.errors import DataError, RunError
 from penstroke.evaluation.evaluator import SPLITS
-from penstroke.files import runs_root, sha256, write_atomically
+from penstroke.files import sha256, write_atomically
 from penstroke.machine import machine_facts, package_versions
 from penstroke.models.build import ensemble_weights
 from penstroke.preprocessing.ink import estimate_geometry
 from penstroke.reports.run_report import write_run_report
 from penstroke.runs.epochs import last_checkpoint, save_each
 from penstroke.runs.finetuning import PretrainedRun
-from penstroke.runs.record import DataFacts, now
+from penstroke.runs.record import DataFacts, folder_path, now
 from penstroke.runs.run import Run, RunRecord, run_name
 from penstroke.runs.trained import evaluate, model_file, network_of, summary_of
 from penstroke.training.checkpoint import Checkpoint
@@ -43,6 +43,7 @@ def train(
     `config` has the architecture of that run.
 
     Raises:
+        ConfigError: `name` is not a plain file name.
         RunError: a run of other settings has that `name`, and `overwrite` is not set.
 
     Examples:
@@ -52,7 +53,7 @@ def train(
         >>> run.status, len(run.history())
         ('finished', 4)
     """
-    path = runs_root() / name if name else None
+    path = folder_path(name) if name is not None else None
     training = start_or_resume(
         config, stem="run", path=path, overwrite=overwrite, pretrained=pretrained
     )
@@ -128,8 +129,8 @@ def start_or_resume(
         )
     config.train.epochs_for(len(data.train))  # refuses an impossible batch size before any write
     weights = (pretrained.sha256,) if pretrained else ()
-    path = path or runs_root() / run_name(stem, config, data.fingerprint, *weights)
-    if overwrite and (old := Run.at(path)):
+    path = path or folder_path(run_name(stem, config, data.fingerprint, *weights))
+    if overwrite and (old := Run.at_or_damaged(path)):
         old.remove()
     if run := Run.at(path):
         _check_same(run, config, data, pretrained)

@@ -1,4 +1,4 @@
-"""Directories of runs and studies: a record at the start, a summary at the end, a lock, removal."""
+"""Directories of runs and studies: their names, a record, a summary, a lock, removal."""
 
 import contextlib
 import os
@@ -9,15 +9,53 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from penstroke.config.settings import ListOf, Resolved, RunConfig, Settings
+from penstroke.config.settings import ListOf, Resolved, RunConfig, Settings, read_json
 from penstroke.config.toml import read_toml
-from penstroke.errors import ConfigError, PenstrokeError, RunError
-from penstroke.files import lock, runs_root, time_stamp, write_text_atomically
+from penstroke.errors import ConfigError, PenstrokeError, RunError, StorageError
+from penstroke.files import (
+    explained,
+    lock,
+    reason,
+    remove_half_written,
+    runs_root,
+    time_stamp,
+    write_text_atomically,
+)
 from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings
 
 FORMAT_VERSION = 1
+_NOT_IN_NAMES = frozenset('/\\:*?"<>|')
+_MAX_NAME_BYTES = 150
+"""Of the 255 that file systems allow: others are derived from it."""
+_REMOVED = ".penstroke-removed"
+
+
+def folder_path(name: str) -> Path:
+    """Return the directory of the run or study `name`, directly beneath `runs_root()`.
+
+    ConfigError unless it is a plain file name on every system: it could be outside, or not listed.
+    """
+    if (
+        not name.isprintable()
+        or not 0 < len(name.encode()) <= _MAX_NAME_BYTES
+        or name[0] in ".- "
+        or name[-1] in ". "
+        or _NOT_IN_NAMES.intersection(name)
+    ):
+        raise ConfigError(
+            f"{name!r} cannot be the name of a run: choose another --name, without "
+            f"{' '.join(sorted(_NOT_IN_NAMES))}, without a dot, dash or space at its ends, and of "
+            f"up to {_MAX_NAME_BYTES} bytes (PENSTROKE_RUNS is the folder that runs are in)"
+        )
+    return runs_root() / name
+
+
+def finish_removals() -> None:
+    """Delete what removals left behind that were killed."""
+    for path in runs_root().glob(f".*{_REMOVED}"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class DataFacts(Settings):
@@ -52,10 +90,7 @@ class Summary(Settings):
     def read(cls, folder: Path) -> Self | None:
         """Return the summary in `folder`, None where there is none yet; RunError if damaged."""
         path = folder / "summary.json"
-        try:
-            return cls.model_validate_json(path.read_text()) if path.exists() else None
-        except ValidationError as error:
-            raise RunError(f"{path} is damaged: {error}") from error
+        return read_json(cls, path) if path.exists() else None
 
     def write(self, folder: Path) -> None:
         """Write it into `folder`."""
@@ -70,6 +105,7 @@ class Folder(Generic[RecordT]):
     """A directory that begins with its record, and that one process at a time may change."""
 
     record_file: str
+    other_files: tuple[str, ...] = ()  # that are there only if the record was
     record_type: type[RecordT]
     error_type: type[PenstrokeError]
     kind: str  # what such a directory is called in messages
@@ -82,18 +118,29 @@ class Folder(Generic[RecordT]):
     @property
     def name(self) -> str:
         """The directory's name."""
-        return self.path.name
+        return self.path.absolute().name
 
     @cached_property
     def size_bytes(self) -> int:
         """What the directory takes on disk."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        return sum(map(_size, self.path.rglob("*")))
 
     @classmethod
     def create(cls, path: Path, record: RecordT) -> Self:
         """Write a new directory with its record."""
+        finish_removals()
+        cls.check_free(path)
         write_text_atomically(path / cls.record_file, record.to_toml())
         return cls(path, record)
+
+    @classmethod
+    def check_free(cls, path: Path) -> None:
+        """Raise unless the directory at `path` is of this kind, or can become so."""
+        others = [file.name for file in path.glob("*.toml")]
+        if others and cls.record_file not in others:
+            raise cls.error_type(
+                f"{path} already holds something else ({others[0]}): choose another --name"
+            )
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -109,12 +156,27 @@ class Folder(Generic[RecordT]):
                 )
             return cls(path, cls.record_type.parse(values, source=str(file)))
         except ConfigError as error:
-            raise cls.error_type(f"{path} is not a valid {cls.kind}: {error}") from error
+            raise cls.error_type(
+                f"{path} is not a valid {cls.kind}: {error}; --overwrite replaces it, "
+                f"`penstroke runs rm {path.name}` removes it"
+            ) from error
 
     @classmethod
     def at(cls, path: Path) -> Self | None:
         """Open the directory at `path`, if there is one."""
-        return cls.open(path) if (path / cls.record_file).exists() else None
+        return cls.open(path) if cls._is_at(path) else None
+
+    @classmethod
+    def at_or_damaged(cls, path: Path) -> "Self | Damaged | None":
+        """Open the directory at `path`, if there is one; if it is damaged, so far as possible."""
+        try:
+            return cls.at(path)
+        except cls.error_type as error:
+            return Damaged(path, str(error))
+
+    @classmethod
+    def _is_at(cls, path: Path) -> bool:
+        return any((path / name).exists() for name in (cls.record_file, *cls.other_files))
 
     @classmethod
     def find(cls, name: str | Path) -> Self | None:
@@ -122,10 +184,15 @@ class Folder(Generic[RecordT]):
         return cls.at(Path(name)) or cls.at(runs_root() / name)
 
     @classmethod
+    def find_or_damaged(cls, name: str | Path) -> "Self | Damaged | None":
+        """Do as `find` does, but return what is damaged too."""
+        return cls.at_or_damaged(Path(name)) or cls.at_or_damaged(runs_root() / name)
+
+    @classmethod
     def paths(cls) -> list[Path]:
         """Return the directories beside the runs, oldest first; none that is being removed."""
-        files = runs_root().glob(f"[!.]*/{cls.record_file}")
-        return [file.parent for file in sorted(files, key=time_stamp)]
+        paths = filter(cls._is_at, runs_root().glob("[!.]*"))
+        return sorted(paths, key=lambda path: time_stamp(path / cls.record_file))
 
     @classmethod
     def all(cls) -> list[Self]:
@@ -137,13 +204,24 @@ class Folder(Generic[RecordT]):
         return opened
 
     def remove(self) -> None:
-        """Delete the directory with all its files, or nothing if another process has locked it."""
-        with self.locked():
+        """Delete the directory with all its files; of a symbolic link, the link alone.
+
+        Nothing is deleted if another process has locked it or a fold of it, or with a StorageError.
+        """
+        path = self.path.absolute()
+        with explained(f"remove {self.path}", StorageError), contextlib.ExitStack() as locks:
+            for folder in (self.path, *self.path.glob("fold-*/")):
+                locks.enter_context(self._locked(folder))
+            if path.is_symlink():
+                path.unlink()
+                return
+            finish_removals()
             self.remove_elsewhere()
-            going = self.path.with_name(f".{self.name}.going")
-            shutil.rmtree(going, ignore_errors=True)  # left by a process that was killed
-            self.path.rename(going)  # at once: a kill in between leaves no half of it
-            shutil.rmtree(going)
+            removed = path.with_name(f".{path.name}{_REMOVED}")
+            path.rename(removed)  # at once: a kill in between leaves no half of it
+            shutil.rmtree(removed, ignore_errors=True)
+            if removed.exists():
+                raise StorageError(f"cannot remove all of {removed}: remove the rest by hand")
 
     def remove_elsewhere(self) -> None:
         """Delete what is stored outside the directory."""
@@ -151,16 +229,40 @@ class Folder(Generic[RecordT]):
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the directory until this process leaves the block, or ends in any way."""
+        with self._locked(self.path):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
         try:
-            descriptor = lock(self.path / ".lock")
+            descriptor = lock(path / ".lock")
         except BlockingIOError:
-            raise self.error_type(f"{self.path} {self.locked_message}") from None
+            raise self.error_type(f"{path} {self.locked_message}") from None
+        except OSError as error:
+            raise StorageError(f"cannot lock {path}: {reason(error)}") from error
         try:
-            for half_written in self.path.rglob(".*.*"):  # left by a killed write_atomically
-                half_written.unlink(missing_ok=True)
+            with explained(f"change {path}", StorageError):
+                remove_half_written(path)
             yield
         finally:
             os.close(descriptor)
+
+
+class Damaged(Folder[Settings]):
+    """A directory whose record cannot be read; `reason` says why. It can still be removed."""
+
+    error_type = RunError
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, Settings())
+        self.reason = reason
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except OSError:  # removed since it was listed
+        return 0
 
 
 def now() -> str:

@@ -11,7 +11,6 @@ predictions/         the logits of each image, one file for each split
 report/              pages and plots
 """
 
-import contextlib
 import csv
 import io
 import json
@@ -22,13 +21,26 @@ from typing import Any, Literal
 from pydantic import Field
 
 from penstroke.config.settings import ListOf, RunConfig, Settings
-from penstroke.errors import CheckpointError, RunError, near_match
+from penstroke.errors import CheckpointError, ConfigError, RunError, near_match
 from penstroke.files import append_lines, explained, reason, runs_root, sha256, write_atomically
 from penstroke.runs.record import Folder, Record, Summary, now
 from penstroke.training.checkpoint import MODEL_PREFIX, Array, Checkpoint
 
 Metrics = dict[str, Any]
 Status = Literal["finished", "unfinished"]
+
+
+class EpochLine(Summary):
+    """A line of history.jsonl."""
+
+    epoch: int
+    best_epoch: int = Field(ge=1)
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    learning_rate: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    elapsed_seconds: float | None = None
 
 
 class PretrainedFacts(Settings):
@@ -71,6 +83,7 @@ class RunSummary(Summary):
     test_ece: float | None = None
     test_accuracy_confusable_merged: float | None = None
     temperature: float = 1.0
+    temperature_note: str | None = None
     ood_threshold: float | None = None
     source: str | None = None
     source_dataset: str | None = None
@@ -96,6 +109,7 @@ class Run(Folder[RunRecord]):
     record_type = RunRecord
     error_type = RunError
     kind = "run directory"
+    other_files = ("history.jsonl",)
 
     @property
     def model_path(self) -> Path:
@@ -127,11 +141,13 @@ class Run(Folder[RunRecord]):
     def history(self) -> list[Metrics]:
         """Return the metrics of each epoch, but for a last line cut short; RunError if damaged."""
         path, history = self.history_path, []
-        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # the rest: unfinished
+        with explained(f"read {path}", RunError):
+            content = path.read_bytes() if path.exists() else b""
+        lines = content.split(b"\n")[:-1]  # the rest: unfinished
         for number, line in enumerate(lines, 1):
             try:
-                history.append(json.loads(line))
-            except ValueError as error:
+                history.append(_metrics(line, number))
+            except (ValueError, RecursionError, ConfigError) as error:
                 if number < len(lines):
                     raise RunError(f"{path} is damaged in line {number}: {error}") from error
         return history
@@ -160,7 +176,7 @@ class Run(Folder[RunRecord]):
         """Return the seconds of training in total; of an ensemble, those of its members."""
         if not self.record.members:
             history = self.history()
-            return float(history[-1]["elapsed_seconds"]) if history else 0.0
+            return float(history[-1].get("elapsed_seconds", 0.0)) if history else 0.0
         if self.status == "finished":  # members may have been removed since
             return self.summary().elapsed_seconds
         return sum(Run.open(self.path.parent / m).elapsed_seconds() for m in self.record.members)
@@ -195,6 +211,15 @@ class Run(Folder[RunRecord]):
         """Write down that the test split is about to be opened."""
         line = json.dumps({"time": now(), "purpose": purpose})
         append_lines(self.path / "test_openings.jsonl", line + "\n")
+
+
+def _metrics(line: bytes, number: int) -> Metrics:
+    """Return the values of one line of a history; ValueError or ConfigError if damaged."""
+    values: Metrics = json.loads(line)
+    epoch = EpochLine.parse(values)
+    if epoch.epoch != number or epoch.best_epoch > number:
+        raise ValueError(f"it is of epoch {epoch.epoch}, the best {epoch.best_epoch}")
+    return values
 
 
 def run_name(stem: str, config: RunConfig, *checksums: str) -> str:
@@ -243,13 +268,6 @@ class FoldRuns(Folder[RunConfig]):
     def summary(self) -> FoldsSummary | None:
         """Return the aggregate figures; None while a fold is unfinished."""
         return FoldsSummary.read(self.path)
-
-    def remove(self) -> None:
-        """Delete it and its folds; not while another process trains one."""
-        with contextlib.ExitStack() as locks:
-            for fold in sorted(self.path.glob("fold-*/run.toml")):
-                locks.enter_context(Run.open(fold.parent).locked())
-            super().remove()
 
 
 def history_csv(run: Run) -> bytes:

@@ -15,6 +15,7 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from penstroke.runs.record import Folder, Record, Summary, now
 from penstroke.runs.run import Run, RunRecord
 
 if TYPE_CHECKING:
-    from penstroke.search.trial_store import Trial
+    from penstroke.search.trial_store import Trial, TrialStore
 
 
 class StudyRecord(Record):
@@ -91,15 +92,22 @@ class Study(Folder[StudyRecord]):
     record_type = StudyRecord
     error_type = StudyError
     kind = "study"
+    other_files = ("study.db",)
     locked_message = "is searched by another process"
 
     def __init__(self, path: Path, record: StudyRecord) -> None:
-        from penstroke.search.trial_store import TrialStore  # Optuna, only where there is a study
-
         super().__init__(path, record)
         self.space = Space(record.config, record.search.space)
-        url = record.storage or f"sqlite:///{path.absolute() / 'study.db'}"
-        self.store = TrialStore(url, path.name, self.space, maximize=self.sign > 0)
+
+    @cached_property
+    def store(self) -> TrialStore:
+        """Its trials; the storage is created where there is none, so hold the lock."""
+        from penstroke.search.trial_store import TrialStore  # Optuna, only where it is needed
+
+        return TrialStore(
+            self.record.storage or self.path.absolute() / "study.db", self.name, self.space,
+            maximize=self.sign > 0,
+        )  # fmt: skip
 
     @property
     def sign(self) -> int:
@@ -189,8 +197,9 @@ class Study(Folder[StudyRecord]):
         return SearchResult.read(self.path)
 
     def remove_elsewhere(self) -> None:
-        """Delete the trials in the storage."""
-        self.store.delete()
+        """Delete the trials in the storage, unless it is in the directory itself."""
+        if self.record.storage:
+            self.store.delete()
 
 
 def has_ended(run: Run, epochs: int) -> bool:

@@ -9,12 +9,13 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna import distributions
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from penstroke.config.space import Parameter, Space, Values
@@ -44,10 +45,14 @@ class Trial:
 
 
 class TrialStore:
-    """One study in the storage at `url`, its trials by the plan's numbers; raises StudyError."""
+    """One study in `storage`, a URL or an SQLite file, by the plan's numbers; raises StudyError."""
 
-    def __init__(self, url: str, name: str, space: Space, *, maximize: bool) -> None:
-        self._url, self._space = url, space
+    def __init__(self, storage: str | Path, name: str, space: Space, *, maximize: bool) -> None:
+        self._shown = without_password(storage) if isinstance(storage, str) else str(storage)
+        self._space = space
+        # Rendered, since a plain path would end at the first question mark.
+        is_file = isinstance(storage, Path)
+        url = str(URL.create("sqlite", database=str(storage)) if is_file else storage)
         self._distributions = {n: distribution(p) for n, p in space.parameters.items()}
         # A dashboard that reads meanwhile holds SQLite for a moment: wait for it.
         wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
@@ -152,7 +157,7 @@ class TrialStore:
         except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError, OSError) as error:
             first = str(error).strip().splitlines()[0]
             raise StudyError(
-                f"the study's storage {without_password(self._url)} cannot be used: {first}"
+                f"the study's storage {self._shown} cannot be used: {first}"
             ) from error
 
 

@@ -12,11 +12,11 @@ from penstroke.config.space import SearchConfig, Space
 from penstroke.config.toml import flatten
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import ConfigError, StudyError
-from penstroke.files import runs_root, sha256, write_text_atomically
+from penstroke.files import sha256, write_text_atomically
 from penstroke.machine import machine_facts, package_versions
 from penstroke.runs.epochs import remove_checkpoints
 from penstroke.runs.pipeline import data_facts, start_or_resume
-from penstroke.runs.record import now
+from penstroke.runs.record import folder_path, now
 from penstroke.runs.run import Run
 from penstroke.search.cost_estimate import CostModel, Estimate, fit_to_time, with_epochs
 from penstroke.search.engine import Engine, resolved_for_worker, shared_data
@@ -82,13 +82,12 @@ def open_study(
     data = shared_data(config.data)
     Space(config, request.search.space)
     fingerprint = sha256(f"{request.fingerprint} {data.fingerprint}".encode())[:8]
-    path = runs_root() / (name or f"{stem}-{fingerprint}")
+    path = folder_path(f"{stem}-{fingerprint}" if name is None else name)
     best_run = _best_run_path(path)
     if overwrite:
-        if old := Study.at(path):
-            old.remove()
-        if old_best := Run.at(best_run):
-            old_best.remove()
+        for old in (Study.at_or_damaged(path), Run.at_or_damaged(best_run)):
+            if old:
+                old.remove()
     if study := Study.at(path):
         _check_same(study, request, config, data)
         return study

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from penstroke.errors import PenstrokeError, near_match
@@ -25,19 +26,10 @@ class _Known:
     """A run as it was last read, and the time stamps of the files it was read from."""
 
     stamps: tuple[int, ...]
-    run: Run
+    facts: RunFacts
     history: list[Metrics]
-    summary: RunSummary | None
-
-    def facts(self) -> RunFacts:
-        record = self.run.record
-        last = self.history[-1].get("val_accuracy") if self.history else None
-        return RunFacts(
-            name=self.run.name, dataset=record.config.data.dataset, status=self.run.status,
-            epochs=len(self.history), total_epochs=self.run.total_epochs,
-            val_accuracy=(self.summary and self.summary.val_accuracy) or last,
-            test_accuracy=self.summary and self.summary.test_accuracy, created=record.created,
-        )  # fmt: skip
+    diagnosis: str | None = None
+    run: Run | None = None  # None: damaged
 
 
 Runs = Mapping[str, _Known]  # by name
@@ -55,7 +47,7 @@ class RunsFeed:
 
     def all(self) -> list[RunFacts]:
         """Return all runs, newest first, without their history."""
-        facts = (known.facts() for known in self.refresh().values())
+        facts = (known.facts for known in self.refresh().values())
         return sorted(facts, key=lambda one: one.created, reverse=True)
 
     def one(self, name: str) -> RunAnswer:
@@ -65,8 +57,7 @@ class RunsFeed:
             near = near_match(name, runs)
             raise ApiError(404, "unknown_run", f'there is no run "{name[:100]}"{near}')
         run = runs[name]
-        diagnosis = run.summary and run.summary.diagnosis
-        return RunAnswer(**run.facts().model_dump(), history=run.history, diagnosis=diagnosis)
+        return RunAnswer(**run.facts.model_dump(), history=run.history, diagnosis=run.diagnosis)
 
     def refresh(self, max_age_seconds: float = 0) -> Runs:
         """Return the runs as they are, or were so long ago; what has not changed is not read."""
@@ -76,12 +67,8 @@ class RunsFeed:
             self._read_at = time.monotonic()
             runs: dict[str, _Known] = {}
             for path in Run.paths():
-                before = self._known.get(path.name)
-                try:
-                    runs[path.name] = _read(path, before)
-                except (PenstrokeError, OSError, ValueError):
-                    if before is not None:  # damaged, or in the middle of a change
-                        runs[path.name] = before
+                if path.exists():  # not removed since it was listed
+                    runs[path.name] = _read(path, self._known.get(path.name))
             self._known = runs
             return runs
 
@@ -128,7 +115,7 @@ def news(before: Runs, now: Runs) -> Iterator[RunEvent]:
         if run is not before.get(name):
             known = len(before[name].history) if name in before else 0
             history = run.history[known:] if known <= len(run.history) else run.history
-            yield RunEvent(name=name, status=run.run.status, history=history)
+            yield RunEvent(name=name, status=run.facts.status, history=history)
 
 
 def _read(path: Path, before: _Known | None) -> _Known:
@@ -136,5 +123,25 @@ def _read(path: Path, before: _Known | None) -> _Known:
     stamps = tuple(time_stamp(path / n) for n in ("run.toml", "history.jsonl", "summary.json"))
     if before and before.stamps == stamps:
         return before
-    run = before.run if before and before.stamps[0] == stamps[0] else Run.open(path)
-    return _Known(stamps, run, run.history(), RunSummary.read(path))
+    try:
+        is_same = before is not None and before.stamps[0] == stamps[0]
+        return _of_run(stamps, (before.run if before and is_same else None) or Run.open(path))
+    except PenstrokeError as error:
+        changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        facts = RunFacts(
+            name=path.name, dataset="", status="damaged", epochs=0, total_epochs=0,
+            val_accuracy=None, test_accuracy=None, created=f"{changed:%Y-%m-%dT%H:%M:%SZ}",
+            reason=str(error),
+        )  # fmt: skip
+        return _Known(stamps, facts, [])
+
+
+def _of_run(stamps: tuple[int, ...], run: Run) -> _Known:
+    history, summary, record = run.history(), RunSummary.read(run.path), run.record
+    last = history[-1].get("val_accuracy") if history else None
+    facts = RunFacts(
+        name=run.name, dataset=record.config.data.dataset, status=run.status, epochs=len(history),
+        total_epochs=run.total_epochs, val_accuracy=(summary and summary.val_accuracy) or last,
+        test_accuracy=summary and summary.test_accuracy, created=record.created,
+    )  # fmt: skip
+    return _Known(stamps, facts, history, summary.diagnosis if summary else None, run)

@@ -109,12 +109,13 @@ class RunFacts(BaseModel):
 
     name: str
     dataset: str
-    status: Literal["finished", "unfinished"]
+    status: Literal["finished", "unfinished", "damaged"]
     epochs: int
     total_epochs: int
     val_accuracy: float | None
     test_accuracy: float | None
     created: str
+    reason: str | None = Field(None, description="why a damaged run cannot be read")
 
 
 class RunsAnswer(BaseModel):
@@ -134,7 +135,7 @@ class RunEvent(BaseModel):
     """What is new in a run: its status, and the epochs since the event before."""
 
     name: str
-    status: Literal["finished", "unfinished", "gone"]
+    status: Literal["finished", "unfinished", "damaged", "gone"]
     history: list[dict[str, Any]]
 
 

@@ -24,6 +24,7 @@ from penstroke.serve.responses import ApiError, busy
 from penstroke.serve.served_models import ServedModel
 from penstroke.serve.service_settings import ServiceSettings
 from penstroke.serve.uploads import Options, Upload
+from penstroke.workers import interrupts_blocked
 
 log = logging.getLogger("penstroke.serve")
 _START_SECONDS = 60.0
@@ -289,7 +290,7 @@ def start_process() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, theirs = socket.socketpair()
     paths = filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")))
     command = [sys.executable, "-P", "-m", "penstroke.serve.inference_worker", str(theirs.fileno())]
-    with theirs:
+    with theirs, interrupts_blocked():
         try:
             process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,

@@ -57,11 +57,12 @@ class Checkpoint:
             arrays = safetensors.numpy.load(content)
             length = int.from_bytes(content[:8], "little")
             header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_KEY])
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            facts, digest = dict(header["facts"]), header["sha256"]
+        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{name} is cut short or damaged: {error}") from error
-        if _digest(arrays) != header["sha256"]:
+        if _digest(arrays) != digest:
             raise CheckpointError(f"{name} was changed: its arrays do not match their checksum")
-        return cls(arrays, header["facts"])
+        return cls(arrays, facts)
 
 
 def _digest(arrays: Mapping[str, Array]) -> str:

@@ -22,6 +22,7 @@ const SWEEP_MILLISECONDS = 5_000;
  * @property {number | null} val_accuracy
  * @property {number | null} test_accuracy
  * @property {string} created
+ * @property {string | null} [reason] why a damaged run cannot be read
  * @property {object[]} [history] where it has been asked for
  * @property {number} [heard] when it was last heard of
  */
@@ -117,7 +118,7 @@ function extend(run, history) {
 }
 
 function isLive(run) {
-  return run.status !== "finished" && Date.now() - (run.heard ?? -Infinity) < LIVE_MILLISECONDS;
+  return run.status === "unfinished" && Date.now() - (run.heard ?? -Infinity) < LIVE_MILLISECONDS;
 }
 
 /** Somebody puts a run into the comparison, or takes it out. */

@@ -149,6 +149,7 @@ class Row {
     this.#box.className = isCompared ? `run-${colour}` : "";
     this.#status.textContent = status;
     this.#status.dataset.status = status;
+    this.#status.title = run.reason ?? "";
     this.#started.textContent = startedAt(run.created);
     this.#started.dateTime = run.created ?? "";
     this.#draw.hidden = !isServed;
