@@ -34,7 +34,12 @@ def test_what_is_wrong_fails_the_command(penstroke: Cli) -> None:
 
 def test_a_learning_rate_is_suggested(penstroke: Cli, runs: Path) -> None:
     options = ("check", "baseline-mlp", "--dataset", "digits", *SMALL, "--lr")
-    told = json.loads(penstroke(*options, "--json").out)["range_test"]
+    both = json.loads(penstroke(*options, "--json").out)
+    told = both["range_test"]
+    assert [(one["name"], one["outcome"]) for one in both["findings"]] == [
+        ("learning rate", "pass")  # as `check` says of the same rate
+    ]
+    assert "safe" not in told["reason"]
     assert 1e-4 < told["suggestion"] < 0.1
     assert len(told["rates"]) == len(told["losses"])
     said = penstroke(*options).out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +34,42 @@ def test_help_imports_nothing_heavy() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"]])
+def test_a_full_disk_behind_the_output_is_said_in_one_line(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "penstroke", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot read or write: No space left on device\n"
+
+
+def test_ctrl_c_while_the_command_line_is_loaded_prints_no_traceback() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from penstroke.__main__ import main\n"
+        "class Press:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Press())\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+def test_ctrl_c_in_a_command_is_said_in_a_word(
+    penstroke: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from penstroke.runs.run import Run
+
+    def press() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Run, "paths", press)
+    done = penstroke("runs", "list")
+    assert (done.exit_code, done.err) == (130, "interrupted\n")
 
 
 def test_version(penstroke: Cli) -> None:
@@ -80,7 +117,7 @@ def test_a_fault_of_our_own_is_called_one(penstroke: Cli, monkeypatch: pytest.Mo
     def broken() -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(Run, "all", broken)
+    monkeypatch.setattr(Run, "paths", broken)
     done = penstroke("runs", "list")
     assert done.exit_code == 1
     assert "ZeroDivisionError: oops" in done.err

@@ -23,7 +23,7 @@ from penstroke.serve.responses import ApiError
 from penstroke.serve.served_models import load
 from penstroke.serve.service_settings import ServiceSettings
 from penstroke.serve.uploads import Options, Upload
-from penstroke.serve.worker_pool import WorkerPool
+from penstroke.serve.worker_pool import WorkerPool, start_process
 from serving import Running, ask, service, write_model
 
 KIND = {"content-type": "image/png"}
@@ -53,6 +53,15 @@ def test_64_clients_get_their_own_answers_as_if_alone(
         alone = recognizer.recognize(image)
         assert answer.json()["label"] == alone.label
         assert answer.json()["probabilities"] == pytest.approx(dict(alone.probabilities), abs=1e-5)
+
+
+def test_ctrl_c_cannot_interrupt_a_worker_that_is_starting() -> None:
+    ours, process = start_process()
+    with ours:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    blocked = next(line for line in status.splitlines() if line.startswith("SigBlk"))
+    assert int(blocked.split()[1], 16) & 1 << (signal.SIGINT - 1)
+    assert process.wait() == 0
 
 
 def replies(
