@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_rows_without_a_label_are_listed(penstroke: Cli, tmp_path: Path) -> None
         (("in", "--max-unreadable", "many"), 2, "'many' is neither a fraction"),
         (("in", "--max-unreadable", "1.5"), 2, "'1.5' is neither a fraction"),
         (("in", "--test-fraction", "2"), 2, "2 is out of range"),
-        (("in", "--transposed"), 2, "--transposed is for IDX files only"),
+        (("in", "--transposed"), 2, "--transposed is for IDX files, arrays and pixel tables only"),
         (("in", "--label-offset", "1"), 2, "--label-offset is for IDX files only"),
         (("idx", "--merge-case"), 2, "--merge-case is for images"),
         (("idx", "--preprocess"), 2, "--preprocessed is for images"),
@@ -110,6 +111,31 @@ def test_imports_that_cannot_be(
     done = penstroke("data", "import", "mine", tmp_path / name, *options)
     assert (done.exit_code, said in done.err) == (code, True), done.err
     assert not cache.exists()
+
+
+@pytest.mark.parametrize("name", ["mnist", "emnist-letters"])
+def test_the_command_for_unpacked_files_is_one_that_works(
+    penstroke: Cli, tmp_path: Path, name: str
+) -> None:
+    prefix = "" if name == "mnist" else f"{name}-"
+    write_idx_set(tmp_path / "raw", prefix=prefix, offset=int(bool(prefix)))
+    for file in (tmp_path / "raw").glob("*test-*"):  # as the catalogue names them
+        if not prefix:
+            file.rename(file.with_name(file.name.replace("test-", "t10k-")))
+    said = penstroke("data", "download", name, "--from", tmp_path / "raw").err
+    command = re.search("`penstroke (data import NAME [^`]*)`", said)
+    assert command, said
+    done = penstroke(*command[1].replace("NAME", "mine").split())
+    assert "mine: 30 training and 12 test images" in done.out, done.err
+
+
+def test_a_table_of_pixels_names_few_of_its_columns(penstroke: Cli, tmp_path: Path) -> None:
+    head = [f"pixel{k}" for k in range(784)]
+    (tmp_path / "train.csv").write_text(",".join(["what", *head]) + "\n" + ",".join(["7"] * 785))
+    done = penstroke("data", "import", "mine", tmp_path / "train.csv", "--label-column", "wat")
+    assert done.exit_code == 2
+    assert "and 773 more" in done.err
+    assert len(done.err) < 600
 
 
 def test_parquet_without_its_package_says_what_to_install(

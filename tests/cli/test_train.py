@@ -188,7 +188,7 @@ def test_data_too_small_says_what_is(penstroke: Cli, tmp_path: Path) -> None:
         (
             ("--batch-size", "5000"),
             "train.batch_size: 5000 is more than the 1293 training images; choose a smaller one: "
-            "--batch-size 646",
+            "--set train.batch_size=646",
         ),
         (("fasst",), 'did you mean "fast"'),
         (("fast", "--folds", "3", "--seeds", "2"), "not both"),

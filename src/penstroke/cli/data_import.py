@@ -10,8 +10,8 @@ from penstroke.cli.options import JSON, argument, given_options, option, takes
 from penstroke.errors import ConfigError, MissingExtraError
 from penstroke.files import cache_root
 
-_FOR_IDX = {"transposed", "label_offset"}
-_FOR_BOTH = {"name", "source", "classes", "replace", "as_json"}
+_FOR_IDX = {"label_offset"}
+_FOR_BOTH = {"name", "source", "classes", "replace", "as_json", "transposed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class ImportOptions:
     """The options of `penstroke data import`."""
 
     name: str = argument("Name of the new data set.")
-    source: Path = argument("Folder, .zip, .csv, .parquet or .npz file, or IDX files.")
+    source: Path = argument("Folder, .zip, .csv, .parquet, .npz, .npy or .mat file, or IDX files.")
     labels: Literal["folder", "table"] | None = option(
         "Where the labels are; detected by default.")  # fmt: skip
     pattern: str | None = option(
@@ -33,7 +33,8 @@ class ImportOptions:
         "Classes to keep, separated by commas: digits, letters, upper, lower, alphanumeric, or "
         "names (0,1,2). For IDX files: the names of the classes.")  # fmt: skip
     map: list[str] | None = option(
-        "New name of a label or folder; LABEL= drops it.", metavar="LABEL=CLASS")  # fmt: skip
+        "New name of a label or folder; LABEL= drops it; 0-25=A-Z renames a range.",
+        metavar="LABEL=CLASS")  # fmt: skip
     merge_case: bool = option(
         "Upper and lower case as one class, such as Aa.", False, "--merge-case"
     )
@@ -48,7 +49,7 @@ class ImportOptions:
         "--preprocessed/--preprocess")  # fmt: skip
     workers: int = option("Number of processes.", 2, min=1, max=64)
     transposed: bool | None = option(
-        "Orientation of IDX images; EMNIST's are transposed.", None,
+        "Orientation of IDX images and arrays; EMNIST's are transposed.", None,
         "--transposed/--upright")  # fmt: skip
     label_offset: int = option("Label of the first class in IDX files.", 0)
     replace: bool = option("Replace a data set of that name.", False, "--replace")
@@ -62,7 +63,7 @@ class ImportOptions:
 
 @takes(ImportOptions)
 def command(options: ImportOptions) -> None:
-    """Import images as a data set: a folder per class, a zip, a table, Parquet, NPZ or IDX.
+    """Import images as a data set: a folder per class, a zip, a table, Parquet, arrays or IDX.
 
     Each image is normalised to 28×28 pixels. A report shows the results beside the originals. The
     same command resumes an import that was interrupted.
@@ -104,6 +105,7 @@ def _import_images(options: ImportOptions) -> None:
             labels=options.labels, pattern=options.pattern, images=options.images,
             file_column=options.file_column, label_column=options.label_column,
             image_column=options.image_column, encoding=options.encoding,
+            transposed=options.transposed,
         ),
         classes=ClassMap(
             wanted=options.class_names(), renamed=parse_map(options.map or []),

@@ -338,7 +338,7 @@ class TrainConfig(Settings):
         if self.batch_size > images:
             raise ConfigError(
                 f"train.batch_size: {self.batch_size} is more than the {images} training images; "
-                f"choose a smaller one: --batch-size {max(1, images // 2)}"
+                f"choose a smaller one: --set train.batch_size={max(1, images // 2)}"
             )
         return max(self.epochs, -(-self.min_steps // self.steps_per_epoch(images)))
 

@@ -74,6 +74,12 @@ class Manifest(Settings):
         offset = f" --label-offset {self.label_offset}" if self.label_offset else ""
         return (" --transposed" if self.transposed else "") + offset
 
+    def import_command(self, folder: str) -> str:
+        """Return the `penstroke data import` command for such files, unpacked, in `folder`."""
+        prefix = self.files[0].name.partition("train-")[0].rstrip("-")
+        source = f"{folder}/{prefix}" if prefix else folder
+        return f"`penstroke data import NAME {source}{self.import_options}`"
+
     @property
     def size_bytes(self) -> int:
         """Bytes to download, if all goes well: of the files, or of the archive that holds them."""

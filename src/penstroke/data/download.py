@@ -85,8 +85,7 @@ def explain_mismatch(path: Path, file: DataFile, manifest: Manifest) -> str:
         if count == getattr(release, split):
             text += (
                 f": {release.what}. Its checksums are not known; to use it all the same, unpack it "
-                f"and import it under another name: `penstroke data import NAME "
-                f"FOLDER/{manifest.name}{manifest.import_options}`"
+                f"and import it under another name: {manifest.import_command('FOLDER')}"
             )
     return text
 
@@ -168,8 +167,7 @@ def _take(source: Path, files: list[DataFile], manifest: Manifest, folder: Path)
         if all((source / file.name.removesuffix(".gz")).is_file() for file in manifest.files):
             message += (  # unpacked, as torchvision leaves them
                 ". Its files are unpacked, and unpacked files have no published checksums: "
-                f"`penstroke data import NAME {source / manifest.name}{manifest.import_options}` "
-                "imports them under another name"
+                f"{manifest.import_command(str(source))} imports them under another name"
             )
         raise DataError(message)
 

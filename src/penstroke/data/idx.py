@@ -121,6 +121,11 @@ def import_idx(
     return train, test
 
 
+def is_idx_name(name: str) -> bool:
+    """Return whether a file of this name is an IDX file."""
+    return re.search(r"[.-]idx[13]-ubyte(\.gz)?$", name) is not None
+
+
 def holds_idx(source: Path) -> bool:
     """Return whether `source` is a folder of IDX files, or the beginning of their names."""
     folder, start = (source, "") if source.is_dir() else (source.parent, source.name)
@@ -187,7 +192,11 @@ def _find_files(source: Path) -> tuple[dict[Role, Path], str]:
         raise DataError(f"{source} holds several data sets: choose one, {choices}")
     prefix, files = by_prefix.popitem()
     if missing := [role.replace("_", " ") for role in ROLES if role not in files]:
-        raise DataError(f"{folder / prefix}…: {', '.join(missing)} missing")
+        first = next(iter(files.values()))
+        raise DataError(
+            f"{folder / prefix}…: {', '.join(missing)} missing; to import one split, name a "
+            f"file of it: `penstroke data import NAME {first}`"
+        )
     return files, prefix
 
 

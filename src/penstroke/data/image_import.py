@@ -52,6 +52,8 @@ GROUPS: Mapping[str, str] = {
 _MAX_LABELS_SHOWN = 80
 _SHOWN_UNREADABLE = 5
 _SHOWN_CLASSES = 10
+_MAX_RANGE = 10_000
+_LETTERS_NOTE = "the 26 labels {0} to {1} were read as A to Z; --map {0}-{1}={0}-{1} keeps numbers"
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,10 @@ def import_images(
     preprocessed = settings.preprocessed
     if preprocessed is None:
         preprocessed = all(contents.are_preprocessed for contents in listed)
-    elif preprocessed and any(c.parts[0].source.kind != "npz" for c in listed):
-        raise ConfigError("--preprocessed goes with NPZ arrays: image files need preprocessing")
+    elif preprocessed and not all(c.parts[0].source.pixels for c in listed):
+        raise ConfigError(
+            "--preprocessed goes with arrays and pixel tables: image files need preprocessing"
+        )
     decisions = {
         "labels": listed[0].description,
         "preprocessing": "28×28 arrays, bright on black, taken as they are (--preprocess changes "
@@ -248,6 +252,39 @@ def parse_map(changes: Iterable[str]) -> dict[str, str]:
     return renamed
 
 
+def expand_ranges(renamed: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:
+    """Return `renamed` with `0-25=A-Z` replaced by what it stands for, of the labels `known`."""
+    expanded: dict[str, str] = {}
+    for name, new in renamed.items():
+        old_names, new_names = _range(name), _range(new)
+        if name in known or not old_names or len(old_names) != len(new_names):
+            expanded[name] = new
+            continue
+        pairs = dict(zip(old_names, new_names, strict=True))
+        expanded |= {old: pairs[old] for old in known if old in pairs} or {name: new}
+    return expanded
+
+
+def _range(text: str) -> list[str]:
+    """Return the labels in `0-25` or `A-Z`; none if it is not a range."""
+    first, _, last = text.partition("-")
+    if first.isdecimal() and last.isdecimal() and first.isascii() and last.isascii():
+        if int(last) - int(first) < _MAX_RANGE:
+            return [str(number) for number in range(int(first), int(last) + 1)]
+    elif len(first) == len(last) == 1 and ord(last) - ord(first) < _MAX_RANGE:
+        return [chr(code) for code in range(ord(first), ord(last) + 1)]
+    return []
+
+
+def _as_letters(labels: Sequence[str]) -> dict[str, str]:
+    """Return the letters that 26 numbers from 0 or from 1 on stand for; none for other labels."""
+    for first in (0, 1):
+        letters = {str(first + k): letter for k, letter in enumerate(string.ascii_uppercase)}
+        if set(labels) == set(letters):
+            return letters
+    return {}
+
+
 def check_renamed(renamed: Mapping[str, str], known: Sequence[str]) -> None:
     """Raise ConfigError if no image has a label that is to be renamed."""
     for name in renamed:
@@ -266,7 +303,14 @@ def _refs(parts: Sequence[Part]) -> list[ImageRef]:
 def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part, ...], list[str]]:
     """Return the parts with the images that are wanted, labelled by class, and notes."""
     given = [image for contents in listed for image in _refs(contents.parts)]
-    check_renamed(classes.renamed, sorted({word for i in given for word in (i.given, i.label)}))
+    words = sorted({word for image in given for word in (image.given, image.label)})
+    renamed = expand_ranges(classes.renamed, words)
+    notes = [note for contents in listed for note in contents.notes]
+    if not renamed and all(part.source.pixels for c in listed for part in c.parts):
+        renamed = _as_letters(words)
+        notes += [_LETTERS_NOTE.format(words[0], max(words, key=int))] if renamed else []
+    check_renamed(renamed, words)
+    classes = replace(classes, renamed=renamed)
     present = Counter(filter(None, (classes.class_of(i.given, i.label) for i in given)))
     missing = [image for contents in listed for image in contents.missing]
     if not present and missing:
@@ -282,7 +326,6 @@ def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part
         for contents, split in zip(listed, splits, strict=False)
         for part in contents.parts
     ]  # fmt: skip
-    notes = [note for contents in listed for note in contents.notes]
     if others := len(given) - len(_refs(parts)):
         notes.append(f"{others:,} images of other classes were left out")
     return tuple(part for part in parts if part.images), notes
@@ -290,7 +333,7 @@ def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part
 
 def _assemble(
     name: str, source: Path, settings: ImportSettings, parts: tuple[Part, ...],
-    images: PreprocessedImages, missing: tuple[tuple[LeftOut, ...], ...],
+    images: PreprocessedImages, missing: tuple[tuple[LeftOut, ...], tuple[LeftOut, ...]],
     decisions: dict[str, str], notes: list[str],
 ) -> ImportResult:  # fmt: skip
     """Choose the classes, split, and note what is worth knowing."""

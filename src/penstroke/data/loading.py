@@ -126,7 +126,7 @@ def _read_verified(manifest: Manifest, file: DataFile) -> bytes:
         except FileNotFoundError:
             raise DataError(
                 f"{path} is missing: {command} downloads it ({manifest.size_bytes / 1e6:.0f} MB), "
-                "or set PENSTROKE_DATA to the folder of data sets"
+                f"or set PENSTROKE_DATA to the folder that holds {manifest.name}/{file.name}"
             ) from None
     if sha256(content) != file.sha256:
         raise DataError(f"{path} {explain_mismatch(path, file, manifest)}; {command} replaces it")

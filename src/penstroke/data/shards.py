@@ -84,7 +84,8 @@ def working_folder(name: str, parts: Sequence[Part], *, preprocessed: bool) -> P
     settings = [_FORMAT_VERSION, preprocessed, _INK.to_dict()]
     digest = sha256(json.dumps(settings).encode())
     for part in parts:
-        where = [part.source.kind, part.source.member, part.stamp, len(part.images)]
+        where: list[object] = [part.source.kind, part.source.member, part.source.pixels]
+        where += [part.stamp, len(part.images)]
         where += [] if part.stamp else [str(part.source.path.resolve())]
         digest.update(json.dumps(where).encode())
         for image in part.images:

@@ -21,7 +21,7 @@ Content = bytes | npt.NDArray[np.generic]
 Split = Literal["train", "test", ""]
 _SPLITS: dict[str, Split] = {
     "train": "train", "training": "train", "val": "train", "valid": "train", "validation": "train",
-    "dev": "train", "test": "test", "testing": "test",
+    "dev": "train", "test": "test", "testing": "test", "t10k": "test",
 }  # fmt: skip
 """Words for a split. Each run carves its validation images from training, so they belong there."""
 
@@ -45,6 +45,7 @@ class SourceOptions:
     label_column: str | None = None
     image_column: str | None = None
     encoding: str = "utf-8"  # of a table
+    transposed: bool | None = None  # images of an array are stored column by column, as EMNIST's
 
 
 class ImageRef(NamedTuple):
@@ -65,13 +66,26 @@ class LeftOut(NamedTuple):
     reason: str
 
 
+class PixelFormat(NamedTuple):
+    """How the values of an array, or the cells of a pixel table, are an image."""
+
+    shape: tuple[int, ...]  # (H, W) or (H, W, C)
+    is_transposed: bool = False  # each image is stored column by column
+    samples_last: bool = False  # (…, N), as in MATLAB
+    low: float = 0  # value of black
+    high: float = 255  # value of white
+    first_line: int = 0  # of a table: 1 after a line of column names
+    other_columns: tuple[int, ...] = ()  # of a table: those that are no pixels, in order
+
+
 @dataclass(frozen=True)
 class Source:
     """Where images are read from; small, so that it travels to another process."""
 
-    kind: Literal["folder", "zip", "parquet", "npz"]
+    kind: Literal["folder", "zip", "parquet", "npz", "npy", "idx", "mat", "csv"]
     path: Path
-    member: str = ""  # column of a Parquet file, array of an NPZ file
+    member: str = ""  # column of a Parquet file, array of an NPZ or MAT file, encoding of a table
+    pixels: PixelFormat | None = None  # of arrays and pixel tables
 
 
 @dataclass(frozen=True)

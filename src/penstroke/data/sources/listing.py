@@ -2,9 +2,18 @@
 
 import posixpath
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from penstroke.data.sources.arrays import (
+    are_preprocessed,
+    array_files,
+    list_arrays,
+    open_arrays,
+    refuse_unknown_orientation,
+    with_scale,
+)
 from penstroke.data.sources.contents import (
     SUFFIXES,
     Content,
@@ -14,12 +23,14 @@ from penstroke.data.sources.contents import (
     SourceOptions,
 )
 from penstroke.data.sources.image_files import label_by_path, label_by_table, list_files, open_files
-from penstroke.data.sources.row_files import list_npz, list_parquet, open_rows, parquet_files
+from penstroke.data.sources.pixel_tables import is_pixel_table, list_pixel_table
+from penstroke.data.sources.row_files import list_parquet, open_parquet, parquet_files
 from penstroke.data.sources.tables import read_rows
-from penstroke.errors import DataError, ImageError
+from penstroke.errors import ConfigError, DataError, ImageError
 from penstroke.files import explained
 
 TABLE = "labels.csv"
+_TABLES = (".csv", ".tsv", ".txt", ".data", ".dat")
 
 
 class LabelledImage(NamedTuple):
@@ -52,24 +63,31 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
     """Return the images that `path` holds, without reading them.
 
     It is a folder or zip of images, labelled by folder, by a labels.csv in it, or by their names;
-    a table whose images lie beside it or in `options.images`; a Parquet file or a folder of them;
-    or an NPZ file. Raises ConfigError if an option does not go with the source, DataError if it is
-    not there, is damaged, or holds no images with labels.
+    a table whose images lie beside it or in `options.images`, or one of pixels; a Parquet file or
+    a folder of them; or arrays: NPZ, NPY, MAT, or one split of IDX files. Raises ConfigError if an
+    option does not go with the source, DataError if it is not there, is damaged, or holds no images
+    with labels.
     """
-    suffix = path.suffix.lower() if path.is_file() else ""
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix if path.is_file() else ""
     if files := parquet_files(path):
         contents = list_parquet(files, options)
-    elif suffix == ".npz":
-        contents = list_npz(path)
+    elif path.is_file() and array_files(path):
+        contents = list_arrays(path, options)
+    elif suffix in _TABLES and is_pixel_table(path, options):
+        contents = _list_pixel_table(path, options)
     elif suffix in (".csv", ".tsv", ".txt"):
         contents = _list_table(path, options)
     elif suffix and suffix != ".zip" and not zipfile.is_zipfile(path):
         raise DataError(
-            f"{path} is not a folder, a .zip, a .csv of labels, a .parquet or an .npz file: unpack "
-            "other archives first"
+            f"{path} is not a folder, a .zip, a .csv of labels or of pixels, a .parquet, .npz, "
+            ".npy, .mat or IDX file: unpack other archives first"
         )
     else:
         contents = _list_image_files(path, options)
+        if not len(contents) and not contents.missing and path.is_dir() and array_files(path):
+            contents = list_arrays(path, options)
+    if options.transposed is not None and not all(part.source.pixels for part in contents.parts):
+        raise ConfigError("--transposed is for IDX files, arrays and pixel tables only")
     if not len(contents) and not contents.missing:
         notes = "".join(f"; {note}" for note in contents.notes)
         raise DataError(f"{path} holds no images ({', '.join(SUFFIXES)}) with a label{notes}")
@@ -78,7 +96,19 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
 
 def open_source(source: Source) -> Reader:
     """Return the source, opened for reading."""
-    return open_files(source) if source.kind in ("folder", "zip") else open_rows(source)
+    if source.kind == "parquet":
+        return open_parquet(source)
+    return open_arrays(source) if source.pixels else open_files(source)
+
+
+def _list_pixel_table(path: Path, options: SourceOptions) -> SourceContents:
+    refuse_unknown_orientation(path, options)
+    part, left_out = list_pixel_table(path, options)
+    part = replace(part, source=with_scale(part.source, len(part.images), str(path)))
+    return SourceContents(
+        "a column of the table, whose rows are pixels", (part,), left_out=tuple(left_out),
+        are_preprocessed=are_preprocessed([part]),
+    )  # fmt: skip
 
 
 def _list_table(path: Path, options: SourceOptions) -> SourceContents:

@@ -22,6 +22,7 @@ LABEL_NAMES = ("label", "labels", "class", "character", "char", "target", "symbo
 SPLIT_NAMES = ("split", "subset", "partition")
 IMAGE_NAMES = ("image", "images", "img", "picture", "png", "bytes")
 _DELIMITERS = ",;\t|"
+_SHOWN_COLUMNS = 12
 
 Row = tuple[str, str, Split]
 """File, label, split."""
@@ -43,7 +44,8 @@ def pick_column(
     `what` it holds is worded as in the option (`label`); `where` is the file, for messages. Raises
     ConfigError if there is no column `wanted`, DataError if none of the usual names is there.
     """
-    names = ", ".join(repr(column) for column in columns) or "none"
+    names = ", ".join(repr(column) for column in columns[:_SHOWN_COLUMNS]) or "none"
+    names += f" and {len(columns) - _SHOWN_COLUMNS:,} more" * (len(columns) > _SHOWN_COLUMNS)
     if wanted is not None:
         if wanted not in columns:
             raise ConfigError(
