@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,30 @@ def test_a_test_split_alone_is_no_data_set(tmp_path: Path) -> None:
     write_scrawls(tmp_path / "in/test", {"a": 2, "b": 2})
     with pytest.raises(DataError, match="test images only"):
         bring(tmp_path / "in")
+
+
+def test_an_import_killed_when_its_data_set_is_stored_continues(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in", {"a": 5, "b": 5})
+    folder, finished = imported_folder("mine"), list[str]()
+
+    def killed(_: ImportResult) -> None:
+        raise KeyboardInterrupt
+
+    def call(settings: ImportSettings, finish: Callable[[ImportResult], None]) -> None:
+        import_images(
+            "mine", tmp_path / "in", folder, settings, replace_existing=False, finish=finish
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        call(PLAIN, killed)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ConfigError, match="already exists"):  # another import
+        call(ImportSettings(seed=3), killed)
+    call(PLAIN, lambda result: finished.append(result.name))
+    assert finished == ["mine"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    with pytest.raises(ConfigError, match="already exists; use --replace"):
+        call(PLAIN, killed)
 
 
 @given(

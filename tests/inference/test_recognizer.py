@@ -16,6 +16,7 @@ from PIL import Image
 
 from helpers import SMALL_CNN, drawn_digit, random_images
 from penstroke.errors import ImageError, ModelFileError
+from penstroke.inference.onnx_session import CHECKSUM
 from penstroke.inference.recognizer import Recognizer, model_metadata
 from penstroke.models.build import build_network
 from penstroke.models.onnx_export import export_onnx
@@ -122,7 +123,7 @@ def test_temperature_softens(model: bytes) -> None:
     for prop in proto.metadata_props:
         if prop.key == "temperature":
             prop.value = "4.0"
-    soft = Recognizer.from_bytes(proto.SerializeToString())
+    soft = Recognizer.from_bytes(without_checksum(proto))
     images = random_images(20)
     ratio = np.log(sharp.probabilities(images)) / 4
     expected = np.exp(ratio) / np.exp(ratio).sum(1, keepdims=True)
@@ -135,7 +136,73 @@ def changed(model: bytes, change: Callable[[dict[str, str]], None]) -> bytes:
     change(props)
     del proto.metadata_props[:]
     onnx.helper.set_model_props(proto, props)
+    return without_checksum(proto)
+
+
+def without_checksum(proto: onnx.ModelProto) -> bytes:
+    """Return the file as releases up to 0.2.0 wrote it."""
+    props = [prop for prop in proto.metadata_props if prop.key != CHECKSUM]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(props)
     return bytes(proto.SerializeToString())
+
+
+def test_a_file_of_an_earlier_release_has_no_checksum(model: bytes) -> None:
+    earlier = without_checksum(onnx.load_from_string(model))
+    assert CHECKSUM.encode() not in earlier
+    answer = Recognizer.from_bytes(earlier).logits(random_images(5))
+    assert np.array_equal(answer, Recognizer.from_bytes(model).logits(random_images(5)))
+
+
+def test_no_changed_byte_changes_an_answer_silently(model: bytes) -> None:
+    """One byte after the other, anywhere in the file: refused, or the same logits and classes."""
+    random, images = np.random.default_rng(0), random_images(20)
+    whole = Recognizer.from_bytes(model)
+    logits, refused = whole.logits(images), 0
+    for at in random.choice(len(model), 300, replace=False):
+        damaged = bytearray(model)
+        damaged[at] ^= 1 << int(random.integers(8))
+        try:
+            recognizer = Recognizer.from_bytes(bytes(damaged))
+        except ModelFileError:
+            refused += 1
+            continue
+        assert np.array_equal(recognizer.logits(images), logits)
+        assert (recognizer.classes, recognizer.temperature) == (whole.classes, whole.temperature)
+    assert refused >= 295
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_whose_output_is_not_finite_is_not_loaded(value: float) -> None:
+    network = build_network(SMALL_CNN, num_classes=3, mean=0.1, std=0.3, seed=4)
+    with torch.no_grad():
+        list(network.parameters())[-1].fill_(value)
+    content = export_onnx(network, model_metadata("abc", DEFAULT_INK))
+    with pytest.raises(ModelFileError, match="mine.onnx cannot be used: .*not finite"):
+        Recognizer.from_bytes(content, "mine.onnx")
+
+
+class Faulty:
+    """A session whose logits are not what they should be."""
+
+    def __init__(self, logits: Any) -> None:
+        self.logits = logits
+
+    def run(self, _names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [np.repeat(np.array([self.logits], np.float32), len(inputs["images"]), axis=0)]
+
+
+@pytest.mark.parametrize(
+    ("logits", "said"),
+    [
+        ([0, np.nan, 1], "not finite"), ([0, np.inf, 1], "not finite"),
+        ([0, 1], r"logits of shape \(1, 2\)"), (["x"], "cannot be run"),
+    ],
+)  # fmt: skip
+def test_output_that_is_no_answer_is_an_error(model: bytes, logits: Any, said: str) -> None:
+    recognizer = Recognizer(Faulty(logits), Recognizer.from_bytes(model).metadata)
+    with pytest.raises(ModelFileError, match=said):
+        recognizer.recognize(drawn_digit())
 
 
 @pytest.mark.parametrize(
@@ -243,8 +310,10 @@ def test_a_model_of_other_inputs(model: bytes) -> None:
     proto = onnx.load_from_string(model)
     proto.graph.output[0].name = "something"
     proto.graph.node[-1].output[0] = "something"
-    with pytest.raises(ModelFileError, match="does not turn images of uint8 into logits"):
+    with pytest.raises(ModelFileError, match="does not match its checksum"):
         Recognizer.from_bytes(proto.SerializeToString())
+    with pytest.raises(ModelFileError, match="does not turn images of uint8 into logits"):
+        Recognizer.from_bytes(without_checksum(proto))
 
 
 def test_a_cut_model(model: bytes) -> None:

@@ -174,6 +174,24 @@ def test_the_model_has_its_classes(run: Run) -> None:
     assert model.facts["epoch"] == 2
 
 
+def test_weights_of_another_run_are_noticed(run: Run, tmp_path: Path) -> None:
+    weights = {"w": np.full(3, 1, np.float32)}
+    run.write_weights(weights)
+    other = Run.create(tmp_path / "runs" / "two", new_record(train={"seed": 7}))
+    other.write_weights(weights)
+    same = Run.create(tmp_path / "runs" / "three", new_record())
+    same.write_weights(weights)
+    path = run.path / "model.safetensors"
+    path.write_bytes((same.path / path.name).read_bytes())
+    assert run.model().weights["w"][0] == 1
+    path.write_bytes((other.path / path.name).read_bytes())
+    with pytest.raises(CheckpointError, match="weights of another run"):
+        run.model()
+    facts = {k: v for k, v in other.model().facts.items() if k != "trained_as"}
+    path.write_bytes(Checkpoint({"model.w": weights["w"]}, facts).to_bytes())  # as 0.2.0 wrote it
+    assert run.model().weights["w"][0] == 1
+
+
 def test_status_and_summary(run: Run) -> None:
     assert run.status == "unfinished"
     with pytest.raises(RunError, match="is not finished"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 import socket
 from collections import Counter
@@ -10,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 
-from helpers import until, wait_until
+from helpers import SMALL_CNN, until, wait_until
+from penstroke.errors import ModelFileError
 from penstroke.files import sha256_of_file
-from penstroke.inference.recognizer import Recognizer
-from penstroke.serve.served_models import Models
+from penstroke.inference.recognizer import Recognizer, model_metadata
+from penstroke.models.build import build_network
+from penstroke.models.onnx_export import export_onnx
+from penstroke.preprocessing.ink import DEFAULT_INK
+from penstroke.serve.inference_worker import respond
+from penstroke.serve.messages import read_message
+from penstroke.serve.served_models import Models, ServedModel
 from penstroke.serve.server import bind, take_waiting
 from serving import Running, ask, service, write_model
 
@@ -126,6 +134,35 @@ def test_a_broken_model_is_refused_and_the_old_one_serves_on(
         wait_until(lambda: _sha256(running) != first)
         assert ask(running, images[0]).status_code == 200
         assert running.stop() == 0
+
+
+def test_a_model_without_finite_output_is_refused(tmp_path: Path) -> None:
+    async def exchange(new: ServedModel, old: ServedModel) -> None:
+        raise AssertionError
+
+    path = write_model(tmp_path / "mine.onnx", seed=1)
+    models = Models([str(path)])
+    first = models.default.sha256
+    network = build_network(SMALL_CNN, num_classes=3, mean=float("nan"), std=0.3)
+    path.write_bytes(export_onnx(network, model_metadata("abc", DEFAULT_INK)))
+    asyncio.run(models.refresh(exchange, force=True))
+    assert models.default.sha256 == first
+    with pytest.raises(ModelFileError, match="not finite"):
+        Models([str(path)])
+
+
+def test_a_worker_outlives_output_that_is_not_finite(model: Path, images: list[bytes]) -> None:
+    class Faulty:
+        def run(self, *_: Any) -> list[Any]:
+            return [np.full((1, 10), np.nan, np.float32)]
+
+    recognizer = Recognizer(Faulty(), Recognizer.load(model).metadata)
+    head = {"do": "recognize", "tasks": [[7, "m", "image/png", []]], "batch_seconds": 1,
+            "batch_size": 8, "max_pixels": 10_000_000}  # fmt: skip
+    (reply,) = respond({"m": recognizer}, (head, [images[0]]))
+    (((number, error),), _) = read_message(io.BytesIO(reply)) or ((), ())
+    assert (number, error[:2]) == (7, [503, "unavailable"])
+    assert "not finite" in error[2]
 
 
 def test_a_signal_while_the_watch_is_at_it(tmp_path: Path) -> None:

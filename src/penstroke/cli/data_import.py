@@ -3,12 +3,15 @@
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from penstroke.cli.console import exit_json, program, progress_bar, say
 from penstroke.cli.options import JSON, argument, given_options, option, takes
 from penstroke.errors import ConfigError, MissingExtraError
 from penstroke.files import cache_root
+
+if TYPE_CHECKING:
+    from penstroke.data.image_import import ImportResult
 
 _FOR_IDX = {"label_offset"}
 _FOR_BOTH = {"name", "source", "classes", "replace", "as_json", "transposed"}
@@ -73,9 +76,9 @@ def command(options: ImportOptions) -> None:
     from penstroke.data.loading import imported_folder, imported_names
 
     check_new_name(options.name)
-    if options.name in imported_names() and not options.replace:
-        raise ConfigError(f'the data set "{options.name}" already exists; use --replace')
     is_idx = holds_idx(options.source)
+    if is_idx and options.name in imported_names() and not options.replace:
+        raise ConfigError(f'the data set "{options.name}" already exists; use --replace')
     for name, typed in given_options(options).items():
         if is_idx and name not in _FOR_IDX | _FOR_BOTH:
             raise ConfigError(f"{typed} is for images, but {options.source} holds IDX files")
@@ -116,20 +119,18 @@ def _import_images(options: ImportOptions) -> None:
     )  # fmt: skip
     columns = "{task.completed:,.0f} of {task.total:,.0f}"
     hint = "interrupted: the same command resumes from here"
+    page = options.report or cache_root() / "imports" / name / "index.html"
+    problems: list[str] = []
     with progress_bar("reading", columns, total=1.0, hint=hint) as update:
         result = import_images(
             name, options.source, imported_folder(name), settings, workers=options.workers,
             progress=lambda done, total: update(completed=done, total=total),
+            replace_existing=options.replace,
+            finish=lambda result: problems.extend(_write_report(result, page)),
         )  # fmt: skip
-    page = options.report or cache_root() / "imports" / name / "index.html"
-    try:  # without the packages for it, the data set is complete all the same
-        from penstroke.reports.import_report import write_import_report
-
-        write_import_report(result, page)
-        report: str | None = str(page)
-    except (ModuleNotFoundError, MissingExtraError) as error:
-        say(f'no report: {error}; pip install "penstroke[train]"')
-        report = None
+    for problem in problems:
+        say(problem)
+    report = None if problems else str(page)
     exit_json({**result.to_dict(), "report": report})
     train, test = result.train, result.test
     say(f"{name}: {len(train):,} training and {len(test):,} test images of {len(train.classes)} "
@@ -147,6 +148,17 @@ def _import_images(options: ImportOptions) -> None:
     if report:
         say(f"\nreport  {report}")
     say(f"\nnext: {program()} data show {name}\n      {program()} train --dataset {name}")
+
+
+def _write_report(result: "ImportResult", page: Path) -> list[str]:
+    """Write the import report; without the packages for it, return what is missing."""
+    try:  # the data set is complete all the same
+        from penstroke.reports.import_report import write_import_report
+
+        write_import_report(result, page)
+    except (ModuleNotFoundError, MissingExtraError) as error:
+        return [f'no report: {error}; pip install "penstroke[train]"']
+    return []
 
 
 def _limit(text: str) -> float | int:

@@ -39,7 +39,7 @@ from penstroke.data.sources.contents import (
 from penstroke.data.sources.listing import list_source
 from penstroke.data.splitting import draw_test
 from penstroke.errors import ConfigError, DataError, StorageError, near_match
-from penstroke.files import explained, lock
+from penstroke.files import explained, lock, write_text_atomically
 
 GROUPS: Mapping[str, str] = {
     "digits": string.digits,
@@ -163,14 +163,17 @@ class ImportResult:
 def import_images(
     name: str, source: Path, destination: Path, settings: ImportSettings, *,
     workers: int = 1, progress: Callable[[int, int], None] = lambda done, total: None,
+    replace_existing: bool = True, finish: Callable[[ImportResult], None] = lambda result: None,
 ) -> ImportResult:  # fmt: skip
     """Bring the images of `source` into the stored data set `destination`.
 
-    After an interruption the same call continues, and ends with the same data set. The source is
-    listed by `sources.listing.list_source`, and read by `workers` processes; 1 reads in this one.
+    After an interruption the same call continues, and ends with the same data set; `finish` is a
+    part of it, called when the data set is stored. The source is listed by
+    `sources.listing.list_source`, and read by `workers` processes; 1 reads in this one.
 
-    Raises ConfigError if the name is taken or a setting does not go with the source, DataError if
-    there are no images, too few classes, or too many unreadable images; nothing is written.
+    Raises ConfigError if the name is taken (by another import, unless `replace_existing`) or a
+    setting does not go with the source; DataError if there are no images, too few classes, or too
+    many unreadable images; nothing is written.
     """
     check_new_name(name)
     if not 0 <= settings.test_fraction < 1:
@@ -195,6 +198,9 @@ def import_images(
         "of mass moved to the middle",
     }  # fmt: skip
     folder = working_folder(name, parts, preprocessed=preprocessed)
+    stored = folder / "stored"  # an import that was killed after the data set was written
+    if not replace_existing and destination.exists() and not _says(stored, repr(settings)):
+        raise ConfigError(f'the data set "{name}" already exists; use --replace')
     with _locked(folder):
         images = PreprocessedImages.allocate(sum(len(part.images) for part in parts))
         jobs = shard_jobs(parts, folder, preprocessed=preprocessed)
@@ -230,7 +236,9 @@ def import_images(
         record = json.dumps(result.to_dict() | {"images": names}, ensure_ascii=False, indent=1)
         title = f"imported from {printable(str(source.resolve()))}"
         beside = {"import.json": record + "\n"}  # where images came from, and what was left out
+        write_text_atomically(stored, repr(settings))
         store.save(destination, name, result.train, result.test, title, beside)
+        finish(result)
         shutil.rmtree(folder, ignore_errors=True)
     _discard_abandoned(name, folder.parent)
     return result
@@ -397,6 +405,12 @@ def _class_notes(train: Dataset, test: Dataset) -> Iterator[str]:
             more = len(names) - _SHOWN_CLASSES
             shown = ", ".join(f'"{name}"' for name in names[:_SHOWN_CLASSES])
             yield f"no {what} image of {shown}{f' and {more} more' if more > 0 else ''}"
+
+
+def _says(path: Path, text: str) -> bool:
+    with suppress(OSError):
+        return path.read_text() == text
+    return False
 
 
 @contextmanager

@@ -5,7 +5,9 @@ needed to recognise characters; both let an untrusted file reach further than it
 Runtime reports neither before it has loaded them, so the protocol buffer is read first.
 """
 
+import json
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 from penstroke.errors import ModelFileError
@@ -29,6 +31,9 @@ _NESTED = {
 _EXTERNAL = {("tensor", 13), ("graph", 15), ("attribute", 22), ("attribute", 23)}
 """External data, and sparse tensors, which may be external too; none of our models has any."""
 _DATA_LOCATION = ("tensor", 14)
+_METADATA, _KEY, _VALUE = 14, 1, 2
+CHECKSUM = "content_sha256"
+"""Key of the metadata that holds, as JSON, the SHA-256 of all else in the file."""
 
 
 def open_session(content: bytes, name: str, threads: int | None = None) -> Any:
@@ -41,11 +46,17 @@ def open_session(content: bytes, name: str, threads: int | None = None) -> Any:
     """
     try:
         objection = _objection("model", content)
+        checksum, recorded = content_checksum(content)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{name} cannot be read as an ONNX model: {error}") from None
     if objection:
         raise ModelFileError(
             f"{name} is not opened because {objection}; Penstroke writes no such models"
+        )
+    if recorded not in (None, json.dumps(checksum)):
+        raise ModelFileError(
+            f"{name} is damaged or was changed: it does not match its checksum; export it again or "
+            "restore it from a copy"
         )
     import onnxruntime
 
@@ -57,6 +68,23 @@ def open_session(content: bytes, name: str, threads: int | None = None) -> Any:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no other base in common
         raise ModelFileError(f"{name} is damaged, or not an ONNX model that can be read") from error
+
+
+def content_checksum(content: bytes) -> tuple[str, str | None]:
+    """Return the SHA-256 of an ONNX file without its own checksum, and that one; None if absent.
+
+    Raises ValueError if it is malformed.
+    """
+    digest, recorded = sha256(), None
+    for number, value in _fields(content):
+        if number == _METADATA:
+            entry = dict(_fields(_bytes(value)))
+            if entry.get(_KEY) == CHECKSUM.encode():
+                recorded = _bytes(entry.get(_VALUE, b"")).decode(errors="replace")
+                continue
+        whole = value if isinstance(value, bytes) else b"%d" % value
+        digest.update(b"%d %d " % (number, len(whole)) + whole)
+    return digest.hexdigest(), recorded
 
 
 def _objection(kind: str, message: bytes) -> str | None:

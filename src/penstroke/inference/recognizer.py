@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field
 
-from penstroke.config.settings import Settings
-from penstroke.errors import ConfigError, ModelFileError
+from penstroke.config.settings import IMAGE_SIZE, Settings
+from penstroke.errors import ConfigError, ModelFileError, PenstrokeError
 from penstroke.files import explained
 from penstroke.inference.onnx_session import open_session
 from penstroke.preprocessing.decoding import ImageLike, as_batch
@@ -24,6 +24,14 @@ MODEL_FORMAT_VERSION = 1
 
 CONFIDENCE_THRESHOLD = 0.5
 """With a calibrated probability below it, an answer is more likely wrong than right."""
+
+_PROBE = np.stack([
+    np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8),
+    np.full((IMAGE_SIZE, IMAGE_SIZE), 255, np.uint8),
+    (np.arange(IMAGE_SIZE**2, dtype=np.uint32) ** 2 % 256).astype(np.uint8)
+    .reshape(IMAGE_SIZE, IMAGE_SIZE),
+])  # fmt: skip
+"""No ink, all ink, and a pattern: a model that is loaded has answered them."""
 
 BATCH = 256
 """Images that go through a network at once: more are no faster, and take memory."""
@@ -108,7 +116,8 @@ class Recognizer:
 
         Raises:
             ModelFileError: the file is missing, damaged, not Penstroke's, or of a newer version; or
-                it reaches outside itself, for other files or foreign operators.
+                it reaches outside itself, for other files or foreign operators; its checksum is
+                wrong; or its output is not finite.
         """
         path = Path(path)
         path = path / "model.onnx" if path.is_dir() else path
@@ -128,7 +137,12 @@ class Recognizer:
         `threads` limits those of ONNX Runtime, which uses every core unless given.
         """
         session = open_session(content, name, threads)
-        return cls(session, _read_metadata(session, name))
+        recognizer = cls(session, _read_metadata(session, name))
+        try:
+            recognizer.probabilities(_PROBE)
+        except ModelFileError as error:
+            raise ModelFileError(f"{name} cannot be used: {error}") from error
+        return recognizer
 
     @overload
     def recognize(self, image: ImageLike) -> Recognition: ...
@@ -179,18 +193,40 @@ class Recognizer:
         return self.softmax(self.logits(images))
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return the logits (B, K) of preprocessed images (B, 28, 28) uint8."""
-        parts = [
-            self._session.run(["logits"], {"images": np.ascontiguousarray(part)})[0]
-            for part in np.array_split(images, max(1, -(-len(images) // BATCH)))
-        ]
-        return np.concatenate(parts)
+        """Return the logits (B, K) of preprocessed images (B, 28, 28) uint8.
+
+        Raises ModelFileError if the model cannot be run, or its output is not finite.
+        """
+        try:
+            logits: npt.NDArray[np.float32] = np.concatenate(
+                [
+                    self._session.run(["logits"], {"images": np.ascontiguousarray(part)})[0]
+                    for part in np.array_split(images, max(1, -(-len(images) // BATCH)))
+                ]
+            )
+        except PenstrokeError:  # a worker's deadline
+            raise
+        except Exception as error:  # ONNX Runtime's exceptions have no other base in common
+            raise ModelFileError(f"the model cannot be run: {error}") from error
+        if logits.shape != (len(images), len(self.classes)):
+            raise ModelFileError(f"the model gives logits of shape {logits.shape}")
+        return _finite(logits, "logits")
 
     def softmax(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the softmax of logits (B, K) at the model's temperature."""
-        scaled = logits / self.temperature
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        with np.errstate(all="ignore"):  # what overflows is not finite, and refused
+            scaled = logits / self.temperature
+            powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+            shares = np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        return _finite(shares, "probabilities")
+
+
+def _finite(values: npt.NDArray[np.float32], what: str) -> npt.NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise ModelFileError(
+            f"the model gives {what} that are not finite (nan, infinity): train or export it again"
+        )
+    return values
 
 
 def max_logit_score(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

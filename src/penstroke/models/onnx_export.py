@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import MissingExtraError
+from penstroke.inference.onnx_session import CHECKSUM, content_checksum
 
 
 class Deployed(nn.Module):
@@ -29,7 +30,7 @@ class Deployed(nn.Module):
 def export_onnx(network: nn.Module, metadata: Mapping[str, Any]) -> bytes:
     """Return `network` as an ONNX file: `images` uint8 (B, 28, 28) → `logits` float32 (B, K).
 
-    Each value of `metadata` is stored as JSON under its key.
+    Each value of `metadata` is stored as JSON under its key, with a checksum of the whole.
     """
     try:
         import onnx
@@ -52,4 +53,6 @@ def export_onnx(network: nn.Module, metadata: Mapping[str, Any]) -> bytes:
         model, {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
     )
     onnx.checker.check_model(model)
+    checksum, _ = content_checksum(model.SerializeToString())
+    model.metadata_props.add(key=CHECKSUM, value=json.dumps(checksum))
     return bytes(model.SerializeToString())

@@ -199,13 +199,31 @@ class Run(Folder[RunRecord]):
         """Write model.safetensors: `weights`, with classes, settings and `facts`."""
         record = self.record
         facts |= {"classes": record.data.classes, "model": record.config.model.to_dict()}
+        facts["trained_as"] = self._trained_as
         prefixed = {MODEL_PREFIX + name: array for name, array in weights.items()}
         write_atomically(self.path / "model.safetensors", Checkpoint(prefixed, facts).to_bytes())
 
     def model(self) -> Checkpoint:
-        """Return the weights and facts in model.safetensors; raises as `read_model` does."""
+        """Return the weights and facts in model.safetensors; raises as `read_model` does.
+
+        CheckpointError if they are those of a run with other settings or images.
+        """
         file = "model.safetensors"
-        return Checkpoint.from_bytes(self.read_model(file), str(self.path / file))
+        model = Checkpoint.from_bytes(self.read_model(file), str(self.path / file))
+        if model.facts.get("trained_as", self._trained_as) != self._trained_as:
+            raise CheckpointError(
+                f"{self.path / file} holds the weights of another run, with other settings or "
+                "images: restore the file, or train again with --overwrite"
+            )
+        return model
+
+    @property
+    def _trained_as(self) -> str:
+        """What the weights of this run result from: settings, images, first weights, members."""
+        record = self.record
+        first = record.pretrained.sha256 if record.pretrained else ""
+        parts = (record.config.fingerprint(), record.data.fingerprint, first, *record.members)
+        return sha256(" ".join(parts).encode())
 
     def log_test_opening(self, purpose: str) -> None:
         """Write down that the test split is about to be opened."""

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from penstroke.config.settings import IMAGE_SIZE
-from penstroke.errors import ImageTooComplexError
+from penstroke.errors import ImageTooComplexError, PenstrokeError
 from penstroke.inference.line_reader import read_page
 from penstroke.inference.recognizer import Recognition, Recognizer
 from penstroke.preprocessing.ink import Pixels, Preprocessed
@@ -141,9 +141,14 @@ def _answer(batch: list[_Task]) -> bytes:
     """Run each network once, on all its images of the batch; return the reply."""
     for recognizer in {task.recognizer for task in batch}:
         ready = [(t, t.image) for t in batch if t.recognizer is recognizer and t.image]
-        recognitions = recognizer.recognize_preprocessed([image for _, image in ready])
-        for (task, _), recognition in zip(ready, recognitions, strict=True):
-            task.answer = _character(task, recognition)
+        try:
+            recognitions = recognizer.recognize_preprocessed([image for _, image in ready])
+            for (task, _), recognition in zip(ready, recognitions, strict=True):
+                task.answer = _character(task, recognition)
+        except PenstrokeError as fault:  # an output that is not finite, for one of them
+            error = api_error(fault)
+            for task, _ in ready:
+                task.answer, task.error = None, (error.status_code, error.code, error.detail)
     contents = [json.dumps(task.answer, ensure_ascii=False).encode() for task in batch]
     return pack([[task.number, task.error] for task in batch], contents)
 
