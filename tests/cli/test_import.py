@@ -115,8 +115,9 @@ def test_imports_that_cannot_be(
 
 @pytest.mark.parametrize("name", ["mnist", "emnist-letters"])
 def test_the_command_for_unpacked_files_is_one_that_works(
-    penstroke: Cli, tmp_path: Path, name: str
+    penstroke: Cli, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PENSTROKE_DATA", str(tmp_path / "data"))
     prefix = "" if name == "mnist" else f"{name}-"
     write_idx_set(tmp_path / "raw", prefix=prefix, offset=int(bool(prefix)))
     for file in (tmp_path / "raw").glob("*test-*"):  # as the catalogue names them

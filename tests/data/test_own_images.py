@@ -158,6 +158,20 @@ def test_a_split_that_is_given_is_kept(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_pages_that_were_not_read_and_merged_splits_are_told_of(tmp_path: Path) -> None:
+    write_scrawls(tmp_path / "in/train", {"a": 5, "b": 5})
+    write_scrawls(tmp_path / "in/val", {"a": 1, "b": 2}, first=50)
+    pages = [Image.open(io.BytesIO(scrawl(k))) for k in (70, 71, 72)]
+    pages[0].save(tmp_path / "in/val/a/pages.tif", save_all=True, append_images=pages[1:])
+    made = bring(tmp_path / "in")
+    said = "; ".join(made.notes)
+    assert "4 images of a validation split are training images here" in said
+    assert "the first was read: val/a/pages.tif (3 pages)" in said
+    (tmp_path / "labels.csv").write_text("file,label\nx.png,a\ny.png,b\n")
+    with pytest.raises(DataError, match="--images names the folder"):
+        bring(tmp_path / "labels.csv")
+
+
 def test_a_test_split_alone_is_no_data_set(tmp_path: Path) -> None:
     write_scrawls(tmp_path / "in/test", {"a": 2, "b": 2})
     with pytest.raises(DataError, match="test images only"):
@@ -324,7 +338,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
         (ImportSettings(classes=ClassMap(wanted=("a",))), DataError, 'only one class, "a"'),
         (ImportSettings(classes=ClassMap(wanted=("a", "z"))), ConfigError, 'shows "z"'),
         (ImportSettings(classes=ClassMap(renamed={"z": "y"})), ConfigError, "labelled 'z'"),
-        (ImportSettings(preprocessed=True), ConfigError, "--preprocessed goes with NPZ arrays"),
+        (ImportSettings(preprocessed=True), ConfigError, "--preprocessed goes with arrays"),
         (ImportSettings(test_fraction=1.0), ConfigError, "--test-fraction: 1 is out of range"),
     ],
 )

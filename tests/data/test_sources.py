@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
 from helpers import scrawl, write_scrawls
@@ -20,6 +21,7 @@ from penstroke.data.archives import MAX_FILE_BYTES
 from penstroke.data.sources.contents import SourceOptions as Options
 from penstroke.data.sources.listing import list_source, open_source, read_labelled_images
 from penstroke.errors import ArchiveError, ConfigError, DataError, ImageError
+from penstroke.preprocessing.decoding import read_grey
 
 
 def labels(path: Path, options: Options | None = None) -> Counter[str]:
@@ -58,7 +60,7 @@ def test_folders_know_labels_and_splits(tmp_path: Path) -> None:
         ("train/digit_3/000.png", "digit_3", "3", "train"),
         ("train/digit_3/001.png", "digit_3", "3", "train"),
         ("train/upper_A/000.png", "upper_A", "A", "train"),
-        ("validation/digit_3/000.png", "digit_3", "3", "train"),
+        ("validation/digit_3/000.png", "digit_3", "3", "validation"),
     ]
 
 
@@ -73,6 +75,33 @@ def test_what_systems_leave_behind_is_no_image(tmp_path: Path) -> None:
         assert any(
             "1 images outside the folder" in note for note in list_source(source, Options()).notes
         )
+
+
+def test_formats_that_pillow_reads_and_files_that_are_left_out(tmp_path: Path) -> None:
+    folder, image = tmp_path / "in/a", Image.open(io.BytesIO(scrawl(1))).convert("L")
+    folder.mkdir(parents=True)
+    suffixes = "png jpg jpeg jpe jfif webp tif bmp dib gif pgm ppm pbm pnm jp2 avif tga pcx ico"
+    for suffix in suffixes.split():
+        written = image.convert("1") if suffix == "pbm" else image
+        written.save(folder / f"1.{suffix.upper()}", sizes=[image.size])
+    for name in ("1.heic", "1.HEIF", "notes", "list.pdf"):
+        (folder / name).write_bytes(b"x")
+    (tmp_path / "in/loose.png").write_bytes(scrawl(1))
+    for source in (tmp_path / "in", zipped(tmp_path / "in", tmp_path / "in.zip")):
+        assert labels(source) == {"a": len(suffixes.split())}
+        assert all(read_grey(s.content).size for s in read_labelled_images(source))
+        left_out = dict(list_source(source, Options()).left_out)
+        assert sorted(left_out) == [
+            "a/1.HEIF", "a/1.heic", "a/list.pdf", "a/notes", "loose.png",
+        ]  # fmt: skip
+        assert "save it as PNG or JPEG" in left_out["a/1.HEIF"]
+        assert left_out["loose.png"] == "is outside the folder of a class"
+
+
+def test_what_would_help_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a-1.png").write_bytes(scrawl(1))
+    with pytest.raises(DataError, match="--pattern reads labels from the names"):
+        list_source(tmp_path, Options())
 
 
 def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
@@ -318,7 +347,7 @@ def test_parquet_with_plain_bytes_and_a_column_of_splits(tmp_path: Path) -> None
     found = list_source(path, Options(label_column="what"))
     (part,) = found.parts
     assert [(e.label, e.split) for e in part.images] == [
-        ("A", "train"), ("3.5", "test"), ("B", "train"),
+        ("A", "train"), ("3.5", "test"), ("B", "validation"),
     ]  # fmt: skip
     assert found.left_out == (("row 1 of my.parquet", "has no label (None)"),)
     with pytest.raises(ImageError, match="holds no bytes"):

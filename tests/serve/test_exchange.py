@@ -22,7 +22,7 @@ from penstroke.models.build import build_network
 from penstroke.models.onnx_export import export_onnx
 from penstroke.preprocessing.ink import DEFAULT_INK
 from penstroke.serve.inference_worker import respond
-from penstroke.serve.messages import read_message
+from penstroke.serve.messages import Message, read_message
 from penstroke.serve.served_models import Models, ServedModel
 from penstroke.serve.server import bind, take_waiting
 from serving import Running, ask, service, write_model
@@ -159,8 +159,10 @@ def test_a_worker_outlives_output_that_is_not_finite(model: Path, images: list[b
     recognizer = Recognizer(Faulty(), Recognizer.load(model).metadata)
     head = {"do": "recognize", "tasks": [[7, "m", "image/png", []]], "batch_seconds": 1,
             "batch_size": 8, "max_pixels": 10_000_000}  # fmt: skip
-    (reply,) = respond({"m": recognizer}, (head, [images[0]]))
-    (((number, error),), _) = read_message(io.BytesIO(reply)) or ((), ())
+    (reply,) = respond({"m": recognizer}, Message(head, [images[0]]))
+    answer = read_message(io.BytesIO(reply))
+    assert answer
+    ((number, error),) = answer.head
     assert (number, error[:2]) == (7, [503, "unavailable"])
     assert "not finite" in error[2]
 

@@ -17,7 +17,6 @@ from penstroke.errors import ImageError
 if TYPE_CHECKING:
     from penstroke.inference.recognizer import Recognizer
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 IMAGES = argument("Image files, folders or patterns; - is stdin.", metavar="IMAGE…")
 MODEL = option("Model: a model.onnx, or the name or path of a run.", metavar="MODEL")
 
@@ -46,15 +45,30 @@ def expand(names: Sequence[str]) -> list[str]:
         if name == "-" or path.is_file():
             expanded.append(name)
         elif path.is_dir():
-            inside = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
+            from penstroke.data.sources.contents import SUFFIXES, is_image
+
+            files = [path for path in path.rglob("*") if path.is_file()]
+            inside = sorted(str(path) for path in files if is_image(path.name))
             if not inside:
-                raise ImageError(f"the folder {name} holds no images ({', '.join(_SUFFIXES)})")
+                raise ImageError(f"the folder {name} holds no images ({', '.join(SUFFIXES)})")
+            others = [str(p) for p in files if not is_image(p.name) and p.name[0] != "."]
+            if others:
+                note(f"{name}: {len(others):,} files are not images that can be read, and are "
+                     f"left out, for example {min(others)}")  # fmt: skip
             expanded += inside
         else:
             # Shells that do not expand patterns (Windows) leave it to us.
             matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - may begin at the root
             expanded += matches or [name]
     return expanded
+
+
+def _note_pages(path: Path) -> None:
+    from penstroke.preprocessing.decoding import page_count
+
+    is_tiff = path.suffix.lower() in (".tif", ".tiff", ".gif") and path.is_file()
+    if is_tiff and (pages := page_count(path.read_bytes())) > 1:
+        note(f"{path} has {pages} pages: the first is read; save others as files of their own")
 
 
 def answer_each(
@@ -67,6 +81,8 @@ def answer_each(
     answers: list[dict[str, Any]] = []
     for name in names:
         try:
+            if name != "-":
+                _note_pages(Path(name))
             answers.append(answer(name, sys.stdin.buffer.read() if name == "-" else Path(name)))
         except ImageError as error:
             answers.append({"image": name, "status": "error", "error": str(error)})

@@ -322,7 +322,10 @@ def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part
     present = Counter(filter(None, (classes.class_of(i.given, i.label) for i in given)))
     missing = [image for contents in listed for image in contents.missing]
     if not present and missing:
-        raise DataError(f"all {len(missing):,} images are missing: {' '.join(missing[0])}")
+        raise DataError(
+            f"all {len(missing):,} images are missing: {' '.join(missing[0])}; --images names the "
+            "folder or zip that they lie in"
+        )
     wanted = set(classes.chosen(present))
     splits: list[Split] = ["train", "test"]
     parts = [
@@ -334,6 +337,11 @@ def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part
         for contents, split in zip(listed, splits, strict=False)
         for part in contents.parts
     ]  # fmt: skip
+    if count := sum(image.split == "validation" for image in given):
+        notes.append(
+            f"{count:,} images of a validation split are training images here: each run carves its "
+            "own validation images from those"
+        )
     if others := len(given) - len(_refs(parts)):
         notes.append(f"{others:,} images of other classes were left out")
     return tuple(part for part in parts if part.images), notes
@@ -364,6 +372,7 @@ def _assemble(
     )
     copies, conflicts = _find_copies(refs, images, rows)
     notes += copies
+    notes += _page_notes(refs, images, rows)
     training = set(map(bytes, digests[~is_test]))
     if count := sum(bytes(digest) in training for digest in digests[is_test]):
         notes.append(  # a given split may have some
@@ -393,6 +402,14 @@ def _find_copies(
         more = " and others" if len(conflicts) > 1 else ""
         notes.append(f"{len(conflicts):,} images have copies with another label: {shown}{more}")
     return notes, tuple(tuple(f"{i.name} = {i.label}" for i in group) for group in conflicts)
+
+
+def _page_notes(refs: list[ImageRef], images: PreprocessedImages, rows: Rows) -> Iterator[str]:
+    several = [row for row in rows if images.pages[row] > 1]
+    if several:
+        shown = ", ".join(f"{refs[row].name} ({images.pages[row]} pages)" for row in several[:5])
+        more = f" and {len(several) - 5:,} more" if len(several) > 5 else ""
+        yield f"of files with several pages, the first was read: {shown}{more}"
 
 
 def _class_notes(train: Dataset, test: Dataset) -> Iterator[str]:

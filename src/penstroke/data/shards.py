@@ -26,7 +26,7 @@ from penstroke.data.sources.contents import Content, Part, Reader, Source
 from penstroke.data.sources.listing import open_source
 from penstroke.errors import DataError, ImageError, PenstrokeError, StorageError, WorkerError
 from penstroke.files import cache_root, write_atomically
-from penstroke.preprocessing.decoding import read_grey
+from penstroke.preprocessing.decoding import page_count, read_grey
 from penstroke.preprocessing.ink import DEFAULT_INK, inspect_ink, normalize
 from penstroke.workers import map_unordered
 
@@ -56,6 +56,7 @@ class PreprocessedImages:
     status: npt.NDArray[np.uint8]  # (N,): OK, EMPTY or UNREADABLE
     dropped: npt.NDArray[np.float32]  # (N,): share of the ink that was taken for dirt or edges
     sides: npt.NDArray[np.int32]  # (N,): longer side of the ink in the source, pixels
+    pages: npt.NDArray[np.int32]  # (N,): pages or frames of the file, of which the first is read
     digests: npt.NDArray[np.uint8]  # (N, 16), of the contents: equal where they are the same bytes
     errors: dict[int, str]  # why an image is unreadable, by position
 
@@ -64,7 +65,7 @@ class PreprocessedImages:
         """Return room for `count` images."""
         return cls(
             np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8), np.zeros(count, np.uint8),
-            np.zeros(count, np.float32), np.zeros(count, np.int32),
+            np.zeros(count, np.float32), np.zeros(count, np.int32), np.ones(count, np.int32),
             np.zeros((count, 16), np.uint8), {},
         )  # fmt: skip
 
@@ -76,7 +77,7 @@ class PreprocessedImages:
         self.errors.update({first + row: error for row, error in shard.errors.items()})
 
 
-_ARRAYS = ("images", "status", "dropped", "sides", "digests")
+_ARRAYS = ("images", "status", "dropped", "sides", "pages", "digests")
 
 
 def working_folder(name: str, parts: Sequence[Part], *, preprocessed: bool) -> Path:
@@ -177,6 +178,7 @@ def _preprocess(shard: PreprocessedImages, row: int, content: Content, preproces
     """Bring one image to 28×28, and note in `shard` what it was."""
     if isinstance(content, bytes):
         digest = sha256(content)
+        shard.pages[row] = page_count(content)
     else:
         digest = sha256(f"{content.dtype.str} {content.shape}".encode())
         digest.update(np.ascontiguousarray(content).data)

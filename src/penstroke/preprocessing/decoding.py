@@ -129,6 +129,16 @@ def open_image(source: Any, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     return image
 
 
+def page_count(content: bytes) -> int:
+    """Return the pages of a TIFF file, or the frames of a GIF; 1 for all others, and if damaged."""
+    if not content.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8")):
+        return 1
+    try:
+        return int(getattr(open_image(content), "n_frames", 1))
+    except Exception:  # Pillow's plug-ins raise any kind on damaged files; reading it says which
+        return 1
+
+
 def _grey_of_array(
     array: npt.NDArray[np.generic], max_pixels: int, working_side: int
 ) -> Intensities:

@@ -250,7 +250,7 @@ def _pairs(arrays: list[Array], path: Path) -> list[tuple[Split, Array, Array]]:
             f"arrays are {', '.join(map(str, arrays)) or 'none'}"
         )
     pairs = [(split_of([word]), g["images"], g["labels"]) for (_, word), g in found.items()]
-    return sorted(pairs, key=lambda pair: pair[0], reverse=True)  # training images come first
+    return sorted(pairs, key=lambda pair: ("train", "validation", "test", "").index(pair[0]))
 
 
 def _formatted(

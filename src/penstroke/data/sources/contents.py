@@ -14,16 +14,22 @@ import numpy.typing as npt
 from penstroke.data.archives import MAX_FILE_BYTES
 from penstroke.errors import ImageError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+SUFFIXES = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib",
+    ".gif", ".pgm", ".ppm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c", ".avif",
+    ".tga", ".pcx", ".ico",
+)  # fmt: skip
+"""Of the formats that `preprocessing.decoding` reads."""
 Content = bytes | npt.NDArray[np.generic]
 """An image file, or an array (H, W) or (H, W, C): what `ink.preprocess` takes."""
 
-Split = Literal["train", "test", ""]
+Split = Literal["train", "validation", "test", ""]
 _SPLITS: dict[str, Split] = {
-    "train": "train", "training": "train", "val": "train", "valid": "train", "validation": "train",
-    "dev": "train", "test": "test", "testing": "test", "t10k": "test",
+    "train": "train", "training": "train", "val": "validation", "valid": "validation",
+    "validation": "validation", "dev": "validation",
+    "test": "test", "testing": "test", "t10k": "test",
 }  # fmt: skip
-"""Words for a split. Each run carves its validation images from training, so they belong there."""
+"""Words for a split. Each run carves its validation images from training: these are among them."""
 
 
 _NUMBER = re.compile(r"[+-]?(\d+|\d+[.,]\d*(e[+-]?\d+)?)", re.ASCII | re.IGNORECASE)
@@ -149,6 +155,14 @@ def whole_number(text: str) -> str:
     number = float(text.replace(",", "."))
     is_whole = number.is_integer() and abs(number) < 10**_MAX_DIGITS
     return str(int(number)) if is_whole else text
+
+
+def not_read(name: str) -> LeftOut:
+    """Return why the file `name`, which is no image by its suffix, is left out."""
+    suffix = Path(name).suffix.lower()
+    advice = "; save it as PNG or JPEG" if suffix in (".heic", ".heif", ".pdf", ".svg") else ""
+    what = f"is not read: {suffix} files are not images that can be" if suffix else "has no suffix"
+    return LeftOut(printable(name), what + advice)
 
 
 def split_of(words: list[str]) -> Split:

@@ -21,6 +21,7 @@ from penstroke.data.sources.contents import (
     Split,
     check_size,
     is_image,
+    not_read,
     printable,
     split_of,
     stamp_of,
@@ -115,6 +116,7 @@ def label_by_path(listing: FileListing, pattern: str | None = None) -> SourceCon
     """
     expression = _compiled(pattern) if pattern is not None else None
     images, others = [], []
+    left_out = [not_read(file) for file in listing.stamps if not is_image(file)]
     for file in filter(is_image, listing.stamps):
         *folders, parent, _ = ("", *file.split("/"))
         if expression:
@@ -139,7 +141,10 @@ def label_by_path(listing: FileListing, pattern: str | None = None) -> SourceCon
             f"--pattern: {pattern!r} matches none of the {len(others):,} images in "
             f"{listing.source.path}, for example {others[0]!r}"
         )
-    return listing.contents(what, images, *([f"{len(others):,} images {why}"] if others else []))
+    reason = "is outside the folder of a class" if not expression else "does not match the pattern"
+    left_out += [LeftOut(file, reason) for file in others]
+    notes = [f"{len(others):,} images {why}"] if others else []
+    return listing.contents(what, images, *notes, left_out=left_out)
 
 
 def label_by_table(
@@ -160,11 +165,21 @@ def label_by_table(
         folder = posixpath.basename(posixpath.dirname(file))
         split = split or split_of(wanted.split("/")[:-1])
         images.append(listing.image(file, printable(folder) or label, label, split))
+    for name, _ in table.left_out:
+        by_name.pop(_normalized(posixpath.join(base, name)), None)
     images.sort(key=lambda image: image.name)
     if extra := sum(is_image(name) for name in by_name):
         notes += (f"{extra:,} images that are not in {table_name} were left out",)
+    left_out = [
+        LeftOut(printable(name), f"is not in {table_name}") if is_image(name) else not_read(name)
+        for name in by_name.values() if name != _normalized(posixpath.join(base, table_name))
+    ]  # fmt: skip
     return listing.contents(
-        f"labels in {table_name}", images, *notes, missing=missing, left_out=table.left_out
+        f"labels in {table_name}",
+        images,
+        *notes,
+        missing=missing,
+        left_out=[*table.left_out, *left_out],
     )
 
 

@@ -2,6 +2,7 @@
 
 import posixpath
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from penstroke.data.sources.contents import (
     Source,
     SourceContents,
     SourceOptions,
+    is_image,
 )
 from penstroke.data.sources.image_files import label_by_path, label_by_table, list_files, open_files
 from penstroke.data.sources.pixel_tables import is_pixel_table, list_pixel_table
@@ -89,9 +91,19 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
     if options.transposed is not None and not all(part.source.pixels for part in contents.parts):
         raise ConfigError("--transposed is for IDX files, arrays and pixel tables only")
     if not len(contents) and not contents.missing:
-        notes = "".join(f"; {note}" for note in contents.notes)
-        raise DataError(f"{path} holds no images ({', '.join(SUFFIXES)}) with a label{notes}")
+        raise DataError(f"{path} holds no images ({', '.join(SUFFIXES)}) with a label" + "".join(
+            f"; {note}" for note in (*contents.notes, *_advice(contents))
+        ))  # fmt: skip
     return contents
+
+
+def _advice(contents: SourceContents) -> Iterator[str]:
+    """Yield what was left out of a source without labelled images, and what would help."""
+    for file, reason in contents.left_out[:1]:
+        more = len(contents.left_out) - 1
+        yield f"{file} {reason}" + (f", and {more:,} more files are left out" if more else "")
+    if any(is_image(file) for file, _ in contents.left_out):
+        yield "--pattern reads labels from the names of files"
 
 
 def open_source(source: Source) -> Reader:
