@@ -167,8 +167,9 @@ def test_how_many_of_some_images_a_source_has_seen(source: PretrainedRun) -> Non
 
 
 def test_without_the_sources_images_forgetting_says_why(source: PretrainedRun) -> None:
-    path = source.run.path / "run.toml"
+    path, weights = source.run.path / "run.toml", source.run.model().weights
     path.write_text(path.read_text().replace('dataset = "digits"', 'dataset = "gone"'))
+    Run.open(source.run.path).write_weights(weights)
     tuned = train(few_config(epochs=1), find_pretrained("source"))
     assert tuned.summary().source_images == 0
     assert 'unknown data set "gone"' in str(tuned.summary().source_reason)
