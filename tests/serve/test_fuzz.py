@@ -19,6 +19,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi import checks
 
 from helpers import drawn_digit
+from penstroke.serve.uploads import IMAGES
 from serving import Running, ask, exchange, png
 
 _REQUESTS = 150
@@ -97,7 +98,7 @@ def _images(draw: st.DrawFn) -> bytes:
     return png(pixels, draw(st.sampled_from(["PNG", "JPEG"])))
 
 
-for _kind in ("image/png", "image/jpeg"):
+for _kind in IMAGES:
     schemathesis.openapi.media_type(_kind, st.one_of(_images(), st.binary(max_size=200)))
 
 
@@ -149,5 +150,5 @@ def test_the_document_names_everything(running: Running) -> None:
     for path in ("/v1/recognize", "/v1/recognize/line", "/v1/corrections"):
         assert {"413", "415", "422"} <= set(document["paths"][path]["post"]["responses"])
     content = document["paths"]["/v1/recognize"]["post"]["requestBody"]["content"]
-    assert set(content) == {"image/png", "image/jpeg", "multipart/form-data", "application/json"}
+    assert set(content) == {*IMAGES, "multipart/form-data", "application/json"}
     assert "$defs" not in str(document)

@@ -65,3 +65,7 @@ def test_the_token_is_taken_from_the_address_and_hidden(browser: Browser, mnist_
         bare = url.split("#")[0]
         with visit(browser, bare, expected=("Failed to load resource",)) as page:
             expect(page.locator("#notice")).to_contain_text("token")
+            page.get_by_label("Token").fill(token)
+            page.get_by_role("button", name="Use it").click()
+            expect(page.locator("#model")).to_have_value("mnist-fast")
+            assert "token" not in page.url

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+import serving
 from helpers import drawn_digit
 from penstroke.inference.recognizer import Recognizer
 from serving import Running, ask, exchange, png
@@ -22,6 +24,7 @@ def test_the_answer_is_the_recognizers(client: TestClient, recognizer: Recognize
     assert (told["label"], told["status"]) == (expected.label, expected.status)
     assert told["probabilities"] == pytest.approx(dict(expected.probabilities), abs=1e-6)
     assert told["model"] == "small"
+    assert told["model_sha256"] == client.get("/v1/models").json()["models"][0]["sha256"]
     assert told["occlusion_map"] is None
     assert told["elapsed_milliseconds"] > 0
     head, _, content = told["input_image"].partition(",")
@@ -42,6 +45,67 @@ def test_kinds_of_bodies_agree(client: TestClient) -> None:
     assert jpeg["probabilities"] == pytest.approx(by_body["probabilities"], abs=0.1)
     strokes = client.post(url, json=SEVEN).json()
     assert strokes["status"] in ("ok", "rejected")
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("JPEG", "RGB"), ("WEBP", "RGB"), *(("PNG", m) for m in ("L", "RGB", "RGBA", "I;16", "P"))],
+)
+def test_large_photos_are_scaled_down(client: TestClient, kind: str, mode: str) -> None:
+    """What they show is recognised as in the small image."""
+    small = Image.fromarray(drawn_digit(600))
+    large = small.resize((2700, 2700), Image.Resampling.BICUBIC)
+    if mode == "I;16":
+        large = Image.fromarray(np.asarray(large).astype(np.uint16) * 257)
+    stream = io.BytesIO()
+    (large if mode == "I;16" else large.convert(mode)).save(stream, kind, quality=90)
+    headers = {"content-type": f"image/{kind.lower()}"}
+    told = client.post("/v1/recognize", content=stream.getvalue(), headers=headers).json()
+    expected = ask(client, png(np.asarray(small))).json()
+    assert told["probabilities"] == pytest.approx(expected["probabilities"], abs=0.1)
+
+
+def test_a_large_photo_is_turned_upright(client: TestClient) -> None:
+    image, tags = Image.fromarray(drawn_digit(2700)), Image.Exif()
+    tags[0x0112] = 6  # the camera was turned by 90 degrees
+    stream = io.BytesIO()
+    image.rotate(90).save(stream, "JPEG", exif=tags)
+    headers = {"content-type": "image/jpeg"}
+    told = client.post("/v1/recognize", content=stream.getvalue(), headers=headers).json()
+    expected = ask(client, png(np.asarray(image))).json()
+    assert told["probabilities"] == pytest.approx(expected["probabilities"], abs=0.1)
+
+
+def test_batches(client: TestClient) -> None:
+    image = png(drawn_digit())
+    files = [("image", image), ("image", b"no image"), ("other", image), ("image", image)]
+    told = client.post("/v1/recognize/batch?top=2", files=files).json()
+    alone = ask(client, image, top=2).json()
+    first, damaged, last = told["results"]
+    assert first == last
+    assert damaged["error"]["code"] == "bad_image"
+    assert first == {name: alone[name] for name in first}
+    assert told["model_sha256"] == alone["model_sha256"]
+    for count, status in ((0, 422), (64, 200), (65, 422)):
+        found = client.post("/v1/recognize/batch", files=[("image", image)] * count or None,
+            headers={} if count else {"content-type": "multipart/form-data; boundary=x"},
+        )  # fmt: skip
+        assert found.status_code == status, found.text
+
+
+def test_the_document_names_the_token(client: TestClient, model: Path) -> None:
+    """It requires the token of a service that has one."""
+    with serving.client(model, token="a-good-token") as guarded:
+        document = guarded.get("/openapi.json").json()
+    for path, operations in document["paths"].items():
+        needs_token = path.startswith("/v1/") or path == "/metrics"
+        assert all(bool(one.get("security")) is needs_token for one in operations.values()), path
+    free = client.get("/openapi.json").json()
+    for schema in (document, free):
+        (scheme,) = schema["components"]["securitySchemes"].values()
+        assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert "'security'" not in str(free)
+    assert "Authorization: Bearer TOKEN" in client.get("/docs").text
 
 
 def test_other_model_top_and_occlusion_map(client: TestClient) -> None:
@@ -120,13 +184,14 @@ BAD = [
     ("image/png", b"", 422, "bad_image"),
     ("image/png", b"no image", 422, "bad_image"),
     ("image/png", png(drawn_digit())[:-200], 422, "bad_image"),
-    ("image/png", png(np.zeros((2001, 2000), np.uint8)), 422, "megapixels"),
+    ("image/png", png(np.zeros((5001, 5000), np.uint8)), 422, "megapixels"),
     ("image/png", png(drawn_digit(), "GIF"), 422, "not an image that can be read"),
     ("text/plain", b"7", 415, "text/plain"),
     ("", b"7", 415, "(none)"),
     ("application/json", b"{", 400, "bad_json"),
     ("application/json", b"[" * 100_000, 400, "bad_json"),
     ("application/json", b'{"strokes": NaN}', 400, "bad_json"),
+    ("application/json", b"[" + 500_001 * b"1," + b"1]", 413, "1,000,000 bytes"),
     ("application/json", b"[]", 422, "valid dictionary"),
     ("application/json", b"{}", 422, "strokes"),
     ("application/json", b'{"strokes": [[[1, "a"]]], "width": 9, "height": 9}', 422, "strokes.0.0"),

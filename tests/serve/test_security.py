@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx2
 import pytest
 
 from helpers import drawn_digit
+from penstroke.errors import ConfigError
 from penstroke.serve.responses import ApiError
 from penstroke.serve.security import Security
 from penstroke.serve.service_settings import ServiceSettings
-from serving import Running, exchange, png
+from serving import Running, client, exchange, png
 
 LOCAL = ServiceSettings()
 OPEN = ServiceSettings(host="0.0.0.0", token="a-good-token", allow_hosts=("ink.example",))
@@ -131,6 +134,33 @@ def test_what_the_token_is_for(path: str, expected: int) -> None:
 def test_what_browsers_say_of_the_site(path: str, method: str, site: str, expected: int) -> None:
     """An <img> of another page sends no Origin; a link from one may open the pages."""
     assert verdict(LOCAL, "localhost", method=method, path=path, sec_fetch_site=site) == expected
+
+
+def test_pages_that_are_allowed(model: Path) -> None:
+    """They may use the API with the token, and ask for what they may send without it."""
+    page = "https://app.example"
+    with client(model, token="a-good-token", allow_origins=(page,)) as served:
+        headers = {"origin": page, "sec-fetch-site": "cross-site"}
+        asked = served.options("/v1/recognize", headers=headers)
+        assert asked.status_code == 204
+        assert asked.headers["access-control-allow-origin"] == page
+        assert "authorization" in asked.headers["access-control-allow-headers"]
+        refused = served.get("/v1/models", headers=headers)
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == page, "the page can read why"
+        answered = served.get("/v1/models", headers={**headers, "authorization": GOOD})
+        assert answered.status_code == 200
+        assert answered.headers["access-control-allow-origin"] == page
+        for path, origin in (("/v1/models", "https://app.example:1"), ("/docs", page)):
+            found = served.get(path, headers={**headers, "origin": origin, "authorization": GOOD})
+            assert found.status_code == 403
+            assert "access-control-allow-origin" not in found.headers
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "app.example", "https://a.example/", "https://"])
+def test_what_is_no_origin(origin: str) -> None:
+    with pytest.raises(ConfigError, match="is not an origin"):
+        ServiceSettings.parse({"allow_origins": [origin]})
 
 
 def test_refusals_over_the_wire(running: Running) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from helpers import Outcome, drawn_digit
 from penstroke.serve.service_settings import ServiceSettings
-from serving import png, write_model
+from serving import client, png, write_model
 
 Cli = Callable[..., Outcome]
 _NO_TORCH = """
@@ -118,7 +118,8 @@ def test_beyond_this_machine_a_token_is_made_up(model: Path) -> None:
     try:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
-        url = told["url"].replace("0.0.0.0", "127.0.0.1")
+        url = told["url"]
+        assert "0.0.0.0" not in url, "a phone cannot open it"
         assert len(told["token"]) >= 32
         assert told["page"].endswith(f"/#token={told['token']}")
         assert httpx2.get(f"{url}/v1/models", timeout=120).status_code == 401
@@ -129,6 +130,20 @@ def test_beyond_this_machine_a_token_is_made_up(model: Path) -> None:
         process.terminate()
         assert process.wait(timeout=120) == 0
         process.stdout.close()  # type: ignore[union-attr]
+
+
+def test_each_request_is_logged_without_its_query(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="penstroke.access")
+    with client(model) as served:
+        served.get("/healthz?name=secret", headers={"authorization": "Bearer secret"})
+        served.get("/a%0Ab")
+    first, second = caplog.messages
+    assert " GET /healthz 200 " in first
+    assert first.endswith(" ms")
+    assert " GET /a%0Ab 404 " in second
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(

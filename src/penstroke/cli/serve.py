@@ -24,6 +24,13 @@ def command(
     token: str | None = option(
         "Token required of callers; generated where needed.", envvar="PENSTROKE_TOKEN"),
     allow_host: list[str] | None = option("Further host name of the service.", metavar="NAME"),
+    allow_origin: list[str] | None = option(
+        "Web page that may use the service, as https://example.org.", metavar="ORIGIN"),
+    max_body_mb: float = option(
+        "Size of an uploaded image, in megabytes, at most.", 8.0, min=0.001),
+    max_megapixels: float = option(
+        "Size of an image, at most; over 4 megapixels it is scaled down.", 25.0, min=0.001),
+    access_log: bool = option("Log each request to standard error.", False, "--access-log"),
     queue_size: int = option("Waiting characters, at most.", 256, min=1),
     workers: int | None = option("Worker processes; one per core, at most 4.", min=1),
     shutdown_grace: float = option(
@@ -45,7 +52,9 @@ def command(
 
     settings = ServiceSettings.parse({
         "host": host, "port": port, "allow_hosts": [name.lower() for name in allow_host or ()],
-        "queue_size": queue_size, "shutdown_grace": shutdown_grace,
+        "allow_origins": [origin.lower().rstrip("/") for origin in allow_origin or ()],
+        "max_body_bytes": round(1e6 * max_body_mb), "max_pixels": round(1e6 * max_megapixels),
+        "access_log": access_log, "queue_size": queue_size, "shutdown_grace": shutdown_grace,
         **({"token": token} if token else {}), **({"workers": workers} if workers else {}),
     })  # fmt: skip
 

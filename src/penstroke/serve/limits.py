@@ -10,6 +10,7 @@ from penstroke.serve.service_settings import ServiceSettings
 
 _ALWAYS_ANSWERED = ("/healthz", "/readyz", "/metrics")  # monitors ask when it is busiest
 ENDLESS = "/v1/runs/events"
+MAX_JSON_BYTES = 1_000_000  # values take fifty times the memory of their text
 _BODY_HEADERS = (b"content-length", b"transfer-encoding")  # show a body (RFC 9112, 6.3)
 
 
@@ -34,8 +35,8 @@ class Limits:
         if self.in_progress >= settings.max_requests and scope["path"] not in _ALWAYS_ANSWERED:
             raise busy(503, f"{self.in_progress} requests are in progress: try again soon")
         for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > settings.max_body_bytes:
-                raise _too_large(settings)
+            if name == b"content-length":
+                self._check_sizes(scope, int(value))
         self.in_progress += 1
         try:
             await self._answer(scope, receive, send)
@@ -54,7 +55,7 @@ class Limits:
             added = len(message.get("body", b""))
             size += added
             self.held_bytes += added
-            self._check_sizes(size)
+            self._check_sizes(scope, size)
             if not is_whole and not message.get("more_body", False):
                 is_whole = True
                 timeout.reschedule(answer_deadline)
@@ -83,13 +84,11 @@ class Limits:
         finally:
             self.held_bytes -= size
 
-    def _check_sizes(self, size: int) -> None:
+    def _check_sizes(self, scope: Scope, size: int) -> None:
         settings = self._settings
-        if size > settings.max_body_bytes:
-            raise _too_large(settings)
+        is_image = scope["path"].startswith("/v1/recognize")
+        most = settings.max_body_bytes if is_image else min(MAX_JSON_BYTES, settings.max_body_bytes)
+        if size > most:
+            raise ApiError(413, "too_large", f"the body is larger than {most:,} bytes")
         if self.held_bytes > max(settings.max_held_bytes, settings.max_body_bytes):
             raise busy(503, "too many large bodies are in progress: try again soon")
-
-
-def _too_large(settings: ServiceSettings) -> ApiError:
-    return ApiError(413, "too_large", f"the body is larger than {settings.max_body_bytes:,} bytes")

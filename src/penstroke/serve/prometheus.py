@@ -1,5 +1,6 @@
 """Counters of the service for Prometheus."""
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstroke.serve.served_models import Models
 
+access = logging.getLogger("penstroke.access")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
@@ -57,9 +59,18 @@ class Metrics:
                 # By route, not by path: paths that callers invent must not become new series.
                 route = getattr(scope.get("route"), "path", "none")
                 self.requests.labels(route, status).inc()
-                self.seconds.labels(route).observe(time.perf_counter() - started)
+                seconds = time.perf_counter() - started
+                self.seconds.labels(route).observe(seconds)
+                if access.isEnabledFor(logging.INFO):
+                    self._log(scope, status, seconds)
 
         return observed
+
+    def _log(self, scope: Scope, status: str, seconds: float) -> None:
+        """Log a request without its query, which may name people's things, and its headers."""
+        caller = (scope.get("client") or ("-",))[0]
+        path = scope["raw_path"].decode("ascii", "backslashreplace")  # a line stays one line
+        access.info("%s %s %s %s %.1f ms", caller, scope["method"], path, status, 1000 * seconds)
 
     def text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

@@ -29,10 +29,14 @@ class ApiError(HTTPException):
         super().__init__(status, message, dict(headers or {}))
         self.code = code
 
+    @property
+    def content(self) -> dict[str, dict[str, str]]:
+        """The JSON that reports it."""
+        return {"error": {"code": self.code, "message": self.detail}}
+
     def response(self) -> Response:
         """Return it as an answer."""
-        body = {"error": {"code": self.code, "message": self.detail}}
-        return JSONResponse(body, self.status_code, self.headers)
+        return JSONResponse(self.content, self.status_code, self.headers)
 
 
 def busy(status: int, message: str) -> ApiError:

@@ -2,10 +2,11 @@
 
 import json
 import time
-from asyncio import to_thread
+from asyncio import gather, to_thread
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.security import HTTPBearer
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from penstroke.serve import schemas
@@ -13,9 +14,18 @@ from penstroke.serve.corrections import Correction
 from penstroke.serve.limits import ENDLESS
 from penstroke.serve.prometheus import CONTENT_TYPE
 from penstroke.serve.responses import ApiError
+from penstroke.serve.served_models import ServedModel
 from penstroke.serve.service import Service
 from penstroke.serve.strokes import Drawing
-from penstroke.serve.uploads import FORM, IMAGES, JSON, Options, read_upload
+from penstroke.serve.uploads import (
+    FORM,
+    IMAGES,
+    JSON,
+    Options,
+    Upload,
+    form_images,
+    read_upload,
+)
 
 _ERRORS = {
     400: "The request cannot be read as HTTP, JSON or a form.",
@@ -23,7 +33,7 @@ _ERRORS = {
     403: "The request comes from another web page.",
     404: "There is no such model, run or correction.",
     408: "The body did not arrive in time.",
-    413: "The body is larger than a megabyte.",
+    413: "The body is too large.",
     415: "The type of the body is not supported.",
     421: "The Host header names another service.",
     422: "A field or the image is invalid; the message names it.",
@@ -43,6 +53,9 @@ _BODIES = {
     FORM: {"type": "object", "properties": {"image": _BINARY}, "required": ["image"]},
     JSON: Drawing.model_json_schema(),
 }
+_MAX_BATCH = 64
+_FILES = {"type": "array", "items": _BINARY, "minItems": 1, "maxItems": _MAX_BATCH}
+_BATCH = {"type": "object", "required": ["image"], "properties": {"image": _FILES}}
 _UPLOADS: dict[str, Any] = {
     "responses": _errors(404, 408, 413, 415, 429),
     "openapi_extra": {"requestBody": {
@@ -58,14 +71,17 @@ async def _service(request: Request) -> Service:
 
 
 Served = Annotated[Service, Depends(_service)]
-router = APIRouter(responses=_errors(400, 401, 403, 421, 422, 503))
+_TOKEN = HTTPBearer(auto_error=False, description="needed where the service has a token")
+router = APIRouter(responses=_errors(400, 401, 403, 421, 422, 503), dependencies=[Depends(_TOKEN)])
+"""Security checks the token; the dependency is for the OpenAPI document."""
+states = APIRouter(responses=_errors(400, 403, 421, 503))
 
 
 @router.post("/v1/recognize", **_UPLOADS)
 async def recognize(
     request: Request, query: Annotated[schemas.CharacterQuery, Query()]
 ) -> schemas.CharacterAnswer:
-    """Recognise one character: a PNG or JPEG, a form with the file `image`, or strokes."""
+    """Recognise one character: a PNG, JPEG or WebP, a form with the file `image`, or strokes."""
     options = Options(query.top, occlusion=bool(query.occlusion))
     return schemas.CharacterAnswer(**await _recognize(request, query, options))
 
@@ -78,18 +94,58 @@ async def recognize_line(
     return schemas.PageAnswer(**await _recognize(request, query, Options(page=True)))
 
 
+@router.post(
+    "/v1/recognize/batch",
+    responses=_errors(404, 408, 413, 415, 429),
+    openapi_extra={"requestBody": {"required": True, "content": {FORM: {"schema": _BATCH}}}},
+)
+async def recognize_batch(
+    request: Request, query: Annotated[schemas.BatchQuery, Query()]
+) -> schemas.BatchAnswer:
+    """Recognise the character in each of up to 64 files `image` of a form."""
+    started, service, options = time.perf_counter(), await _service(request), Options(query.top)
+    model = service.models.pick(query.model)
+    service.pool.refuse_if_full(options)
+    images = await to_thread(form_images, await read_upload(request, FORM))
+    most = min(_MAX_BATCH, service.settings.queue_size)
+    if not 1 <= len(images) <= most:
+        text = f"image: the form has {len(images)} such files, not 1 to {most}"
+        raise ApiError(422, "invalid", text)
+    service.pool.refuse_if_full(options, len(images))
+    uploads = (Upload(IMAGES[0], image) for image in images)
+    answers = await gather(
+        *(service.pool.recognize(model, options, upload) for upload in uploads),
+        return_exceptions=True,
+    )
+    results: list[Any] = []
+    for answer in answers:
+        if isinstance(answer, ApiError) and answer.status_code == 422:
+            results.append(answer.content)
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            results.append(json.loads(answer))
+    return schemas.BatchAnswer(results=results, **_used(model, started))
+
+
 async def _recognize(
     request: Request, query: schemas.PageQuery, options: Options
 ) -> dict[str, Any]:
-    """Return the answer of a worker, with the name of the model and the time it took."""
+    """Return the answer of a worker, with the model and the time it took."""
     started = time.perf_counter()
     service = await _service(request)
     model = service.models.pick(query.model)
     service.pool.refuse_if_full(options)
     upload = await read_upload(request, *_BODIES)
     answer = json.loads(await service.pool.recognize(model, options, upload))
+    return {**answer, **_used(model, started)}
+
+
+def _used(model: ServedModel, started: float) -> dict[str, Any]:
     milliseconds = round(1000 * (time.perf_counter() - started), 3)
-    return {**answer, "model": model.name, "elapsed_milliseconds": milliseconds}
+    return {
+        "model": model.name, "model_sha256": model.sha256, "elapsed_milliseconds": milliseconds,
+    }  # fmt: skip
 
 
 @router.get("/v1/models")
@@ -155,13 +211,13 @@ async def show_run(
     return await to_thread(service.runs.one, name)
 
 
-@router.get("/healthz")
+@states.get("/healthz")
 async def healthz() -> schemas.StateAnswer:
     """Answer 200 as long as the process is alive."""
     return schemas.StateAnswer(status="alive")
 
 
-@router.get("/readyz")
+@states.get("/readyz")
 async def readyz(service: Served) -> schemas.StateAnswer:
     """Answer 200 while requests are welcome, 503 while the service starts or stops."""
     if service.is_draining or not service.is_started:

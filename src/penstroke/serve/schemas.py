@@ -13,19 +13,31 @@ class PageQuery(BaseModel):
     model: str | None = Field(None, description="a name in /v1/models; the first if left out")
 
 
-class CharacterQuery(PageQuery):
-    """How to read a character, and what to answer about it."""
+class BatchQuery(PageQuery):
+    """How to read characters, and what to answer about each."""
 
     top: int | None = Field(
         None, ge=1, le=1000, description="number of classes, most likely first; all if left out"
     )
+
+
+class CharacterQuery(BatchQuery):
+    """How to read a character, and what to answer about it."""
+
     occlusion: int = Field(0, ge=0, le=1, description="1: compute an occlusion map")
 
 
-class CharacterAnswer(BaseModel):
-    """One character."""
+class ModelUsed(BaseModel):
+    """The model that answered, and the time it took."""
 
     model: str
+    model_sha256: str = Field(description="of its file")
+    elapsed_milliseconds: float
+
+
+class Character(BaseModel):
+    """One character."""
+
     status: Literal["ok", "rejected", "empty"]
     label: str | None = Field(description="null where there is no ink, or not enough confidence")
     probability: float
@@ -37,7 +49,10 @@ class CharacterAnswer(BaseModel):
     occlusion_map: str | None = Field(
         description="28×28, bright where covering the image costs the answer most: a data: URL"
     )
-    elapsed_milliseconds: float
+
+
+class CharacterAnswer(Character, ModelUsed):
+    """One character, and the model that recognised it."""
 
 
 class LineCharacter(BaseModel):
@@ -60,15 +75,37 @@ class Line(BaseModel):
     characters: list[LineCharacter]
 
 
-class PageAnswer(BaseModel):
+class PageAnswer(ModelUsed):
     """Lines of characters, from top to bottom."""
 
-    model: str
     text: str
-    width: int = Field(description="of the upright image, in pixels, as all boxes")
+    width: int = Field(
+        description="of the upright image, in pixels, as all boxes; smaller than what was sent "
+        "where that was scaled down, over 4 megapixels"
+    )
     height: int
     lines: list[Line]
-    elapsed_milliseconds: float
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    code: str = Field(description="a word for programs")
+    message: str = Field(description="what is wrong, where, and what to do")
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer that reports an error."""
+
+    error: ErrorDetail
+
+
+class BatchAnswer(ModelUsed):
+    """Characters, in the order of the images."""
+
+    results: list[Character | ErrorAnswer] = Field(
+        description="of each image, its character, or what is wrong with it"
+    )
 
 
 class ModelFacts(BaseModel):
@@ -143,16 +180,3 @@ class StateAnswer(BaseModel):
     """The state of the service."""
 
     status: str
-
-
-class ErrorDetail(BaseModel):
-    """What went wrong."""
-
-    code: str = Field(description="a word for programs")
-    message: str = Field(description="what is wrong, where, and what to do")
-
-
-class ErrorAnswer(BaseModel):
-    """The body of every answer that reports an error."""
-
-    error: ErrorDetail

@@ -11,6 +11,7 @@ import hmac
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstroke.serve.responses import ApiError
@@ -28,6 +29,13 @@ STRICT_HEADERS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
+_CORS_HEADERS = [
+    (b"vary", b"Origin"),
+    (b"access-control-allow-methods", b"GET, POST, DELETE"),
+    (b"access-control-allow-headers", b"authorization, content-type"),
+    (b"access-control-expose-headers", b"retry-after"),
+    (b"access-control-max-age", b"600"),
 ]
 _NEED_TOKEN = ("/v1/", "/metrics")
 _CHECKED = {b"host", b"origin", b"sec-fetch-site", b"authorization"}
@@ -48,15 +56,19 @@ class Security:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
+        origin = self._allowed_origin(scope)
+        cors = [(b"access-control-allow-origin", origin), *_CORS_HEADERS] if origin else []
 
         async def send_strict(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *STRICT_HEADERS]
+                message["headers"] = [*message.get("headers", []), *STRICT_HEADERS, *cors]
             await send(message)
 
         try:
             self.check(scope)
-            await self._app(scope, receive, send_strict)
+            is_preflight = origin is not None and scope["method"] == "OPTIONS"
+            app = Response(status_code=204) if is_preflight else self._app
+            await app(scope, receive, send_strict)
         except ApiError as error:
             await error.response()(scope, receive, send_strict)
 
@@ -76,12 +88,27 @@ class Security:
                 "penstroke serve --allow-host NAME",
             )  # fmt: skip
         origin = values.get(b"origin")
+        if self._allowed_origin(scope):
+            if scope["method"] != "OPTIONS":  # asks what the page may send, without the token
+                self._check_token(scope, values)
+            return
         is_foreign = origin is not None and not self._is_same_site(origin, host)
         # Another port of this machine is "same-site"; "none" is an address that a person typed.
         is_own_page = values.get(b"sec-fetch-site", "none") in ("same-origin", "none")
         is_link = scope["method"] in ("GET", "HEAD") and not scope["path"].startswith(_NEED_TOKEN)
         if is_foreign or not (is_own_page or is_link):
             raise ApiError(403, "wrong_origin", "other web pages may not use this service")
+        self._check_token(scope, values)
+
+    def _allowed_origin(self, scope: Scope) -> bytes | None:
+        """Return the origin of another page that may use the API, if the request is from one."""
+        allowed = self._settings.allow_origins if scope["path"].startswith("/v1/") else ()
+        for name, value in scope["headers"] if allowed else ():
+            if name == b"origin" and value.decode("latin-1") in allowed:
+                return bytes(value)
+        return None
+
+    def _check_token(self, scope: Scope, values: dict[bytes, str]) -> None:
         token = self._settings.token
         if token is not None and scope["path"].startswith(_NEED_TOKEN):
             scheme, _, given = values.get(b"authorization", "").partition(" ")

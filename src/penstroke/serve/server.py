@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
@@ -17,6 +18,7 @@ import uvicorn
 from penstroke.errors import ConfigError
 from penstroke.files import reason
 from penstroke.serve.app import create_app
+from penstroke.serve.prometheus import access
 from penstroke.serve.protocol import BoundedProtocol, close_expired
 from penstroke.serve.served_models import Models
 from penstroke.serve.service import Service
@@ -52,6 +54,11 @@ def serve(
     """
     if not settings.is_local and settings.token is None:
         settings = settings.replace({"token": secrets.token_urlsafe(24)})
+    if settings.access_log:
+        lines = logging.StreamHandler()
+        lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        access.addHandler(lines)
+        access.setLevel(logging.INFO)
     service = Service(Models(models), settings)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = min(max(soft, settings.max_connections + 100), hard)  # a hundred besides connections
@@ -123,6 +130,7 @@ class _Server(uvicorn.Server):
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not each bad request
         self._run(close_expired(self.server_state.connections))
         host, port = self._listener.getsockname()[:2]
+        host = reachable(host)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._on_ready(Listening(url, self._service.settings.token), self._service)
 
@@ -155,6 +163,15 @@ class _Server(uvicorn.Server):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def reachable(host: str) -> str:
+    """Return an address that a phone can open: this machine's, where `host` stands for all."""
+    if ip_address(host).is_unspecified:
+        with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # chooses a network; nothing is sent
+            return str(probe.getsockname()[0])
+    return host
 
 
 def take_waiting(listener: socket.socket) -> list[socket.socket]:

@@ -1,11 +1,12 @@
 """Where the service listens, who may use it, and the bounds that it keeps to."""
 
 import os
+import re
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from penstroke.config.settings import Settings
 
@@ -21,11 +22,16 @@ class ServiceSettings(Settings):
     allow_hosts: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (), description="further host names of the service, as behind a proxy"
     )
-    max_body_bytes: int = Field(1_000_000, ge=1, description="larger bodies are refused: 413")
+    allow_origins: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="web pages that may use the service, as https://example.org (CORS)"
+    )
+    max_body_bytes: int = Field(
+        8_000_000, ge=1, description="larger bodies are refused: 413; JSON is at most 1 MB"
+    )
     max_held_bytes: int = Field(
         16_000_000, ge=1, description="bodies of all requests in progress; more are refused: 503"
     )
-    max_pixels: int = Field(4_000_000, ge=1, description="larger images are refused: 422")
+    max_pixels: int = Field(25_000_000, ge=1, description="larger images are refused: 422")
     max_header_bytes: int = Field(32_768, ge=1024, description="longer headers are refused: 431")
     header_seconds: float = Field(10.0, gt=0, description="time for the headers to arrive: 408")
     body_seconds: float = Field(10.0, gt=0, description="time for the body to arrive: 408")
@@ -41,6 +47,7 @@ class ServiceSettings(Settings):
     batch_milliseconds: float = Field(
         10.0, ge=0, description="time for the preprocessing of a batch, at most"
     )
+    access_log: bool = Field(False, description="log each request: address, path, status, time")
     workers: int = Field(
         default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, description="worker processes"
     )
@@ -53,6 +60,16 @@ class ServiceSettings(Settings):
     shutdown_linger: float = Field(
         1.0, ge=0, description="seconds after that for requests on open connections to arrive"
     )
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"https?://[a-z0-9.:\[\]-]+", origin):
+                raise ValueError(
+                    f'"{origin}" is not an origin: give scheme, host and port, as https://example.org'
+                )
+        return origins
 
     @property
     def is_local(self) -> bool:

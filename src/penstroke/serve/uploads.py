@@ -1,25 +1,30 @@
-"""Request bodies that hold an image: PNG and JPEG files, forms with a file, and strokes."""
+"""Request bodies that hold an image: PNG, JPEG and WebP files, forms with one, and strokes."""
 
-import io
+import math
 import warnings
+from itertools import count
 from typing import NamedTuple
 
 from fastapi import Request
 from PIL import Image
 from pydantic_core import from_json
-from python_multipart import parse_form
+from python_multipart import create_form_parser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import File
 
 from penstroke.errors import ImageError
 from penstroke.preprocessing import decoding
 from penstroke.preprocessing.ink import InkSettings, Preprocessed, preprocess
+from penstroke.serve.limits import MAX_JSON_BYTES
 from penstroke.serve.responses import ApiError
 from penstroke.serve.strokes import Drawing, image_of, preprocess_drawing
 
 JSON = "application/json"
 FORM = "multipart/form-data"
-IMAGES = ("image/png", "image/jpeg")
+IMAGES = ("image/png", "image/jpeg", "image/webp")
+_KEPT_PIXELS = 4_000_000
+"""Larger images are scaled down to about this: a page in hand still has 50 pixels a character."""
+_MAX_PARTS = 100  # of a form
 _EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 
 
@@ -76,13 +81,16 @@ def upload_to_image(upload: Upload, max_pixels: int) -> Image.Image:
     """Return the image in the body, or the canvas of its strokes. Raises as `preprocess_upload`."""
     if upload.media_type == JSON:
         drawing = parse_drawing(upload.content)
-        _refuse_too_large(round(drawing.width), round(drawing.height), max_pixels)
+        most = min(max_pixels, _KEPT_PIXELS)
+        _refuse_too_large(round(drawing.width), round(drawing.height), most)
         return image_of(drawing)
     return open_image(_image_file(upload), max_pixels)
 
 
 def parse_drawing(content: bytes) -> Drawing:
     """Return the drawing in JSON; ApiError 400 if it is not JSON, ConfigError names a bad field."""
+    if len(content) > MAX_JSON_BYTES:
+        raise ApiError(413, "too_large", f"the JSON is larger than {MAX_JSON_BYTES:,} bytes")
     try:
         values = from_json(content, allow_inf_nan=False)
     except ValueError as error:
@@ -91,18 +99,40 @@ def parse_drawing(content: bytes) -> Drawing:
 
 
 def open_image(content: bytes, max_pixels: int) -> Image.Image:
-    """Return the PNG or JPEG, decoded; ImageError if it is neither, damaged, or too large."""
+    """Return the PNG, JPEG or WebP, decoded, and scaled down if it has over 4 megapixels.
+
+    ImageError if it is none of these, damaged, or has more than `max_pixels`.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = decoding.open_image(content, ("PNG", "JPEG"))
+        image = decoding.open_image(content, ("PNG", "JPEG", "WEBP"))
         _refuse_too_large(image.width, image.height, max_pixels)
         try:
+            image.draft(None, _kept_size(image))  # decodes a JPEG at a half, a quarter, an eighth
             image.load()
             if not _EXIF.isdisjoint(image.info):
                 image.getexif()  # read again later, to turn the image upright
         except Exception as error:
             raise ImageError(f"the image is damaged: {error}") from error
-    return image
+    return _scaled_down(image)
+
+
+def _scaled_down(image: Image.Image) -> Image.Image:
+    size = _kept_size(image)
+    if size == image.size:
+        return image
+    if image.mode.startswith("I"):  # 16 bits
+        mode = "I"
+    else:
+        mode = "RGBA" if "A" in image.mode or "transparency" in image.info else "L"
+    smaller = image.convert(mode).resize(size, Image.Resampling.BOX)
+    smaller.info = {key: value for key, value in image.info.items() if key in _EXIF}
+    return smaller
+
+
+def _kept_size(image: Image.Image) -> tuple[int, int]:
+    scale = max(1.0, math.sqrt(image.width * image.height / _KEPT_PIXELS))
+    return max(1, int(image.width / scale)), max(1, int(image.height / scale))
 
 
 def _refuse_too_large(width: int, height: int, max_pixels: int) -> None:
@@ -117,19 +147,34 @@ def _image_file(upload: Upload) -> bytes:
     """Return the body, or the file `image` of a form."""
     if upload.media_type != FORM:
         return upload.content
+    images = form_images(upload)
+    if len(images) != 1:
+        raise ApiError(422, "invalid", f"image: the form has {len(images)} such files, not one")
+    return images[0]
+
+
+def form_images(upload: Upload) -> list[bytes]:
+    """Return the files `image` of a form, in order; ApiError 400 if it cannot be read."""
     images: list[bytes] = []
+    parts = count(1)
+
+    def limit(_: object) -> None:
+        if next(parts) > _MAX_PARTS:
+            raise ApiError(422, "invalid", f"the form has more than {_MAX_PARTS} parts")
 
     def keep(file: File) -> None:
+        limit(file)
         if file.field_name == b"image":
             file.file_object.seek(0)
             images.append(file.file_object.read())
         file.close()
 
     headers = {"Content-Type": upload.content_type.encode("latin-1")}
+    in_memory = {"MAX_MEMORY_FILE_SIZE": math.inf}
     try:
-        parse_form(headers, io.BytesIO(upload.content), lambda _: None, keep)
+        parser = create_form_parser(headers, limit, keep, in_memory)
+        parser.write(upload.content)
+        parser.finalize()
     except (FormParserError, ValueError, KeyError) as error:
         raise ApiError(400, "bad_form", f"the form cannot be read: {error}") from None
-    if len(images) != 1:
-        raise ApiError(422, "invalid", f"image: the form has {len(images)} such files, not one")
-    return images[0]
+    return images

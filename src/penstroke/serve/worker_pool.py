@@ -120,10 +120,10 @@ class WorkerPool:
         await self._until_loaded([new])
         self._wanted.remove(old)
 
-    def refuse_if_full(self, options: Options) -> None:
-        """Raise ApiError 429 if the queue is full; call it before waiting for a body."""
+    def refuse_if_full(self, options: Options, images: int = 1) -> None:
+        """Raise ApiError 429 if the queue has no place for so many; call it before the body."""
         queue = self._queue(options)
-        if queue.waiting >= queue.bound:
+        if queue.waiting + images > queue.bound:
             raise busy(429, f"{queue.waiting} images are waiting to be recognised: try again soon")
 
     async def recognize(self, model: ServedModel, options: Options, upload: Upload) -> bytes:

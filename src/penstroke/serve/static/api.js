@@ -94,6 +94,7 @@ async function fetchChecked(path, options) {
   } catch {
     throw new ServiceError(0, "The server does not answer.");
   }
+  if (response.status === 401) askForToken();
   if (!response.ok) throw await refusal(response);
   return response;
 }
@@ -103,6 +104,22 @@ async function refusal(response) {
   const message = said?.error?.message ?? `The server answers ${response.status}.`;
   const wait = Number(response.headers.get("Retry-After"));
   return new ServiceError(response.status, message, wait > 0 ? wait : null);
+}
+
+/** Asks for the token in a field, once; the page then loads again with it. */
+function askForToken() {
+  if (document.getElementById("token")) return;
+  const dialog = document.createElement("dialog");
+  dialog.innerHTML = `<form><p><label for="token">Token</label>
+    <input id="token" type="text" autocomplete="off" spellcheck="false" required></p>
+    <p>The service printed it when it started.</p><button>Use it</button></form>`;
+  dialog.querySelector("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const token = dialog.querySelector("input").value.trim();
+    location.hash = new URLSearchParams({ token });
+  });
+  document.body.append(dialog);
+  dialog.showModal();
 }
 
 /** The token comes once, behind the # of the address; there it would end up in bookmarks. */
