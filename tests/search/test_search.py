@@ -190,7 +190,7 @@ def test_the_test_labels_change_no_decision() -> None:
 def test_another_search_of_the_same_name_says_what_differs() -> None:
     short: dict[str, Any] = {"method": "random", "trials": 1, "max_epochs": 1}
     small_search("mine", **short)
-    other = {"space": {**SPACE, "train.learning_rate": {"choices": [0.1]}}}
+    other: dict[str, Any] = {"space": {**SPACE, "train.learning_rate": {"choices": [0.1]}}}
     with pytest.raises(StudyError, match=r"search\.space\.train\.learning_rate\.choices.*--name"):
         small_search("mine", **short, **other)
 
