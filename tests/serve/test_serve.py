@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -133,9 +134,13 @@ def test_beyond_this_machine_a_token_is_made_up(model: Path) -> None:
 
 
 def test_each_request_is_logged_without_its_query(
-    model: Path, caplog: pytest.LogCaptureFixture
+    model: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO", logger="penstroke.access")
+    # Libraries that other tests of this process load configure logging for everybody.
+    monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
+    for name, value in {"disabled": False, "propagate": True}.items():
+        monkeypatch.setattr(logging.getLogger("penstroke.access"), name, value)
     with client(model) as served:
         served.get("/healthz?name=secret", headers={"authorization": "Bearer secret"})
         served.get("/a%0Ab")
