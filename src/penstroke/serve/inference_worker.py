@@ -107,10 +107,7 @@ def _prepare(task: _Task, upload: Upload, max_pixels: int) -> None:
             else:
                 task.image = preprocess_upload(upload, task.recognizer.ink, max_pixels)
     except Exception as fault:  # of this image, not of the batch
-        error = api_error(fault)
-        task.error = error.status_code, error.code, error.detail
-        if error.status_code == 500:
-            log.exception("an image could not be recognised")
+        task.error = _reported(fault)
 
 
 @contextlib.contextmanager
@@ -137,6 +134,14 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
+def _reported(fault: Exception) -> tuple[int, str, str]:
+    """Return status, code and message of what the service answers; log what is our own fault."""
+    error = api_error(fault)
+    if error.status_code == 500:
+        log.error("an image could not be recognised", exc_info=fault)
+    return error.status_code, error.code, error.detail
+
+
 def _answer(batch: list[_Task]) -> bytes:
     """Run each network once, on all its images of the batch; return the reply."""
     for recognizer in {task.recognizer for task in batch}:
@@ -146,9 +151,9 @@ def _answer(batch: list[_Task]) -> bytes:
             for (task, _), recognition in zip(ready, recognitions, strict=True):
                 task.answer = _character(task, recognition)
         except PenstrokeError as fault:  # an output that is not finite, for one of them
-            error = api_error(fault)
+            error = _reported(fault)
             for task, _ in ready:
-                task.answer, task.error = None, (error.status_code, error.code, error.detail)
+                task.answer, task.error = None, error
     contents = [json.dumps(task.answer, ensure_ascii=False).encode() for task in batch]
     return pack([[task.number, task.error] for task in batch], contents)
 

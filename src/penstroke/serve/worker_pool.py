@@ -121,7 +121,7 @@ class WorkerPool:
         self._wanted.remove(old)
 
     def refuse_if_full(self, options: Options, images: int = 1) -> None:
-        """Raise ApiError 429 if the queue has no place for so many; call it before the body."""
+        """Raise ApiError 429 if `images` more do not fit in the queue; call it before the body."""
         queue = self._queue(options)
         if queue.waiting + images > queue.bound:
             raise busy(429, f"{queue.waiting} images are waiting to be recognised: try again soon")

@@ -1,5 +1,6 @@
 """Arrays of images and of labels: NPZ, NPY, MAT and single IDX files."""
 
+import contextlib
 import math
 import re
 import zlib
@@ -316,10 +317,7 @@ def _labels(labels: Array, names: dict[int, str]) -> list[Any]:
 def _load(source: Source) -> _Array:
     """Return a whole array, which is not read yet where the file allows that."""
     if source.kind == "npz":
-        with (
-            ZipReader(source.path, max_file_bytes=_MAX_ARRAY_BYTES) as archive,
-            archive.open(f"{source.member}.npy") as stream,
-        ):
+        with _npz_member(source.path, source.member) as (_, stream):
             values: _Array = npy.read_array(stream, allow_pickle=False)
             return values
     if source.kind == "npy":
@@ -331,11 +329,17 @@ def _load(source: Source) -> _Array:
     return _mat_values(source.path, stamp_of(source.path))[source.member]
 
 
-def _npz_rows(path: Path, name: str) -> Iterator[_Array]:
+@contextlib.contextmanager
+def _npz_member(path: Path, name: str) -> Iterator[tuple[ZipReader, IO[bytes]]]:
     with (
         ZipReader(path, max_file_bytes=_MAX_ARRAY_BYTES) as archive,
         archive.open(f"{name}.npy") as stream,
     ):
+        yield archive, stream
+
+
+def _npz_rows(path: Path, name: str) -> Iterator[_Array]:
+    with _npz_member(path, name) as (archive, stream):
         array = _read_header(archive, f"{name}.npy", stream)
         size = math.prod(array.shape[1:]) * array.dtype.itemsize
         for _ in range(array.shape[0]):
@@ -355,9 +359,7 @@ def _npz_headers(path: Path) -> Iterator[Array]:
 
 
 def _read_header(archive: ZipReader, file: str, stream: IO[bytes]) -> Array:
-    version = npy.read_magic(stream)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, is_fortran, dtype = read(stream)
+    shape, is_fortran, dtype = _npy_header(stream)
     if math.prod(shape) * dtype.itemsize > archive.files[file].file_size:
         raise EOFError(f"{file} holds less than the {shape} it promises")
     if is_fortran and len(shape) > 1:
@@ -368,12 +370,18 @@ def _read_header(archive: ZipReader, file: str, stream: IO[bytes]) -> Array:
     return Array(name, shape, dtype, Source("npz", archive.path, name))
 
 
+def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape, whether it is in Fortran order, and the type of an array."""
+    version = npy.read_magic(stream)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, is_fortran, dtype = read(stream)
+    return shape, is_fortran, dtype
+
+
 def _npy_headers(path: Path) -> Iterator[Array]:
     source = Source("npy", path)
     with path.open("rb") as stream:
-        version = npy.read_magic(stream)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(stream)
+        shape, _, dtype = _npy_header(stream)
     if not dtype.hasobject:
         _load(source)  # mapped, which compares what the header promises with the length of the file
     yield Array(path.name, shape, dtype, source)

@@ -81,7 +81,7 @@ class PixelFormat(NamedTuple):
     low: float = 0  # value of black
     high: float = 255  # value of white
     first_line: int = 0  # of a table: 1 after a line of column names
-    other_columns: tuple[int, ...] = ()  # of a table: those that are no pixels, in order
+    other_columns: tuple[int, ...] = ()  # of a table: those without pixels, in order
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def whole_number(text: str) -> str:
 
 
 def not_read(name: str) -> LeftOut:
-    """Return why the file `name`, which is no image by its suffix, is left out."""
+    """Return why the file `name`, whose suffix is not an image's, is left out."""
     suffix = Path(name).suffix.lower()
     advice = "; save it as PNG or JPEG" if suffix in (".heic", ".heif", ".pdf", ".svg") else ""
     what = f"is not read: {suffix} files are not images that can be" if suffix else "has no suffix"

@@ -1,6 +1,5 @@
 """Tables of pixels: one image in each row, its label among the cells, as on Kaggle and at UCI."""
 
-import codecs
 import gzip
 import io
 import math
@@ -22,7 +21,13 @@ from penstroke.data.sources.contents import (
     stamp_of,
 )
 from penstroke.data.sources.rows import labelled_rows
-from penstroke.data.sources.tables import FILE_NAMES, LABEL_NAMES, SPLIT_NAMES, pick_column
+from penstroke.data.sources.tables import (
+    FILE_NAMES,
+    LABEL_NAMES,
+    SPLIT_NAMES,
+    encoding_of,
+    pick_column,
+)
 from penstroke.errors import ConfigError, DataError
 from penstroke.files import explained
 
@@ -42,7 +47,7 @@ class _Columns(NamedTuple):
     label: int | None  # None: it is the `first` or the last, as their values tell
     split: int | None
     numbering: tuple[int, ...] = ()
-    first: int = 0  # that is no numbering
+    first: int = 0  # that does not number the rows
 
 
 def is_pixel_table(path: Path, options: SourceOptions) -> bool:
@@ -92,7 +97,7 @@ def list_pixel_table(path: Path, options: SourceOptions) -> tuple[Part, list[Lef
 
 
 def table_rows(path: Path, encoding: str, pixels: PixelFormat) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield the pixels of each row; ValueError for a cell that is no number."""
+    """Yield the pixels of each row; all nan where a row is not numbers."""
     with closing(_lines(path, encoding)) as lines:
         for cells in islice(lines, pixels.first_line, None):
             for column in reversed(pixels.other_columns):
@@ -162,10 +167,7 @@ def _is_number(cell: str) -> bool:
 
 def _encoding(path: Path, options: SourceOptions) -> str:
     with _opened(path) as stream:
-        start = stream.read(2)
-    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return "utf-16"
-    return "utf-8-sig" if options.encoding.lower() in ("utf-8", "utf8") else options.encoding
+        return encoding_of(stream.read(2), options.encoding)
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -112,7 +112,7 @@ def _open(path: Path) -> ParquetFile:
 def _labels(file: ParquetFile, column: str, path: Path) -> list[Any]:
     """Return the label of each row: names where the file knows them (`ClassLabel`), or values.
 
-    With names, a number that has none is no label: the datasets library writes -1.
+    With names, a number without one means that there is no label: the datasets library writes -1.
     """
     metadata = file.schema_arrow.metadata or {}
     try:  # Hugging Face's datasets library writes the names beside integer labels

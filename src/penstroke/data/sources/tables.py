@@ -117,11 +117,16 @@ def parse_split(word: str, where: str) -> Split:
     return split
 
 
+def encoding_of(start: bytes, encoding: str) -> str:
+    """Return the encoding of a table that begins with `start`; a byte order mark is left out."""
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    return "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
+
+
 def _decoded(content: bytes, where: str, encoding: str) -> str:
     try:
-        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return content.decode("utf-16")
-        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        text = content.decode(encoding_of(content[:2], encoding))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(

@@ -22,7 +22,7 @@ const [CUT_SIDE, CUT_MARGIN] = [200, 0.06];
  * Opens an image that was pasted, dropped or chosen.
  * @param {File} file
  * @returns {Promise<OpenedImage>}
- * @throws {Error} with words for a person, where it is no image
+ * @throws {Error} with words for a person, where it is not an image
  */
 export async function openImage(file) {
   let bitmap;
