@@ -1,10 +1,12 @@
 """Files that are whole or not there: atomic writes, checksums, and where things live."""
 
 import contextlib
+import csv
 import hashlib
+import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from penstroke.errors import PenstrokeError, StorageError
@@ -97,6 +99,15 @@ def lock(path: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> bytes:
+    """Return `rows` as CSV with a header; what is not in `columns` is left out."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue().encode()
 
 
 def sha256(content: bytes | memoryview) -> str:

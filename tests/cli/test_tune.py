@@ -14,7 +14,7 @@ import psutil
 import pytest
 import tomli_w
 
-from helpers import Outcome, start, wait_until
+from helpers import Outcome, small_config, start, wait_until
 from penstroke.config.recipes import load_recipe, shipped_recipes
 from penstroke.config.space import Space
 from penstroke.search.study import Study
@@ -46,6 +46,32 @@ def test_the_plan_comes_first(penstroke: Cli, recipe: Path, runs: Path) -> None:
     assert [[rung["trials"] for rung in b] for b in plan["brackets"]] == [[4, 2, 1], [3, 1], [3]]
     assert plan["seconds"] == plan["worker_seconds"] / plan["workers"]
     assert not runs.exists()
+
+
+def test_the_plan_shows_the_space_with_several_layers_as_one_parameter(
+    penstroke: Cli, tmp_path: Path
+) -> None:
+    layers = small_config().replace({"model.convolutions": [{"filters": 4}, {"filters": 8}]})
+    name = "model.convolutions.*.filters"
+    momentum = {"low": 0.5, "high": 0.9, "step": 0.2, "when": {"train.optimizer": "sgd"}}
+    wide = small_recipe(layers, method="grid", max_epochs=1, space={
+        name: {"factors": [0.5, 1]}, "train.optimizer": {"choices": ["adam", "sgd"]},
+        "train.momentum": momentum,
+    })  # fmt: skip
+    path = tmp_path / "wide.toml"
+    path.write_text(tomli_w.dumps(wide.to_dict()))
+    plan = json.loads(penstroke("tune", path, "--dry-run", "--json").out)
+    assert plan["space"] == {
+        name: "[2, 4], [4, 8]",
+        "train.optimizer": '"adam", "sgd"',
+        "train.momentum": '0.5 to 0.9 in steps of 0.2, if train.optimizer is "sgd"',
+    }
+    assert plan["trials"] == 8
+    assert "[2, 4], [4, 8]" in penstroke("tune", path, "--dry-run").out
+    fixed = penstroke("tune", path, "--dry-run", "--set", f"{name}=[3, 5]", "--json")
+    assert list(json.loads(fixed.out)["space"]) == ["train.optimizer", "train.momentum"]
+    refused = penstroke("tune", path, "--dry-run", "--set", "model.convolutions.1.filters=3")
+    assert (refused.exit_code, f"as a part of {name}: set that" in refused.err) == (2, True)
 
 
 def test_the_whole_way(penstroke: Cli, recipe: Path, runs: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from itertools import islice
 from typing import Any
 
@@ -189,3 +190,59 @@ def test_a_sweep_has_one_parameter() -> None:
 def test_a_grid_needs_steps() -> None:
     with pytest.raises(ConfigError, match="a grid needs choices, or a range with step"):
         space(learning_rate={"low": 0.1, "high": 0.2}).grid()
+
+
+TWO = small_config().replace({"model.convolutions": [{"filters": 8}, {"filters": 16}]})
+WIDTHS = "model.convolutions.*.filters"
+
+
+def widths_of(space: Space) -> list[list[int]]:
+    configs = [space.config(values).to_dict()["model"] for values in space.grid()]
+    return [[layer["filters"] for layer in config["convolutions"]] for config in configs]
+
+
+@pytest.mark.parametrize(
+    ("values", "widths"),
+    [
+        ({"choices": [[32, 64], [64, 128]]}, [[32, 64], [64, 128]]),
+        ({"choices": [32, [64, 128]]}, [[32, 32], [64, 128]]),
+        ({"low": 4, "high": 12, "step": 4}, [[4, 4], [8, 8], [12, 12]]),
+        ({"factors": [0.5, 1, 2]}, [[4, 8], [8, 16], [16, 32]]),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", [WIDTHS, WIDTHS.replace("*", "0") + ", " + WIDTHS.replace("*", "1")]
+)
+def test_one_parameter_may_set_several_layers(
+    name: str, values: dict[str, Any], widths: list[list[int]]
+) -> None:
+    assert widths_of(Space(TWO, {name: Parameter.parse(values)})) == widths
+
+
+def test_layers_of_several_kinds_may_be_one_parameter() -> None:
+    base = TWO.replace({"model.dense": [{"units": 8}]})
+    space = Space(base, {f"{WIDTHS}, model.dense.0.units": Parameter(factors=(0.5, 2))})
+    models = [space.config(values).to_dict()["model"] for values in space.grid()]
+    assert widths_of(space) == [[4, 8], [16, 32]]
+    assert [model["dense"][0]["units"] for model in models] == [4, 16]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({WIDTHS: {"choices": [[1, 2, 3]]}}, "3 values for 2 settings: model.convolutions.0.fil"),
+        ({WIDTHS: {"choices": [[1, "x"]]}}, "convolutions.1.filters"),
+        ({"model.*.filters": {"choices": [1]}}, "model is not a list with items"),
+        ({"model.dens.*.units": {"choices": [1]}}, "model.dens is not a list with items"),
+        ({"train.seed.x.*": {"choices": [1]}}, "a plain value has no setting"),
+        (
+            {WIDTHS: {"choices": [1]}, "model.convolutions.1.filters": {"choices": [2]}},
+            f"{WIDTHS} and model.convolutions.1.filters both set model.convolutions.1.filters",
+        ),
+    ],
+)
+def test_a_parameter_of_several_layers_that_does_not_fit_is_refused(
+    parameters: dict[str, dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        Space(TWO, {name: Parameter.parse(values) for name, values in parameters.items()})

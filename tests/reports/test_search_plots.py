@@ -23,7 +23,8 @@ def trials_with(*courses: tuple[float, ...]) -> list[TrialLine]:
     return [
         TrialLine(
             number=number, state="complete", values={"train.epochs": number}, metric=course[-1],
-            epochs=len(course), seconds=1.0, by_epoch=dict(enumerate(course, 1)), reason="",
+            scores=course[-1:], epochs=len(course), seconds=1.0,
+            by_epoch=dict(enumerate(course, 1)), reason="",
         )
         for number, course in enumerate(courses)
     ]  # fmt: skip

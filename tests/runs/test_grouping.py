@@ -122,7 +122,7 @@ def test_what_is_not_trained_to_its_end_is_not_compared(
 ) -> None:
     begun = start_or_resume(small_config(epochs=7), stem="begun").run
     refused = penstroke("compare", networks[0].name, begun.name)
-    assert (refused.exit_code, "`penstroke evaluate` writes it" in refused.err) == (1, True)
+    assert (refused.exit_code, "train` command finishes it" in refused.err) == (1, True)
     networks[2].model_path.unlink()
     refused = penstroke("compare", networks[0].name, networks[2].name)
     assert (refused.exit_code, "has no model yet" in refused.err) == (1, True)

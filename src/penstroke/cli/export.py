@@ -1,25 +1,33 @@
 """`penstroke export`: a run in other formats."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
 from penstroke.cli.console import exit_json, say
-from penstroke.cli.options import JSON, RUN, option
+from penstroke.cli.options import JSON, argument, option
 
 
 def command(
-    run: str = RUN,
+    run: str = argument("Name or path (see `penstroke runs list`).", metavar="RUN|STUDY"),
     to: Literal["onnx", "csv", "web"] = option(
-        "Format: onnx (the model), csv (the history) or web (an offline page).", "onnx"),
+        "Format: onnx (the model), csv (the history; of a study each seed of each trial) or web "
+        "(an offline page).", "onnx"),
     output: Path | None = option("File to write; for web, the folder.", None, "--output", "-o"),
     runtime: Path | None = option(
         "For web: ONNX Runtime Web as an npm .tgz, to avoid the download.", metavar="FILE"),
     as_json: bool = JSON,
 ) -> None:  # fmt: skip
-    """Export a run as an ONNX file, a table or an offline page."""
+    """Export a run as an ONNX file, a table or an offline page; a study as a table."""
     from penstroke.files import write_atomically
     from penstroke.runs.run import find_run, history_csv
 
+    if to == "csv" and (content := _study_csv(run)):
+        path = output or Path(f"{Path(run).absolute().name}.csv")
+        write_atomically(path, content)
+        exit_json({"study": run, "file": str(path), "size_bytes": len(content)})
+        say(str(path))
+        return
     chosen = find_run(run)
     if to == "web":
         from penstroke.serve.offline_export import export_web
@@ -35,3 +43,16 @@ def command(
     write_atomically(path, content)
     exit_json({"run": str(chosen.path), "file": str(path), "size_bytes": len(content)})
     say(f"{path}  {len(content) / 1e6:.2f} MB")
+
+
+def _study_csv(name: str) -> bytes | None:
+    """Return the runs of the study of this name as CSV, one line each; None if it is no study."""
+    from penstroke.files import csv_of
+    from penstroke.search.study import Study, TrialRun
+
+    study = Study.find(name)
+    if study is None:
+        return None
+    columns = [field.name for field in fields(TrialRun) if field.name != "settings"]
+    rows = (vars(run) | run.settings for run in study.trial_runs())
+    return csv_of([*columns, *study.space.parameters], rows)

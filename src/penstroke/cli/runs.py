@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import typer
 
 from penstroke.cli.console import exit_json, note, percent, print_table, say
-from penstroke.cli.options import JSON, RUN, argument, command_group, option
+from penstroke.cli.options import JSON, argument, command_group, option
 
 if TYPE_CHECKING:
     from penstroke.runs.record import Summary
     from penstroke.runs.run import Run
+    from penstroke.search.study import Study
 
 Facts = dict[str, Any]
 Opened = TypeVar("Opened")
@@ -62,13 +64,17 @@ def list_command(as_json: bool = JSON) -> None:
 
 @app.command("show")
 def show_command(
-    name: str = RUN,
+    name: str = argument("Name or path (see `penstroke runs list`).", metavar="RUN|STUDY"),
     card: bool = option("Model card in Markdown instead.", False, "--card"),
     as_json: bool = JSON,
 ) -> None:
-    """Show a run: results, history and settings."""
+    """Show a run: results, history and settings; or a study: the score of every seed."""
     from penstroke.runs.run import find_run
+    from penstroke.search.study import Study
 
+    if not card and (study := Study.find(name)):
+        _show_study(study)
+        return
     run = find_run(name)
     if card:
         from penstroke.reports.model_card import write_card
@@ -89,6 +95,52 @@ def show_command(
     for key, value in (run.summary().to_dict() if run.status == "finished" else {}).items():
         say(f"{key:16} {value:.5g}" if isinstance(value, float) else f"{key:16} {value}")
     say(f"\n{run.record.to_toml()}")
+
+
+@app.command("table")
+def table_command(
+    names: list[str] = argument("Names or paths of studies, runs or cross-validations.",
+                                metavar="STUDY|RUN…"),
+    by: list[str] | None = option(
+        "Setting with a row for each of its values; may be repeated. By default those that differ, "
+        "apart from the seed.", metavar="SETTING"),
+    metric: str | None = option(
+        "Figure, such as val_loss or test_f1; by default test_accuracy, of a study its score."),
+    to: Literal["csv", "markdown", "latex", "svg"] | None = option(
+        "Format; by default that of the file's name."),
+    output: Path | None = option("File to write.", None, "--output", "-o"),
+    as_json: bool = JSON,
+) -> None:  # fmt: skip
+    """Show results by settings: mean, deviation and 95 % interval over seeds.
+
+    Of a study, the trials that trained to the last epoch count, on validation images.
+    """
+    from penstroke.files import write_text_atomically
+    from penstroke.reports.table_formats import SUFFIXES, cells, headings, render
+    from penstroke.runs.grouping import tabulate
+
+    form = to or (SUFFIXES.get(output.suffix) if output else None)
+    if output and form is None:
+        raise typer.BadParameter(
+            f"{output}: give --to, or a name that ends in {' '.join(SUFFIXES)}"
+        )
+    chosen = _runs_of(names)
+    table = tabulate(chosen.runs, by, metric or chosen.metric, chosen.parameters)
+    text = render(table, form) if form else ""
+    if output:
+        write_text_atomically(output, text)
+    written = {"file": str(output)} if output else {}
+    exit_json({**table.to_dict(), "left_out": chosen.left_out, **written})
+    if chosen.left_out:
+        note(f"left out: {chosen.left_out} trials that did not train to the last epoch")
+    if output:
+        say(str(output))
+    elif form:
+        typer.echo(text, nl=False)
+    else:
+        right = "".join(map(str, range(len(table.by), len(table.by) + 4)))
+        print_table(headings(table), cells(table), right)
+        say("\n" + "\n".join(table.notes))
 
 
 @app.command("rm")
@@ -119,6 +171,59 @@ def remove_command(
         one.remove()
     exit_json({"removed": paths})
     say(f"removed {', '.join(paths)}")
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The runs that names stand for; of studies also their parameters and metric."""
+
+    runs: list[Run]
+    parameters: list[str]
+    metric: str | None
+    left_out: int
+
+
+def _runs_of(names: Sequence[str]) -> _Chosen:
+    from penstroke.errors import StudyError
+    from penstroke.runs.run import FoldRuns, Run, find_run
+    from penstroke.search.study import Study
+
+    runs: list[Run] = []
+    studies: list[Study] = []
+    left_out: set[tuple[str, int]] = set()
+    for name in dict.fromkeys(names):
+        if study := Study.find(name):
+            found = [one for one in study.trial_runs() if one.phase == "search"]
+            complete = [Run.open(Path(one.run)) for one in found if one.state == "complete"]
+            if not complete:
+                raise StudyError(f"{study.path}: no trial has trained to the last epoch yet")
+            left_out |= {(name, one.trial) for one in found if one.state != "complete"}
+            runs += complete
+            studies.append(study)
+        elif folds := FoldRuns.find(name):
+            runs += map(Run.open, sorted(folds.path.glob("fold-*/")))
+        else:
+            runs.append(find_run(name))
+    metrics = {study.record.search.metric for study in studies}
+    parameters = [one for study in studies for one in study.space.parameters]
+    return _Chosen(runs, parameters, metrics.pop() if len(metrics) == 1 else None, len(left_out))
+
+
+def _show_study(study: Study) -> None:
+    runs, search = study.trial_runs(), study.record.search
+    facts = {"study": str(study.path), **_of_summary(study.result())}
+    exit_json({**facts, "record": study.record, "runs": runs})
+    say(f"{study.path}  {facts['status']}, {study.size_bytes / 1e6:.1f} MB\n")
+    headings = ("trial", "state", "seed", "fold", "epochs", search.metric, *study.space.parameters)
+    rows = [
+        (one.trial, one.state if one.phase == "search" else "new seed", one.seed,
+         "–" if one.fold is None else one.fold, one.epochs,
+         "–" if (score := getattr(one, search.metric)) is None else f"{score:.4f}",
+         *(one.settings.get(name, "–") for name in study.space.parameters))
+        for one in runs
+    ]  # fmt: skip
+    print_table(headings, rows, "02345")
+    say(f"\n{study.record.to_toml()}")
 
 
 def _facts(

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,7 +90,7 @@ def command(options: TuneOptions) -> None:
     from penstroke.config.recipes import load_recipe
 
     if (study := _existing_study(options)) is not None:
-        _show_result(_run(study, options))
+        _show_result(study, _run(study, options))
         return
     time_budget = seconds_of(options.time_budget)
     settings = changes_from(options.changes, {
@@ -98,7 +99,9 @@ def command(options: TuneOptions) -> None:
         "search.max_epochs": options.max_epochs, "search.eta": options.eta,
         "search.seeds": options.seeds, "search.folds": options.folds, "search.seed": options.seed,
     })  # fmt: skip
-    request = _request(load_recipe(options.recipe, settings), options.recipe, options)
+    recipe = load_recipe(options.recipe, settings)
+    _check_not_searched(recipe, settings)
+    request = _request(recipe, options.recipe, options)
     request = replace(request, time_budget_seconds=time_budget, storage=options.storage)
     stem = stem_of(options.recipe)
     if options.for_each is not None:
@@ -107,7 +110,18 @@ def command(options: TuneOptions) -> None:
         _show_plan(request, options.workers)
     else:
         study = _open(request, stem, options, options.name)
-        _show_result(_run(study, options))
+        _show_result(study, _run(study, options))
+
+
+def _check_not_searched(recipe: Recipe, settings: Mapping[str, Any]) -> None:
+    """Refuse a setting that is a part of a parameter, which would override it in silence."""
+    from penstroke.config.space import shared_setting
+
+    for name, parameter in product(settings, recipe.search.space if recipe.search else ()):
+        if shared := shared_setting(recipe, name, parameter):
+            raise ConfigError(
+                f"{name}: the search sets {shared} too, as a part of {parameter}: set that"
+            )
 
 
 def _existing_study(options: TuneOptions) -> Study | None:
@@ -178,12 +192,13 @@ def _search_each(request: SearchRequest, name: str, stem: str, options: TuneOpti
     if options.dry_run:
         _show_plans(name, requests, options.workers)
         return
-    results = []
+    results, studies = [], []
     for value, one in requests:
-        study = _open(one, stem, options, f"{stem}-{value}" if options.name else None)
+        text = "-".join(map(str, value)) if isinstance(value, list) else value
+        study = _open(one, stem, options, f"{stem}-{text}" if options.name else None)
         say(f"{name} = {value}")
         results.append((value, _run(study, options)))
-    studies = [{name: value, **result.to_dict()} for value, result in results]
+        studies.append({name: value, **results[-1][1].to_dict(), "runs": study.trial_runs()})
     exit_json({"each": name, "studies": studies})
     keys = sorted({key for _, result in results for key in result.best_settings})
     rows = [
@@ -293,12 +308,16 @@ def _interrupts_held() -> Iterator[Callable[[], None]]:
 
 
 def _show_plan(request: SearchRequest, workers: int) -> None:
+    from penstroke.config.space import Space
     from penstroke.search.workflow import plan_search
 
     config, search, estimate = plan_search(request, workers)
     seconds = estimate.worker_seconds / workers
     facts = {"method": search.method, "max_epochs": config.train.epochs, "workers": workers}
-    exit_json({**facts, **estimate.to_dict(), "seconds": seconds})
+    space = {name: p.text for name, p in Space(config, search.space).parameters.items()}
+    exit_json({**facts, "space": space, **estimate.to_dict(), "seconds": seconds})
+    print_table(("parameter", "values"), space.items())
+    say("")
     rows = []
     for number, bracket in enumerate(estimate.brackets, 1):
         for index, rung in enumerate(bracket.rungs):
@@ -387,8 +406,8 @@ def _in_one_line(settings: Mapping[str, Any]) -> str:
     return "  ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def _show_result(result: SearchResult) -> None:
-    exit_json(result.to_dict())
+def _show_result(study: Study, result: SearchResult) -> None:
+    exit_json({**result.to_dict(), "runs": study.trial_runs()})
     say(f"\ntrials            {result.trials}: {result.complete} to the last epoch, "
         f"{result.pruned} pruned, {result.failed} failed")  # fmt: skip
     say(f"best              trial {result.best_trial}, {result.metric} {result.best_metric:.4f}")
@@ -397,8 +416,9 @@ def _show_result(result: SearchResult) -> None:
     if count := len(result.confirmed):
         sd = f" ± {result.confirmed_sd:.4f}" if count > 1 else ""
         seeds = "1 seed" if count == 1 else f"{count} seeds"
+        each = ", ".join(f"{value:.4f}" for value in result.confirmed)
         say(f"with new seeds    {result.metric} {result.confirmed_mean:.4f}{sd} "
-            f"({seeds}): the best of many is partly luck")  # fmt: skip
+            f"({seeds}: {each}): the best of many is partly luck")  # fmt: skip
     say(f"test accuracy     {percent(result.test['test_accuracy'])}, opened once")
     say(f"best recipe       {result.best_recipe}")
     say(f"model             {result.model}")

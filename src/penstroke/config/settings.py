@@ -7,7 +7,7 @@ line, run directory and model file describe a run by the same settings.
 import json
 import math
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
@@ -59,7 +59,8 @@ class Settings(BaseModel):
     def replace(self, changes: Mapping[str, Any], *, source: str = "") -> Self:
         """Return a copy with other values at dotted names: `{"train.seed": 3}`.
 
-        Items of a list go by their index, as in `model.convolutions.0.filters`.
+        Items of a list go by their index, as in `model.convolutions.0.filters`; a name that stands
+        for several settings (see `expand`) takes one value for all or a list of one for each.
 
         Raises:
             ConfigError: a name does not exist, or its value is refused.
@@ -67,7 +68,14 @@ class Settings(BaseModel):
         values = self.to_dict()
         implied = dict(self.implied[name] for name in changes if name in self.implied)
         for name, value in {**implied, **changes}.items():
-            _put(values, name, value)
+            names = expand(values, name)
+            has_each = names != [name] and isinstance(value, list | tuple)
+            if has_each and len(value) != len(names):
+                raise ConfigError(
+                    f"{name}: {len(value)} values for {len(names)} settings: {', '.join(names)}"
+                )
+            for one, part in zip(names, value if has_each else repeat(value), strict=False):
+                _put(values, one, part)
         return self.parse(values, source=source)
 
     def to_dict(self) -> dict[str, Any]:
@@ -410,6 +418,27 @@ class Resolved(Settings):
     def applied_to(self, config: RunConfig) -> RunConfig:
         """Return `config` with these values instead of `auto`."""
         return config.replace({f"train.{name}": value for name, value in self})
+
+
+def expand(values: Mapping[str, Any], name: str) -> list[str]:
+    """Return the settings in `values` that `name` stands for, mostly itself alone.
+
+    `model.convolutions.*.filters` is that of each item of the list; a comma joins several names.
+
+    Raises:
+        ConfigError: a `*` is not in the place of a list's items.
+    """
+    if "," in name:
+        return [one for part in name.split(",") for one in expand(values, part.strip())]
+    head, star, tail = name.partition(".*")
+    if not star:
+        return [name]
+    items: Any = values
+    for part in head.split("."):
+        items = items.get(part) if isinstance(items, dict) else items[_index(items, part, name)]
+    if not isinstance(items, list) or not items:
+        raise ConfigError(f"{name}: {head} is not a list with items, which * would stand for")
+    return [one for k in range(len(items)) for one in expand(values, f"{head}.{k}{tail}")]
 
 
 def _put(values: dict[str, Any], name: str, value: Any) -> None:

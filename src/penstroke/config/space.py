@@ -4,12 +4,13 @@ import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from penstroke.config.settings import ListOf, RunConfig, Settings
+from penstroke.config.settings import ListOf, RunConfig, Settings, expand
 from penstroke.config.toml import flatten
 from penstroke.errors import ConfigError
 
@@ -24,7 +25,11 @@ _MAX_FAILED_DRAWS = 1000
 
 
 class Parameter(Settings):
-    """One field of the run config: a range, choices, or multiples of the recipe's own value."""
+    """One field of the run config: a range, choices, or multiples of the recipe's own value.
+
+    Where its name stands for several fields (`settings.expand`), a value is one for all of them, or
+    a list of one for each.
+    """
 
     low: int | float | None = Field(None, description="lowest value of a range")
     high: int | float | None = Field(None, description="highest value; two integers give integers")
@@ -79,6 +84,18 @@ class Parameter(Settings):
         step = step or 1
         values = [low + step * k for k in range(math.floor((high - low) / step + 1e-9) + 1)]
         return [round(v) if self.is_integer else float(f"{v:.12g}") for v in values]
+
+    @property
+    def text(self) -> str:
+        """The values and the condition in words."""
+        if self.choices is not None:
+            text = ", ".join(map(json.dumps, self.choices))
+        else:
+            low, high = self.ends
+            text = f"{low:g} to {high:g}" + (", logarithmic" if self.log else "")
+            text += f" in steps of {self.step:g}" if self.step else ""
+        conditions = [f"{name} is {json.dumps(value)}" for name, value in self.when.items()]
+        return text + (f", if {' and '.join(conditions)}" if conditions else "")
 
     def draw(self, random: np.random.Generator) -> Any:
         """Return a value drawn from the range or the choices."""
@@ -149,6 +166,11 @@ class Space:
     def __init__(self, base: RunConfig, parameters: Mapping[str, Parameter]) -> None:
         self.base = base
         self.parameters = {name: _resolve_factors(name, p, base) for name, p in parameters.items()}
+        for one, other in combinations(self.parameters, 2):
+            if shared := shared_setting(base, one, other):
+                raise ConfigError(
+                    f"search.space: {one} and {other} both set {shared}; remove one of them"
+                )
         for name, parameter in self.parameters.items():
             self._check(name, parameter)
 
@@ -224,14 +246,29 @@ class Space:
         return conditions
 
 
+def shared_setting(base: RunConfig, one: str, other: str) -> str | None:
+    """Return a setting that both names of parameters stand for, if there is one."""
+    values = base.to_dict()
+    mine, theirs = expand(values, one), expand(values, other)
+    return next((name for name in mine if name in theirs), None)
+
+
 def _resolve_factors(name: str, parameter: Parameter, base: RunConfig) -> Parameter:
     if parameter.factors is None:
         return parameter
-    value = flatten(base.to_dict()).get(name)
+    values = base.to_dict()
+    names, flat = expand(values, name), flatten(values)
+    products = []
+    for factor in parameter.factors:
+        each = [_multiple(name, flat.get(one), factor) for one in names]
+        products.append(each[0] if names == [name] else each)
+    distinct = [one for place, one in enumerate(products) if one not in products[:place]]
+    return Parameter(choices=tuple(distinct), when=parameter.when)
+
+
+def _multiple(name: str, value: Any, factor: float) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(
             f"search.space.{name}: factors need a number in the recipe, it has {value!r}"
         )
-    kind = type(value)
-    products = [kind(float(f"{value * factor:.{_DIGITS}g}")) for factor in parameter.factors]
-    return Parameter(choices=tuple(dict.fromkeys(products)), when=parameter.when)
+    return type(value)(float(f"{value * factor:.{_DIGITS}g}"))

@@ -60,6 +60,10 @@ def to_svg(figure: Figure, grid: Literal["both", "x"] | None = "both") -> str:
         "text.parse_math": False,
     }):  # fmt: skip
         for axis in figure.axes:
+            for side in (axis.xaxis, axis.yaxis):
+                if side.get_scale() == "log":  # its own labels are formulas
+                    side.set_major_formatter("{x:g}")
+                    side.set_minor_formatter("")
             if grid:
                 axis.grid(alpha=0.2, color=INK, axis=grid)
             if axis.get_legend_handles_labels()[1]:

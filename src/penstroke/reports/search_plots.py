@@ -19,6 +19,7 @@ class TrialLine:
     state: str
     values: Values
     metric: float | None
+    scores: Sequence[float]  # of each seed or fold
     epochs: int
     seconds: float
     by_epoch: Mapping[int, float]
@@ -120,7 +121,12 @@ class _Scale:
     def __init__(self, values: Sequence[Any]) -> None:
         known = [value for value in values if value is not None]
         self._is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
-        self._levels: list[Any] = sorted(set(known if self._is_number else map(str, known)))
+        in_order = sorted(
+            known, key=lambda v: (isinstance(v, list), v if isinstance(v, list) else [])
+        )
+        self._levels: list[Any] = list(dict.fromkeys(map(str, in_order)))
+        if self._is_number:
+            self._levels = sorted(set(known))
         is_wide = self._is_number and bool(known) and min(known) > 0
         self._is_log = is_wide and max(known) / min(known) > 30
 

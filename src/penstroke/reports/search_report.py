@@ -31,6 +31,8 @@ def write_search_report(study: Study, result: SearchResult) -> Path:
         metric=search_plots.metric_name(metric),
         show=percent if metric == "val_accuracy" else "{:.4f}".format,
         parameters=names,
+        confirmed=[run for run in study.trial_runs() if run.phase == "confirmation"],
+        by_seed="by fold" if record.search.folds else "by seed",
         trials=sorted(trials, key=lambda t: (_ORDER[t.state], -sign * (t.metric or 0.0), t.number)),
         history=search_plots.history(trials, metric, sign),
         curves=search_plots.learning_curves(trials, result.best_trial, metric, sign),
@@ -42,13 +44,16 @@ def write_search_report(study: Study, result: SearchResult) -> Path:
 
 def trial_lines(study: Study) -> list[TrialLine]:
     """Return the trials of `study` with their figures, by number."""
-    lines = []
+    lines, metric = [], study.record.search.metric
+    runs = [run for run in study.trial_runs() if run.phase == "search"]
     for number, trial in sorted(study.store.trials().items()):
-        runs = study.runs_of(number, trial.settings)
+        mine = [run for run in runs if run.trial == number]
+        scores = [getattr(run, metric) for run in mine]
         lines.append(TrialLine(
             number=number, state=trial.state, values=trial.settings, metric=trial.metric,
-            epochs=max(len(run.history()) for run in runs),
-            seconds=sum(run.elapsed_seconds() for run in runs),
+            scores=[score for score in scores if score is not None],
+            epochs=max((run.epochs for run in mine), default=0),
+            seconds=sum(run.elapsed_seconds for run in mine),
             by_epoch=trial.metric_by_epoch, reason=trial.failure,
         ))  # fmt: skip
     return lines

@@ -1,21 +1,26 @@
-"""Finished runs as groups that differ in their seed alone, to compare."""
+"""Runs as groups that differ in their seed alone, to compare; and as a table by settings."""
 
+import contextlib
 import timeit
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 
+from penstroke.config.settings import expand
 from penstroke.config.toml import flatten
-from penstroke.errors import RunError
+from penstroke.errors import ConfigError, RunError, near_match
 from penstroke.evaluation.predictions import Predictions
+from penstroke.evaluation.result_table import ResultTable, RunScore, TableRow
 from penstroke.evaluation.run_groups import Comparison, RunGroup, RunResult, compare_groups
 from penstroke.models.summary import summarize
 from penstroke.runs.run import Run
 from penstroke.runs.trained import load_network
 
 _LATENCY_CALLS = 40
+_REPLICATES = {"train.seed", "data.fold"}
+"""Settings in which repetitions of one experiment differ."""
 
 
 def compare_runs(runs: Sequence[Run]) -> Comparison:
@@ -27,10 +32,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     by_key: dict[object, list[Run]] = {}
     first = runs[0].record
     for run in runs:
-        record = run.record
-        pretrained = record.pretrained.sha256 if record.pretrained else None
-        settings = record.config.replace({"train.seed": 0}).fingerprint()
-        by_key.setdefault((settings, len(record.members), pretrained), []).append(run)
+        by_key.setdefault(_key(run, {"train.seed": 0}), []).append(run)
     if len(by_key) < 2:
         raise RunError(
             f"{', '.join(run.name for run in runs)} differ in their seed alone, so there is "
@@ -44,13 +46,8 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
                 f"{first.config.data.dataset} {first.data.fingerprint[:12]}…: compare accuracies "
                 "on the same test images only"
             )
+    _check_distinct(runs)
     members = [sorted(group, key=_seed) for group in by_key.values()]
-    for one, other in chain.from_iterable(map(pairwise, members)):
-        if _seed(one) == _seed(other):  # as two runs they would feign certainty
-            raise RunError(
-                f"{one.path} and {other.path} have the same settings and the same seed: name only "
-                "one of them"
-            )
     results = [tuple(map(_result, group)) for group in members]
     labels = results[0][0].predictions.labels
     if any(not np.array_equal(r.predictions.labels, labels) for group in results for r in group):
@@ -62,14 +59,132 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     return compare_groups(first.config.data.dataset, groups)
 
 
+def tabulate(
+    runs: Sequence[Run], by: Sequence[str] | None = None, metric: str | None = None,
+    parameters: Sequence[str] = (),
+) -> ResultTable:  # fmt: skip
+    """Return the table of `metric` of `runs` by settings, at the dotted names `by`.
+
+    `by` defaults to the settings that differ, as `parameters` name them, apart from seed and fold;
+    `metric` to the test accuracy if all have one, else to that on validation.
+    RunError: a run has no such figure, or two are the same, or of other versions of a data set.
+    """
+    _check_distinct(runs)
+    _check_same_data(runs)
+    settings = [_settings(run) for run in runs]
+    names = sorted({name for one in settings for name in one} - _REPLICATES)
+    parts = {part for name in parameters for one in runs for part in _parts(one, name)}
+    columns = [*dict.fromkeys(parameters), *(name for name in names if name not in parts)]
+    differing = [name for name in columns if _varies([_value(run, name) for run in runs])]
+    by = differing if by is None else list(dict.fromkeys(by))
+    for name in by:
+        if all(_value(run, name) is None for run in runs):
+            raise ConfigError(f"--by {name}: no such setting{near_match(name, names)}")
+    if metric is None:
+        has_test = all("test_accuracy" in run.figures() for run in runs)
+        metric = "test_accuracy" if has_test else "val_accuracy"
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(repr([_value(run, name) for name in by]), []).append(run)
+    rows = [
+        TableRow(tuple(_value(group[0], name) for name in by),
+                 tuple(_score(run, metric) for run in sorted(group, key=_seed_and_fold)))
+        for group in groups.values()
+    ]  # fmt: skip
+    mixed = [
+        name
+        for name in differing
+        if any(_varies([_value(run, name) for run in group]) for group in groups.values())
+    ]
+    rows.sort(key=lambda row: [_sort_key(value) for value in row.settings])
+    return ResultTable(metric, tuple(by), tuple(rows), tuple(mixed))
+
+
+def _score(run: Run, metric: str) -> RunScore:
+    figures, config = run.figures(), run.record.config
+    if metric not in figures:
+        known = ", ".join(sorted(figures))
+        raise RunError(f"{run.path} has no figure {metric}{near_match(metric, figures)}: {known}")
+    return RunScore(str(run.path), config.train.seed, config.data.fold, figures[metric])
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """Return the settings of `run` by dotted names, with what else decides its outcome."""
+    record = run.record
+    more = {"ensemble": len(record.members) or None,
+            "pretrained": record.pretrained.run if record.pretrained else None}  # fmt: skip
+    flat = flatten(record.config.to_dict())
+    return flat | {name: value for name, value in more.items() if value is not None}
+
+
+def _parts(run: Run, name: str) -> list[str]:
+    """Return the settings that `name` stands for; none where this run's network has no such."""
+    with contextlib.suppress(ConfigError):
+        return expand(run.record.config.to_dict(), name)
+    return []
+
+
+def _value(run: Run, name: str) -> Any:
+    parts, settings = _parts(run, name), _settings(run)
+    values = [settings.get(part) for part in parts]
+    return values[0] if parts == [name] else values or None
+
+
+def _varies(values: Sequence[Any]) -> bool:
+    return any(value != values[0] for value in values)
+
+
+def _sort_key(value: Any) -> tuple[int, Any]:
+    """Return a key by which values of different types can be sorted: numbers by size."""
+    if isinstance(value, int | float):
+        return 0, value
+    is_numbers = isinstance(value, list) and all(isinstance(v, int | float) for v in value)
+    return (1, value) if is_numbers else (2, str(value))
+
+
+def _key(run: Run, changes: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return what decides the outcome of `run`, with `changes` to its settings."""
+    record = run.record
+    pretrained = record.pretrained.sha256 if record.pretrained else None
+    return record.config.replace(changes).fingerprint(), len(record.members), pretrained
+
+
+def _check_distinct(runs: Sequence[Run]) -> None:
+    """Raise a RunError if two are the same: together they would feign certainty."""
+    by_key: dict[object, Run] = {}
+    for run in runs:
+        if (other := by_key.setdefault(_key(run, {}), run)) is not run:
+            raise RunError(
+                f"{other.path} and {run.path} have the same settings and the same seed: name only "
+                "one of them"
+            )
+
+
+def _check_same_data(runs: Sequence[Run]) -> None:
+    """Raise a RunError if runs on one data set were trained on different versions of it."""
+    by_name: dict[str, Run] = {}
+    for run in runs:
+        name = run.record.config.data.dataset
+        other = by_name.setdefault(name, run)
+        if other.record.data.fingerprint != run.record.data.fingerprint:
+            raise RunError(
+                f"{other.path} and {run.path} are of different versions of {name}: train one of "
+                "them again with --overwrite, or leave it out"
+            )
+
+
 def _result(run: Run) -> RunResult:
-    predictions = Predictions.load(run.path / "predictions" / "test.safetensors")
     summary, seconds = run.summary(), run.elapsed_seconds()
+    predictions = Predictions.load(run.path / "predictions" / "test.safetensors")
     return RunResult(str(run.path), _seed(run), predictions, summary.temperature, seconds)
 
 
 def _seed(run: Run) -> int:
     return run.record.config.train.seed
+
+
+def _seed_and_fold(run: Run) -> tuple[int, int]:
+    return _seed(run), run.record.config.data.fold or 0
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

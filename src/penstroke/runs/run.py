@@ -11,8 +11,6 @@ predictions/         the logits of each image, one file for each split
 report/              pages and plots
 """
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,9 +20,20 @@ from pydantic import Field
 
 from penstroke.config.settings import ListOf, RunConfig, Settings
 from penstroke.errors import CheckpointError, ConfigError, RunError, near_match
-from penstroke.files import append_lines, explained, reason, runs_root, sha256, write_atomically
+from penstroke.files import (
+    append_lines,
+    csv_of,
+    explained,
+    reason,
+    runs_root,
+    sha256,
+    write_atomically,
+)
 from penstroke.runs.record import Folder, Record, Summary, now
 from penstroke.training.checkpoint import MODEL_PREFIX, Array, Checkpoint
+
+STUDY_FILE = "study.toml"
+"""The record of a hyperparameter search, whose trials are runs two levels below it."""
 
 Metrics = dict[str, Any]
 Status = Literal["finished", "unfinished"]
@@ -120,7 +129,9 @@ class Run(Folder[RunRecord]):
         """Return the content of model.onnx or model.safetensors; RunError if it is not there."""
         path = self.path / file
         if not path.exists():
-            raise RunError(f"{self.path} has no model yet: `penstroke train` finishes it")
+            raise RunError(
+                f"{self.path} has no model yet: the same `penstroke train` command finishes it"
+            )
         with explained(f"read {path}", RunError):
             return path.read_bytes()
 
@@ -156,7 +167,35 @@ class Run(Folder[RunRecord]):
         """Return the final figures; RunError if the run is not finished."""
         if summary := RunSummary.read(self.path):
             return summary
-        raise RunError(f"{self.path} is not finished: `penstroke train` finishes it")
+        study = self.path.absolute().parent.parent
+        if (study / STUDY_FILE).exists():
+            raise RunError(
+                f"{self.path} is a trial of the study {study.name}: it was not evaluated, since a "
+                f"search keeps the test split sealed. `penstroke runs table {study.name}` shows "
+                f"trials by validation; `penstroke train {self.path}` trains and evaluates a run "
+                "with its settings, to compare"
+            )
+        if self.path.absolute().with_name(FoldRuns.record_file).exists():
+            raise RunError(
+                f"{self.path} is a fold of a cross-validation, which opens no test split: name "
+                f"{self.path.parent} itself, or train a run without --folds"
+            )
+        raise RunError(
+            f"{self.path} is not finished: the same `penstroke train` command finishes it"
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures of the epoch that is kept; of a run not evaluated, its validation's.
+
+        RunError if it has no finished epoch.
+        """
+        if self.status == "finished":
+            values = self.summary().to_dict()
+        else:
+            kept = self.history()[self.best_epoch() - 1]
+            values = {name: value for name, value in kept.items() if name.startswith("val_")}
+            values |= {"elapsed_seconds": self.elapsed_seconds(), "epochs": len(self.history())}
+        return {name: value for name, value in values.items() if isinstance(value, int | float)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures of a finished run and the paths of its files, for JSON."""
@@ -185,7 +224,9 @@ class Run(Folder[RunRecord]):
         """Return the epoch that is kept: the one its validation figures chose."""
         if history := self.history():
             return int(history[-1]["best_epoch"])
-        raise RunError(f"{self.path} has no finished epoch yet: `penstroke train` continues it")
+        raise RunError(
+            f"{self.path} has no finished epoch yet: the same `penstroke train` command resumes it"
+        )
 
     def checkpoint(self, epoch: int) -> Checkpoint:
         """Return the checkpoint of `epoch`; CheckpointError if missing, cut short or changed."""
@@ -249,6 +290,17 @@ def find_run(name: str | Path) -> Run:
     """Open the run at the path `name`, or of that name in the folder of runs, or raise RunError."""
     if run := Run.find(name):
         return run
+    for folder in (Path(name), runs_root() / name):
+        if (folder / STUDY_FILE).exists():
+            raise RunError(
+                f"{folder} is a study, not a run: its best run is {folder.name}-best, and "
+                f"`penstroke runs table {folder.name}` compares its trials"
+            )
+        if (folder / FoldRuns.record_file).exists():
+            raise RunError(
+                f"{folder} is a cross-validation, which has no network: the same `penstroke train` "
+                "without --folds trains one"
+            )
     near = near_match(str(name), [run.name for run in Run.all()])
     raise RunError(
         f'there is no run "{name}" here or in {runs_root()}{near}: `penstroke runs list` shows them'
@@ -290,8 +342,5 @@ class FoldRuns(Folder[RunConfig]):
 
 def history_csv(run: Run) -> bytes:
     """Return the history of `run` as CSV, one line for each epoch."""
-    stream, history = io.StringIO(), run.history()
-    writer = csv.DictWriter(stream, history[0] if history else ["epoch"])
-    writer.writeheader()
-    writer.writerows(history)
-    return stream.getvalue().encode()
+    history = run.history()
+    return csv_of(list(history[0]) if history else ["epoch"], history)

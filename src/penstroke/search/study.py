@@ -15,9 +15,10 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -26,7 +27,7 @@ from penstroke.config.space import SearchConfig, Space, Values
 from penstroke.errors import StudyError
 from penstroke.files import write_text_atomically
 from penstroke.runs.record import Folder, Record, Summary, now
-from penstroke.runs.run import Run, RunRecord
+from penstroke.runs.run import STUDY_FILE, Run, RunRecord
 
 if TYPE_CHECKING:
     from penstroke.search.trial_store import Trial, TrialStore
@@ -85,10 +86,31 @@ class SearchResult(Summary):
         return statistics.stdev(self.confirmed) if len(self.confirmed) > 1 else float("nan")
 
 
+@dataclass(frozen=True)
+class TrialRun:
+    """One training of a trial, with one seed and fold; figures are those of the epoch it keeps.
+
+    In the phase "confirmation" it is one of the best trial's settings, with a new seed.
+    """
+
+    phase: Literal["search", "confirmation"]
+    trial: int
+    state: str
+    seed: int
+    fold: int | None
+    val_accuracy: float | None
+    val_loss: float | None
+    epochs: int
+    best_epoch: int | None
+    elapsed_seconds: float
+    settings: Values
+    run: str
+
+
 class Study(Folder[StudyRecord]):
     """One search on disk."""
 
-    record_file = "study.toml"
+    record_file = STUDY_FILE
     record_type = StudyRecord
     error_type = StudyError
     kind = "study"
@@ -170,9 +192,19 @@ class Study(Folder[StudyRecord]):
         }
         return scored[min(scored)] if scored else None
 
-    def all_runs(self) -> list[Run]:
-        """Return the run directories of all trials, in order."""
-        return [Run.open(p.parent) for p in sorted((self.path / "trials").glob("*/run.toml"))]
+    def all_runs(self, folder: Literal["trials", "confirm"] = "trials") -> list[Run]:
+        """Return the run directories of all trials, in order, or those with new seeds."""
+        return [Run.open(p.parent) for p in sorted((self.path / folder).glob("*/run.toml"))]
+
+    def trial_runs(self) -> list[TrialRun]:
+        """Return each training of each trial, and those that confirmed the best, with new seeds."""
+        trials = self.store.trials()
+        return [
+            _trial_run("search" if folder == "trials" else "confirmation", trial, run)
+            for folder in ("trials", "confirm")
+            for run in self.all_runs(folder)
+            if (trial := trials.get(int(run.name.partition("-")[0])))
+        ]
 
     def epochs_trained(self) -> int:
         """Return the epochs of all trials together."""
@@ -200,6 +232,17 @@ class Study(Folder[StudyRecord]):
         """Delete the trials in the storage, unless it is in the directory itself."""
         if self.record.storage:
             self.store.delete()
+
+
+def _trial_run(phase: Literal["search", "confirmation"], trial: Trial, run: Run) -> TrialRun:
+    history, config = run.history(), run.record.config
+    best = int(history[-1]["best_epoch"]) if history else None
+    kept = history[best - 1] if best else {}
+    return TrialRun(
+        phase, trial.number, trial.state, config.train.seed, config.data.fold,
+        kept.get("val_accuracy"), kept.get("val_loss"), len(history), best, run.elapsed_seconds(),
+        trial.settings, str(run.path),
+    )  # fmt: skip
 
 
 def has_ended(run: Run, epochs: int) -> bool:
