@@ -18,7 +18,8 @@ def command(
 ) -> None:  # fmt: skip
     """Find doubtful labels, duplicates, leaks into the test split, and defective images.
 
-    Writes a report, and a list of training images for `penstroke train --exclude`.
+    Writes a report, and a list of training images for `penstroke train --exclude`: a label is on
+    it only if it is more likely wrong than right, given how good the networks are.
     """
     from penstroke.files import cache_root
     from penstroke.quality.audit_images import AuditImages
@@ -50,4 +51,5 @@ def command(
         say(f"copies with two labels: {conflicts:,} pairs")
     excluded = len(result.excluded_positions())
     say(f"\nreport   {page}\nexclude  {exclude} ({excluded:,} training images)")
-    say(f"\nnext: {program()} train --dataset {name} --exclude {exclude}")
+    list_option = f" --exclude {exclude}" if excluded else ""
+    say(f"\nnext: {program()} train --dataset {name}{list_option}")

@@ -28,7 +28,12 @@ from penstroke.quality.duplicates import (
     pairs_across,
     pairs_within,
 )
-from penstroke.quality.label_errors import LabelError, find_label_errors, out_of_fold_probabilities
+from penstroke.quality.label_errors import (
+    LIKELY,
+    LabelError,
+    find_label_errors,
+    out_of_fold_probabilities,
+)
 
 _DEVIATIONS = 3.5
 """Robust standard deviations of the logarithm, as Iglewicz and Hoaglin (1993) advise."""
@@ -68,8 +73,11 @@ def audit(
     )
     into_test = [] if other is None else _test_pairs(other, images, on_progress)
     out_of_train = [] if other is None else _test_pairs(images, other, on_progress)
+    doubts = find_label_errors(images, probabilities)
     return Audit(
-        images=images, other=other, label_errors=find_label_errors(images, probabilities),
+        images=images, other=other,
+        label_errors=[doubt for doubt in doubts if doubt.error_probability >= LIKELY],
+        doubtful_labels=[doubt for doubt in doubts if doubt.error_probability < LIKELY],
         pairs=pairs_within(pixels, neighbours, without_ink),
         into_test=[Pair(row, theirs, distance) for theirs, row, distance in into_test],
         out_of_train=out_of_train, blank=without_ink.tolist(), clipped=clipped(pixels).tolist(),
@@ -102,7 +110,8 @@ class Audit:
 
     images: AuditImages
     other: AuditImages | None
-    label_errors: list[LabelError]
+    label_errors: list[LabelError]  # more likely wrong than right
+    doubtful_labels: list[LabelError]  # the networks disagree, but cannot tell
     pairs: list[Pair]
     into_test: list[Pair]  # training images in the other's test split; `second` is a row of `other`
     out_of_train: list[Pair]  # test images in the other's training split, likewise
@@ -114,6 +123,12 @@ class Audit:
     folds: int
     seed: int
     near_distance: float = NEAR  # images farther apart are not duplicates
+
+    @property
+    def expected_precision(self) -> float | None:
+        """The share of `label_errors` that are expected to be wrong labels; None without any."""
+        probabilities = [error.error_probability for error in self.label_errors]
+        return float(np.mean(probabilities)) if probabilities else None
 
     def pairs_of(self, first: str, second: str) -> list[Pair]:
         """Return the pairs whose images are in these splits (train or test)."""
@@ -136,8 +151,7 @@ class Audit:
         later, of_test = self._copies
         rows: dict[str, dict[int, str]] = {
             "label errors": {
-                e.row: f"labelled {names[e.label]}, predicted {names[e.prediction]} "
-                f"({100 * e.prediction_probability:.0f} %)"
+                e.row: f"{e.text(names)}: wrong with {100 * e.error_probability:.0f} %"
                 for e in self.label_errors
                 if not self.images.is_test[e.row]
             },
@@ -165,8 +179,14 @@ class Audit:
         """Return one entry for each kind of finding."""
         later, of_test = self._copies
         across = _rows(self.pairs_of("train", "test")) | of_test.keys()
+        wrong = self.expected_precision
+        share = "none found" if wrong is None else f"{100 * wrong:.0f} % are expected to be wrong"
         kinds: dict[str, tuple[Iterable[int], str]] = {
-            "label errors": ([e.row for e in self.label_errors], "the networks disagree"),
+            "label errors": ([e.row for e in self.label_errors], share),
+            "doubtful labels": (
+                [e.row for e in self.doubtful_labels],
+                "kept: the networks cannot tell",
+            ),
             "exact copies": (_rows(p for p in self.pairs if p.is_exact), "see the next lines"),
             "near copies": (_rows(p for p in self.pairs if not p.is_exact), "see the next lines"),
             "later copies": (later, "the first one stays"),
@@ -199,6 +219,7 @@ class Audit:
             "folds": self.folds,
             "seed": self.seed,
             "accuracy": {"train": self.train_accuracy, "test": self.test_accuracy},
+            "expected_precision": self.expected_precision,
             "findings": {
                 count.kind: {"train": count.train, "test": count.test, "excluded": count.excluded}
                 for count in self.counts()

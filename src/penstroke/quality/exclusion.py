@@ -23,6 +23,12 @@ def write_list(audit: Audit, path: Path) -> None:
     for title, positions in audit.exclusions().items():
         lines += ["", f"# {title}: {len(positions)}"]
         lines += [f"{position}  # {detail}" for position, detail in positions.items()]
+    doubtful = [e for e in audit.doubtful_labels if not images.is_test[e.row]]
+    if doubtful:
+        lines += ["", f"# doubtful labels: {len(doubtful)}, kept unless you remove the first #"]
+        lines += [
+            f"# {images.positions[e.row]}  # {e.text(images.images.classes)}" for e in doubtful
+        ]
     write_text_atomically(path, "\n".join(lines) + "\n")
 
 
