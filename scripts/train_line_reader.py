@@ -29,7 +29,7 @@ from composing import Composed, Ink, LineStyle, Pool, compose_line, cropped, dra
 from penstroke import load_dataset
 from penstroke.inference.line_reader import Scale, find_page_lines, run_networks, scorer_inputs
 from penstroke.inference.recognizer import Recognizer
-from penstroke.inference.segments import TextLine, around
+from penstroke.inference.segments import TextLine, around, split_lines, united
 from penstroke.inference.viterbi import WEIGHTS, Step, all_features, possible_steps, posteriors
 from penstroke.preprocessing.decoding import read_grey
 
@@ -96,7 +96,7 @@ def examples(
         steps = [step for step in possible_steps(line) if not step.is_dirt]
         shares = np.array([max(row) for row in overlaps(steps, scale, composed)])
         clear = (shares < 0.7) | (shares > 0.85)
-        inputs.append(scorer_inputs(line, [step.segments for step in steps])[clear])
+        inputs.append(scorer_inputs(line, [united(step.segments) for step in steps])[clear])
         is_whole.append(shares[clear] > 0.85)
     return np.concatenate(inputs), np.concatenate(is_whole)
 
@@ -203,7 +203,7 @@ def fit_weights(known: Sequence[KnownPath]) -> dict[str, float]:
 
 def sole_line(recognizer: Recognizer, composed: Composed) -> tuple[TextLine, Scale] | None:
     lines, scale = find_page_lines(read_grey(composed.image), recognizer.ink)
-    return (lines[0], scale) if len(lines) == 1 else None
+    return (split_lines(lines)[0], scale) if len(lines) == 1 else None
 
 
 def overlaps(steps: Sequence[Step], scale: Scale, composed: Composed) -> list[list[float]]:

@@ -24,7 +24,7 @@ from composing import (
 from helpers import SMALL_CNN, drawn_digit, random_images
 from penstroke.config.settings import DataConfig, RunConfig, TrainConfig
 from penstroke.data.dataset import DataSplits
-from penstroke.errors import ImageError
+from penstroke.errors import ImageError, ImageTooComplexError
 from penstroke.inference.line_reader import PageReading, read_page
 from penstroke.inference.recognizer import Recognizer
 from penstroke.preprocessing.decoding import ImageLike
@@ -186,6 +186,23 @@ def test_a_turned_photograph_is_read_upright(
     page = read_page(recognizer, path)
     assert (page.height, page.width) == composed.image.shape
     assert page.to_dict() == read_page(recognizer, composed.image).to_dict()
+
+
+def test_enormous_characters_are_read_as_if_they_were_smaller(
+    recognizer: Recognizer, pool: Pool
+) -> None:
+    small = Image.fromarray(compose_line(pool, 5, APART, length=3).image)
+    large = small.resize((8 * small.width, 8 * small.height), Image.Resampling.BICUBIC)
+    expected, found = read_page(recognizer, small), read_page(recognizer, large)
+    assert found.text == expected.text
+    assert np.allclose(found.lines[0].box, np.multiply(expected.lines[0].box, 8), atol=24)
+
+
+def test_more_shapes_than_are_read_at_once(recognizer: Recognizer, pool: Pool) -> None:
+    image = compose_line(pool, 2, APART, length=12).image
+    for most, message in ((24, "24 are read at once: cut it into 2"), (8, "12 shapes .* 4 are")):
+        with pytest.raises(ImageTooComplexError, match=message):
+            read_page(recognizer, image, max_shapes=most)
 
 
 def test_one_character_is_a_line_of_one(recognizer: Recognizer) -> None:

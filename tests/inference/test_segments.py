@@ -115,6 +115,21 @@ def test_more_lines_than_any_page_has() -> None:
         find_lines(ink)
 
 
+def test_shapes_that_enclose_one_another_all_over() -> None:
+    y, x = np.indices((600, 600))
+    ring = np.minimum(np.minimum(x, y), np.minimum(599 - x, 599 - y))
+    with pytest.raises(ImageTooComplexError, match="enclose one another"):
+        find_lines((ring % 3 == 1).astype(np.float32))
+
+
+def test_large_shapes_that_may_be_split_all_over() -> None:
+    ink = np.zeros((4000, 4000), np.float32)
+    combs = ink.reshape(10, 400, 4000)
+    combs[:, 50:350, ::8] = combs[:, 50:56] = 1
+    with pytest.raises(ImageTooComplexError, match="several characters each"):
+        find_lines(ink)
+
+
 def test_what_is_far_taller_than_its_line_is_not_split() -> None:
     ink = np.zeros((900, 900), np.float32)
     ink[:, :600] = 1

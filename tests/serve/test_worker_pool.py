@@ -102,7 +102,7 @@ from penstroke.serve import inference_worker as worker
 from penstroke.serve.messages import Message, read_message
 from penstroke.serve.uploads import Options
 
-def read_for_ever(*_):
+def read_for_ever(*_, **__):
     while True:
         pass
 

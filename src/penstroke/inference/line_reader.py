@@ -16,14 +16,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from penstroke.config.class_names import as_text
+from penstroke.errors import ImageTooComplexError
 from penstroke.inference.onnx_session import open_session
 from penstroke.inference.recognizer import BATCH, Recognizer, max_logit_score
 from penstroke.inference.segments import (
     Box,
-    Segment,
+    InkPart,
     TextLine,
+    UnsplitLine,
     around,
-    find_lines,
+    find_unsplit_lines,
+    split_lines,
     too_complex,
     united,
 )
@@ -49,8 +52,10 @@ _WORKING_SIDES = (1200, 2400, 4800)
 are small."""
 _LEAST_HEIGHT = 24  # pixels of a character, of which 20 are kept: with fewer, a larger side pays
 _CONFIDENCE_THRESHOLD = 0.8  # below this probability a character is `rejected`
-_MOST_CANDIDATES = 50_000  # a page of 60 lines of 80 characters has half as many
-_MOST_AREA = 40  # of their boxes, in areas of the image
+_MOST_HEIGHT = 200  # pixels of a character: the image is made smaller where they are higher
+_GOOD_HEIGHT = 100  # pixels of a character: then they have about so many
+MOST_SHAPES = 50_000  # a page of 60 lines of 80 characters has half as many: 15 s
+_MOST_PIXELS = 40_000_000  # of the boxes of all of them, or 10,000 each
 _SPACE = 0.65  # of a character's height: a wider gap is a space
 _SCORER_SIZE = (24, 32)  # rows and columns of what the character scorer sees
 _SCORER_ROWS, _SCORER_COLUMNS = 1.5, 2.0  # how much of the line that is, in heights of a character
@@ -127,16 +132,23 @@ class PageReading:
         return {"text": self.text, "width": self.width, "height": self.height, "lines": lines}
 
 
-def read_page(recognizer: Recognizer, image: ImageLike) -> PageReading:
+def read_page(
+    recognizer: Recognizer, image: ImageLike, *, max_shapes: int = MOST_SHAPES
+) -> PageReading:
     """Return what is written in `image` (see `penstroke.preprocessing.ink.preprocess`), by line.
 
+    Up to `max_shapes` shapes that may be characters are looked at, each 0.4 ms; a written digit is
+    five or six of them.
+
     ImageError: it is not an image, or too large; one without ink is not an error.
+    ImageTooComplexError: it holds more shapes, or they overlap all over.
     """
     max_pixels = recognizer.ink.max_pixels
     whole = read_grey(image, max_pixels, working_side=max_pixels)
-    lines, scale = find_page_lines(whole, recognizer.ink)
-    lattices = [(line, possible_steps(line)) for line in lines]
-    _refuse_too_many(lattices, whole.size)
+    found, scale = find_page_lines(whole, recognizer.ink)
+    _refuse_too_many(sum(len(line.parts) for line in found), max_shapes // 2)
+    lattices = [(line, possible_steps(line)) for line in split_lines(found)]
+    _refuse_too_large(lattices, max_shapes)
     lattices = [pair for pair in lattices if not all(step.is_dirt for step in pair[1])]
     readings = [
         LineReading(tuple(_characters(recognizer.classes, *lattice, outputs, scale)))
@@ -146,7 +158,15 @@ def read_page(recognizer: Recognizer, image: ImageLike) -> PageReading:
     return PageReading(written, width=whole.shape[1], height=whole.shape[0])
 
 
-def _refuse_too_many(lattices: Sequence[tuple[TextLine, Sequence[Step]]], pixels: int) -> None:
+def _refuse_too_many(shapes: int, most: int) -> None:
+    if shapes > most:
+        raise ImageTooComplexError(
+            f"the image holds {shapes:,} shapes that may be characters, and {most:,} are read at "
+            f"once: cut it into {-(-shapes // most)} parts"
+        )
+
+
+def _refuse_too_large(lattices: Sequence[tuple[TextLine, Sequence[Step]]], max_shapes: int) -> None:
     """Raise ImageTooComplexError where recognising all that may be characters takes too long."""
     boxes = [
         around(segment.box for segment in step.segments)
@@ -154,9 +174,9 @@ def _refuse_too_many(lattices: Sequence[tuple[TextLine, Sequence[Step]]], pixels
         for step in steps
         if not step.is_dirt
     ]
-    if len(boxes) > _MOST_CANDIDATES:
-        raise too_complex(f"{len(boxes):,} shapes that may be characters")
-    if sum(box.width * box.height for box in boxes) > _MOST_AREA * max(pixels, 1_000_000):
+    _refuse_too_many(len(boxes), max_shapes)
+    area = sum(box.width * box.height for box in boxes)
+    if area > max(_MOST_PIXELS, 10_000 * len(boxes)):
         raise too_complex("shapes that overlap all over")
 
 
@@ -179,17 +199,34 @@ class Scale:
         )
 
 
-def find_page_lines(whole: Intensities, settings: InkSettings) -> tuple[list[TextLine], Scale]:
+def find_page_lines(whole: Intensities, settings: InkSettings) -> tuple[list[UnsplitLine], Scale]:
     """Return the lines of a grey image (H, W), found where characters are large enough."""
     height, width = whole.shape
     for side in _WORKING_SIDES:
-        grey = read_grey(whole, settings.max_pixels, side)
-        lines = find_lines(find_ink(correct_illumination(grey), settings, alone=False))
-        enough = not lines or np.median([line.height for line in lines]) >= _LEAST_HEIGHT
-        if enough or grey.shape == whole.shape:
+        found, sides = _lines_at(whole, side, settings)
+        enough = not found or _median_height(found) >= _LEAST_HEIGHT
+        if enough or sides == whole.shape:
             break
-    factor = round(max(whole.shape) / max(grey.shape))
-    return lines, Scale(width, height, min(factor, width), min(factor, height))
+    if found and _median_height(found) > _MOST_HEIGHT:
+        side = round(max(sides) * _GOOD_HEIGHT / _median_height(found))
+        smaller, smaller_sides = _lines_at(whole, side, settings)
+        if smaller and _median_height(smaller) >= _LEAST_HEIGHT:
+            found, sides = smaller, smaller_sides
+    factor = round(max(whole.shape) / max(sides))
+    return found, Scale(width, height, min(factor, width), min(factor, height))
+
+
+def _lines_at(
+    whole: Intensities, side: int, settings: InkSettings
+) -> tuple[list[UnsplitLine], tuple[int, ...]]:
+    """Return the lines of `whole` (H, W) when it is averaged down to `side`, and its sides then."""
+    grey = read_grey(whole, settings.max_pixels, side)
+    ink = find_ink(correct_illumination(grey), settings, alone=False)
+    return find_unsplit_lines(ink), grey.shape
+
+
+def _median_height(lines: Sequence[UnsplitLine]) -> float:
+    return float(np.median([line.height for line in lines]))
 
 
 class NetworkOutputs(NamedTuple):
@@ -212,11 +249,10 @@ def run_networks(
         return []
     images, inputs = [], []
     for line, steps in lattices:
-        groups = [step.segments for step in steps if not step.is_dirt]
-        inputs.append(scorer_inputs(line, groups))
-        for segments in groups:
-            ink = _half_upright(united(segments).ink, line.slant)
-            images.append(normalize(ink, recognizer.ink).pixels)
+        parts = [united(step.segments) for step in steps if not step.is_dirt]
+        inputs.append(scorer_inputs(line, parts))
+        upright = (_half_upright(part.ink, line.slant) for part in parts)
+        images += [normalize(ink, recognizer.ink).pixels for ink in upright]
     logits = recognizer.logits(np.stack(images))
     ends = np.cumsum([len(part) for part in inputs])[:-1]
     familiarity: Sequence[Any] = [None] * len(inputs)
@@ -225,8 +261,8 @@ def run_networks(
         familiarity = np.split(ratios, ends)
     probabilities = np.split(recognizer.softmax(logits), ends)
     views = np.concatenate(inputs)
-    parts = np.array_split(views, -(-len(views) // BATCH))
-    odds = np.concatenate([_scorer().run(["log_odds"], {"views": part})[0] for part in parts])
+    batches = np.array_split(views, -(-len(views) // BATCH))
+    odds = np.concatenate([_scorer().run(["log_odds"], {"views": batch})[0] for batch in batches])
     columns = (probabilities, familiarity, np.split(odds.astype(np.float64), ends))
     return [NetworkOutputs(*row) for row in zip(*columns, strict=True)]
 
@@ -244,32 +280,31 @@ def _scorer() -> Any:
     return open_session(content, "character_scorer.onnx", threads=1)  # more would start too late
 
 
-def scorer_inputs(line: TextLine, groups: Sequence[Sequence[Segment]]) -> npt.NDArray[np.uint8]:
-    """Return what the scorer sees of each of `groups` of segments: (B, 2, 24, 32) uint8.
+def scorer_inputs(line: TextLine, parts: Sequence[InkPart]) -> npt.NDArray[np.uint8]:
+    """Return what the scorer sees of each of `parts` of a line: (B, 2, 24, 32) uint8.
 
-    The first channel holds the ink of the group alone, the second all ink of the line; the group's
-    middle is the middle.
+    The first channel holds the part alone, the second all ink of the line; the part's middle is the
+    middle.
     """
     whole = united(line.segments)
     height, width = round(_SCORER_ROWS * line.height), round(_SCORER_COLUMNS * line.height)
-    padded = np.pad(whole.ink, ((height, height), (width, width)))
-    alone = np.zeros_like(padded)
-    inputs = np.empty((len(groups), 2, *_SCORER_SIZE), np.uint8)
-    for number, segments in enumerate(groups):
-        group = united(segments)
-        box = group.box
-        top, left = box.top - whole.box.top + height, box.left - whole.box.left + width
-        region = np.s_[top : top + box.height, left : left + box.width]
-        alone[region] = group.ink
-        top += (box.height - height) // 2
-        left += (box.width - width) // 2
-        window = np.s_[top : top + height, left : left + width]
-        for channel, ink in enumerate((alone, padded)):
-            image = Image.fromarray(np.rint(ink[window] * 255).astype(np.uint8))
-            scaled = image.resize(_SCORER_SIZE[::-1], Image.Resampling.BOX)
+    padded = _as_image(np.pad(whole.ink, ((height, height), (width, width))))
+    inputs = np.empty((len(parts), 2, *_SCORER_SIZE), np.uint8)
+    for number, part in enumerate(parts):
+        down, across = (part.box.height - height) // 2, (part.box.width - width) // 2
+        alone = Image.new("L", (width, height))
+        alone.paste(_as_image(part.ink), (-across, -down))
+        top = part.box.top - whole.box.top + height + down
+        left = part.box.left - whole.box.left + width + across
+        for channel, (image, x, y) in enumerate(((alone, 0, 0), (padded, left, top))):
+            window = (x, y, x + width, y + height)
+            scaled = image.crop(window).resize(_SCORER_SIZE[::-1], Image.Resampling.BOX)
             inputs[number, channel] = np.asarray(scaled)
-        alone[region] = 0
     return inputs
+
+
+def _as_image(ink: Intensities) -> Image.Image:
+    return Image.fromarray(np.rint(ink * 255).astype(np.uint8))
 
 
 def _half_upright(ink: Intensities, slant: float) -> Intensities:

@@ -20,13 +20,15 @@ from penstroke.preprocessing.decoding import Intensities
 _TALL = 0.45  # of a character's height: what is lower says nothing about where lines run
 _MOST_COMPONENTS = 5000  # a page of 60 lines of 80 characters has fewer
 _MOST_LINES = 1000
-_MOST_PIXELS = 40  # of the boxes of all lines, or of all that may be split, in areas of the image
+_MOST_AREA = 10  # of the boxes of all components, and of all lines, in areas of the image
+_MOST_SPLIT = 8_000_000  # pixels of the boxes of all that may be split: a second
 _TALLEST = 4.0  # of the height: what is taller is not split: characters that touch are lower
 _SLANTS = np.tan(np.radians(np.arange(-30, 46, 3)))
 _REACH = 0.2  # how far a split may stray from its straight line, in heights of a character
 _STEP = 0.05  # distance between the lines that are tried, in heights
 _NARROWEST = 0.5  # of the height: no two characters are looked for in less
 _EDGE = 0.12  # least width of a part that is split off, in heights
+_TOGETHER = 2_000_000  # places on paths that are sought at once: 30 MB
 _DEEPEST = 3.2  # splits through more strokes than this are not offered
 _STRAYING = 0.1  # what a step to the side costs, in pixels of full ink
 
@@ -117,8 +119,34 @@ class TextLine:
     slant: float
 
 
+@dataclass(frozen=True)
+class UnsplitLine:
+    """What lies on one line, what is `tall` there, and the median height of that, in pixels."""
+
+    parts: Sequence[InkPart]
+    tall: Sequence[InkPart]
+    height: float
+
+
 def find_lines(ink: Intensities) -> list[TextLine]:
     """Return the lines in `ink` (H, W), from top to bottom; none where there is no ink."""
+    return split_lines(find_unsplit_lines(ink))
+
+
+def split_lines(lines: Sequence[UnsplitLine]) -> list[TextLine]:
+    """Return `lines` as segments: each is split wherever a split may be right."""
+    boxes = [part.box for line in lines for part in line.parts if _may_be_split(part, line.height)]
+    if sum(box.width * box.height for box in boxes) > _MOST_SPLIT:
+        raise too_complex("large shapes that may be several characters each, all over")
+    return [_split(line) for line in lines]
+
+
+def _may_be_split(part: InkPart, height: float) -> bool:
+    return part.box.width >= _NARROWEST * height and part.box.height <= _TALLEST * height
+
+
+def find_unsplit_lines(ink: Intensities) -> list[UnsplitLine]:
+    """Return what lies on each line in `ink` (H, W), not split yet, from top to bottom."""
     parts = _components(ink)
     if not parts:
         return []
@@ -133,9 +161,14 @@ def find_lines(ink: Intensities) -> list[TextLine]:
     ]
     rows = _rows(kept, height)
     boxes = [around(part.box for part in row) for row in rows]
-    if sum(box.width * box.height for box in boxes) > _MOST_PIXELS * ink.size:
+    if sum(box.width * box.height for box in boxes) > _MOST_AREA * ink.size:
         raise too_complex("lines that overlap all over")
-    return [_text_line(row) for row in rows]
+    lines = []
+    for row in rows:
+        median = np.median([part.box.height for part in row])
+        tall = [part for part in row if part.box.height >= 0.6 * median]
+        lines.append(UnsplitLine(row, tall, float(np.median([p.box.height for p in tall]))))
+    return lines
 
 
 def too_complex(what: str) -> ImageTooComplexError:
@@ -167,7 +200,11 @@ def _components(ink: Intensities) -> list[InkPart]:
     labels, boxes = find_components(ink > 0)
     mass = np.bincount(labels.ravel(), ink.ravel(), len(boxes) + 1)[1:]
     parts = []
-    for number in np.sort(np.argsort(-mass, kind="stable")[:_MOST_COMPONENTS]):
+    fullest = np.sort(np.argsort(-mass, kind="stable")[:_MOST_COMPONENTS])
+    left, top, right, bottom = boxes[fullest].T
+    if ((right - left) * (bottom - top)).sum() > _MOST_AREA * ink.size:
+        raise too_complex("shapes that enclose one another, or cross, all over")
+    for number in fullest:
         box = Box(*map(int, boxes[number]))
         region = np.s_[box.top : box.bottom, box.left : box.right]
         parts.append(InkPart(box, np.where(labels[region] == number + 1, ink[region], 0)))
@@ -200,11 +237,8 @@ class _Row:
     parts: list[InkPart]
     levels: list[float]
 
-    def distance(self, part: InkPart, level: float, height: float) -> float:
-        """Return how far above or below the line `part` lies; infinitely where it is far beside."""
-        first, last = self.parts[0].box, self.parts[-1].box
-        if part.box.right < first.left - height or part.box.left > last.right + height:
-            return np.inf
+    def distance(self, part: InkPart, level: float) -> float:
+        """Return how far above or below the line `part` lies, beside its nearest members."""
         x = part.box.middle[0]
         nearest = bisect_left(self.parts, x, key=lambda other: other.box.middle[0])
         nearby = self.levels[max(0, nearest - 2) : nearest + 2]
@@ -220,22 +254,35 @@ def _rows(parts: Sequence[InkPart], height: float) -> list[list[InkPart]]:
     tall = sorted((p for p in parts if p.box.height >= _TALL * height), key=lambda p: p.box.left)
     slope = _slope(tall, height)
     rows: list[_Row] = []
+    ends = np.empty(_MOST_LINES + 1)  # the level to which the last members of each lead
     for part in tall:
         level = part.level(slope)
-        distances = [abs(level - sum(row.levels[-3:]) / len(row.levels[-3:])) for row in rows]
-        if min(distances, default=np.inf) < 0.6 * height:
-            row = rows[int(np.argmin(distances))]
+        distances = np.abs(level - ends[: len(rows)])
+        if distances.min(initial=np.inf) < 0.6 * height:
+            number = int(distances.argmin())
+            row = rows[number]
             row.parts.append(part)
             row.levels.append(level)
         else:
-            rows.append(_Row([part], [level]))
+            number, row = len(rows), _Row([part], [level])
+            rows.append(row)
             if len(rows) > _MOST_LINES:
                 raise too_complex(f"more than {_MOST_LINES} lines")
+        ends[number] = sum(row.levels[-3:]) / len(row.levels[-3:])
     members = [list(row.parts) for row in rows]
+    reach = 0.9 * height
+    lefts, rights, lowest, highest = np.array([
+        (row.parts[0].box.left, row.parts[-1].box.right, min(row.levels), max(row.levels))
+        for row in rows
+    ]).reshape(-1, 4).T  # fmt: skip
     for part in (p for p in parts if p.box.height < _TALL * height):
-        distances = [row.distance(part, part.level(slope), height) for row in rows]
-        if min(distances, default=np.inf) < 0.9 * height:
-            members[int(np.argmin(distances))].append(part)
+        level = part.level(slope)
+        near = (part.box.right >= lefts - height) & (part.box.left <= rights + height)
+        near &= (level > lowest - reach) & (level < highest + reach)
+        numbers = np.flatnonzero(near).tolist()
+        away = [rows[number].distance(part, level) for number in numbers]
+        if min(away, default=np.inf) < reach:
+            members[numbers[int(np.argmin(away))]].append(part)
     order = np.argsort([np.mean(row.levels) for row in rows], kind="stable")
     return [members[number] for number in order]
 
@@ -243,9 +290,11 @@ def _rows(parts: Sequence[InkPart], height: float) -> list[list[InkPart]]:
 def _slope(tall: Sequence[InkPart], height: float) -> float:
     """Return the median slope from one tall part to the next on its right, as a tangent."""
     middles = np.array([part.box.middle for part in tall]).reshape(-1, 2)
+    middles = middles[np.argsort(middles[:, 0], kind="stable")]
     slopes = []
-    for middle in middles:
-        across, down = (middles - middle).T
+    firsts, afters = np.searchsorted(middles[:, 0], [middles[:, 0], middles[:, 0] + 3 * height])
+    for number, (first, after) in enumerate(zip(firsts, afters, strict=True)):
+        across, down = (middles[first:after] - middles[number]).T
         near = (across > 0) & (across < 3 * height) & (np.abs(down) < 0.5 * height)
         if near.any():
             neighbour = int(np.where(near, across, np.inf).argmin())
@@ -253,14 +302,12 @@ def _slope(tall: Sequence[InkPart], height: float) -> float:
     return float(np.median(slopes)) if slopes else 0.0
 
 
-def _text_line(row: Sequence[InkPart]) -> TextLine:
-    height = float(np.median([part.box.height for part in row]))
-    tall = [part for part in row if part.box.height >= 0.6 * height]
-    height = float(np.median([part.box.height for part in tall]))
-    slant, stroke = _slant(tall), _stroke_width(tall)
+def _split(line: UnsplitLine) -> TextLine:
+    height = line.height
+    slant, stroke = _slant(line.tall), _stroke_width(line.tall)
+    parts = _joined(line.parts, height, slant)
     segments = []
-    for part in _joined(row, height, slant):
-        splits = _find_splits(part.ink, height, stroke, slant)
+    for part, splits in zip(parts, _find_splits(parts, height, stroke, slant), strict=True):
         for split, ink in zip([None, *splits], _split_ink(part.ink, splits), strict=True):
             down, across = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
             top, bottom, left, right = map(int, (down[0], down[-1] + 1, across[0], across[-1] + 1))
@@ -304,27 +351,35 @@ def _joined(row: Sequence[InkPart], height: float, slant: float) -> list[InkPart
 
 
 def _find_splits(
-    ink: Intensities, height: float, stroke: float, slant: float
-) -> list[SplitCandidate]:
-    """Return the cheapest paths through the `ink` (H, W) of one component, from left to right.
+    parts: Sequence[InkPart], height: float, stroke: float, slant: float
+) -> list[list[SplitCandidate]]:
+    """Return the cheapest paths through each of `parts`, from left to right.
 
-    `height`, `stroke` and `slant` are those of its line (see `TextLine`).
+    `height`, `stroke` and `slant` are those of their line (see `TextLine`).
     """
-    rows = np.arange(ink.shape[0])
-    lean = np.round(slant * (ink.shape[0] / 2 - rows)).astype(np.int64)
-    across = np.nonzero(ink)[1] - lean[np.nonzero(ink)[0]]
-    first, last = int(across.min()), int(across.max()) + 1
+    found: list[list[SplitCandidate]] = [[] for _ in parts]
     edge, step = _EDGE * height, max(1, round(_STEP * height))
-    middles = np.arange(round(first + edge), round(last - edge) + 1, step)
-    is_lone = last - first < _NARROWEST * height or not len(middles)
-    if is_lone or ink.shape[0] > _TALLEST * height:
-        return []
-    paths, crossed = _cheapest_paths(ink, middles[:, None] + lean, max(1, round(_REACH * height)))
-    costs = crossed / stroke
-    beside = np.concatenate([[np.inf], costs, [np.inf]])
-    is_valley = (costs <= beside[:-2]) & (costs <= beside[2:]) & (costs <= _DEEPEST)
-    valleys = zip(paths[is_valley], costs[is_valley].tolist(), strict=True)
-    return _apart([SplitCandidate(path, cost) for path, cost in valleys], ink, edge)
+    lines: dict[int, npt.NDArray[np.int64]] = {}
+    for number, part in enumerate(parts):
+        rows = np.arange(part.box.height)
+        lean = np.round(slant * (part.box.height / 2 - rows)).astype(np.int64)
+        down, along = np.nonzero(part.ink)
+        across = along - lean[down]
+        first, last = int(across.min()), int(across.max()) + 1
+        middles = np.arange(round(first + edge), round(last - edge) + 1, step)
+        is_lone = last - first < _NARROWEST * height or not len(middles)
+        if not is_lone and part.box.height <= _TALLEST * height:
+            lines[number] = middles[:, None] + lean
+    inks = [parts[number].ink for number in lines]
+    paths = _cheapest_paths(inks, list(lines.values()), max(1, round(_REACH * height)))
+    for number, (path, crossed) in zip(lines, paths, strict=True):
+        costs = crossed / stroke
+        beside = np.concatenate([[np.inf], costs, [np.inf]])
+        is_valley = (costs <= beside[:-2]) & (costs <= beside[2:]) & (costs <= _DEEPEST)
+        valleys = zip(path[is_valley], costs[is_valley].tolist(), strict=True)
+        splits = [SplitCandidate(path, cost) for path, cost in valleys]
+        found[number] = _apart(splits, parts[number].ink, edge)
+    return found
 
 
 def _split_ink(ink: Intensities, splits: Sequence[SplitCandidate]) -> Iterator[Intensities]:
@@ -337,47 +392,94 @@ def _split_ink(ink: Intensities, splits: Sequence[SplitCandidate]) -> Iterator[I
 
 
 def _cheapest_paths(
-    ink: Intensities, lines: npt.NDArray[np.int64], reach: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return for each of `lines` (N, H) the cheapest path within `reach` of it, and its ink.
+    inks: Sequence[Intensities], lines: Sequence[npt.NDArray[np.int64]], reach: int
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+    """Yield for each of `inks` (H, W) the cheapest paths near its `lines` (N, H), and their ink.
 
-    A path moves by one column a row at most beside its line: dynamic programming from the top down.
+    A path keeps within `reach` of its line and moves by one column a row at most beside it: dynamic
+    programming from the top down, for many of `inks` at once.
     """
-    count, height = lines.shape
+    width = 2 * reach + 1
+    at = 0
+    while at < len(inks):
+        end, rows = at, 0
+        while end < len(inks) and (end == at or rows * width <= _TOGETHER):
+            rows += lines[end].size
+            end += 1
+        yield from _paths_together(inks[at:end], lines[at:end], reach)
+        at = end
+
+
+def _paths_together(
+    inks: Sequence[Intensities], lines: Sequence[npt.NDArray[np.int64]], reach: int
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+    """Yield the results of `_cheapest_paths`."""
+    order = sorted(range(len(inks)), key=lambda number: -len(inks[number]))  # tallest first
+    counts = [len(lines[number]) for number in order]
+    ends = np.cumsum(counts)
+    heights = np.repeat([len(inks[number]) for number in order], counts)
     offsets = np.arange(-reach, reach + 1)
-    columns = lines[:, :, None] + offsets
-    inside = (columns >= 0) & (columns < ink.shape[1])
-    taken = ink[np.arange(height)[:, None], columns.clip(0, ink.shape[1] - 1)] * inside
-    total = taken[:, 0].astype(np.float64) + 1e-3 * np.abs(offsets)
-    steps = np.empty(taken.shape, np.int64)
-    for row in range(1, height):
-        padded = np.pad(total, ((0, 0), (1, 1)), constant_values=np.inf)
-        choices = np.stack([padded[:, :-2] + _STRAYING, padded[:, 1:-1], padded[:, 2:] + _STRAYING])
-        steps[:, row] = choices.argmin(0) - 1
-        total = choices.min(0) + taken[:, row] + 1e-3 * np.abs(offsets)
-    places = np.empty((count, height), np.int64)
-    places[:, -1] = total.argmin(1)
-    rows = np.arange(count)
-    for row in range(height - 1, 0, -1):
-        places[:, row - 1] = places[:, row] + steps[rows, row, places[:, row]]
-    crossed = np.take_along_axis(taken, places[:, :, None], 2)[:, :, 0].sum(axis=1)
-    return np.take_along_axis(columns, places[:, :, None], 2)[:, :, 0], crossed.astype(np.float64)
+    taken = np.zeros((heights[0], len(heights), len(offsets)), np.float32)
+    for number, end, count in zip(order, ends, counts, strict=True):
+        ink = inks[number]
+        columns = lines[number].T[:, :, None] + offsets
+        inside = (columns >= 0) & (columns < ink.shape[1])
+        block = ink[np.arange(len(ink))[:, None, None], columns.clip(0, ink.shape[1] - 1)]
+        taken[: len(ink), end - count : end] = block * inside
+    beside = 1e-3 * np.abs(offsets)
+    total = np.full((len(heights), len(offsets) + 2), np.inf)
+    total[:, 1:-1] = taken[0].astype(np.float64) + beside
+    steps = np.zeros(taken.shape, np.int8)
+    active = [int(np.searchsorted(-heights, -row)) for row in range(len(taken))]
+    for row in range(1, len(taken)):
+        these = total[: active[row]]
+        left, middle, right = these[:, :-2] + _STRAYING, these[:, 1:-1], these[:, 2:] + _STRAYING
+        step = steps[row, : active[row]]
+        least = np.minimum(left, middle)
+        np.negative(left <= middle, out=step, casting="unsafe", dtype=np.int8)
+        step[right < least] = 1
+        np.minimum(least, right, out=least)
+        least += taken[row, : active[row]]
+        least += beside
+        these[:, 1:-1] = least
+    places = np.empty(taken.shape[:2], np.int64)
+    place = total[:, 1:-1].argmin(1)
+    rows = np.arange(len(heights))
+    for row in range(len(taken) - 1, -1, -1):
+        places[row] = place
+        some = active[row]
+        place[:some] += steps[row, rows[:some], place[:some]]
+    crossed_all = np.take_along_axis(taken, places[:, :, None], 2)[:, :, 0]
+    results = {}
+    for number, end, count in zip(order, ends, counts, strict=True):
+        place = places[: len(inks[number]), end - count : end].T
+        crossed = np.ascontiguousarray(crossed_all[: len(inks[number]), end - count : end].T).sum(1)
+        results[number] = lines[number] + place - reach, crossed.astype(np.float64)
+    for number in range(len(inks)):
+        yield results[number]
 
 
 def _apart(splits: Sequence[SplitCandidate], ink: Intensities, edge: float) -> list[SplitCandidate]:
     """Return splits of which none crosses another and none splits off next to nothing."""
+    dark, columns = ink > 0.4, np.arange(ink.shape[1])
+
+    def width(after: SplitCandidate | None, before: SplitCandidate | None) -> int:
+        between = dark
+        if after is not None:
+            between = between & (columns >= after.path[:, None])
+        if before is not None:
+            between = between & (columns < before.path[:, None])
+        return int(between.any(axis=0).sum())
+
     kept: list[SplitCandidate] = []
     for split in splits:
-        if kept:
-            split = split._replace(path=np.maximum(split.path, kept[-1].path))
-        if _width([*_split_ink(ink, [split])][1]) < edge:
+        last = kept[-1] if kept else None
+        if last is not None:
+            split = split._replace(path=np.maximum(split.path, last.path))
+        if width(split, None) < edge:
             continue
-        if _width([*_split_ink(ink, [*kept[-1:], split])][-2]) >= edge:
+        if width(last, split) >= edge:
             kept.append(split)
-        elif kept and split.cost < kept[-1].cost:
+        elif last is not None and split.cost < last.cost:
             kept[-1] = split
     return kept
-
-
-def _width(ink: Intensities) -> int:
-    return int((ink > 0.4).any(axis=0).sum())

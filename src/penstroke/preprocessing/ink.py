@@ -107,7 +107,8 @@ def correct_illumination(grey: Intensities) -> Intensities:
     """
     medians = np.pad(np.median(_blocks(grey), axis=(1, 3)), _WIDEST // 2, mode="edge")
     around = np.median(sliding_window_view(medians, (_WIDEST, _WIDEST)), axis=(2, 3))
-    if float(((grey - _upsampled(around, grey.shape)) ** 3).sum()) > 0:
+    departure = grey - _upsampled(around, grey.shape)
+    if float((departure * departure * departure).sum()) > 0:  # a power takes five times as long
         grey = 1 - grey  # what deviates most is brighter than what is around it: ink is the rarer
     bright = np.quantile(_blocks(grey), 0.8, axis=(1, 3)).astype(np.float32)
     # A closing lifts the dark end of a slope at the border, so the nearest plane is removed first.
@@ -141,7 +142,7 @@ def normalize(ink: Intensities, settings: InkSettings = DEFAULT_INK) -> Preproce
             profile = scaled.sum(axis=1 - axis)
             mass = float((profile * (np.arange(length) + 0.5)).sum() / profile.sum())
             offset = _CENTER - mass
-        corner.append(int(np.clip(round(offset), 0, IMAGE_SIZE - length)))  # never partly outside
+        corner.append(min(max(round(offset), 0), IMAGE_SIZE - length))  # never partly outside
     top, left = corner
     field[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
     return Preprocessed(np.rint(field * 255).astype(np.uint8), is_blank=False)
@@ -202,7 +203,9 @@ def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> Intensi
     if count < 2:
         return amount
     numbers = labels.ravel()
-    keep = np.bincount(numbers, (amount > strong).ravel(), count + 1)[1:] > 0
+    keep = np.zeros(count + 1, np.bool_)
+    keep[labels[amount > strong]] = True
+    keep = keep[1:]
     if alone:
         mass = np.bincount(numbers, amount.ravel(), count + 1)[1:]
         keep &= mass > _SPECK * mass.max()
