@@ -61,7 +61,7 @@ def show_command(
         for split, dataset in (("train", splits.train), ("test", splits.test))
     }
     exit_json({
-        "name": name, "classes": splits.classes,
+        "name": name, "classes": splits.classes, "train_writers": splits.train.writer_count,
         "images": {split: sum(by_class) for split, by_class in counts.items()},
         "class_counts": counts, "mean": mean, "std": std, "fingerprint": splits.fingerprint,
         "sheet": str(path),
@@ -73,6 +73,8 @@ def show_command(
     ]
     total = ("all", f"{len(splits.train):,}", f"{len(splits.test):,}", "")
     print_table(("class", "train", "test", ""), [*rows, total], "12")
+    if writers := splits.train.writer_count:
+        say(f"\ntraining images of {writers:,} known writers")
     say(f"\npixels: mean {mean:.4f}, standard deviation {std:.4f} of full scale")
     say(f"sheet:  {path}")
 
@@ -84,11 +86,13 @@ def download_command(
         "Local copy to use instead: a zip, or a folder with the files.", None, "--from"),
     keep: bool = option(
         "Whether an archive that holds other data sets too is kept for them.", True),
+    writers: bool = option(
+        "Also download the table of who wrote each image (mnist: QMNIST's).", False, "--writers"),
     as_json: bool = JSON,
 ) -> None:  # fmt: skip
     """Download a data set, or check and complete what is there."""
     from penstroke.data.catalogue import manifest_of
-    from penstroke.data.download import download_dataset, kept_archive
+    from penstroke.data.download import download_dataset, download_writers, kept_archive
 
     manifest = manifest_of(name)
     size = manifest.size_bytes / 1e6
@@ -97,6 +101,12 @@ def download_command(
             manifest, data_root(), copy=copy, keep_archive=keep,
             progress=lambda more, total: update(advance=more / 1e6, total=total / 1e6),
         )  # fmt: skip
+    if writers:
+        with progress_bar("writers", "{task.completed:.1f} MB") as update:
+            paths += download_writers(
+                manifest, data_root(),
+                progress=lambda more, total: update(advance=more / 1e6, total=total / 1e6),
+            )  # fmt: skip
     kept = kept_archive(manifest, data_root())
     exit_json({"name": name, "files": list(map(str, paths)), "archive": kept and str(kept)})
     if not paths:

@@ -26,11 +26,15 @@ class ImportOptions:
     labels: Literal["folder", "table"] | None = option(
         "Where the labels are; detected by default.")  # fmt: skip
     pattern: str | None = option(
-        "Pattern of labels in file names: (?P<label>…).", metavar="REGEX")  # fmt: skip
+        "Pattern of labels, and perhaps of writers, in file names: (?P<label>…), (?P<writer>…).",
+        metavar="REGEX")  # fmt: skip
     images: Path | None = option("Folder or zip with the images that a table names.")
     file_column: str | None = option("Column of a table with the file names.")
     label_column: str | None = option("Column of a table or Parquet file with the labels.")
     image_column: str | None = option("Column of a Parquet file with the images.")
+    writer_column: str | None = option("Column of a table or Parquet file with the writers.")
+    writer_folders: bool = option(
+        "Folder above that of a class names the writer.", False, "--writer-folders")  # fmt: skip
     encoding: str = option("Text encoding of a table.", "utf-8")
     classes: str | None = option(
         "Classes to keep, separated by commas: digits, letters, upper, lower, alphanumeric, or "
@@ -107,7 +111,8 @@ def _import_images(options: ImportOptions) -> None:
         options=SourceOptions(
             labels=options.labels, pattern=options.pattern, images=options.images,
             file_column=options.file_column, label_column=options.label_column,
-            image_column=options.image_column, encoding=options.encoding,
+            image_column=options.image_column, writer_column=options.writer_column,
+            writer_folders=options.writer_folders, encoding=options.encoding,
             transposed=options.transposed,
         ),
         classes=ClassMap(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from penstroke.data.dataset import Images
     from penstroke.evaluation.evaluator import Evaluation
     from penstroke.evaluation.robustness import Robustness
+    from penstroke.evaluation.writer_metrics import WriterMetrics
     from penstroke.runs.run import Run
 
 
@@ -88,17 +89,21 @@ def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
 
 def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None) -> None:
     from penstroke.reports.run_report import write_run_report
-    from penstroke.runs.trained import evaluate, summary_of
+    from penstroke.runs.trained import WRITERS_TABLE, evaluate, summary_of
 
     evaluation = evaluate(run)
     facts = {
         "run": str(run.path), **summary_of(run, evaluation).to_dict(),
         "model": str(run.model_path), "report": str(write_run_report(run, evaluation)),
         "metrics": evaluation.metrics, "test_intervals": evaluation.intervals,
-        "confusable": evaluation.confusable, "diagnosis": evaluation.diagnosis,
+        "writers": evaluation.writers, "confusable": evaluation.confusable,
+        "diagnosis": evaluation.diagnosis,
     }  # fmt: skip
     if not AS_JSON.get():
         _show_splits(evaluation)
+        if evaluation.writers:
+            _show_writers(evaluation.writers)
+            say(f"\nwriters  {run.path / WRITERS_TABLE}")
         say(f"\nreport  {facts['report']}")
     if ood_images is not None:
         from penstroke.evaluation.corruptions import CORRUPTIONS
@@ -148,6 +153,18 @@ def _show_splits(evaluation: Evaluation) -> None:
     if diagnosis := evaluation.diagnosis:
         say(f"learning curves: {diagnosis.name}; {diagnosis.reason}")
         say(f"to try next: {diagnosis.advice}")
+
+
+def _show_writers(by_writer: WriterMetrics) -> None:
+    low, high = by_writer.new_writer_interval
+    say(f"\n{len(by_writer.writers):,} writers; accuracy on new writers, 95 % interval: "
+        f"{100 * low:.2f} to {100 * high:.2f} % (the {by_writer.images:,} images say as much as "
+        f"{by_writer.effective_images:,.0f} by as many writers)")  # fmt: skip
+    say(f"worst tenth of writers: {percent(by_writer.worst_tenth)} "
+        f"({percent(by_writer.worst_tenth_by_chance)} if mistakes fell at random)")  # fmt: skip
+    if by_writer.also_trained_on:
+        say(f"{by_writer.also_trained_on:,} of them wrote training or validation images too: the "
+            "accuracy on new writers is lower")  # fmt: skip
 
 
 def _show_robustness(robustness: Robustness) -> None:

@@ -249,6 +249,10 @@ def _cross_validate(
     say(f"\n{summary.images:,} images, each judged by a network that never saw it: "
         f"{100 * low:.2f} to {100 * high:.2f} % (95 %), balanced accuracy "
         f"{percent(summary.balanced_accuracy)}, macro F1 {summary.f1:.4f}")  # fmt: skip
+    if summary.new_writer_interval and summary.split_by == "writer":
+        low, high = summary.new_writer_interval
+        say(f"{summary.writers:,} writers, each in one fold; accuracy on new writers: "
+            f"{100 * low:.2f} to {100 * high:.2f} % (95 %)")  # fmt: skip
     say(f"trained in  {summary.elapsed_seconds:.1f} s")
     if page:
         say(f"report      {page['report']}")

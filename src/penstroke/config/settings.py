@@ -109,6 +109,11 @@ class DataConfig(Settings):
         "raised, up to 0.1, until the rarest class has an image in it",
     )  # fmt: skip
     split_seed: int = Field(0, ge=0, description="seed of that split; independent of train.seed")
+    split_by: Literal["image", "writer"] | None = Field(
+        None,
+        description="what is held out whole, for validation and in folds: an image or a writer; "
+        "none: the writer where an imported data set has writers, else the image",
+    )
     max_train_images: int | None = Field(
         None, ge=1, description="number of training images to use, stratified by class; none: all"
     )

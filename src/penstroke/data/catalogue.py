@@ -58,6 +58,11 @@ class Manifest(Settings):
     mirrors: ListOf[str] = Field((), description="addresses to append a file name to, in turn")
     archive: RemoteFile | None = Field(None, description="zip of the files, if mirrors lack them")
     files: ListOf[DataFile] = Field((), description="none for a data set that comes with a package")
+    writers: ListOf[RemoteFile] = Field(
+        (), max_length=2,
+        description="QMNIST's tables of who wrote the training and the test images; they lie "
+        "beside the data set's folder, and nothing needs them",
+    )  # fmt: skip
     other_releases: ListOf[Release] = Field((), description="other data sets of this name")
 
     @model_validator(mode="after")

@@ -21,6 +21,8 @@ Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]
 """Positions of images in a data set."""
+Writers = npt.NDArray[np.str_]
+"""Who wrote each image (N,); "" where that is not known."""
 
 _sealed: ContextVar[bool] = ContextVar("test_split_is_sealed", default=False)
 
@@ -33,6 +35,7 @@ class Dataset:
         images: (N, 28, 28) uint8, upright, ink bright on dark.
         labels: (N,) int64, 0-based indices into `classes`.
         classes: the name of each class.
+        writers: (N,) who wrote each image, "" where that is not known; None if it never is.
 
     Examples:
         >>> import numpy as np
@@ -46,12 +49,15 @@ class Dataset:
     images: Images
     labels: Labels
     classes: tuple[str, ...]
+    writers: Writers | None = None
 
     def __post_init__(self) -> None:
         if self.images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE) or self.images.dtype != np.uint8:
             raise DataError(f"images are {self.images.dtype} {self.images.shape}, not (N, 28, 28)")
         if len(self.images) != len(self.labels):
             raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
+        if self.writers is not None and len(self.writers) != len(self.labels):
+            raise DataError(f"{len(self.labels)} labels but {len(self.writers)} writers")
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise DataError(
                 f"labels run from {self.labels.min()} to {self.labels.max()}, "
@@ -90,7 +96,13 @@ class Dataset:
 
     def subset(self, rows: Rows) -> Dataset:
         """Return the images at `rows` as a data set of the same classes."""
-        return Dataset(self.images[rows], self.labels[rows], self.classes)
+        writers = None if self.writers is None else self.writers[rows]
+        return Dataset(self.images[rows], self.labels[rows], self.classes, writers)
+
+    @property
+    def writer_count(self) -> int:
+        """Number of known writers."""
+        return 0 if self.writers is None else len(np.unique(self.writers[self.writers != ""]))
 
 
 def united_classes(parts: Sequence[Dataset]) -> tuple[str, ...]:
@@ -115,7 +127,11 @@ def concatenate(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:
                 raise ValueError(f'"{name}" is not among the classes {classes}')
             indices.append(classes.index(united))
         labels.append(np.array(indices, np.int64)[part.labels])
-    return Dataset(np.concatenate([p.images for p in parts]), np.concatenate(labels), classes)
+    writers = [np.full(len(p), "") if p.writers is None else p.writers for p in parts]
+    return Dataset(
+        np.concatenate([p.images for p in parts]), np.concatenate(labels), classes,
+        np.concatenate(writers) if any(p.writers is not None for p in parts) else None,
+    )  # fmt: skip
 
 
 class SealedTest:
@@ -164,6 +180,7 @@ class DataSplits:
         validation: to choose settings and epochs by; may be empty.
         test: sealed; `penstroke.evaluate` opens it, and records that.
         fingerprint: SHA-256 of the whole data set, before it is split.
+        split_writers: SHA-256 of the writers whose images were kept together; None if by image.
 
     Examples:
         >>> import penstroke
@@ -177,6 +194,7 @@ class DataSplits:
     validation: Dataset
     test: SealedTest
     fingerprint: str
+    split_writers: str | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from penstroke.data.archives import ZipReader
 from penstroke.data.catalogue import DataFile, Manifest, RemoteFile
 from penstroke.data.idx import read_shape
-from penstroke.errors import DataError, DownloadError, MissingExtraError, StorageError
+from penstroke.errors import (
+    ConfigError,
+    DataError,
+    DownloadError,
+    MissingExtraError,
+    StorageError,
+)
 from penstroke.files import explained, lock, move_into_place, reason, sha256_of_file
 
 if TYPE_CHECKING:
@@ -64,6 +70,22 @@ def download_dataset(
             f"cannot write {folder}: {reason(error)}; set PENSTROKE_DATA to another folder"
         ) from error
     return [folder / file.name for file in manifest.files]
+
+
+def download_writers(
+    manifest: Manifest, root: Path, progress: Progress = lambda _, __: None
+) -> list[Path]:
+    """Bring the tables of writers of `manifest` to `root`, where they are missing or damaged.
+
+    Raises ConfigError if none are published, DownloadError with what each address answered.
+    """
+    if not manifest.writers:
+        raise ConfigError(f"--writers: no table of the writers of {manifest.name} is published")
+    for table in manifest.writers:
+        if not (path := root / table.name).exists() or sha256_of_file(path) != table.sha256:
+            size = table.size_bytes
+            download_file(table, root, lambda more, size=size: progress(more, size))  # type: ignore[misc]
+    return [root / table.name for table in manifest.writers]
 
 
 def kept_archive(manifest: Manifest, root: Path) -> Path | None:

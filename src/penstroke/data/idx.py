@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _FILE_NAME = re.compile(
     r"(?P<prefix>.*?)(?P<split>train|test|t10k)-(?P<kind>images|labels)[.-]idx[13]-ubyte(\.gz)?"
 )
+_UINT8 = np.dtype(np.uint8)
 _Bytes = npt.NDArray[np.uint8]
 
 
@@ -48,16 +49,16 @@ def read_shape(path: Path, *, rank: int) -> tuple[int, ...]:
         return _read_header(file, rank, name)
 
 
-def decode_idx(content: bytes, *, rank: int, name: str) -> _Bytes:
-    """Return the array in the bytes of an IDX file; `name` is for messages.
+def decode_idx(content: bytes, *, rank: int, name: str, dtype: str = "u1") -> npt.NDArray[Any]:
+    """Return the array in the bytes of an IDX file, of `dtype`; `name` is for messages.
 
     Raises DataError for a wrong magic, type or rank, too few or too many bytes, or a damaged gzip
     stream.
     """
     size = _unpacked_size(content, name)
     with _unpacked(io.BytesIO(content), name) as stream:
-        shape = _read_header(stream, rank, name)
-        expected = math.prod(shape)
+        shape = _read_header(stream, rank, name, np.dtype(dtype))
+        expected = math.prod(shape) * np.dtype(dtype).itemsize
         present = size - 4 - 4 * rank
         # Compared before a byte is set aside: a header may promise terabytes.
         if present != expected:
@@ -71,7 +72,7 @@ def decode_idx(content: bytes, *, rank: int, name: str) -> _Bytes:
         payload = stream.read(expected + 1)
     if len(payload) != expected:
         raise DataError(f"{name} has {len(payload)} values, but its header promises {expected}")
-    return np.frombuffer(payload, np.uint8).reshape(shape).copy()  # writable
+    return np.frombuffer(payload, dtype).reshape(shape).copy()  # writable
 
 
 def to_dataset(
@@ -145,12 +146,14 @@ def _unpacked(raw: BinaryIO, name: str) -> Iterator[BinaryIO | gzip.GzipFile]:
         raise DataError(f"{name}: the gzip stream is cut short or damaged: {error}") from error
 
 
-def _read_header(stream: BinaryIO | gzip.GzipFile, rank: int, name: str) -> tuple[int, ...]:
+def _read_header(
+    stream: BinaryIO | gzip.GzipFile, rank: int, name: str, dtype: np.dtype[Any] = _UINT8
+) -> tuple[int, ...]:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise DataError(f"{name} is not an IDX file: it starts with {magic.hex(' ') or 'nothing'}")
-    if (kind := _TYPES.get(magic[2], f"the unknown type 0x{magic[2]:02x}")) != "uint8":
-        raise DataError(f"{name} holds {kind}, but uint8 is expected")
+    if (kind := _TYPES.get(magic[2], f"the unknown type 0x{magic[2]:02x}")) != dtype.name:
+        raise DataError(f"{name} holds {kind}, but {dtype.name} is expected")
     if magic[3] != rank:
         what = {1: "labels", 3: "images"}.get(rank, f"rank {rank}")
         raise DataError(f"{name} has rank {magic[3]}, but {what} have rank {rank}")

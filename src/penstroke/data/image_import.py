@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from penstroke.config.class_names import check_class_name, class_order, merged
 from penstroke.data import store
 from penstroke.data.catalogue import check_new_name
-from penstroke.data.dataset import Dataset, Labels, Rows
+from penstroke.data.dataset import Dataset, Labels, Rows, Writers
 from penstroke.data.shards import (
     EMPTY,
     OK,
@@ -152,6 +153,7 @@ class ImportResult:
         return {
             "name": self.name, "source": printable(str(self.source)), "classes": self.train.classes,
             "train": len(self.train), "test": len(self.test),
+            "writers": {k: split.writer_count for k, split in splits.items()},
             "class_counts": {k: split.class_counts().tolist() for k, split in splits.items()},
             "decisions": self.decisions, "notes": list(self.notes), "empty": self.empty,
             "unreadable": [image._asdict() for image in self.unreadable],
@@ -360,16 +362,25 @@ def _assemble(
     labels: Labels = np.array([index[refs[row].label] for row in rows], np.int64)
     digests = images.digests[rows]
     is_test = np.array([refs[row].split == "test" for row in rows])
+    writers = np.array([refs[row].writer for row in rows], np.str_)
     if settings.test is not None or is_test.any():
         how = "given by the source; each run carves its validation images from training"
     else:
-        is_test = draw_test(labels, digests, settings.test_fraction, settings.seed)
+        several = len(np.unique(writers[writers != ""])) > 1
+        is_test = draw_test(
+            labels, digests, settings.test_fraction, settings.seed, writers if several else None
+        )
         how = f"test drawn: {100 * settings.test_fraction:g} % of each class, seed {settings.seed}"
+        how += ", whole writers" if several else ""
     if is_test.all():
         raise DataError(f"{source} holds test images only, and none to train on")
     train, test = (
-        Dataset(images.images[rows[side]], labels[side], classes) for side in (~is_test, is_test)
-    )
+        Dataset(
+            images.images[rows[side]], labels[side], classes,
+            writers[side] if (writers != "").any() else None,
+        )
+        for side in (~is_test, is_test)
+    )  # fmt: skip
     copies, conflicts = _find_copies(refs, images, rows)
     notes += copies
     notes += _page_notes(refs, images, rows)
@@ -378,6 +389,11 @@ def _assemble(
         notes.append(  # a given split may have some
             f"{count:,} test images are training images too, byte for byte: the test is too easy"
         )
+    if train.writer_count + test.writer_count:
+        decisions["writers"] = (
+            f"{train.writer_count:,} of training images, {test.writer_count:,} of test images"
+        )
+        notes += _writer_notes(writers, is_test)
     notes += _class_notes(train, test)
     return ImportResult(
         name, source, train, test, (rows[~is_test], rows[is_test]), {**decisions, "split": how},
@@ -410,6 +426,16 @@ def _page_notes(refs: list[ImageRef], images: PreprocessedImages, rows: Rows) ->
         shown = ", ".join(f"{refs[row].name} ({images.pages[row]} pages)" for row in several[:5])
         more = f" and {len(several) - 5:,} more" if len(several) > 5 else ""
         yield f"of files with several pages, the first was read: {shown}{more}"
+
+
+def _writer_notes(writers: Writers, is_test: npt.NDArray[np.bool_]) -> Iterator[str]:
+    """Yield notes on writers of both splits, and on images whose writer is not known."""
+    known = writers != ""
+    if both := np.intersect1d(writers[known & is_test], writers[known & ~is_test]).tolist():
+        shown = ", ".join(both[:_SHOWN_CLASSES]) + (" …" if len(both) > _SHOWN_CLASSES else "")
+        yield f"{len(both):,} writers have images in training and in test: {shown}"
+    if count := int((~known).sum()):
+        yield f"{count:,} images have no writer"
 
 
 def _class_notes(train: Dataset, test: Dataset) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from penstroke.config.settings import DataConfig
 from penstroke.data import collected, store
 from penstroke.data.catalogue import ROLES, DataFile, Manifest, Role, catalogue
-from penstroke.data.dataset import Dataset, DataSplits, concatenate, united_classes
+from penstroke.data.dataset import Dataset, DataSplits, Writers, concatenate, united_classes
 from penstroke.data.download import explain_mismatch
 from penstroke.data.idx import decode_idx, to_dataset
 from penstroke.data.splitting import split, stratified_split
@@ -22,6 +23,8 @@ Pair = tuple[Dataset, Dataset]
 """Training images and test images."""
 _DIGITS_TEST_IMAGES = 360
 """A fifth, drawn class by class with seed 0: scikit-learn ships no split of its own."""
+_WRITER_COLUMN = 2
+"""Of QMNIST's table, after class and NIST series."""
 _DIGITS_VERSION = 1
 """Of how preprocessing maps these images: raised whenever one pixel of them changes."""
 
@@ -61,7 +64,32 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
             f"{config.dataset} has {len(train)} images to train on, but none to test with yet: "
             "add a few more, or use `penstroke train --folds 5`, which needs none"
         )
-    return split(train, test, config, [part.labels for part, _ in parts])
+    together = _kept_together(names, [part for part, _ in parts], config)
+    return split(train, test, config, [part.labels for part, _ in parts], together)
+
+
+def _kept_together(names: list[str], parts: list[Dataset], config: DataConfig) -> Writers | None:
+    """Return the writer of each training image that is split by writer, "" of others; None: none.
+
+    By default the catalogue's data sets are split by image, as their published runs were.
+    """
+    if config.split_by == "image":
+        return None
+    by_image, least = ({}, 1) if config.split_by else (catalogue(), 2)
+    together = np.concatenate([
+        np.full(len(part), "")
+        if part.writers is None or name in by_image or part.writer_count < least
+        else part.writers
+        for name, part in zip(names, parts, strict=True)
+    ])  # fmt: skip
+    if (together != "").any():
+        return together
+    if config.split_by:
+        raise ConfigError(
+            f"data.split_by: the writers of {config.dataset} are not known; see the section "
+            "Writers in docs/importing-data.md"
+        )
+    return None
 
 
 def imported_folder(name: str) -> Path:
@@ -101,7 +129,26 @@ def _load_catalogued(manifest: Manifest) -> Pair:
     # noticed; their decoded form is kept from the first time.
     contents = {file.role: _read_verified(manifest, file) for file in manifest.files}
     key = sha256("".join(file.sha256 for file in manifest.files).encode())
-    return _cached(manifest.name, key, lambda: _decode(manifest, contents))
+    train, test = _cached(manifest.name, key, lambda: _decode(manifest, contents))
+    return _with_writers(train, manifest, 0), _with_writers(test, manifest, 1)
+
+
+def _with_writers(dataset: Dataset, manifest: Manifest, split: int) -> Dataset:
+    """Return the training (0) or test images (1) with their writers, if the table is there."""
+    paths = [data_root() / table.name for table in manifest.writers]
+    if not paths or not all(path.exists() for path in paths):
+        return dataset
+    path, table = paths[split], manifest.writers[split]
+    with explained(f"read {path}", DataError):
+        content = path.read_bytes()
+    if sha256(content) != table.sha256:
+        raise DataError(
+            f"{path} is damaged or was changed: its SHA-256 is not the catalogue's; remove it, or "
+            f"replace it by `penstroke data download {manifest.name} --writers`"
+        )
+    rows = decode_idx(content, rank=2, name=str(path), dtype=">i4")
+    writers = rows[: len(dataset), _WRITER_COLUMN]
+    return replace(dataset, writers=writers.astype(str))
 
 
 def _build_digits(manifest: Manifest) -> Pair:

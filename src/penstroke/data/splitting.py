@@ -1,4 +1,8 @@
-"""Seeded splits: training, validation and test, folds, and the test images of an import."""
+"""Seeded splits: training, validation and test, folds, and the test images of an import.
+
+By image, or by writer: whole writers are then held out, so that figures hold for people whose
+writing was not trained on.
+"""
 
 from collections.abc import Sequence
 
@@ -6,32 +10,47 @@ import numpy as np
 import numpy.typing as npt
 
 from penstroke.config.settings import DataConfig
-from penstroke.data.dataset import Dataset, DataSplits, Labels, Rows, SealedTest
+from penstroke.data.dataset import Dataset, DataSplits, Labels, Rows, SealedTest, Writers
 from penstroke.errors import ConfigError
 from penstroke.files import sha256
 
 
 def split(
-    whole: Dataset, test: Dataset, config: DataConfig, parts: Sequence[Labels] | None = None
+    whole: Dataset,
+    test: Dataset,
+    config: DataConfig,
+    parts: Sequence[Labels] | None = None,
+    writers: Writers | None = None,
 ) -> DataSplits:
     """Return `whole` divided into training and validation images as `config` says, `test` sealed.
 
     Each part of a union is split as it would be alone: what a run on one of them validates on, a
     run on the union never trains on, so that the one can start from the other (`penstroke train
-    --init-from`).
+    --init-from`). A writer of several parts who is held out in one is held out in all.
 
-    `config.dataset` is only a name here; `parts` are the labels of each data set in a union. Raises
-    ConfigError if there are fewer images than the split needs, or an excluded one is not there.
+    `config.dataset` is only a name here; `parts` are the labels of each data set in a union; the
+    images of one of the `writers` (N,) are kept together, but those of "" are on their own. Raises
+    ConfigError if there are fewer images or writers than the split needs, or an excluded image is
+    not there.
     """
     kept = _not_excluded(whole, config)
     _check_class_sizes(whole.labels[kept], whole.classes, config)
-    splits: list[list[Rows]] = []
+    sides = np.full(len(whole), -1)  # of the excluded images
     first = 0
     for labels in parts or [whole.labels]:
         rows = kept[(kept >= first) & (kept < first + len(labels))]
-        splits.append([rows[side] for side in _hold_out(labels[rows - first], config)])
+        together = None if writers is None else writers[rows]
+        sides[rows] = _sides(labels[rows - first], config, together)
         first += len(labels)
-    train, validation = map(np.concatenate, zip(*splits, strict=True))
+    if writers is not None:
+        names, writer = np.unique(writers, return_inverse=True)
+        of_writer = np.full(len(names), -1)
+        np.maximum.at(of_writer, writer, sides)
+        sides = np.where((writers == "") | (sides < 0), sides, of_writer[writer])
+        _check_every_class_is_trained_on(whole, sides, config)
+    held_out = 1 if config.folds is None else config.fold
+    train = np.flatnonzero((sides >= 0) & (sides != held_out))
+    validation = np.flatnonzero(sides == held_out)
     if (count := config.max_train_images) is not None:
         if count > len(train):
             raise ConfigError(
@@ -42,8 +61,9 @@ def split(
         train = train[chosen]
     fingerprint = sha256(f"{whole.fingerprint} {test.fingerprint}".encode())
     return DataSplits(
-        config.dataset, whole.subset(train), whole.subset(validation), SealedTest(test), fingerprint
-    )
+        config.dataset, whole.subset(train), whole.subset(validation), SealedTest(test),
+        fingerprint, None if writers is None else sha256("\n".join(writers.tolist()).encode()),
+    )  # fmt: skip
 
 
 def stratified_split(
@@ -82,15 +102,52 @@ def stratified_folds(labels: Labels, folds: int, seed: int) -> list[Rows]:
     return [np.sort(dealt[fold::folds]) for fold in range(folds)]
 
 
+def group_sides(labels: Labels, groups: Rows, shares: Sequence[float], seed: int) -> Rows:
+    """Return the side (N,) of each image: `groups` (N,) stay whole, and each side has a group.
+
+    Sides get their `shares` of the images and of each class, as nearly as whole groups allow: from
+    large to small, in random order among those of about a size, each group goes where it raises
+    the chi-square distance from the shares least. There have to be as many groups as sides.
+    """
+    _, groups = np.unique(groups, return_inverse=True)
+    counts = np.zeros((groups.max() + 1, labels.max() + 2))  # the last column counts all images
+    np.add.at(counts, (groups, labels), 1)
+    counts = counts[:, counts.any(axis=0)]
+    counts = np.column_stack([counts, counts.sum(axis=1)])
+    sizes = counts[:, -1]
+    wanted = np.outer(shares, counts.sum(axis=0))
+    order = np.random.default_rng(seed).permutation(len(counts))
+    sides, filled = np.zeros(len(counts), np.int64), np.zeros_like(wanted)
+    for group in order[np.argsort(-np.log2(sizes[order]).astype(int), kind="stable")]:
+        rise = (counts[group] * (counts[group] + 2 * filled) / wanted).sum(axis=1)
+        sides[group] = rise.argmin()
+        filled[sides[group]] += counts[group]
+    for side in range(len(shares)):
+        if not (sides == side).any():
+            can_go = np.bincount(sides, minlength=len(shares))[sides] > 1
+            distance = np.where(can_go, np.abs(sizes - wanted[side, -1]), np.inf)
+            sides[distance.argmin()] = side
+    return np.asarray(sides[groups])
+
+
 def draw_test(
-    labels: Labels, digests: npt.NDArray[np.uint8], fraction: float, seed: int
+    labels: Labels,
+    digests: npt.NDArray[np.uint8],
+    fraction: float,
+    seed: int,
+    writers: Writers | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Return which images (N,) to test on: `fraction` of each class, at least one of two.
 
     Copies byte for byte, of equal `digests` (N, 16), are on one side, so that no test image is
-    trained on.
+    trained on; and so are the images of one of the `writers` (N,), if there are two, "" apart.
+    Classes are in proportion then as nearly as whole writers allow.
     """
     _, first, group = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    if writers is not None and fraction:
+        together = _linked(writer_groups(writers), group.reshape(-1))
+        if len(np.unique(together)) > 1:
+            return np.equal(group_sides(labels, together, (1 - fraction, fraction), seed), 1)
     random = np.random.default_rng(seed)
     is_test = np.zeros(len(labels), bool)
     leaders = np.sort(first)
@@ -99,6 +156,27 @@ def draw_test(
         count = min(max(round(fraction * len(members)), 1), len(members) - 1) if fraction else 0
         is_test[random.permutation(members)[:count]] = True
     return np.asarray(is_test[first][group.reshape(-1)])
+
+
+def writer_groups(writers: Writers) -> Rows:
+    """Return a number for each image: that of its writer, or its own if no writer is known."""
+    _, groups = np.unique(writers, return_inverse=True)
+    return np.where(writers == "", len(writers) + np.arange(len(writers)), groups)
+
+
+def _linked(one: Rows, other: Rows) -> Rows:
+    """Return groups (N,) that keep together what either grouping does."""
+    _, groups = np.unique(one, return_inverse=True)
+    _, others = np.unique(other, return_inverse=True)
+    while True:
+        least = np.full(len(groups), len(groups))
+        np.minimum.at(least, others, groups)
+        joined = least[others]
+        least = np.full(len(groups), len(groups))
+        np.minimum.at(least, groups, joined)
+        if np.array_equal(least[groups], groups):
+            return groups
+        groups = least[groups]
 
 
 def _not_excluded(whole: Dataset, config: DataConfig) -> Rows:
@@ -113,14 +191,37 @@ def _not_excluded(whole: Dataset, config: DataConfig) -> Rows:
     return np.delete(np.arange(len(whole)), np.array(exclude, np.intp))
 
 
-def _hold_out(labels: Labels, config: DataConfig) -> tuple[Rows, Rows]:
-    """Return rows of (training, validation) among the images of one data set."""
+def _sides(labels: Labels, config: DataConfig, writers: Writers | None) -> Rows:
+    """Return the fold of each image of one data set; without folds, 1 is validation."""
+    fraction, sides = _validation_fraction(np.bincount(labels), config), np.zeros_like(labels)
+    if writers is not None and (writers != "").any() and config.validates:
+        groups = writer_groups(writers)
+        shares = [1 / config.folds] * config.folds if config.folds else [1 - fraction, fraction]
+        if len(np.unique(groups)) < len(shares):
+            raise ConfigError(
+                f"data.{'folds' if config.folds else 'split_by'}: {config.dataset} has fewer than "
+                f"{len(shares)} writers to keep apart; data.split_by=image splits by image"
+            )
+        return group_sides(labels, groups, shares, config.split_seed)
     if config.folds is not None:
-        folds = stratified_folds(labels, config.folds, config.split_seed)
-        held_out = folds.pop(config.fold or 0)
-        return np.sort(np.concatenate(folds)), held_out
-    count = round(_validation_fraction(np.bincount(labels), config) * len(labels))
-    return stratified_split(labels, count, config.split_seed, from_each=True)
+        for fold, rows in enumerate(stratified_folds(labels, config.folds, config.split_seed)):
+            sides[rows] = fold
+    else:
+        count = round(fraction * len(labels))
+        sides[stratified_split(labels, count, config.split_seed, from_each=True)[1]] = 1
+    return sides
+
+
+def _check_every_class_is_trained_on(whole: Dataset, sides: Rows, config: DataConfig) -> None:
+    """Refuse to hold out all images of a class because one writer wrote them."""
+    for label in np.unique(whole.labels[sides >= 0]):
+        present = np.unique(sides[(whole.labels == label) & (sides >= 0)])
+        if len(present) == 1 and (config.folds or present[0] == 1):
+            raise ConfigError(
+                f'data.split_by: too few writers of {config.dataset} wrote "{whole.classes[label]}"'
+                ": holding out whole writers leaves none of it to train on; data.split_by=image "
+                "splits by image"
+            )
 
 
 def _validation_fraction(counts: Labels, config: DataConfig) -> float:

@@ -1,24 +1,27 @@
 """Decoded arrays on disk: one folder per data set, checked whole each time it is loaded."""
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from penstroke.config.settings import ListOf, Settings
 from penstroke.config.toml import read_toml
-from penstroke.data.dataset import Dataset, Images
+from penstroke.data.dataset import Dataset
 from penstroke.errors import ConfigError, DataError, StorageError
-from penstroke.files import explained, write_text_atomically
+from penstroke.files import explained, sha256, write_text_atomically
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 knew no writers
 INDEX = "dataset.toml"
 
 
@@ -31,6 +34,7 @@ class StoredIndex(Settings):
     classes: ListOf[str] = Field(description="class names")
     train_fingerprint: str = Field(description="SHA-256 of the training split")
     test_fingerprint: str = Field(description="SHA-256 of the test split")
+    writers: str | None = Field(None, description="SHA-256 of the writers of both, if known")
 
 
 def save(
@@ -45,13 +49,16 @@ def save(
     index = StoredIndex(
         format_version=FORMAT_VERSION, name=name, title=title, classes=train.classes,
         train_fingerprint=train.fingerprint, test_fingerprint=test.fingerprint,
+        writers=_writers_sha256((train, test)),
     )  # fmt: skip
     with explained(f"write {folder}", StorageError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             for split, dataset in (("train", train), ("test", test)):
-                for kind, array in (("images", dataset.images), ("labels", dataset.labels)):
+                for kind in ("images", "labels", "writers"):
+                    if (array := getattr(dataset, kind)) is None:
+                        continue
                     with (temporary / f"{split}-{kind}.npy").open("wb") as stream:
                         np.save(stream, np.ascontiguousarray(array), allow_pickle=False)  # no copy
                         stream.flush()
@@ -75,16 +82,26 @@ def load(folder: Path) -> tuple[Dataset, Dataset]:
     Raises DataError if it is not there, was written by a newer version, is damaged or was changed.
     """
     index = load_index(folder)
-    splits = []
+    splits: list[Dataset] = []
     for split in ("train", "test"):
         labels = _read_npy(folder / f"{split}-labels.npy").astype(np.int64, copy=False)
-        dataset = Dataset(_read_npy(folder / f"{split}-images.npy"), labels, index.classes)
+        writers = _read_npy(folder / f"{split}-writers.npy", "U") if index.writers else None
+        images = _read_npy(folder / f"{split}-images.npy")
+        dataset = Dataset(images, labels, index.classes, writers)
         if dataset.fingerprint != getattr(index, f"{split}_fingerprint"):
             raise DataError(
                 f"{folder}/{split}-*.npy was changed: its SHA-256 is not the recorded one"
             )
         splits.append(dataset)
+    if _writers_sha256(splits) != index.writers:
+        raise DataError(f"{folder}/*-writers.npy was changed: its SHA-256 is not the recorded one")
     return splits[0], splits[1]
+
+
+def _writers_sha256(splits: Sequence[Dataset]) -> str | None:
+    writers = [split.writers for split in splits]
+    known = [names.tolist() for names in writers if names is not None]
+    return sha256(json.dumps(known).encode()) if known else None
 
 
 def load_index(folder: Path) -> StoredIndex:
@@ -101,13 +118,13 @@ def load_index(folder: Path) -> StoredIndex:
         raise DataError(f"{folder} is not a stored data set: {error}") from error
 
 
-def _read_npy(path: Path) -> Images:
+def _read_npy(path: Path, kinds: str = "iu") -> npt.NDArray[Any]:
     try:
         with warnings.catch_warnings(action="ignore"):  # about the version of a header
             # Mapped first, which compares what the header promises with the length of the file.
-            array: Images = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+            array: npt.NDArray[Any] = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError, SyntaxError, TypeError, TokenError) as error:
         raise DataError(f"{path} is missing or damaged: {error}") from error
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in kinds:
         raise DataError(f"{path} is damaged: it holds {array.dtype}")
     return array

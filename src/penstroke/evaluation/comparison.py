@@ -13,6 +13,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from penstroke.data.dataset import Writers
+from penstroke.data.splitting import writer_groups
 from penstroke.evaluation.intervals import seed_variation
 
 LEVEL = 0.05
@@ -41,7 +43,7 @@ class Difference:
     accuracy: float  # mean accuracy minus the baseline's
     low: float  # 95 % interval of that difference
     high: float
-    p_images: float  # McNemar's exact test (1947) for one run each, a sign-flip test for several
+    p_images: float  # McNemar's exact test (1947) for one run each, else a sign-flip test
     p_seeds: float  # Student's paired t test; nan for one run each
     only_this: float  # images that only this group reads, mean over runs
     only_baseline: float
@@ -64,35 +66,50 @@ class Difference:
         return self.p < self.level
 
 
-def compare(this: Right, baseline: Right) -> Difference:
-    """Return the difference of groups (seeds, images) of one shape; row k of each is one seed's."""
+def compare(this: Right, baseline: Right, writers: Writers | None = None) -> Difference:
+    """Return the difference of groups (seeds, images) of one shape; row k of each is one seed's.
+
+    With `writers` (images,), chance is in the choice of writers: the interval is over writers, and
+    all images of one change sign together in the test.
+    """
     if this.shape != baseline.shape or this.size == 0:
         raise ValueError(f"cannot compare {this.shape} with {baseline.shape}")
     by_run = this.astype(float) - baseline
     by_image, by_seed = by_run.mean(axis=0), by_run.mean(axis=1)
     mean = float(by_run.mean())
     has_seeds = len(by_seed) > 1
-    # The wider of two 95 % intervals: over other images, and over other seeds.
-    half = NormalDist().inv_cdf(0.975) * float(by_image.std()) / math.sqrt(len(by_image))
+    by_unit = _by_writer(by_image, writers)
+    # The wider of two 95 % intervals: over other images or writers, and over other seeds.
+    spread = float(np.linalg.norm(_by_writer(by_image - mean, writers))) / len(by_image)
+    half = NormalDist().inv_cdf(0.975) * spread
     if has_seeds:
         half = max(half, seed_variation(by_seed.tolist()).high - mean)
     difference = Difference(
         accuracy=mean,
         low=mean - half,
         high=mean + half,
-        p_images=sign_flip_p(by_image) if has_seeds else mcnemar_p(by_run[0]),
+        p_images=sign_flip_p(by_unit) if has_seeds or writers is not None else mcnemar_p(by_image),
         p_seeds=paired_t_p(by_seed) if has_seeds else math.nan,
         only_this=float((by_run > 0).sum(axis=1).mean()),
         only_baseline=float((by_run < 0).sum(axis=1).mean()),
     )
     if difference.is_significant or mean == 0:
         return difference
-    level = difference.level
+    level, per_unit = difference.level, len(by_image) / len(by_unit)
+    needs_images = difference.p_images >= level
     return replace(
         difference,
-        more_images=_images_needed(by_image, level) if difference.p_images >= level else None,
+        more_images=round(_images_needed(by_unit, level) * per_unit) if needs_images else None,
         more_seeds=_seeds_needed(by_seed) if difference.p_seeds >= level else None,
     )
+
+
+def _by_writer(by_image: Floats, writers: Writers | None) -> Floats:
+    """Return the sum over the images of each writer: (W,); (images,) as they are without."""
+    if writers is None:
+        return by_image
+    _, groups = np.unique(writer_groups(writers), return_inverse=True)
+    return np.asarray(np.bincount(groups, by_image))
 
 
 def mcnemar_p(differences: Floats) -> float:

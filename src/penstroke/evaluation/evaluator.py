@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.evaluation.calibration import (
     Calibration,
@@ -24,6 +26,7 @@ from penstroke.evaluation.metrics import (
     confusable_classes,
 )
 from penstroke.evaluation.predictions import Predictions, predict
+from penstroke.evaluation.writer_metrics import WriterMetrics, compute_writer_metrics
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,6 +88,13 @@ class Evaluation:
     def intervals(self) -> Intervals:
         """95 % intervals of the test figures."""
         return intervals(self.predictions["test"])
+
+    @cached_property
+    def writers(self) -> WriterMetrics | None:
+        """Figures of the test split by writer; None where fewer than two writers are known."""
+        judged = (self.data.train.writers, self.data.validation.writers)
+        seen = [name for names in judged if names is not None for name in np.unique(names).tolist()]
+        return compute_writer_metrics(self.predictions["test"], seen)
 
     @cached_property
     def confusable(self) -> ConfusableClasses | None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.data.dataset import Dataset, Labels
+from penstroke.data.dataset import Dataset, Labels, Writers
 from penstroke.errors import CheckpointError, RunError
 from penstroke.files import write_atomically
 from penstroke.training.checkpoint import Array, Checkpoint
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """True labels (N,) int64 and logits (N, K) float32 of one split, and the K class names."""
+    """True labels (N,) int64 and logits (N, K) float32 of one split, and the K class names.
+
+    `writers` (N,) is who wrote each image, "" where that is not known; None if it never is.
+    """
 
     labels: Labels
     logits: npt.NDArray[np.float32]
     classes: tuple[str, ...]
+    writers: Writers | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,13 +85,21 @@ class Predictions:
     def save(self, path: Path) -> None:
         """Write to one safetensors file."""
         arrays: dict[str, Array] = {"labels": self.labels, "logits": self.logits}
-        write_atomically(path, Checkpoint(arrays, {"classes": self.classes}).to_bytes())
+        facts: dict[str, Any] = {"classes": self.classes}
+        if self.writers is not None:
+            names, arrays["writers"] = np.unique(self.writers, return_inverse=True)
+            facts["writers"] = names.tolist()
+        write_atomically(path, Checkpoint(arrays, facts).to_bytes())
 
     @classmethod
     def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
         """Return the predictions of all `parts`, which have the same classes, in their order."""
         labels = np.concatenate([part.labels for part in parts])
-        return cls(labels, np.concatenate([part.logits for part in parts]), parts[0].classes)
+        writers = [part.writers for part in parts if part.writers is not None]
+        return cls(
+            labels, np.concatenate([part.logits for part in parts]), parts[0].classes,
+            np.concatenate(writers) if len(writers) == len(parts) else None,
+        )  # fmt: skip
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
@@ -99,7 +111,9 @@ class Predictions:
             raise RunError(text) from None
         labels = stored.arrays["labels"].astype(np.int64)
         logits = stored.arrays["logits"].astype(np.float32)
-        return cls(labels, logits, tuple(stored.facts["classes"]))
+        names = stored.facts.get("writers")
+        writers = np.array(names)[stored.arrays["writers"]] if names else None
+        return cls(labels, logits, tuple(stored.facts["classes"]), writers)
 
 
 def predict(network: nn.Module, dataset: Dataset) -> Predictions:
@@ -114,4 +128,5 @@ def predict(network: nn.Module, dataset: Dataset) -> Predictions:
     batches = predict_in_order(network, Batches(dataset, device))
     logits = [logits.float().cpu().numpy() for logits, _ in batches]
     empty = np.zeros((0, len(dataset.classes)), np.float32)
-    return Predictions(dataset.labels, np.concatenate([empty, *logits]), dataset.classes)
+    together = np.concatenate([empty, *logits])
+    return Predictions(dataset.labels, together, dataset.classes, dataset.writers)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from penstroke.data.dataset import Writers
 from penstroke.evaluation.calibration import calibration
 from penstroke.evaluation.comparison import Difference, Right, compare, holm
 from penstroke.evaluation.intervals import Interval, seed_variation, wilson
@@ -145,16 +146,23 @@ class Comparison:
 
 def compare_groups(dataset: str, groups: Sequence[RunGroup]) -> Comparison:
     """Compare `groups`, which were evaluated on the same test images, with the first of them."""
-    claims = claims_against_first([
-        (group.name, {run.seed: run.predictions.is_right for run in group.runs}) for group in groups
-    ])  # fmt: skip
-    return Comparison(dataset, len(groups[0].runs[0].predictions), tuple(groups), claims)
+    predictions = [run.predictions for group in groups for run in group.runs]
+    writers = next((one.writers for one in predictions if one.writers is not None), None)
+    claims = claims_against_first(
+        [(g.name, {run.seed: run.predictions.is_right for run in g.runs}) for g in groups], writers
+    )
+    return Comparison(dataset, len(predictions[0]), tuple(groups), claims)
 
 
-def claims_against_first(groups: Sequence[tuple[str, RightBySeed]]) -> tuple[Claim, ...]:
-    """Return a claim for each group, by name and images read correctly, against the first."""
+def claims_against_first(
+    groups: Sequence[tuple[str, RightBySeed]], writers: Writers | None = None
+) -> tuple[Claim, ...]:
+    """Return a claim for each group, by name and images read correctly, against the first.
+
+    With `writers` (images,), chance is in the choice of writers.
+    """
     (baseline, baseline_right), *others = groups
-    differences = [compare(*_side_by_side(right, baseline_right)) for _, right in others]
+    differences = [compare(*_side_by_side(right, baseline_right), writers) for _, right in others]
     p_values = holm([difference.p for difference in differences])
     return tuple(
         Claim(name, baseline, min(len(right), len(baseline_right)), difference, p)

@@ -6,6 +6,7 @@ sealed. Each fold is a run inside one directory:
 folds.toml           the settings that all folds share
 fold-0 …             a run directory each: trained on the other folds, evaluated on this one
 predictions.safetensors   the logits of every image, fold after fold
+writers.csv          accuracy by writer, where writers are known
 summary.json         the aggregate figures; its presence marks all folds as finished
 report/              the page
 """
@@ -25,6 +26,8 @@ from penstroke.evaluation.intervals import intervals, seed_variation
 from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict
 from penstroke.evaluation.run_groups import Claim, claims_against_first
+from penstroke.evaluation.writer_metrics import compute_writer_metrics
+from penstroke.files import write_atomically
 from penstroke.reports.run_report import write_folds_report
 from penstroke.runs.finetuning import PretrainedRun
 from penstroke.runs.pipeline import Training, start_or_resume
@@ -69,6 +72,8 @@ class CrossValidation:
         parts = [Predictions.load(run.path / _VALIDATION) for run in runs]
         predictions = Predictions.concatenate(parts)
         predictions.save(self.path / _PREDICTIONS)
+        if by_writer := compute_writer_metrics(predictions):
+            write_atomically(self.path / "writers.csv", by_writer.to_csv())
         accuracies = tuple(float(part.is_right.mean()) for part in parts)
         by_fold = seed_variation(accuracies)
         pairs = asdict(intervals(predictions)).items()
@@ -78,6 +83,12 @@ class CrossValidation:
             "folds": len(parts), "images": len(predictions),
             **compute_metrics(predictions).figures(),
             "intervals": {name: pair for name, pair in pairs if math.isfinite(sum(pair))},
+            **({} if by_writer is None else {
+                "writers": len(by_writer.writers),
+                "new_writer_interval": by_writer.new_writer_interval,
+                "worst_tenth": by_writer.worst_tenth,
+                "split_by": "image" if runs[0].record.data.split_writers is None else "writer",
+            }),
             "fold_accuracies": accuracies, "fold_mean": by_fold.mean, "fold_sd": by_fold.sd,
             "test_images": runs[0].record.data.test_images,
             "elapsed_seconds": sum(run.elapsed_seconds() for run in runs),
@@ -133,11 +144,12 @@ def finish_fold(training: Training) -> None:
 
 def compare_folds(several: Sequence[FoldRuns]) -> tuple[Claim, ...]:
     """Compare each cross-validation with the first, image by image."""
-    groups, judged = [], set()
+    groups, judged, writers = [], set(), None
     for one in several:
         if one.summary() is None:
             raise RunError(f"{one.path} is not finished: the same `penstroke train` continues it")
         predictions = Predictions.load(one.path / _PREDICTIONS)
+        writers = predictions.writers if writers is None else writers
         record = Run.open(one.path / "fold-0").record
         split = record.config.data.model_dump_json(exclude={"dataset"})
         judged.add((record.data.fingerprint, split, predictions.labels.tobytes()))
@@ -148,4 +160,4 @@ def compare_folds(several: Sequence[FoldRuns]) -> tuple[Claim, ...]:
             f"{names} did not judge the same images in the same folds, so their accuracies cannot "
             "be compared"
         )
-    return claims_against_first(groups)
+    return claims_against_first(groups, writers)

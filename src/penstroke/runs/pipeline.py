@@ -184,6 +184,7 @@ def data_facts(data: DataSplits) -> DataFacts:
         mean=mean,
         std=max(std, 1e-6),
         ink=estimate_geometry(data.train.images),
+        split_writers=data.split_writers,
     )
 
 
@@ -210,6 +211,8 @@ def _check_same(
         reason = "was made with other settings"
     elif run.record.data.fingerprint != data.fingerprint:
         reason = f"was made with another version of {data.name}"
+    elif run.record.data.split_writers != data.split_writers:
+        reason = f"was made with {data.name} split by other writers"
     elif (there and there.sha256) != (pretrained and pretrained.sha256):
         reason = f"started from {f'the weights of {there.run}' if there else 'random weights'}"
     else:

@@ -68,6 +68,9 @@ class DataFacts(Settings):
     test_images: int = Field(description="images under seal")
     mean: float = Field(description="of the training pixels, in 0..1")
     std: float = Field(description="of the training pixels, in 0..1")
+    split_writers: str | None = Field(
+        None, description="SHA-256 of the writers who were kept together; none: split by image"
+    )
     ink: InkSettings = Field(DEFAULT_INK, description="how the characters lie in their images")
 
 

@@ -7,7 +7,7 @@ model.safetensors    the weights of the best epoch
 model.onnx           the one file to deploy
 summary.json         the figures; its presence marks the run as finished
 test_openings.jsonl  each time the test split was opened
-predictions/         the logits of each image, one file for each split
+predictions/         the logits of each image, one file for each split; accuracy by writer
 report/              pages and plots
 """
 
@@ -323,6 +323,10 @@ class FoldsSummary(Summary):
     fold_accuracies: tuple[float, ...]
     fold_mean: float
     fold_sd: float
+    writers: int | None = None
+    new_writer_interval: tuple[float, float] | None = None
+    worst_tenth: float | None = None
+    split_by: str | None = None
     test_images: int
     elapsed_seconds: float
 

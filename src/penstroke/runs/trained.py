@@ -10,12 +10,15 @@ from penstroke.data.loading import load_dataset
 from penstroke.errors import RunError
 from penstroke.evaluation.evaluator import SPLITS, Evaluation, evaluate_network
 from penstroke.evaluation.forgetting import Forgetting
+from penstroke.files import write_atomically
 from penstroke.inference.recognizer import model_metadata
 from penstroke.machine import package_version
 from penstroke.models.build import Ensemble, Weights, build_network, load_weights
 from penstroke.models.onnx_export import export_onnx
 from penstroke.runs.record import DataFacts
 from penstroke.runs.run import Run, RunRecord, RunSummary, find_run
+
+WRITERS_TABLE = "predictions/writers.csv"
 
 
 def evaluate(
@@ -60,6 +63,8 @@ def evaluate(
     )  # fmt: skip
     for name, predictions in evaluation.predictions.items():
         predictions.save(run.path / "predictions" / f"{name}.safetensors")
+    if "test" in evaluation.predictions and evaluation.writers:
+        write_atomically(run.path / WRITERS_TABLE, evaluation.writers.to_csv())
     return evaluation
 
 

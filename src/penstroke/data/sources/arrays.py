@@ -40,6 +40,7 @@ from penstroke.preprocessing.ink import border
 _Array = npt.NDArray[np.generic]
 _IMAGES = ("images", "image", "imgs", "x", "data", "pictures")
 _LABELS = ("labels", "label", "y", "targets", "target", "classes")
+_WRITERS = ("writers", "writer")
 _WORD = re.compile(r"[a-z0-9]+")
 _IDX_WORDS = ("idx1", "idx3", "ubyte", "gz")
 _DAMAGE = (
@@ -68,7 +69,7 @@ class Array(NamedTuple):
 class _Role(NamedTuple):
     """What the name of an array says: `x_train`, `train-images-idx3-ubyte`."""
 
-    kind: str  # images, labels, or "" for neither
+    kind: str  # images, labels, writers, or "" for none
     split_word: str
     others: tuple[str, ...]  # the rest of the name, which both arrays of a pair share
 
@@ -84,10 +85,10 @@ def array_files(path: Path) -> list[Path]:
     if not path.is_file() or not _kind_of(path):
         return []
     role = _role(path.name)
-    wanted = role._replace(kind="images" if role.kind == "labels" else "labels")
+    wanted = {role._replace(kind=kind) for kind in ("images", "labels", "writers")} - {role}
     partners = [
         file for file in sorted(path.parent.iterdir())
-        if role.kind and _kind_of(file) == _kind_of(path) and _role(file.name) == wanted
+        if role.kind and _kind_of(file) == _kind_of(path) and _role(file.name) in wanted
     ]  # fmt: skip
     return [path, *partners]
 
@@ -104,14 +105,19 @@ def list_arrays(path: Path, options: SourceOptions) -> SourceContents:
         for file in array_files(path):
             arrays += _HEADERS[_kind_of(file)](file)
             names |= _mat_names(file) if _kind_of(file) == "mat" else {}
-        pairs = [_formatted(path, *pair, options) for pair in _pairs(arrays, path)]
+        groups = _groups(arrays, path)
+        pairs = [_formatted(path, split, x, y, options) for split, x, y, _ in groups]
         values = [_labels(labels, names) for _, _, labels in pairs]
+        writers = [who and _labels(who, {}) for *_, who in groups]
     except _DAMAGE as error:
         raise DataError(f"{path} is not a valid file of arrays: {error}") from error
     left_out: list[LeftOut] = []
     parts = []
-    for (split, images, _), labels in zip(pairs, values, strict=True):
-        refs = labelled_rows(labels, [split] * len(labels), f"{images.name}[{{}}]", left_out)
+    for (split, images, _), labels, who in zip(pairs, values, writers, strict=True):
+        if who is not None and len(who) != len(labels):
+            raise DataError(f"{path} holds {len(labels):,} labels, but {len(who):,} writers")
+        splits, name = [split] * len(labels), f"{images.name}[{{}}]"
+        refs = labelled_rows(labels, splits, name, left_out, who)
         parts.append(Part(images.source, refs, stamp_of(images.source.path)))
     used = " and ".join(f"{images.name}, {labels.name}" for _, images, labels in pairs)
     turned = any(part.source.pixels and part.source.pixels.is_transposed for part in parts)
@@ -228,20 +234,21 @@ def _role(name: str) -> _Role:
     words = [word for word in _WORD.findall(stem.lower()) if word not in _IDX_WORDS]
     labels = [word for word in words if word in _LABELS]
     images = [word for word in words if word in _IMAGES]
-    kind = "labels" if labels else "images" if images else ""
+    writers = [word for word in words if word in _WRITERS]
+    kind = "writers" if writers else "labels" if labels else "images" if images else ""
     split = next((word for word in words if split_of([word])), "")
-    known = {*(labels or images)[:1], split}
+    known = {*(writers or labels or images)[:1], split}
     return _Role(kind, split, tuple(word for word in words if word not in known))
 
 
-def _pairs(arrays: list[Array], path: Path) -> list[tuple[Split, Array, Array]]:
-    """Return (split, images, labels) of each split, or of the one that there is."""
+def _groups(arrays: list[Array], path: Path) -> list[tuple[Split, Array, Array, Array | None]]:
+    """Return (split, images, labels, writers if any) of each split, or of the one that there is."""
     groups: dict[tuple[tuple[str, ...], str], dict[str, Array]] = {}
     for array in arrays:
         role = _role(array.name)
         if role.kind:
             groups.setdefault((role.others, role.split_word), {}).setdefault(role.kind, array)
-    found = {key: group for key, group in groups.items() if len(group) == 2}
+    found = {key: group for key, group in groups.items() if {"images", "labels"} <= group.keys()}
     sets = {others for others, _ in found}
     words = {word for _, word in found}
     if len(sets) != 1 or ("" in words and len(words) > 1):
@@ -250,8 +257,11 @@ def _pairs(arrays: list[Array], path: Path) -> list[tuple[Split, Array, Array]]:
             "y_test), or have files of such names (images.npy and labels.npy) beside it; its "
             f"arrays are {', '.join(map(str, arrays)) or 'none'}"
         )
-    pairs = [(split_of([word]), g["images"], g["labels"]) for (_, word), g in found.items()]
-    return sorted(pairs, key=lambda pair: ("train", "validation", "test", "").index(pair[0]))
+    sorted_groups = [
+        (split_of([word]), g["images"], g["labels"], g.get("writers"))
+        for (_, word), g in found.items()
+    ]
+    return sorted(sorted_groups, key=lambda g: ("train", "validation", "test", "").index(g[0]))
 
 
 def _formatted(

@@ -45,11 +45,13 @@ class SourceOptions:
     """How a source says what its images show; what is None is detected."""
 
     labels: Literal["folder", "table"] | None = None
-    pattern: str | None = None  # regular expression for paths below the source: its group `label`
+    pattern: str | None = None  # regular expression for paths: groups `label`, perhaps `writer`
     images: Path | None = None  # folder or zip that the names in a table start from
     file_column: str | None = None
     label_column: str | None = None
     image_column: str | None = None
+    writer_column: str | None = None
+    writer_folders: bool = False  # the folder above that of a class is called after the writer
     encoding: str = "utf-8"  # of a table
     transposed: bool | None = None  # images of an array are stored column by column, as EMNIST's
 
@@ -63,6 +65,7 @@ class ImageRef(NamedTuple):
     split: Split
     place: str | int  # where its source finds it: a path, or the number of a row
     stamp: str = ""
+    writer: str = ""  # who wrote it, "" if unknown
 
 
 class LeftOut(NamedTuple):

@@ -40,9 +40,9 @@ class FileListing:
     stamps: dict[str, str]
     notes: tuple[str, ...] = ()
 
-    def image(self, name: str, given: str, label: str, split: Split) -> ImageRef:
+    def image(self, name: str, given: str, label: str, split: Split, writer: str = "") -> ImageRef:
         """Return the file `name` as an image."""
-        return ImageRef(printable(name), given, label, split, name, self.stamps[name])
+        return ImageRef(printable(name), given, label, split, name, self.stamps[name], writer)
 
     def contents(
         self,
@@ -106,11 +106,15 @@ def _read_zipped(archive: ZipReader, place: str) -> bytes:
         raise ImageError(str(error).partition(f"{place} ")[2] or str(error)) from None
 
 
-def label_by_path(listing: FileListing, pattern: str | None = None) -> SourceContents:
+def label_by_path(
+    listing: FileListing, pattern: str | None = None, *, writer_folders: bool = False
+) -> SourceContents:
     """Label images by the folder they lie in, or by what the group `label` of `pattern` matches.
 
     The label is what follows the last `_` of the folder's name: `digit_3` is 3, `upper_A` is A.
-    Folders above that are splits if they are called so; with a pattern, all folders may be. Raises
+    Folders above that are splits if they are called so; with a pattern, all folders may be. The
+    writer is what the pattern's group `writer` matches, or, with `writer_folders`, the folder above
+    that of the class, unless that is a split. Raises
     ConfigError if `pattern` is not a regular expression or lacks that group, DataError if it
     matches no image.
     """
@@ -124,11 +128,14 @@ def label_by_path(listing: FileListing, pattern: str | None = None) -> SourceCon
             match = expression.search(file)
             given = printable(match["label"] or "") if match else ""
             label = whole_number(given)
+            writer = match.groupdict().get("writer") if match else ""
         else:
             given = printable(parent) if parent not in (".", "..") else ""
             label = whole_number(given.rpartition("_")[2] or given)
+            writer = folders[-1] if writer_folders and not split_of(folders[-1:]) else ""
         if label:
-            images.append(listing.image(file, given, label, split_of(folders)))
+            who = printable(writer or "")
+            images.append(listing.image(file, given, label, split_of(folders), who))
         else:
             others.append(printable(file))
     if not expression:
@@ -156,7 +163,7 @@ def label_by_table(
     """
     by_name = {_normalized(name): name for name in listing.stamps}
     images, missing, notes = [], [], table.notes
-    for name, label, split in table.rows:
+    for name, label, split, writer in table.rows:
         wanted = _normalized(posixpath.join(base, name))
         file = by_name.pop(wanted, None)
         if file is None:
@@ -164,7 +171,7 @@ def label_by_table(
             continue
         folder = posixpath.basename(posixpath.dirname(file))
         split = split or split_of(wanted.split("/")[:-1])
-        images.append(listing.image(file, printable(folder) or label, label, split))
+        images.append(listing.image(file, printable(folder) or label, label, split, writer))
     for name, _ in table.left_out:
         by_name.pop(_normalized(posixpath.join(base, name)), None)
     images.sort(key=lambda image: image.name)

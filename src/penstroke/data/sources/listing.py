@@ -32,6 +32,7 @@ from penstroke.errors import ConfigError, DataError, ImageError
 from penstroke.files import explained
 
 TABLE = "labels.csv"
+_MAX_WRITER = 64
 _TABLES = (".csv", ".tsv", ".txt", ".data", ".dat")
 
 
@@ -90,11 +91,25 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
             contents = list_arrays(path, options)
     if options.transposed is not None and not all(part.source.pixels for part in contents.parts):
         raise ConfigError("--transposed is for IDX files, arrays and pixel tables only")
+    _check_writers(path, contents, options)
     if not len(contents) and not contents.missing:
         raise DataError(f"{path} holds no images ({', '.join(SUFFIXES)}) with a label" + "".join(
             f"; {note}" for note in (*contents.notes, *_advice(contents))
         ))  # fmt: skip
     return contents
+
+
+def _check_writers(path: Path, contents: SourceContents, options: SourceOptions) -> None:
+    """Refuse an option that says where the writers are if it leads to none, or to strange ones."""
+    writers = {image.writer for part in contents.parts for image in part.images}
+    options_used = (options.writer_column and "column", options.writer_folders and "folders")
+    for option in filter(None, options_used):
+        if not writers - {""}:
+            raise ConfigError(f"--writer-{option}: no image of {path} has a writer by it")
+    if longest := [name for name in writers if len(name) > _MAX_WRITER]:
+        raise DataError(
+            f"{path}: {longest[0][:40]!r}… names no writer: it has over {_MAX_WRITER} characters"
+        )
 
 
 def _advice(contents: SourceContents) -> Iterator[str]:
@@ -127,7 +142,7 @@ def _list_table(path: Path, options: SourceOptions) -> SourceContents:
     with explained(f"read {path}", DataError):
         content = path.read_bytes()
     table = read_rows(content, str(path), options)
-    listing = list_files(options.images or path.parent, [name for name, _, _ in table.rows])
+    listing = list_files(options.images or path.parent, [name for name, *_ in table.rows])
     return label_by_table(listing, table, path.name, "")
 
 
@@ -136,11 +151,11 @@ def _list_image_files(path: Path, options: SourceOptions) -> SourceContents:
     listing = list_files(path)
     tables = [n for n in listing.stamps if posixpath.basename(n) == TABLE and n.count("/") <= 1]
     if options.pattern is not None or options.labels == "folder":
-        return label_by_path(listing, options.pattern)
+        return label_by_path(listing, options.pattern, writer_folders=options.writer_folders)
     if TABLE not in tables and len(tables) != 1:
         if options.labels == "table":
             raise DataError(f"{path} holds no {TABLE} at its top: --labels folder?")
-        return label_by_path(listing)
+        return label_by_path(listing, writer_folders=options.writer_folders)
     file = TABLE if TABLE in tables else tables[0]
     content = open_files(listing.source)(file)
     assert isinstance(content, bytes)

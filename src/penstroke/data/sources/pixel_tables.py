@@ -27,6 +27,7 @@ from penstroke.data.sources.tables import (
     SPLIT_NAMES,
     encoding_of,
     pick_column,
+    pick_writer_column,
 )
 from penstroke.errors import ConfigError, DataError
 from penstroke.files import explained
@@ -46,6 +47,7 @@ class _Columns(NamedTuple):
     first_line: int
     label: int | None  # None: it is the `first` or the last, as their values tell
     split: int | None
+    writer: int | None = None
     numbering: tuple[int, ...] = ()
     first: int = 0  # that does not number the rows
 
@@ -80,19 +82,19 @@ def list_pixel_table(path: Path, options: SourceOptions) -> tuple[Part, list[Lef
             raise DataError(f"{path} is not a table: {error}; try --encoding cp1252") from None
     label = columns.label
     if label is None:
-        is_constant = len({first for first, _, _, _ in cells}) == 1
-        is_last = is_constant and len({last for _, last, _, _ in cells}) > 1
+        is_constant = len({first for first, *_ in cells}) == 1
+        is_last = is_constant and len({last for _, last, *_ in cells}) > 1
         label = columns.width - 1 if is_last else columns.first
-        cells = [(f, z, z if is_last else f, split) for f, z, _, split in cells]
-    splits_at = () if columns.split is None else (columns.split,)
-    others = tuple(sorted({label, *columns.numbering, *splits_at}))
+        cells = [[f, z, z if is_last else f, *rest] for f, z, _, *rest in cells]
+    beside = (at for at in (columns.split, columns.writer) if at is not None)
+    others = tuple(sorted({label, *columns.numbering, *beside}))
     side = _side(columns.width - len(others), str(path))
     pixels = PixelFormat(
         side, bool(options.transposed), first_line=columns.first_line, other_columns=others
     )
     left_out: list[LeftOut] = []
-    labels, splits = [c[2] for c in cells], [c[3] for c in cells]
-    refs = labelled_rows(labels, splits, f"row {{}} of {path.name}", left_out)
+    labels, splits, writers = ([cell[at] for cell in cells] for at in (2, 3, 4))
+    refs = labelled_rows(labels, splits, f"row {{}} of {path.name}", left_out, writers)
     return Part(Source("csv", path, encoding, pixels), refs, stamp_of(path)), left_out
 
 
@@ -114,33 +116,37 @@ def _numbers(cells: list[str], count: int) -> npt.NDArray[np.float64]:
     return values if len(values) == count else np.full(count, np.nan)
 
 
-def _cells(row: list[str], columns: _Columns) -> tuple[str, str, str, str]:
-    """Return the first, the last, the label's and the split's cell."""
-    label = row[columns.label] if columns.label is not None and columns.label < len(row) else ""
-    split = row[columns.split] if columns.split is not None and columns.split < len(row) else ""
-    return row[min(columns.first, len(row) - 1)], row[-1], label, split
+def _cells(row: list[str], columns: _Columns) -> list[str]:
+    """Return the first, the last, the label's, the split's and the writer's cell."""
+    at = (columns.label, columns.split, columns.writer)
+    named = [row[column] if column is not None and column < len(row) else "" for column in at]
+    return [row[min(columns.first, len(row) - 1)], row[-1], *named]
 
 
 def _columns_of(rows: list[list[str]], where: str, options: SourceOptions) -> _Columns:
     head = [cell.strip() for cell in rows[0]]
     is_named = sum(not _is_number(cell) for cell in head) > 1 or len(set(head)) == len(head)
     if not is_named:
-        if options.label_column:
-            raise ConfigError(f"--label-column: {where} has no line with the names of its columns")
+        if option := (options.label_column and "label") or (options.writer_column and "writer"):
+            raise ConfigError(
+                f"--{option}-column: {where} has no line with the names of its columns"
+            )
         return _Columns(len(head), 0, None, None)
     names = [name.lower() for name in head]
     split = next((names.index(name) for name in SPLIT_NAMES if name in names), None)
+    by = pick_writer_column(head, options.writer_column, where)
+    writer = None if by is None else head.index(by)
     numbering = tuple(at for at, name in enumerate(names) if name in _NUMBERING)
     label = None
     if options.label_column or set(names) & set(LABEL_NAMES):
         label = head.index(pick_column(head, options.label_column, LABEL_NAMES, "label", where))
-    elif _is_square(len(head) - len(numbering) - (split is not None)):
+    elif _is_square(len(head) - len(numbering) - (split is not None) - (writer is not None)):
         raise DataError(
             f"{where} has {len(head):,} columns of pixels, but none of labels: import the table "
             "that has them (Kaggle's train.csv, not its test.csv)"
         )
     first = next((at for at in range(len(head)) if at not in numbering), 0)
-    return _Columns(len(head), 1, label, split, numbering, first)
+    return _Columns(len(head), 1, label, split, writer, numbering, first)
 
 
 def _is_square(count: int) -> bool:

@@ -20,7 +20,13 @@ from penstroke.data.sources.contents import (
     stamp_of,
 )
 from penstroke.data.sources.rows import SequentialReader, labelled_rows
-from penstroke.data.sources.tables import IMAGE_NAMES, LABEL_NAMES, SPLIT_NAMES, pick_column
+from penstroke.data.sources.tables import (
+    IMAGE_NAMES,
+    LABEL_NAMES,
+    SPLIT_NAMES,
+    pick_column,
+    pick_writer_column,
+)
 from penstroke.errors import DataError, ImageError, MissingExtraError
 from penstroke.files import reason
 
@@ -92,7 +98,9 @@ def _list_file(path: Path, options: SourceOptions, left_out: list[LeftOut]) -> P
     words = [split_of(path.stem.split("-")[:1])] * len(labels)
     if split := next((name for name in columns if name.strip().lower() in SPLIT_NAMES), None):
         words = _values(file, split, path)
-    refs = labelled_rows(labels, words, f"row {{}} of {path.name}", left_out)
+    writer = pick_writer_column(columns, options.writer_column, path.name)
+    writers = None if writer is None else _values(file, writer, path)
+    refs = labelled_rows(labels, words, f"row {{}} of {path.name}", left_out, writers)
     return Part(Source("parquet", path, image), refs, stamp_of(path))
 
 

@@ -43,18 +43,23 @@ class SequentialReader:
 
 
 def labelled_rows(
-    labels: list[Any], splits: Sequence[Any], name: str, left_out: list[LeftOut]
+    labels: list[Any],
+    splits: Sequence[Any],
+    name: str,
+    left_out: list[LeftOut],
+    writers: Sequence[Any] | None = None,
 ) -> tuple[ImageRef, ...]:
     """Return the rows with a label as images, and add the others to `left_out`.
 
     `name` is a row's name, with {} for its number, from 0 on.
     """
     refs = []
-    for row, (value, split) in enumerate(zip(labels, splits, strict=True)):
+    writers = [""] * len(labels) if writers is None else writers
+    for row, (value, split, writer) in enumerate(zip(labels, splits, writers, strict=True)):
         shown = name.format(row)
         if label := parse_label(value):
             word = parse_split("" if split is None else str(split), shown)
-            refs.append(ImageRef(shown, label, label, word, row))
+            refs.append(ImageRef(shown, label, label, word, row, writer=parse_label(writer)))
         else:
             left_out.append(LeftOut(shown, f"has no label ({value!s})"))
     return tuple(refs)

@@ -19,13 +19,14 @@ from penstroke.errors import ConfigError, DataError, near_match
 FILE_NAMES = ("file", "filename", "file_name", "path", "filepath", "file_path", "image",
               "image_path", "picture", "img")  # fmt: skip
 LABEL_NAMES = ("label", "labels", "class", "character", "char", "target", "symbol", "text", "y")
+WRITER_NAMES = ("writer", "writer_id", "writerid", "writers", "author")
 SPLIT_NAMES = ("split", "subset", "partition")
 IMAGE_NAMES = ("image", "images", "img", "picture", "png", "bytes")
 _DELIMITERS = ",;\t|"
 _SHOWN_COLUMNS = 12
 
-Row = tuple[str, str, Split]
-"""File, label, split."""
+Row = tuple[str, str, Split, str]
+"""File, label, split, writer."""
 
 
 class Table(NamedTuple):
@@ -63,6 +64,13 @@ def pick_column(
     )
 
 
+def pick_writer_column(columns: Sequence[str], wanted: str | None, where: str) -> str | None:
+    """Return the column of writers, see `pick_column`; None if there is and should be none."""
+    if wanted is None and not {*WRITER_NAMES} & {name.strip().lower() for name in columns}:
+        return None
+    return pick_column(columns, wanted, WRITER_NAMES, "writer", where)
+
+
 def read_rows(content: bytes, where: str, options: SourceOptions) -> Table:
     """Return each file with its label and split, and what was left out.
 
@@ -77,30 +85,36 @@ def read_rows(content: bytes, where: str, options: SourceOptions) -> Table:
     label_at = header.index(pick_column(header, options.label_column, LABEL_NAMES, "label", where))
     lower = [name.strip().lower() for name in header]
     split_at = next((lower.index(name) for name in SPLIT_NAMES if name in lower), -1)
-    first: dict[str, tuple[int, str, Split]] = {}
+    writer_column = pick_writer_column(header, options.writer_column, where)
+    writer_at = -1 if writer_column is None else header.index(writer_column)
+    first: dict[str, tuple[int, str, Split, str]] = {}
     repeated, left_out = 0, []
     for number, cells in lines:
         cell = [cell.strip() for cell in cells] + [""] * len(header)  # a short row, and no split
         name, label, line = cell[file_at], parse_label(cell[label_at]), f"{where}, line {number}"
-        split = parse_split(cell[split_at], line)
+        split, writer = parse_split(cell[split_at], line), parse_label(cell[writer_at])
         if not name or not label:
             if any(cells):
                 left_out.append(_incomplete(name, cell[label_at], line))
         elif name not in first:
-            first[name] = number, label, split
-        elif first[name][1:] == (label, split):
+            first[name] = number, label, split, writer
+        elif first[name][1:] == (label, split, writer):
             repeated += 1
         else:
             number, *before = first[name]
             raise DataError(
-                f"{line}: {name} is labelled {f'{label} {split}'.strip()!r}, but "
-                f"{' '.join(before).strip()!r} on line {number}"
+                f"{line}: {name} is labelled {_words(label, split, writer)!r}, but "
+                f"{_words(*before)!r} on line {number}"
             )
     if not first:
         raise DataError(f"{where} has columns, but no row with a file and a label")
     again = f"{repeated:,} rows of {where} repeat a file with the same label, and count once"
-    rows = [(name, label, split) for name, (_, label, split) in first.items()]
+    rows = [(name, label, split, who) for name, (_, label, split, who) in first.items()]
     return Table(rows, (again,) if repeated else (), tuple(left_out))
+
+
+def _words(*cells: str) -> str:
+    return " ".join(filter(None, cells))
 
 
 def _incomplete(name: str, label: str, line: str) -> LeftOut:
@@ -143,7 +157,7 @@ def _decoded(content: bytes, where: str, encoding: str) -> str:
 def _parsed(text: str, where: str, options: SourceOptions) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells); the delimiter is the one that parts the header best."""
     head = next(iter(text.splitlines()), "")
-    named = filter(None, (options.file_column, options.label_column))
+    named = filter(None, (options.file_column, options.label_column, options.writer_column))
     known = {*FILE_NAMES, *LABEL_NAMES, *map(str.lower, named)}
 
     def fits(delimiter: str) -> tuple[int, int]:
