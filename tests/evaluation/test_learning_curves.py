@@ -83,9 +83,21 @@ def test_what_makes_a_network_less_sure_is_not_overfitting(softened: dict[str, f
             line["val_accuracy"] = 143 / 144
         history[-1]["val_accuracy"] = accuracy
         assert diagnose(history, train, 144).name == name
-    assert diagnose(history, TrainConfig(), 144).name == "overfitting"
+    assert diagnose(history, TrainConfig(), 14_400).name == "overfitting"
     history[-1]["val_accuracy"] = 142 / 144
-    assert diagnose(history, TrainConfig(), 144).name == "overfitting"
+    assert diagnose(history, TrainConfig(), 14_400).name == "overfitting"
+
+
+@pytest.mark.parametrize(
+    ("images", "right", "name"),
+    [(144, 143, "good fit"), (144, 134, "overfitting"), (10_000, 9_900, "overfitting"),
+     (30, 27, "good fit"), (30, 20, "overfitting")],
+)  # fmt: skip
+def test_few_mistakes_do_not_tell_that_a_loss_rises(images: int, right: int, name: str) -> None:
+    """The validation loss rises by half; that of one misread image alone may double."""
+    history = curves([1.6, 0.6, 0.3, 0.2, 0.1, 0.05], [0.2, 0.1, 0.11, 0.12, 0.13, 0.15],
+                     train_accuracy=1.0, val_accuracy=right / images)  # fmt: skip
+    assert diagnose(history, TrainConfig(), images).name == name
 
 
 def test_a_rise_of_mistakes_is_overfitting_where_the_images_are_enough_to_tell() -> None:

@@ -10,9 +10,9 @@ unstable         the training loss rose by over a tenth of what was learned betw
 overfitting      the validation loss is over a tenth above its lowest, which came in the first two
                  thirds, while the training loss kept falling, and mistakes have not become fewer by
                  a tenth since; or, at the lowest, accuracy on the training images is over 5 % more
-                 than on the others. With label smoothing or outlier exposure, which teach a network
-                 to be less sure, the loss may rise: then by the share of mistakes instead, if it is
-                 over a tenth above its lowest, and by more than chance explains
+                 than on the others; both only if it is more than chance explains with so few
+                 mistakes. With label smoothing or outlier exposure, which teach a network to be
+                 less sure, the loss may rise: then by the share of mistakes instead
 still improving  the lowest validation loss is that of the last epoch, and it fell by over 3 % per
                  epoch over the last third
 underfitting     at the lowest over 5 % of the validation images are misread, and training images
@@ -134,7 +134,8 @@ def _overfits(curves: _Curves) -> str | None:
     if reason := (_loses_accuracy if curves.is_softened else _loses_loss)(curves):
         return reason
     train, validation = (a[curves.lowest] for a in (curves.train_accuracy, curves.val_accuracy))
-    if train - validation > _GAP:
+    chance = _DEVIATIONS * math.sqrt((1 - validation) / curves.images)
+    if train - validation > max(_GAP, chance):
         return (
             f"accuracy is {train:.1%} on the training images, but {validation:.1%} on the "
             "validation images"
@@ -162,7 +163,9 @@ def _loses_loss(curves: _Curves) -> str | None:
     fell = curves.train_loss[-1] < curves.train_loss[curves.lowest]
     wrong = 1 - curves.val_accuracy
     is_worth_it = wrong[-1] < (1 - _RISE) * wrong[curves.lowest]
-    if is_early and fell and not is_worth_it and last > (1 + _RISE) * lowest:
+    # The loss is mostly that of the misread images: of m of them it varies by one in √m.
+    chance = 1 / math.sqrt(max(1.0, wrong[curves.lowest] * curves.images))
+    if is_early and fell and not is_worth_it and last > (1 + max(_RISE, chance)) * lowest:
         return (
             f"the validation loss was lowest, {lowest:.4f}, after epoch {curves.lowest_epoch}, and "
             f"has risen to {last:.4f} while the training loss kept falling"
