@@ -43,6 +43,8 @@ def curves(train: list[float], val: list[float] | None, **more: Any) -> list[dic
                 train_accuracy=0.7, val_accuracy=0.69), "underfitting"),
         (curves([1.0, 0.1, 0.05, 0.03], [0.3, 0.2, 0.21, 0.2],
                 train_accuracy=1.0, val_accuracy=0.9), "overfitting"),
+        (curves([1.9, 1.2, 0.8, 0.6, 0.5], [2.0, 1.4, 1.0, 0.85, 0.75],
+                train_accuracy=0.86, val_accuracy=0.78), "still improving"),
         (curves([1.0, 0.4, 0.2, 0.15], [0.5, 0.3, 0.29, 0.295]), "good fit"),
         (curves([1.0, 0.4, 0.2, 0.15], None), "good fit"),
     ],
