@@ -140,7 +140,8 @@ def _follow(training: Training) -> None:
     record, total = training.run.record, training.run.total_epochs
     done = training.epochs_done
     resolved = record.resolved
-    threads = f", {resolved.threads} threads" if resolved.device == "cpu" else ""
+    plural = "" if resolved.threads == 1 else "s"
+    threads = f", {resolved.threads} thread{plural}" if resolved.device == "cpu" else ""
     resumed = f", resuming after epoch {done}" if training.checkpoint else ""
     say(f"{training.run.path}: {record.config.model.architecture} on {len(training.data.train):,} "
         f"images of {training.data.name}, {resolved.precision} on {resolved.device}"

@@ -10,8 +10,8 @@ unstable         the training loss rose by over a tenth of what was learned betw
 overfitting      the validation loss is over a tenth above its lowest, which came in the first two
                  thirds, while the training loss kept falling, and mistakes have not become fewer by
                  a tenth since; or, at the lowest, accuracy on the training images is over 5 % more
-                 than on the others, and in the end they have less than half the mistakes; both only
-                 if it is more than chance explains with so few. With label smoothing or outlier
+                 than on the others, and the validation loss no longer falls; both only if it is
+                 more than chance explains with so few mistakes. With label smoothing or outlier
                  exposure, which teach a network to be less sure, the loss may rise: then by the
                  share of mistakes instead
 still improving  the lowest validation loss is that of the last epoch, and it fell by over 3 % per
@@ -136,8 +136,7 @@ def _overfits(curves: _Curves) -> str | None:
         return reason
     train, validation = (a[curves.lowest] for a in (curves.train_accuracy, curves.val_accuracy))
     chance = _DEVIATIONS * math.sqrt((1 - validation) / curves.images)
-    is_learned = 1 - curves.train_accuracy[-1] < (1 - curves.val_accuracy[-1]) / 2
-    if is_learned and train - validation > max(_GAP, chance):
+    if not _improves(curves) and train - validation > max(_GAP, chance):
         return (
             f"accuracy is {train:.1%} on the training images, but {validation:.1%} on the "
             "validation images"
