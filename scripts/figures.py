@@ -1,20 +1,36 @@
-"""Draws docs/figures/ for the explanations, computed by the code that they explain."""
+"""Draws docs/figures/ for the explanations and the tutorial, by the code that they explain.
+
+With --trained, also those of the tutorial's two networks, which takes a minute of training.
+"""
 
 from __future__ import annotations
 
 import io
+import os
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import rcParams
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
+import penstroke
+from penstroke.config.recipes import load_recipe
+from penstroke.data.dataset import Dataset
+from penstroke.evaluation.evaluator import Evaluation
 from penstroke.evaluation.intervals import wilson
+from penstroke.inference.recognizer import Recognizer
 from penstroke.preprocessing.decoding import read_grey
-from penstroke.preprocessing.ink import find_ink, preprocess
+from penstroke.preprocessing.ink import Preprocessed, find_ink, preprocess
+from penstroke.reports.plots import set_accuracy_axis
+from penstroke.runs.trained import evaluate
 from penstroke.search.plan import hyperband
+from penstroke.serve.inference_worker import occlusion_map
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/figures"
@@ -26,9 +42,138 @@ COLOURS = ("#3b82c4", "#d97706", "#2f9e6e", "#b565c4")
 def main() -> None:
     """Write every figure."""
     FOLDER.mkdir(exist_ok=True)
-    for name, draw in FIGURES.items():
-        (FOLDER / f"{name}.svg").write_text(draw())
+    figures = {name: draw() for name, draw in FIGURES.items()}
+    for name, svg in (figures | (trained() if "--trained" in sys.argv else {})).items():
+        (FOLDER / f"{name}.svg").write_text(svg)
         print(f"docs/figures/{name}.svg")
+
+
+def pixels() -> str:
+    """The tutorial's first image, and the levels of the part that is printed there."""
+    image = penstroke.load_dataset("digits").train.images[0]
+    figure = Figure(figsize=(7.6, 3.8), layout="constrained")
+    whole, part = figure.subplots(1, 2)
+    whole.set_title("28×28 pixels, every second of those in the frame …", fontsize=10, color=INK)
+    _show(whole, image)
+    whole.add_patch(Rectangle((3.5, 3.5), 20, 20, fill=False, edgecolor=COLOURS[1], linewidth=2))
+    levels = image[4:24:2, 4:24:2]
+    part.set_title("… and their levels", fontsize=10, color=INK)
+    _show(part, levels)
+    for (row, column), level in np.ndenumerate(levels):
+        colour = "white" if level < 128 else "black"
+        part.text(column, row, str(level), ha="center", va="center", fontsize=8, color=colour)
+    return _svg(figure)
+
+
+def samples(count: int = 14) -> str:
+    """Images of each class of `digits`, as the contact sheet has them."""
+    train = penstroke.load_dataset("digits").train
+    rows = [train.images[train.labels == k][:count] for k in range(len(train.classes))]
+    figure = Figure(figsize=(7.6, 5.6), layout="constrained")
+    axis = figure.subplots()
+    _show(axis, np.concatenate([np.concatenate(list(row), axis=1) for row in rows]))
+    axis.set_yticks(28 * np.arange(len(rows)) + 13.5, train.classes)
+    _colour(axis)
+    axis.tick_params(length=0)
+    return _svg(figure)
+
+
+def trained() -> dict[str, str]:
+    """Figures of the tutorial's two networks."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"PENSTROKE_RUNS": folder, "PENSTROKE_CACHE": f"{folder}/.cache"}
+        recipes = {
+            "mlp": load_recipe("balanced", {"model": {"architecture": "mlp"}}),
+            "cnn": load_recipe("balanced"),
+        }
+        runs = {
+            name: penstroke.train(recipe.run_config(), name=name, report=False)
+            for name, recipe in recipes.items()
+        }
+        mlp = evaluate(runs["mlp"])
+        return {
+            "curves": curves({name: evaluate(run) for name, run in runs.items()}),
+            "confusion": confusion(mlp),
+            "mistakes": mistakes(mlp),
+            "occlusion": occlusion(Recognizer.load(runs["cnn"].path), mlp.test_images),
+        }
+
+
+def curves(evaluations: dict[str, Evaluation]) -> str:
+    """The learning curves of both networks."""
+    figure = Figure(figsize=(7.6, 3.0), layout="constrained")
+    for axis, part in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        drawn = []
+        for (name, evaluation), colour in zip(evaluations.items(), COLOURS, strict=False):
+            for split, line in (("train", ":"), ("val", "-")):
+                values = [epoch[f"{split}_{part}"] for epoch in evaluation.history]
+                label = f"{name}, {'training' if split == 'train' else 'validation'}"
+                axis.plot(range(1, len(values) + 1), values, line, color=colour, label=label)
+                drawn += values
+        if part == "accuracy":
+            set_accuracy_axis(axis, drawn)
+        axis.set_title(part, fontsize=10, color=INK)
+        axis.set(xlabel="epoch")
+        axis.grid(alpha=0.25, color=INK)
+        axis.legend(frameon=False, fontsize=8, labelcolor=INK)
+        _colour(axis)
+    return _svg(figure)
+
+
+def confusion(evaluation: Evaluation) -> str:
+    """What each class is read as."""
+    metrics, classes = evaluation.metrics["test"], evaluation.test_images.classes
+    counts = np.asarray(metrics.confusion)
+    colours = np.ones((*counts.shape, 3))
+    colours[counts > 0] = (0.98, 0.72, 0.42)
+    colours[np.eye(len(counts), dtype=bool)] = (0.66, 0.80, 0.93)
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(colours)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            axis.text(column, row, str(count), ha="center", va="center", fontsize=9, color="black")
+    places = range(len(classes))
+    axis.set_xticks(places, classes)
+    axis.set_yticks(places, classes)
+    axis.set(xlabel="prediction", ylabel="true class")
+    _colour(axis)
+    return _svg(figure)
+
+
+def mistakes(evaluation: Evaluation, most: int = 10) -> str:
+    """Test images that are misread, the worst first."""
+    found = evaluation.predictions["test"].at(evaluation.temperature)
+    rows = found.worst_mistakes(most)
+    figure = Figure(figsize=(7.6, 1.5 * -(-len(rows) // 6)), layout="constrained")
+    grid = figure.subplots(-(-len(rows) // 6), 6, squeeze=False).ravel()
+    for axis in grid:
+        axis.set_axis_off()
+    for axis, row in zip(grid, rows, strict=False):
+        true, read = found.classes[found.labels[row]], found.classes[found.predicted[row]]
+        axis.set_title(f"{true} read as {read}", fontsize=9, color=INK)
+        axis.imshow(evaluation.test_images.images[row], cmap="gray")
+    return _svg(figure)
+
+
+def occlusion(recognizer: Recognizer, images: Dataset, count: int = 5) -> str:
+    """Images, and where covering them costs the answer most."""
+    rows = [int(np.flatnonzero(images.labels == k)[0]) for k in (2, 4, 7, 8, 9)][:count]
+    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
+    for column, row in zip(figure.subplots(2, len(rows)).T, rows, strict=True):
+        image = images.images[row]
+        (answer,) = recognizer.recognize_preprocessed([Preprocessed(image, is_blank=False)])
+        _show(column[0], image)
+        column[0].set_title(f"{answer.label}, {answer.probability:.1%}", fontsize=9, color=INK)
+        _show(column[1], image)
+        column[1].imshow(occlusion_map(recognizer, image), cmap="inferno", alpha=0.75)
+    return _svg(figure)
+
+
+def _show(axis: Any, image: npt.NDArray[np.uint8]) -> None:
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axis.set(xticks=[], yticks=[])
+    _colour(axis)
 
 
 def placing() -> str:
@@ -140,6 +285,8 @@ def _svg(figure: Figure) -> str:
 
 
 FIGURES = {
+    "pixels": pixels,
+    "samples": samples,
     "placing": placing,
     "luck": luck,
     "hyperband": brackets,

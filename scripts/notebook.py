@@ -43,7 +43,8 @@ def notebook(page: str) -> str:
 
 
 def _text(text: str) -> list[Cell]:
-    # Links lead to pages of the site, which a notebook does not have.
+    # Links and figures are files of the site, which a notebook does not have.
+    text = re.sub(r"!\[[^\]]*\]\([^)]+\)\n+", "", text)
     plain = re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]+\)", r"\1", text).strip()
     return [{"cell_type": "markdown", "metadata": {}, "source": plain}] if plain else []
 

@@ -195,7 +195,7 @@ class ProjectResult:
         runs = {one.step.name: one.runs for one in self.steps if not one.skipped}
         both = runs.get("baseline-mlp", []) + runs.get("baseline-cnn", [])
         try:
-            return [claim.text for claim in compare_runs(both).claims]
+            return compare_runs(both).claim_texts
         except RunError as error:
             return [f"They could not be compared: {error}"]
 

@@ -149,7 +149,7 @@ def test_page_is_self_contained(page: Path, run: Run) -> None:
     assert len(text) < 500_000
     assert "http" not in text
     assert "<script" not in text
-    assert re.findall(r'(?:src|href)="(?!data:)[^"]*"', text) == []
+    assert re.findall(r'(?:src|href)="(?!data:)[^"]*"', text) == ['href="index.html"']
     assert text.count('src="data:image/png') == 1 + len(CORRUPTIONS) + 3
     assert "run &lt;i&gt;&amp;" in text
     for name in CORRUPTIONS:

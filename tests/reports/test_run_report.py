@@ -23,7 +23,7 @@ def test_report_is_self_contained(report: Path) -> None:
     assert len(page) < 3_000_000
     assert "<script" not in page
     outside = re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page)
-    assert [link for link in outside if "xlink" not in link] == []
+    assert [link for link in outside if "xlink" not in link] == ['href="model-card.html"']
     assert "run &lt;i&gt;&amp;lt;one" in page
 
 
@@ -33,10 +33,10 @@ def test_report_is_self_contained(report: Path) -> None:
 def test_report_in_a_browser(browser: Browser, report: Path, width: int, scheme: str) -> None:
     with opened(browser, report, width, scheme) as page:
         assert page.locator("h1").inner_text() == "run <i>&lt;one"
-        assert page.locator("svg").count() == 3
+        assert page.locator("svg.plot").count() == 4
         assert page.locator("figure img").count() > 3
         ink, paper = page.evaluate(
-            "[getComputedStyle(document.querySelector('svg text')).fill,"
+            "[getComputedStyle(document.querySelector('svg.plot text')).fill,"
             " getComputedStyle(document.body).backgroundColor]"
         )
         assert ink != paper

@@ -168,7 +168,7 @@ def test_every_answer_is_strict(client: TestClient) -> None:
 
 def test_docs_are_a_page_of_our_own(client: TestClient) -> None:
     page = client.get("/docs").text
-    assert "POST /v1/recognize" in page
+    assert '<span class="method">POST</span>/v1/recognize' in page
     assert "<script" not in page
     assert "http" not in page
     assert client.get("/static/docs.css").headers["content-type"].startswith("text/css")

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from browsing import faults
 from helpers import Outcome, drawn_digit, random_images
 from penstroke.data.loading import load_dataset
 from penstroke.errors import StorageError
@@ -94,6 +95,12 @@ def test_ten_digits_drawn_are_read(page: Page) -> None:
         read[name] = page.locator("#answer").inner_text()
     wrong = {name: answer for name, answer in read.items() if answer != name[0]}
     assert len(wrong) <= 1, wrong  # the network of seconds is not the best one
+
+
+@pytest.mark.parametrize("width", [390, 1100])
+def test_it_is_whole_and_legible(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    assert faults(page) == []
 
 
 def test_what_needs_a_server_is_not_shown(page: Page) -> None:

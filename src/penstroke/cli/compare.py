@@ -44,12 +44,13 @@ def _compare_runs(names: list[str], report: bool) -> None:
     say(f"{comparison.dataset}, {comparison.images:,} test images\n")
     headings = ("", *(group.name for group in comparison.groups))
     print_table(headings, comparison_table(comparison), "123456789")
-    say("\n" + "\n".join(claim.text for claim in comparison.claims))
+    say("\n" + "\n".join(comparison.claim_texts))
     if page:
         say(f"\nreport  {page['report']}")
 
 
 def _compare_folds(names: list[str]) -> None:
+    from penstroke.evaluation.run_groups import texts_of
     from penstroke.runs.cross_validation import compare_folds
     from penstroke.runs.run import FoldRuns
 
@@ -63,4 +64,4 @@ def _compare_folds(names: list[str]) -> None:
         for one, f in summaries
     ]
     print_table(("cross-validation", "images", "accuracy", "balanced"), rows, "123")
-    say("\n" + "\n".join(claim.text for claim in claims))
+    say("\n" + "\n".join(texts_of(claims)))

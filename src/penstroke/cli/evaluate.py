@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstroke.cli.console import AS_JSON, exit_json, percent, print_table, progress_bar, say
 from penstroke.cli.options import JSON, RUN, option
+from penstroke.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from penstroke.data.dataset import Images
@@ -54,6 +56,7 @@ def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
     from penstroke.data.sources.listing import read_labelled_images
     from penstroke.evaluation.external import evaluate_external
     from penstroke.inference.recognizer import Recognizer
+    from penstroke.reports.model_card import write_card_page
 
     recognizer = Recognizer.load(run.model_path)
     sources = [(path.name, read_labelled_images(path)) for path in map(Path, paths)]
@@ -66,6 +69,9 @@ def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
             )  # fmt: skip
         evaluation.save(run.path / "external")
         evaluations.append(evaluation)
+    if run.status == "finished":
+        with contextlib.suppress(MissingExtraError):  # pages need no more than training does
+            write_card_page(run, run.summary())
     exit_json({"run": str(run.path), "external": evaluations})
     for evaluation in evaluations:
         low, high = evaluation.interval
@@ -92,9 +98,10 @@ def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None) -> None:
     from penstroke.runs.trained import WRITERS_TABLE, evaluate, summary_of
 
     evaluation = evaluate(run)
+    summary = summary_of(run, evaluation)
     facts = {
-        "run": str(run.path), **summary_of(run, evaluation).to_dict(),
-        "model": str(run.model_path), "report": str(write_run_report(run, evaluation)),
+        "run": str(run.path), **summary.to_dict(),
+        "model": str(run.model_path), "report": str(run.path / "report" / "index.html"),
         "metrics": evaluation.metrics, "test_intervals": evaluation.intervals,
         "writers": evaluation.writers, "confusable": evaluation.confusable,
         "diagnosis": evaluation.diagnosis,
@@ -121,6 +128,7 @@ def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None) -> None:
         if not AS_JSON.get():
             _show_robustness(robustness)
             say(f"\nrobustness  {page}")
+    write_run_report(run, evaluation, summary)  # last: it has a link to the page of robustness
     exit_json(facts)
 
 

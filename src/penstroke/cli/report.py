@@ -19,9 +19,11 @@ def command(
     else:
         from penstroke.reports.run_report import write_run_report
         from penstroke.runs.run import find_run
-        from penstroke.runs.trained import evaluate
+        from penstroke.runs.trained import evaluate, summary_of
 
         run = find_run(name)
-        folder, page = run.path, write_run_report(run, evaluate(run))
+        evaluation = evaluate(run)
+        page = write_run_report(run, evaluation, summary_of(run, evaluation))
+        folder = run.path
     exit_json({"run": str(folder), "report": str(page)})
     say(str(page))

@@ -16,6 +16,7 @@ from penstroke.evaluation.intervals import Interval, seed_variation, wilson
 from penstroke.evaluation.metrics import Metrics, compute_metrics
 from penstroke.evaluation.predictions import Predictions
 
+_LUCK = "Only `train --seeds` shows how much is due to the luck of training."
 RightBySeed = Mapping[int, npt.NDArray[np.bool_]]
 """(images,) of each seed: which images its run read correctly."""
 
@@ -125,9 +126,7 @@ class Claim:
         if needed:
             needs = " and ".join(needed)
             text += f" If it is as large as it seems, {needs} would show it (with 80 % power)."
-        if self.seeds == 1:
-            text += " Only `train --seeds` shows how much is due to the luck of training."
-        return text
+        return f"{text} {_LUCK}" if self.seeds == 1 else text
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -142,6 +141,20 @@ class Comparison:
     images: int
     groups: tuple[RunGroup, ...]
     claims: tuple[Claim, ...]
+
+    @property
+    def claim_texts(self) -> list[str]:
+        """The claims in words."""
+        return texts_of(self.claims)
+
+
+def texts_of(claims: Sequence[Claim]) -> list[str]:
+    """Return the claims in words; what several of them would say is said once, by the last."""
+    last = max((k for k, claim in enumerate(claims) if claim.seeds == 1), default=None)
+    return [
+        claim.text if k == last else claim.text.removesuffix(f" {_LUCK}")
+        for k, claim in enumerate(claims)
+    ]
 
 
 def compare_groups(dataset: str, groups: Sequence[RunGroup]) -> Comparison:

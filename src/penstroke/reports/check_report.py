@@ -36,7 +36,7 @@ def write_check_report(
 
 def _plot_range(test: RangeTest, learning_rate: float) -> str:
     """Return an SVG of the loss by learning rate, with the suggestion and the recipe's rate."""
-    figure, (axis,) = plots.new_figure(7.0, 3.2)
+    figure, (axis,) = plots.new_figure(5.4, 3.0)
     axis.plot(test.rates, test.losses, color=plots.BLUE, linewidth=1.6)
     for rate, colour, line, label in (
         (test.suggestion, plots.ORANGE, "--", "suggested"),

@@ -6,18 +6,25 @@ from pathlib import Path
 from penstroke.evaluation.run_groups import Comparison, RunGroup
 from penstroke.files import runs_root
 from penstroke.reports import plots
-from penstroke.reports.html import percent, percent_range, write_page
+from penstroke.reports.html import percent, percent_range, relative_link, write_page
 
 
 def write_comparison_report(comparison: Comparison) -> Path:
     """Write the page beside the runs and return its path."""
     names = "-vs-".join(Path(group.runs[0].path).name for group in comparison.groups[:3])
+    path = runs_root() / "comparisons" / names / "index.html"
+    runs = [Path(run.path) for group in comparison.groups for run in group.runs]
+    reports = [run / "report/index.html" for run in runs]
     return write_page(
-        runs_root() / "comparisons" / names / "index.html",
+        path,
         "comparison.html.j2",
         name=" · ".join(group.name for group in comparison.groups),
         comparison=comparison,
         table=comparison_table(comparison),
+        runs=[
+            (run, relative_link(path, report) if report.exists() else None)
+            for run, report in zip(runs, reports, strict=True)
+        ],
         plot=_plot_accuracies(comparison.groups),
     )
 
@@ -45,7 +52,7 @@ def comparison_table(comparison: Comparison) -> list[tuple[str, ...]]:
 
 def _plot_accuracies(groups: Sequence[RunGroup]) -> str:
     """Return an SVG: the accuracy of each run, and the interval of each group."""
-    figure, (axis,) = plots.new_figure(7.0, 0.9 + 0.5 * len(groups))
+    figure, (axis,) = plots.new_figure(5.4, 0.9 + 0.5 * len(groups))
     for row, group in enumerate(groups):
         ends = [100 * end for end in group.accuracy_interval]
         axis.plot(ends, [row, row], "-", color=plots.BLUE, linewidth=5, alpha=0.35)

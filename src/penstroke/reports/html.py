@@ -6,9 +6,12 @@ import base64
 import functools
 import io
 import math
+import os
 import re
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +20,11 @@ from PIL import Image
 from penstroke.data.dataset import Images
 from penstroke.errors import MissingExtraError
 from penstroke.files import write_text_atomically
+from penstroke.machine import package_version
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
@@ -79,6 +84,32 @@ def png_file(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
+def relative_link(page: Path, target: Path) -> str:
+    """Return the address of the file `target` as a link on the page at `page`."""
+    return quote(Path(os.path.relpath(target, page.parent)).as_posix())
+
+
+def with_code(text: str) -> Markup:
+    """Return plain text as HTML, in which what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def with_anchors(page: str) -> tuple[Markup, list[tuple[str, str]]]:
+    """Return HTML with an anchor at each <h2>, and the anchors with the headings' HTML."""
+    from markupsafe import Markup
+
+    headings: list[tuple[str, str]] = []
+
+    def anchored(heading: re.Match[str]) -> str:
+        anchor = re.sub(r"[^a-z0-9]+", "-", Markup(heading[1]).striptags().lower()).strip("-")
+        headings.append((anchor, heading[1]))
+        return f'<h2 id="{anchor}">{heading[1]}</h2>'
+
+    return Markup(re.sub("<h2>(.*?)</h2>", anchored, page)), headings
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     try:
@@ -93,12 +124,20 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "code": with_code,
         "count": "{:,}".format,
         "data_uri": data_uri,
         "markdown": functools.partial(re.sub, r"([\\`*_{}\[\]<>#|~])", r"\\\1"),
+        "moment": lambda created: f"{created[:10]} {created[11:16]} UTC",
         "percent": percent,
         "percent_range": percent_range,
         "png_uri": png_uri,
         "strip_uri": strip_uri,
+        "with_anchors": with_anchors,
+    }
+    icon = (resources.files("penstroke.reports") / "templates" / "icon.svg").read_bytes()
+    environment.globals |= {
+        "icon": f"data:image/svg+xml;base64,{base64.b64encode(icon).decode()}",
+        "version": package_version("penstroke"),
     }
     return environment

@@ -16,7 +16,7 @@ from penstroke.evaluation.explanations import nearest_neighbours, saliency
 from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.metrics import ClassMetrics, Metrics
 from penstroke.evaluation.predictions import Predictions
-from penstroke.reports.html import percent, percent_range, tinted_uri
+from penstroke.reports.html import tinted_uri
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,11 +44,17 @@ class Mistake:
 
 @dataclass(frozen=True, eq=False)
 class ClassMistakes:
-    """The mistakes of one class, the most confident first, and in words how well it is read."""
+    """The mistakes of one class, the most confident first, and in words what they are."""
 
     name: str
     text: str
+    p: float  # Fisher's exact test: more mistakes than other classes? Adjusted (Holm)
     images: tuple[tuple[str, Images], ...]
+
+    @property
+    def is_harder(self) -> bool:
+        """Whether chance is ruled out."""
+        return self.p < LEVEL
 
 
 def worst_mistakes(
@@ -103,24 +109,18 @@ def class_mistakes(
     for k in sorted(np.flatnonzero(mistakes).tolist(), key=lambda k: metrics.classes[k].recall):
         rows = worst[predictions.labels[worst] == k][:_MOST_SHOWN]
         shown = tuple((names[predictions.predicted[row]], dataset.images[row]) for row in rows)
-        found.append(ClassMistakes(names[k], _describe(confusion, names, k, p_values[k]), shown))
+        found.append(ClassMistakes(names[k], _describe(confusion, names, k), p_values[k], shown))
     return found
 
 
-def _describe(confusion: Counts, names: Sequence[str], k: int, p: float) -> str:
-    name, images, right = names[k], int(confusion[k].sum()), int(confusion[k, k])
+def _describe(confusion: Counts, names: Sequence[str], k: int) -> str:
+    images, wrong = int(confusion[k].sum()), int(confusion[k].sum() - confusion[k, k])
     missed, confused = confusion[k].copy(), confusion[:, k].copy()
     missed[k] = confused[k] = 0
-    text = (
-        f"Of {images:,} images of {name}, {right:,} are read correctly: {percent(right / images)}, "
-        f"95 % interval {percent_range(wilson(right, images))}. The others are read as "
-        f"{_listed(missed, names)}."
-    )
+    text = f"{wrong:,} of {images:,} misread: as {_listed(missed, names)}."
     if confused.any():
-        text += f" Others read as {name}: {_listed(confused, names)}."
-    if p < LEVEL:
-        return f"{text} This class is harder than the others (p = {p:.2g})."
-    return f"{text} There is no evidence that this class is harder than the others."
+        text += f" Others read as {names[k]}: {_listed(confused, names)}."
+    return text
 
 
 def _listed(counts: Counts, names: Sequence[str]) -> str:

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 INK = "#010203"
 """Stands for the page's text colour while matplotlib draws; becomes `currentColor` in the SVG."""
-BLUE, ORANGE, GREY = "#3b82c4", "#d97706", "#9aa5b3"
-_MOST_LABELLED_CLASSES = 36
+BLUE, ORANGE, GREY = "#3b82c4", "#d97706", "#8592a1"
+_MOST_LABELLED_CLASSES, _LONGEST_NAME = 36, 18
+CURVES = ("loss", "accuracy")
+_MANY_ERRORS = 0.3
+_ALL_RIGHT = 0.2
+"""How far above the least error no error is drawn, in powers of ten."""
+_NARROWEST = 0.66
+"""Of its width, what a plot may shrink to before it scrolls."""
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
@@ -67,32 +73,95 @@ def to_svg(figure: Figure, grid: Literal["both", "x"] | None = "both") -> str:
             if grid:
                 axis.grid(alpha=0.2, color=INK, axis=grid)
             if axis.get_legend_handles_labels()[1]:
-                axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+                is_accuracy = axis.get_yscale() == "function"  # rises, so there is room below
+                axis.legend(
+                    frameon=False,
+                    fontsize=9,
+                    labelcolor=INK,
+                    loc="lower right" if is_accuracy else "best",
+                )
         for text in figure.findobj(Text):
             assert isinstance(text, Text)
             text.set_parse_math(False)
         figure.savefig(stream, format="svg", metadata={"Date": None})
     svg = stream.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor")
+    narrowest = round(_NARROWEST * figure.get_figwidth() * 96)  # CSS pixels
+    return svg[svg.index("<svg") :].replace(INK, "currentColor").replace(
+        "<svg ", f'<svg class="plot" style="min-width: {narrowest}px" ', 1
+    )  # fmt: skip
+
+
+def set_accuracy_axis(axis: Axes, accuracies: npt.ArrayLike) -> None:
+    """Scale the vertical axis by the logarithm of the error, if any accuracy is above 70 %.
+
+    98.9 and 99.6 % are as far apart as 92 and 97 %. The labels are accuracies; what has no errors
+    is drawn at the top.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    errors = 1 - np.asarray(accuracies, float)
+    errors = errors[np.isfinite(errors)]
+    if errors.min(initial=1.0) > _MANY_ERRORS:
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        return
+    least = errors[errors > 0].min(initial=0.2)
+    top, bottom = max(errors.min(initial=1.0), least), max(errors.max(initial=least), least)
+
+    def height(accuracy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        error = 1 - accuracy  # below the least, where a logarithm ends, a straight line to 100 %
+        beyond = _ALL_RIGHT * (1 - error / least)
+        return -np.log10(np.maximum(error, least)) + np.maximum(beyond, 0)
+
+    def accuracy(height: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        beyond = np.maximum(height + np.log10(least), 0)
+        below = least * (1 - beyond / _ALL_RIGHT)
+        error: npt.NDArray[np.float64] = np.where(beyond > 0, below, 10.0**-height)
+        return 1 - error
+
+    axis.set_yscale("function", functions=(height, accuracy))
+    margin = (bottom / top) ** 0.06 * 1.05
+    has_none_wrong = errors.min(initial=1.0) <= 0
+    axis.set_ylim(1 - bottom * margin, 1 + 0.3 * least if has_none_wrong else 1 - top / margin)
+    powers = 10.0 ** np.arange(-7, 1)
+    for steps in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)):
+        ticks = np.outer(powers, steps).ravel()
+        ticks = ticks[(ticks >= top) & (ticks <= min(bottom * margin, 1.0))]
+        if len(ticks) >= 4:
+            break
+    else:
+        ticks = 1 - np.asarray(MaxNLocator(4).tick_values(1 - bottom, 1 - top))
+        ticks = ticks[(ticks >= top) & (ticks <= bottom * margin)]
+    places = {f"{100 * (1 - tick):.6g} %": 1 - tick for tick in ticks}
+    if has_none_wrong:
+        places["100 %"] = 1.0
+    axis.set_yticks(list(places.values()), list(places))
+    axis.minorticks_off()
 
 
 def learning_curves(
-    history: Sequence[dict[str, Any]], best_epoch: int, lowest_epoch: int | None = None
+    history: Sequence[dict[str, Any]],
+    best_epoch: int,
+    lowest_epoch: int | None = None,
+    names: Sequence[str] = CURVES,
 ) -> str:
-    """Return an SVG of loss and accuracy by epoch, with the selected and lowest epoch marked."""
-    figure, axes = new_figure(8.0, 3.1, columns=2)
+    """Return an SVG of the figures `names` by epoch, the selected and lowest epoch marked."""
+    figure, axes = new_figure(4.2 * len(names), 3.1, columns=len(names))
     epochs = [line["epoch"] for line in history]
-    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+    for axis, name in zip(axes, names, strict=True):
+        drawn: list[float] = []
         for split, label, colour in (("train", "training", BLUE), ("val", "validation", ORANGE)):
             values = [line.get(f"{split}_{name}", np.nan) for line in history]
             if not np.isnan(values).all():
                 axis.plot(epochs, values, ".-", color=colour, label=label, linewidth=1.6)
+                drawn += values
         marks = [(best_epoch, INK, "selected epoch")]
         if lowest_epoch is not None and lowest_epoch != best_epoch:
             marks.append((lowest_epoch, ORANGE, "lowest loss"))
         for epoch, colour, label in marks:
             axis.axvline(epoch, color=colour, linestyle=":", linewidth=1, label=label)
         axis.set_title(name)
+        if name == "accuracy":
+            set_accuracy_axis(axis, drawn)
         set_epoch_axis(axis)
     return to_svg(figure)
 
@@ -101,11 +170,14 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     """Return an SVG: rows are true classes, columns predictions, mistakes in another colour."""
     counts = np.asarray(confusion)
     few = len(classes) <= _MOST_LABELLED_CLASSES
-    side = min(3.0 + 0.36 * len(classes), 11.0)
-    figure, (axis,) = new_figure(side, side)
+    side = min(2.4 + 0.3 * len(classes), 11.0)
+    names = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in classes]
+    longest = max(map(len, names))
+    figure, (axis,) = new_figure(side + 0.09 * longest, side + 0.09 * longest)
     axis.imshow(_confusion_colours(counts), interpolation="nearest")
     for set_ticks in (axis.set_xticks, axis.set_yticks):
-        set_ticks(np.arange(len(classes)), classes, fontsize=9 if few else 6)
+        set_ticks(np.arange(len(classes)), names, fontsize=9 if few else 8)
+    axis.tick_params("x", labelrotation=90 if longest > 3 else 0)
     axis.set(xlabel="prediction", ylabel="true class")
     if few:
         size = max(5, 10 - len(classes) // 6)
@@ -122,7 +194,7 @@ def _confusion_colours(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]
     for mask, colour in ((is_right, (0.23, 0.51, 0.77)), (~is_right, (0.85, 0.47, 0.02))):
         most = max(int(counts[mask].max(initial=0)), 1)
         colours[mask, :3] = colour
-        colours[mask, 3] = 0.75 * np.sqrt(counts[mask] / most)
+        colours[mask, 3] = 0.6 * np.sqrt(counts[mask] / most)
     return colours
 
 

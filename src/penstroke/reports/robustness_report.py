@@ -32,6 +32,7 @@ def write_robustness_report(
         run.path / "report" / "robustness.html",
         "robustness.html.j2",
         name=run.name,
+        links=[("Run report", "index.html")],
         config=run.record.config,
         classes=test.classes,
         robustness=robustness,

@@ -36,7 +36,7 @@ def history(trials: Sequence[TrialLine], metric: str, sign: int) -> str:
 
     `sign`, here and below, is 1 if a higher metric is better, else -1: `Study.sign`.
     """
-    figure, (axis,) = plots.new_figure(8.0, 3.2)
+    figure, (axis,) = plots.new_figure(5.4, 3.0)
     for state, colour in (("pruned", GREY), ("complete", BLUE)):
         points = [(t.number, t.metric) for t in trials if t.state == state and t.metric is not None]
         if points:
@@ -46,12 +46,14 @@ def history(trials: Sequence[TrialLine], metric: str, sign: int) -> str:
                 best = sign * np.maximum.accumulate(sign * metrics)
                 axis.step(numbers, best, where="post", color=ORANGE, label="best so far")
     axis.set(xlabel="trial", ylabel=metric_name(metric))
+    if metric == "val_accuracy":
+        plots.set_accuracy_axis(axis, [t.metric for t in trials if t.metric is not None])
     return plots.to_svg(figure)
 
 
 def learning_curves(trials: Sequence[TrialLine], best: int, metric: str, sign: int) -> str:
     """Return an SVG: one line per trial, the best one in colour."""
-    figure, (axis,) = plots.new_figure(8.0, 3.2)
+    figure, (axis,) = plots.new_figure(5.4, 3.0)
     for trial in trials:
         epochs = sorted(trial.by_epoch)
         style: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.6, "zorder": 2,
@@ -62,13 +64,16 @@ def learning_curves(trials: Sequence[TrialLine], best: int, metric: str, sign: i
         axis.plot(epochs, [trial.by_epoch[epoch] for epoch in epochs], line, **style)
     axis.set_ylabel(metric_name(metric))
     plots.set_epoch_axis(axis)
+    values = [sign * value for t in trials for value in t.by_epoch.values()]
     last = [sign * t.by_epoch[max(t.by_epoch)] for t in trials if t.by_epoch]
     if len(last) > 3:  # leave the worst out of sight: they would press all others into one line
-        values = [sign * value for t in trials for value in t.by_epoch.values()]
         low, high = float(np.quantile(last, 0.25)), max(values)
-        margin = 0.3 * (high - low) or 0.01
-        ends = max(min(values), low - margin), high + 0.15 * margin
-        axis.set_ylim(*sorted(sign * end for end in ends))
+        values = [value for value in values if value >= low - (0.3 * (high - low) or 0.01)]
+    if metric == "val_accuracy":
+        plots.set_accuracy_axis(axis, values)
+    elif len(last) > 3:
+        margin = 0.05 * (max(values) - min(values))
+        axis.set_ylim(*sorted((sign * (min(values) - margin), sign * (max(values) + margin))))
     return plots.to_svg(figure)
 
 
@@ -99,7 +104,7 @@ def parallel_coordinates(
 
 def importances(shares: Mapping[str, float]) -> str:
     """Return an SVG: one bar per parameter."""
-    figure, (axis,) = plots.new_figure(6.5, 0.8 + 0.32 * len(shares))
+    figure, (axis,) = plots.new_figure(5.4, 0.8 + 0.32 * len(shares))
     axis.barh(list(shares)[::-1], list(shares.values())[::-1], color=BLUE, height=0.6)
     axis.set(xlabel="share of the variance explained", xlim=(0, 1))
     return plots.to_svg(figure)
@@ -107,7 +112,7 @@ def importances(shares: Mapping[str, float]) -> str:
 
 def survival(trials: Sequence[TrialLine]) -> str:
     """Return an SVG: how many trials reached each number of epochs."""
-    figure, (axis,) = plots.new_figure(6.5, 2.6)
+    figure, (axis,) = plots.new_figure(5.4, 2.6)
     epochs = range(1, max((t.epochs for t in trials), default=1) + 1)
     reached = [sum(t.epochs >= epoch for t in trials) for epoch in epochs]
     axis.bar(epochs, reached, color=BLUE, width=0.8)

@@ -197,9 +197,10 @@ def _evaluate_and_export(run: Run, network: nn.Module, data: DataSplits, *, repo
         dataset=run.record.config.data.dataset,
     )  # fmt: skip
     write_atomically(run.model_path, content)
+    summary = summary_of(run, evaluation)
     if report:
-        write_run_report(run, evaluation)
-    summary_of(run, evaluation).write(run.path)
+        write_run_report(run, evaluation, summary)
+    summary.write(run.path)
 
 
 def _check_same(

@@ -1,5 +1,8 @@
 """The ASGI application: routes, middleware and error handlers around one service."""
 
+import json
+import tomllib
+from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,20 +21,40 @@ from penstroke.serve.service import Service
 
 _DESCRIPTION = (
     "Recognises handwritten characters. Answers are JSON; errors have the form "
-    '{"error": {"code", "message"}}. Answers 429 and 503 carry Retry-After, in seconds. Where the '
-    "service has a token, each request to /v1/ and /metrics sends it: Authorization: Bearer TOKEN."
+    '`{"error": {"code", "message"}}`. Answers 429 and 503 carry `Retry-After`, in seconds. Where '
+    "the service has a token, each request to `/v1/` and `/metrics` sends it: "
+    "`Authorization: Bearer TOKEN`."
 )
+
+
+_EXAMPLES = tomllib.loads((resources.files("penstroke.serve") / "examples.toml").read_text())
+_SEND_TOKEN = ' -H "Authorization: Bearer $TOKEN"'
 
 
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, which asks for a token where the service has one."""
-        document = super().openapi()
-        if self.state.service.settings.token is None:
-            for operations in document["paths"].values():
-                for operation in operations.values():
+        """Return the OpenAPI document: with examples, and a token where the service has one."""
+        if self.openapi_schema:
+            return self.openapi_schema
+        document, needs_token = super().openapi(), self.state.service.settings.token is not None
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                _add_example(operation, _EXAMPLES[f"{method.upper()} {path}"], needs_token)
+                if not needs_token:
                     operation.pop("security", None)
         return document
+
+
+def _add_example(operation: dict[str, Any], example: dict[str, str], needs_token: bool) -> None:
+    """Add a request for the shell, and the answer to it, as tools for OpenAPI show them."""
+    request = example["request"].strip()
+    source = request if needs_token else request.replace(_SEND_TOKEN, "")
+    operation["x-codeSamples"] = [{"lang": "Shell", "source": source}]
+    for status, answer in operation["responses"].items():
+        if status.startswith("2") and "answer" in example:
+            for kind, content in answer["content"].items():
+                text = example["answer"].strip()
+                content["example"] = json.loads(text) if kind == "application/json" else text
 
 
 def create_app(service: Service) -> ASGIApp:

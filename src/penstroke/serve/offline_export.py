@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from importlib import resources
 from pathlib import Path
 
 from penstroke.errors import MissingToolError, StorageError
 from penstroke.files import explained, write_atomically
 from penstroke.inference.recognizer import Recognizer
+from penstroke.serve.page_files import page_files
 
 RUNTIME = "onnxruntime-web@1.30.0"
 RUNTIME_SHA512 = (
@@ -21,7 +21,7 @@ RUNTIME_SHA512 = (
 """Of its package, in base64, as the index of npm publishes it."""
 _RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 
-_PAGE_ONLY = ("runs.html", "runs.js", "runs_list.js", "chart.js", "compare.js")
+_PAGE_ONLY = {"runs.css", "runs.html", "runs.js", "runs_list.js", "chart.js", "compare.js"}
 """Of the other page, which lists runs."""
 
 
@@ -54,11 +54,10 @@ def export_web(model: Path, folder: Path, runtime: Path | None = None) -> int:
 
 def _page_files() -> dict[str, bytes]:
     """Return the page of the service, with the offline files in the place of what asks it."""
-    package = resources.files("penstroke.serve")
     files = {
-        f"static/{entry.name}": entry.read_bytes()
-        for entry in (*(package / "static").iterdir(), *(package / "offline").iterdir())
-        if entry.is_file() and entry.name not in _PAGE_ONLY
+        f"static/{name}": content
+        for name, content in page_files("static", "offline").items()
+        if name not in _PAGE_ONLY
     }
     page, head = files.pop("static/index.html"), files.pop("static/head.html")
     files["index.html"] = page.replace(b"</head>", head + b"</head>", 1)

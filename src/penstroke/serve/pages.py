@@ -1,8 +1,11 @@
 """The pages and the files they load, read once: no name from outside becomes a path."""
 
+import json
 import mimetypes
+import re
+from asyncio import to_thread
+from collections.abc import Iterable
 from html import escape
-from importlib import resources
 from string import Template
 from typing import Any
 
@@ -10,16 +13,17 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
+from penstroke.serve.page_files import page_files
+from penstroke.serve.security import REPORT_POLICY
+
 router = APIRouter(include_in_schema=False)
 _PAGES = {"/": "index.html", "/runs": "runs.html", "/favicon.ico": "icon.svg"}
 _CHARSET = {"text/html", "text/css", "text/javascript", "image/svg+xml"}
-_PACKAGE = resources.files("penstroke.serve")
-_FILES = {
-    entry.name: entry.read_bytes()
-    for entry in (*(_PACKAGE / "static").iterdir(), _PACKAGE / "docs.css")
-    if entry.is_file()
-}
-_DOCS = Template((_PACKAGE / "docs.html").read_text())
+_FILES = page_files("static", "docs")
+_DOCS = Template(_FILES.pop("docs.html").decode())
+
+_INNERMOST = re.compile(r"\[[^][{}]*\]|\{[^][{}]{,90}\}")
+"""Of indented JSON, what fits on a line."""
 
 
 @router.get("/static/{name}")
@@ -41,36 +45,84 @@ for path in _PAGES:
     router.add_api_route(path, page)
 
 
+@router.get("/reports/{key}/{name}/report/{file}")
+async def report(request: Request, key: str, name: str, file: str) -> Response:
+    """Answer with a page of a run's report: its styles are inline, and it has no scripts."""
+    content = await to_thread(request.app.state.service.runs.report, key, name, file)
+    return HTMLResponse(
+        content, headers={"content-security-policy": REPORT_POLICY, "cache-control": "no-cache"}
+    )
+
+
 @router.get("/docs")
 async def docs(request: Request) -> Response:
     """Show the OpenAPI document as a page to read, without a line of script."""
-    schema = request.app.openapi()
-    operations = "".join(
-        _operation(method, path, operation)
-        for path, methods in schema["paths"].items()
+    document = request.app.openapi()
+    operations = [
+        (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
         for method, operation in methods.items()
-    )
-    title, description = escape(schema["info"]["title"]), escape(schema["info"]["description"])
-    return HTMLResponse(
-        _DOCS.substitute(title=title, description=description, operations=operations)
-    )
+    ]
+    return HTMLResponse(_DOCS.substitute(
+        description=_html(document["info"]["description"]),
+        version=escape(document["info"]["version"]),
+        contents="".join(
+            f'<li><a href="#{_anchor(operation)}">{_route(method, path)}</a>'
+            for method, path, operation in operations
+        ),
+        operations="".join(_section(*operation) for operation in operations),
+        errors=_table(sorted({
+            (status, answer["description"])
+            for *_, operation in operations for status, answer in operation["responses"].items()
+            if not status.startswith("2")
+        })),
+    ))  # fmt: skip
 
 
-def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+def _section(method: str, path: str, operation: dict[str, Any]) -> str:
     text = operation.get("description") or operation.get("summary", "")
-    parameters = "".join(
-        f"<tr><td><code>{escape(p['name'])}</code><td>{escape(p.get('description', ''))}"
-        for p in operation.get("parameters", [])
-    )
-    bodies = ", ".join(operation.get("requestBody", {}).get("content", {}))
-    answers = "".join(
-        f"<tr><td>{escape(status)}<td>{escape(answer.get('description', ''))}"
-        for status, answer in sorted(operation["responses"].items())
-    )
+    parameters = [
+        (f"`{parameter['name']}`", parameter.get("description", ""))
+        for parameter in operation.get("parameters", [])
+    ]
+    kinds = ", ".join(f"`{kind}`" for kind in operation.get("requestBody", {}).get("content", {}))
+    answers = sorted(operation["responses"].items())
+    errors = ", ".join(status for status, _ in answers if not status.startswith("2"))
+    (request,) = operation["x-codeSamples"]
+    example = next(
+        (kind["example"] for _, a in answers for kind in a.get("content", {}).values()
+         if "example" in kind), "",
+    )  # fmt: skip
+    if not isinstance(example, str):
+        example = _INNERMOST.sub(
+            lambda part: re.sub(r"\s+", " ", part[0]),
+            json.dumps(example, indent=2, ensure_ascii=False),
+        )
+    anchor = _anchor(operation)
     return (
-        f"<section><h2><code>{escape(method.upper())} {escape(path)}</code></h2>"
-        f"<p>{escape(text)}</p>"
-        + (f"<h3>Parameters</h3><table>{parameters}</table>" if parameters else "")
-        + (f"<h3>Body</h3><p><code>{escape(bodies)}</code></p>" if bodies else "")
-        + f"<h3>Answers</h3><table>{answers}</table></section>"
+        f'<section><h2 id="{anchor}"><a href="#{anchor}">{_route(method, path)}</a></h2>'
+        f"<p>{_html(text)}</p>"
+        + (f"<h3>Parameters</h3>{_table(parameters)}" if parameters else "")
+        + (f"<h3>Body</h3><p>{_html(kinds)}</p>" if kinds else "")
+        + f"<h3>Example</h3><pre tabindex=0>{escape(request['source'])}</pre>"
+        + (f"<pre tabindex=0>{escape(example)}</pre>" if example else "")
+        + f'<p class="soft"><a href="#errors">Errors</a>: {errors}</p></section>'
     )
+
+
+def _route(method: str, path: str) -> str:
+    return f'<span class="method">{escape(method)}</span>{escape(path)}'
+
+
+def _anchor(operation: dict[str, Any]) -> str:
+    return escape(operation["operationId"])
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    cells = "".join(f"<tr><td>{_html(name)}<td>{_html(text)}" for name, text in rows)
+    return f"<table>{cells}</table>"
+
+
+def _html(text: str) -> str:
+    """Return plain text as HTML; what stands between backticks is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))

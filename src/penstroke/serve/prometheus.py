@@ -1,6 +1,7 @@
 """Counters of the service for Prometheus."""
 
 import logging
+import re
 import time
 from collections.abc import Callable
 
@@ -67,9 +68,10 @@ class Metrics:
         return observed
 
     def _log(self, scope: Scope, status: str, seconds: float) -> None:
-        """Log a request without its query, which may name people's things, and its headers."""
+        """Log a request without its query, which may name people's things, headers and keys."""
         caller = (scope.get("client") or ("-",))[0]
         path = scope["raw_path"].decode("ascii", "backslashreplace")  # a line stays one line
+        path = re.sub("^/reports/[^/]*", "/reports/…", path)
         access.info("%s %s %s %s %.1f ms", caller, scope["method"], path, status, 1000 * seconds)
 
     def text(self) -> bytes:

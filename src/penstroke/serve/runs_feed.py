@@ -1,17 +1,20 @@
-"""The runs as a page shows them, and their changes while they train."""
+"""The runs as a page shows them, their reports, and their changes while they train."""
 
 import asyncio
 import contextlib
+import hmac
 import math
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from penstroke.errors import PenstrokeError, near_match
-from penstroke.files import time_stamp
+from penstroke.files import runs_root, time_stamp
 from penstroke.runs.run import Metrics, Run, RunSummary
 from penstroke.serve.responses import ApiError, busy
 from penstroke.serve.schemas import RunAnswer, RunEvent, RunFacts
@@ -19,6 +22,7 @@ from penstroke.serve.schemas import RunAnswer, RunEvent, RunFacts
 _POLL_SECONDS = 0.5
 _QUIET_POLLS = 30  # before a comment is sent: writing shows whether a listener is there
 _MAX_LISTENERS = 64
+_FILES = ("run.toml", "history.jsonl", "summary.json", "report/index.html")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class _Known:
     history: list[Metrics]
     diagnosis: str | None = None
     run: Run | None = None  # None: damaged
+    has_report: bool = False
 
 
 Runs = Mapping[str, _Known]  # by name
@@ -38,7 +43,8 @@ Runs = Mapping[str, _Known]  # by name
 class RunsFeed:
     """Reads the run directories, and reads them again where their files have changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str | None = None) -> None:
+        self._key = (token or "no token").encode()
         self._known: Runs = {}
         self._read_at = -math.inf
         self._lock = threading.Lock()
@@ -47,7 +53,7 @@ class RunsFeed:
 
     def all(self) -> list[RunFacts]:
         """Return all runs, newest first, without their history."""
-        facts = (known.facts for known in self.refresh().values())
+        facts = (self._facts(known) for known in self.refresh().values())
         return sorted(facts, key=lambda one: one.created, reverse=True)
 
     def one(self, name: str) -> RunAnswer:
@@ -57,7 +63,28 @@ class RunsFeed:
             near = near_match(name, runs)
             raise ApiError(404, "unknown_run", f'there is no run "{name[:100]}"{near}')
         run = runs[name]
-        return RunAnswer(**run.facts.model_dump(), history=run.history, diagnosis=run.diagnosis)
+        facts = self._facts(run).model_dump()
+        return RunAnswer(**facts, history=run.history, diagnosis=run.diagnosis)
+
+    def report(self, key: str, name: str, page: str) -> bytes:
+        """Return a page of the report of the run `name`; ApiError 404 unless `key` is its key."""
+        run = self.refresh(_POLL_SECONDS).get(name)
+        is_known = run is not None and hmac.compare_digest(key.encode(), self._key_of(name))
+        if is_known and re.fullmatch(r"[a-z-]+\.html", page):
+            with contextlib.suppress(OSError):
+                return (runs_root() / name / "report" / page).read_bytes()
+        raise ApiError(404, "not_found", "there is no such report: see /runs")
+
+    def _facts(self, known: _Known) -> RunFacts:
+        """Return its facts, with the address of its report: who has that needs no token."""
+        if not known.has_report:
+            return known.facts
+        name = known.facts.name
+        report = f"reports/{self._key_of(name).decode()}/{quote(name)}/report/index.html"
+        return known.facts.model_copy(update={"report": report})
+
+    def _key_of(self, name: str) -> bytes:
+        return hmac.new(self._key, name.encode(), "sha256").hexdigest()[:32].encode()
 
     def refresh(self, max_age_seconds: float = 0) -> Runs:
         """Return the runs as they are, or were so long ago; what has not changed is not read."""
@@ -120,7 +147,7 @@ def news(before: Runs, now: Runs) -> Iterator[RunEvent]:
 
 def _read(path: Path, before: _Known | None) -> _Known:
     """Return the run at `path`; `before` itself where none of its files has changed."""
-    stamps = tuple(time_stamp(path / n) for n in ("run.toml", "history.jsonl", "summary.json"))
+    stamps = tuple(time_stamp(path / n) for n in _FILES)
     if before and before.stamps == stamps:
         return before
     try:
@@ -144,4 +171,5 @@ def _of_run(stamps: tuple[int, ...], run: Run) -> _Known:
         total_epochs=run.total_epochs, val_accuracy=(summary and summary.val_accuracy) or last,
         test_accuracy=summary and summary.test_accuracy, created=record.created,
     )  # fmt: skip
-    return _Known(stamps, facts, history, summary.diagnosis if summary else None, run)
+    diagnosis = summary.diagnosis if summary else None
+    return _Known(stamps, facts, history, diagnosis, run, has_report=bool(stamps[-1]))

@@ -153,6 +153,9 @@ class RunFacts(BaseModel):
     test_accuracy: float | None
     created: str
     reason: str | None = Field(None, description="why a damaged run cannot be read")
+    report: str | None = Field(
+        None, description="its report, relative to the address of the service; it needs no token"
+    )
 
 
 class RunsAnswer(BaseModel):

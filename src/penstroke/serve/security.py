@@ -21,6 +21,11 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+"""Of reports, which are single files: no scripts, nothing from elsewhere."""
 STRICT_HEADERS = [
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -61,7 +66,10 @@ class Security:
 
         async def send_strict(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *STRICT_HEADERS, *cors]
+                given = message.get("headers", [])
+                names = {name for name, _ in given}
+                strict = [one for one in STRICT_HEADERS if one[0] not in names]
+                message["headers"] = [*given, *strict, *cors]
             await send(message)
 
         try:

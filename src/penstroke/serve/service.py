@@ -20,7 +20,7 @@ class Service:
         self.settings = settings
         self.metrics = Metrics(models)
         self.pool = WorkerPool(settings, self.metrics.batches.observe)
-        self.runs = RunsFeed()
+        self.runs = RunsFeed(settings.token)
         self.corrections = Corrections()
         self.is_started = self.is_draining = False
         self.failure: Exception | None = None

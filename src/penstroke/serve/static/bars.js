@@ -32,6 +32,8 @@ export class Bars {
   /** @param {string[]} classes of the model that answers from now on */
   setClasses(classes) {
     this.#classes = classes;
+    // As wide a column for all names: bars stay in their place, whatever is beside them.
+    this.#list.style.setProperty("--longest", Math.max(...classes.map(({ length }) => length)));
     const count = this.#isOrdered ? classes.length : SHOWN_OF_MANY;
     this.#rows = Array.from({ length: count }, () => new Row(this.#onChoose));
     this.#list.replaceChildren(...this.#rows.map((row) => row.element));

@@ -22,8 +22,9 @@ export class Chart {
 
   /**
    * @param {HTMLElement} place
-   * @param {{format: (value: number) => string, least?: number, most?: number}} axis how values are
-   *     written, and what none of them can be beyond
+   * @param {{format: (value: number) => string, least?: number, most?: number, isShare?: boolean}}
+   *     axis how values are written, and what none of them can be beyond; of shares, what is left to
+   *     1 is what a logarithmic scale tells apart
    * @param {(epoch: number | null) => void} onPoint called with the epoch that is pointed at
    */
   constructor(place, axis, onPoint) {
@@ -40,7 +41,8 @@ export class Chart {
    * @param {string} label for those who cannot see it
    */
   show(series, lastEpoch, isLog, label) {
-    const kept = ({ points }) => (isLog ? points.filter(([, value]) => value > 0) : points);
+    const isKept = isLog && !this.axis.isShare ? (value) => value > 0 : () => true;
+    const kept = ({ points }) => points.filter(([, value]) => isKept(value));
     this.#series = series
       .map((one) => ({ ...one, points: kept(one) }))
       .filter(({ points }) => points.length);
@@ -77,14 +79,22 @@ export class Chart {
     const values = this.#series.flatMap(({ points }) => points.map(([, value]) => value));
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const { least = -Infinity, most = Infinity } = this.axis;
-    const ticks = this.#isLog
-      ? roundPowers(low, high, MOST_ROWS)
-      : roundNumbers(low, high, MOST_ROWS);
+    const ticks = this.#isErrorLog
+      ? sharesByError(values)
+      : this.#isLog
+        ? roundPowers(low, high, MOST_ROWS)
+        : roundNumbers(low, high, MOST_ROWS);
     return ticks.filter((value) => value >= least && value <= most);
   }
 
+  get #isErrorLog() {
+    return this.#isLog && this.axis.isShare;
+  }
+
   #scale(width, ticks) {
-    const place = this.#isLog ? Math.log : Number;
+    const least = ticks.at(-1) < 1 ? 1 - ticks.at(-1) : (1 - ticks.at(-2)) / 2;
+    const ofError = (value) => -Math.log(Math.max(1 - value, least));
+    const place = this.#isErrorLog ? ofError : this.#isLog ? Math.log : Number;
     const [low, high] = [place(ticks[0]), place(ticks.at(-1))];
     const across = (width - MARGIN.left - MARGIN.right) / (this.#lastEpoch - 1);
     const down = (HEIGHT - MARGIN.top - MARGIN.bottom) / (high - low || 1);
@@ -181,6 +191,14 @@ function roundPowers(low, high, most) {
     );
     if (ticks.length <= most + 2 || steps.length === 1) return ticks;
   }
+}
+
+/** @returns {number[]} round shares, ascending; 1 is one of them where a value is */
+function sharesByError(values) {
+  const errors = values.map((value) => 1 - value).filter((error) => error > 0);
+  const ticks = roundPowers(Math.min(...errors), Math.max(...errors), MOST_ROWS);
+  const shares = ticks.map((error) => Number((1 - error).toPrecision(12))).toReversed();
+  return values.some((value) => value >= 1) ? [...shares, 1] : shares;
 }
 
 /** The least of 1, 2, 5 times a power of ten that is not below `least`. */

@@ -20,7 +20,7 @@ export class Comparison {
     this.loss = new Chart(find("loss"), { format: short, least: 0 }, point);
     this.accuracy = new Chart(
       find("accuracy"),
-      { format: (v) => `${short(100 * v)} %`, most: 1, least: 0 },
+      { format: (v) => `${short(100 * v)} %`, most: 1, least: 0, isShare: true },
       point,
     );
     this.logarithmic = find("logarithmic");
@@ -36,17 +36,10 @@ export class Comparison {
     const end = Math.max(last, ...runs.map((run) => run.end || 1));
     const names = runs.map(({ name }) => name).join(", ") || "no run";
     const isLog = this.logarithmic.checked;
-    // What is left to 100 % is what can be told apart on a logarithmic scale.
-    const second = isLog ? "error rate" : "accuracy";
-    this.title.textContent = second;
+    this.title.textContent = isLog ? "accuracy, by the logarithm of the errors" : "accuracy";
     const said = (figure) => `${figure} by epoch: ${names}. The table below has the figures.`;
     this.loss.show(seriesOf(runs, "loss"), end, isLog, said("loss"));
-    this.accuracy.show(
-      seriesOf(runs, "accuracy", isLog ? (a) => 1 - a : undefined),
-      end,
-      isLog,
-      said(second),
-    );
+    this.accuracy.show(seriesOf(runs, "accuracy"), end, isLog, said("accuracy"));
     this.places.epoch.max = last;
     this.places.epoch.disabled = last === 1;
     this.#point(this.#epoch);
@@ -63,9 +56,9 @@ export class Comparison {
   }
 }
 
-function seriesOf(runs, figure, of = (value) => value) {
+function seriesOf(runs, figure) {
   const points = (history, key) =>
-    history.filter((line) => Number.isFinite(line[key])).map((line) => [line.epoch, of(line[key])]);
+    history.filter((line) => Number.isFinite(line[key])).map((line) => [line.epoch, line[key]]);
   return runs.flatMap(({ history, colour }) =>
     ["train", "val"].map((split) => ({
       colour,

@@ -1,6 +1,6 @@
 // What went wrong, said calmly where somebody looks, with what to do about it.
 
-import { element } from "./words.js";
+import { element, withCode } from "./words.js";
 
 export class Notice {
   #timer = 0;
@@ -25,7 +25,7 @@ export class Notice {
   show(about, message, { waitSeconds = 0, action, onAction } = {}) {
     this.#remove();
     this.#about = about;
-    const words = element("p", { textContent: message });
+    const words = element("p", {}, ...withCode(message));
     this.place.append(words);
     if (waitSeconds) words.append(this.#countdown(waitSeconds));
     const button = element("button", { type: "button", textContent: action ?? "Close" });

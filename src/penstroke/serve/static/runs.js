@@ -23,6 +23,7 @@ const SWEEP_MILLISECONDS = 5_000;
  * @property {number | null} test_accuracy
  * @property {string} created
  * @property {string | null} [reason] why a damaged run cannot be read
+ * @property {string | null} [report] address of its report
  * @property {object[]} [history] where it has been asked for
  * @property {number} [heard] when it was last heard of
  */

@@ -1,6 +1,6 @@
 // The list of all runs: filtered, sorted, each to be put into the comparison.
 
-import { element, percent } from "./words.js";
+import { element, percent, withCode } from "./words.js";
 
 /** Names read from a to z; of all else the highest, or the newest, comes first. */
 const ASCENDING = new Set(["name", "dataset"]);
@@ -60,9 +60,8 @@ export class RunList {
       ? `${shown.length} of ${this.#runs.length}`
       : String(this.#runs.length);
     this.places["no-runs"].hidden = shown.length > 0;
-    this.places["no-runs"].textContent = words.length
-      ? "No run answers to that."
-      : "No runs yet: penstroke train makes one.";
+    const said = words.length ? "No run answers to that." : "No runs yet: `penstroke train` makes one.";
+    this.places["no-runs"].replaceChildren(...withCode(said));
   }
 
   #text(run) {
@@ -124,6 +123,8 @@ class Row {
   /** What has no column of its own where there is little room. */
   #narrow = element("span", { className: "narrow" });
   #draw = element("a", { textContent: "draw" });
+  #report = element("a", { textContent: "report" });
+  #reason = element("span", { className: "reason" });
   #cells = Array.from({ length: 4 }, () => element("td"));
 
   constructor(name, compare) {
@@ -137,7 +138,9 @@ class Row {
       this.#status,
       this.#started,
       this.#narrow,
+      this.#report,
       this.#draw,
+      this.#reason,
     );
     this.element = element("tr", {}, element("th", { scope: "row" }, label, below), ...this.#cells);
   }
@@ -149,13 +152,16 @@ class Row {
     this.#box.className = isCompared ? `run-${colour}` : "";
     this.#status.textContent = status;
     this.#status.dataset.status = status;
-    this.#status.title = run.reason ?? "";
+    this.#reason.replaceChildren(...withCode(run.reason ?? ""));
+    this.#report.href = run.report ?? "";
+    this.#report.hidden = !run.report;
     this.#started.textContent = startedAt(run.created);
     this.#started.dateTime = run.created ?? "";
     this.#draw.hidden = !isServed;
+    const isKnown = status !== "damaged";
     const isWhole = status === "finished" || !(run.total_epochs >= run.epochs);
-    const epochs = isWhole ? run.epochs || "–" : `${run.epochs} of ${run.total_epochs}`;
-    this.#narrow.textContent = `${run.dataset}, epochs: ${epochs}`;
+    const epochs = isWhole || !isKnown ? run.epochs || "–" : `${run.epochs} of ${run.total_epochs}`;
+    this.#narrow.textContent = isKnown ? `${run.dataset}, epochs: ${epochs}` : "";
     const texts = [
       run.dataset,
       epochs,

@@ -18,6 +18,12 @@ export function ranked(probabilities) {
   return Object.entries(probabilities).sort(([, a], [, b]) => b - a);
 }
 
+/** Text as nodes: what stands between backticks is code. @returns {(Node | string)[]} */
+export const withCode = (text) =>
+  text
+    .split(/`([^`]+)`/)
+    .map((part, i) => (i % 2 ? element("code", { textContent: part }) : part));
+
 /**
  * An element with properties and children: text stays text, whatever it says.
  * @param {string} tag
