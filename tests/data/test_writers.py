@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from helpers import scrawl
+from helpers import Outcome, scrawl, small_config
 from mirrors import serving
 from penstroke.config.settings import DataConfig
 from penstroke.data import store
@@ -25,7 +25,8 @@ from penstroke.data.image_import import ImportResult, ImportSettings, import_ima
 from penstroke.data.loading import imported_folder, load_dataset
 from penstroke.data.sources.contents import SourceOptions
 from penstroke.data.splitting import draw_test, group_sides
-from penstroke.errors import ConfigError, DataError
+from penstroke.errors import ConfigError, DataError, RunError
+from penstroke.runs.pipeline import start_or_resume
 
 WRITERS = ("Ada", "Bo", "Cleo", "Dov", "Eve", "Fay")
 EACH = 4
@@ -237,6 +238,31 @@ def test_a_class_by_one_writer_cannot_be_held_out() -> None:
     store.save(imported_folder("mine"), "mine", whole, whole.subset(np.arange(2)))
     with pytest.raises(ConfigError, match='too few writers of mine wrote "b"'):
         load_dataset(DataConfig(dataset="mine", folds=3, fold=0))
+
+
+def test_a_run_does_not_go_on_with_writers_split_otherwise(runs: Path) -> None:
+    config = small_config().replace({"data.dataset": "mine", "data.max_train_images": None})
+    config = config.replace({"train.batch_size": 8})
+    stored("mine", np.repeat([*"abcd"], 10), 0)
+    start_or_resume(config, stem="x", path=runs / "mine")
+    start_or_resume(config, stem="x", path=runs / "mine")
+    stored("mine", np.tile([*"abcd"], 10), 0)
+    with pytest.raises(RunError, match="was made with mine split by other writers"):
+        start_or_resume(config, stem="x", path=runs / "mine")
+
+
+def test_writers_on_the_command_line(penstroke: Callable[..., Outcome], tmp_path: Path) -> None:
+    for seed, (name, label, writer) in enumerate(rows()):
+        file = tmp_path / "in" / writer / label / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(scrawl(seed))
+    done = penstroke("data", "import", "mine", tmp_path / "in", "--writer-folders")
+    assert "writers        5 of training images, 1 of test images" in done.out
+    assert "training images of 5 known writers" in penstroke("data", "show", "mine").out
+    wrong = penstroke("data", "import", "other", tmp_path / "in/Bo", "--writer-folders")
+    assert (wrong.exit_code, "--writer-folders: no image" in wrong.err) == (2, True)
+    wrong = penstroke("data", "download", "digits", "--writers")
+    assert (wrong.exit_code, "--writers: no table" in wrong.err) == (2, True)
 
 
 def test_writers_that_were_changed_are_noticed() -> None:

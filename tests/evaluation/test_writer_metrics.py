@@ -130,6 +130,10 @@ def test_a_run_shows_its_writers(penstroke: Callable[..., Outcome]) -> None:
     assert low < by["accuracy"] == facts["test_accuracy"] < high
     table = (run.path / "predictions/writers.csv").read_text().splitlines()
     assert len(table) == 17
+    assert facts["test_worst_tenth_accuracy"] == by["worst_tenth"]
+    assert (
+        "| accuracy, worst tenth of writers |" in penstroke("runs", "show", run.name, "--card").out
+    )
     page = Path(facts["report"]).read_text()
     assert "<h2>Writers</h2>" in page
     other = train(config.replace({"train.epochs": 2}), name="longer", report=False)

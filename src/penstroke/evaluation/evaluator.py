@@ -117,6 +117,11 @@ class Evaluation:
         figures["temperature"] = self.temperature
         if self.confusable is not None:
             figures["test_accuracy_confusable_merged"] = self.confusable.accuracy
+        if self.writers is not None:
+            figures["test_writers"] = len(self.writers.writers)
+            low, high = self.writers.new_writer_interval
+            figures |= {"test_new_writer_low": low, "test_new_writer_high": high}
+            figures["test_worst_tenth_accuracy"] = self.writers.worst_tenth
         figures["ood_threshold"] = self.ood_threshold
         return figures
 

@@ -90,6 +90,10 @@ class RunSummary(Summary):
     test_f1: float | None = None
     test_balanced_accuracy: float | None = None
     test_ece: float | None = None
+    test_writers: int | None = None
+    test_new_writer_low: float | None = None
+    test_new_writer_high: float | None = None
+    test_worst_tenth_accuracy: float | None = None
     test_accuracy_confusable_merged: float | None = None
     temperature: float = 1.0
     temperature_note: str | None = None
