@@ -104,13 +104,14 @@ def set_accuracy_axis(axis: Axes, accuracies: npt.ArrayLike) -> None:
     if errors.min(initial=1.0) > _MANY_ERRORS:
         axis.yaxis.set_major_formatter(PercentFormatter(1))
         return
-    least = errors[errors > 0].min(initial=0.2)
+    least = float(errors[errors > 0].min(initial=0.2))
     top, bottom = max(errors.min(initial=1.0), least), max(errors.max(initial=least), least)
 
     def height(accuracy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         error = 1 - accuracy  # below the least, where a logarithm ends, a straight line to 100 %
         beyond = _ALL_RIGHT * (1 - error / least)
-        return -np.log10(np.maximum(error, least)) + np.maximum(beyond, 0)
+        raised: npt.NDArray[np.float64] = np.maximum(beyond, 0) - np.log10(np.maximum(error, least))
+        return raised
 
     def accuracy(height: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         beyond = np.maximum(height + np.log10(least), 0)
