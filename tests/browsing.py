@@ -37,7 +37,12 @@ def opened(browser: Browser, path: Path, width: int, scheme: str) -> Iterator[Pa
 
 def faults(page: Page, *schemes: str) -> list[str]:
     """Return what is wrong with the page as it is shown, in the light and in the dark."""
-    found = list(page.evaluate(_LAYOUT))
+    return [*page.evaluate(_LAYOUT), *illegible(page, *schemes)]
+
+
+def illegible(page: Page, *schemes: str) -> list[str]:
+    """Return the text whose contrast is too low, in the light and in the dark."""
+    found: list[str] = []
     for scheme in schemes or ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.evaluate(_AT_REST)
@@ -119,6 +124,7 @@ _CONTRAST = """(() => {
     if (!isShown || e.closest("#boxes")) continue;
     let opacity = 1;
     for (let up = e; up; up = up.parentElement) opacity *= getComputedStyle(up).opacity;
+    if (opacity === 0) continue;
     const paper = behind(e);
     const [r, g, b, a] = colour(e.closest("svg") ? style.fill : style.color);
     const ink = over([r, g, b, a * opacity], paper);

@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 import typer
 
+from playwright.sync_api import Browser
+
 import docs_site
 import penstroke
+from browsing import illegible
 from docs_test import run_notebook
 from notebook import NOTEBOOK, PAGE, notebook
 from penstroke.cli.main import app
@@ -113,10 +116,23 @@ def test_every_command_of_the_readme_is_run() -> None:
     assert all(command.startswith(not_run) for command in for_show), for_show
 
 
-def test_the_site_builds_and_needs_nothing_from_elsewhere(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.browser
+def test_the_site_builds_and_is_legible(
+    capsys: pytest.CaptureFixture[str], browser: Browser
 ) -> None:
     assert docs_site.main() == 0, capsys.readouterr().err
+    for name in ("index", "tutorial", "serving", "reference/settings"):
+        for width, scheme in ((1280, "light"), (390, "dark")):
+            size = {"width": width, "height": 900}
+            page = browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
+            page.goto((docs_site.SITE / f"{name}.html").as_uri())
+            page.add_style_tag(content="* { transition: none !important }")
+            assert illegible(page, scheme) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.close()
+
+
+def test_what_a_site_would_load_from_elsewhere_is_found(tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()
     (site / "index.html").write_text(
