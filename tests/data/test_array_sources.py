@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -251,3 +252,51 @@ def test_one_split_of_idx_files(tmp_path: Path) -> None:
         ImportSettings(test=tmp_path / "my-test-images-idx3-ubyte", preprocessed=True),
     )  # fmt: skip
     assert (len(made.train), len(made.test)) == (30, 12)
+
+
+def test_a_folder_or_zip_of_pixel_tables_is_one_source(tmp_path: Path, images: np.ndarray) -> None:
+    """As Kaggle packs them: tables with and without labels, and one of other things."""
+    folder = tmp_path / "digit-recognizer"
+    folder.mkdir()
+    write_table(folder / "mnist_train.csv", images, LABELS, ["label", *FLAT])
+    write_table(folder / "mnist_test.csv", images[:20], LABELS[:20])
+    rows = [",".join(map(str, image.ravel())) for image in images]
+    (folder / "unlabelled.csv").write_text("\n".join([",".join(FLAT), *rows]))
+    (folder / "sample_submission.csv").write_text("ImageId,Label\n1,0\n2,0\n")
+    packed = gzip.compress((folder / "mnist_test.csv").read_bytes())
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in folder.iterdir():
+            if file.name == "mnist_test.csv":
+                archive.writestr("archive/mnist_test.csv.gz", packed)
+            else:
+                archive.write(file, f"archive/{file.name}")
+    expected = [(str(k), image.tobytes()) for k, image in zip(LABELS, images, strict=True)]
+    for source in (folder, tmp_path / "all.zip"):
+        found = list_source(source, Options())
+        assert sorted(read(found)) == sorted([*expected, *expected[:20]])
+        assert Counter(image.split for part in found.parts for image in part.images) == {
+            "train": COUNT, "test": 20,
+        }  # fmt: skip
+        assert found.are_preprocessed
+        table, other = found.left_out
+        assert table.name.endswith("unlabelled.csv")
+        assert table.reason.startswith("has 784 columns of pixels, but none of labels")
+        assert other.name.endswith("sample_submission.csv")
+    result = import_images("kaggle", tmp_path / "all.zip", tmp_path / "kaggle", ImportSettings())
+    assert (len(result.train), len(result.test)) == (COUNT, 20)
+    (folder / "mnist_train.csv").unlink()
+    (folder / "mnist_test.csv").unlink()
+    with pytest.raises(DataError, match="none of labels: import the table"):
+        list_source(folder, Options())
+
+
+@pytest.mark.parametrize("more", [1, 9])
+def test_columns_that_are_no_pixels_are_asked_about(
+    tmp_path: Path, images: np.ndarray, more: int
+) -> None:
+    """Row numbers without a heading, and one-hot labels."""
+    rows = [[*range(more), k, *image.ravel()] for k, image in zip(LABELS, images, strict=True)]
+    path = tmp_path / "wide.csv"
+    path.write_text("\n".join(",".join(map(str, row)) for row in rows))
+    with pytest.raises(DataError, match=r"\(row numbers\), and write one-hot labels as one column"):
+        list_source(path, Options())

@@ -4,7 +4,6 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -148,11 +147,20 @@ def test_external_evaluation_and_the_card(penstroke: Cli, folder: Path, quick: R
     told = json.loads(penstroke("evaluate", "quick", "--external", folder, "--json").out)
     assert told["external"][0]["ood_images"] == 27
     (kept,) = load_external_evaluations(run.path / "external")
-    assert json.loads(json.dumps(asdict(kept))) == told["external"][0]
+    assert json.loads(json.dumps(kept.to_dict())) == told["external"][0]
+    left_out = [file["name"] for file in told["external"][0]["left_out"]]
+    assert left_out == ["readme.txt", "loose.png"]
+    assert "left out: 2\n  readme.txt: is not read" in done.out
     card = penstroke("runs", "show", "quick", "--card").out
     for said in ("# quick", "their hands", "images of `digits`", "accuracy, test", "AUROC"):
         assert said in card
     assert "| 27 |" in card
+    assert "2 files were left out, for example readme.txt" in card
+    flat = folder.parent / "flat"
+    flat.mkdir()
+    (flat / "3-first.png").write_bytes(png(1))
+    refused = penstroke("evaluate", "quick", "--external", flat).err
+    assert "--pattern reads labels from the names of files (an option of `penstroke data" in refused
 
 
 def test_names_from_outside_cannot_leave_the_run_or_the_table(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from penstroke.cli.console import exit_json, program, progress_bar, say
+from penstroke.cli.console import exit_json, program, progress_bar, say, show_left_out
 from penstroke.cli.options import JSON, argument, given_options, option, takes
 from penstroke.errors import ConfigError, MissingExtraError
 from penstroke.files import cache_root
@@ -147,9 +147,7 @@ def _import_images(options: ImportOptions) -> None:
     for what, images in (
         ("without ink, left out", result.empty), ("unreadable", unreadable), ("left out", left_out)
     ):  # fmt: skip
-        if images:
-            more = [f"and {len(images) - 5:,} more"] if len(images) > 5 else []
-            say("\n  ".join([f"\n{what}: {len(images):,}", *images[:5], *more]))
+        show_left_out(what, images)
     if report:
         say(f"\nreport  {report}")
     say(f"\nnext: {program()} data show {name}\n      {program()} train --dataset {name}")

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstroke.cli.console import AS_JSON, exit_json, percent, print_table, progress_bar, say
+from penstroke.cli.console import (
+    AS_JSON,
+    exit_json,
+    percent,
+    print_table,
+    progress_bar,
+    say,
+    show_left_out,
+)
 from penstroke.cli.options import JSON, RUN, option
 from penstroke.errors import MissingExtraError
 
@@ -26,8 +34,8 @@ def command(
     ood: str | None = option(
         "Data set whose other characters serve as out-of-distribution images too.", metavar="NAME"),
     external: list[str] | None = option(
-        "External images to evaluate model.onnx on instead: a folder per class, or a zip of them. "
-        "The test split stays sealed.", metavar="PATH"),
+        "External images to evaluate model.onnx on instead: a folder per class, a zip of them, or "
+        "another source of `data import`. The test split stays sealed.", metavar="PATH"),
     ignored: str = option(
         "With --external: characters that cannot be told from the model's classes.", "",
         "--except", metavar="CHARS"),
@@ -53,18 +61,26 @@ def command(
 
 
 def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
-    from penstroke.data.sources.listing import read_labelled_images
+    from penstroke.data.sources.contents import SourceOptions
+    from penstroke.data.sources.listing import list_source, read_images
+    from penstroke.errors import ConfigError, DataError
     from penstroke.evaluation.external import evaluate_external
     from penstroke.inference.recognizer import Recognizer
     from penstroke.reports.model_card import write_card_page
 
     recognizer = Recognizer.load(run.model_path)
-    sources = [(path.name, read_labelled_images(path)) for path in map(Path, paths)]
+    try:
+        listed = [(path, list_source(path, SourceOptions())) for path in map(Path, paths)]
+    except (ConfigError, DataError) as error:
+        if "--" in str(error):
+            raise DataError(f"{error} (an option of `penstroke data import`)") from None
+        raise
+    sources = [(path.name, read_images(path, one), one.left_out) for path, one in listed]
     evaluations = []
-    for source, samples in sources:
+    for source, samples, left_out in sources:
         with progress_bar(source, total=len(samples)) as update:
             evaluation = evaluate_external(
-                recognizer, samples, source, ignored=ignored,
+                recognizer, samples, source, ignored=ignored, left_out=left_out,
                 progress=lambda count, update=update: update(advance=count),  # type: ignore[misc]
             )  # fmt: skip
         evaluation.save(run.path / "external")
@@ -90,6 +106,7 @@ def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
             by_score = "" if score is None else f", by ood_score {score:.3f}"
             say(f"{evaluation.ood_images:,} images of other characters: "
                 f"AUROC {evaluation.auroc:.3f}{by_score}")  # fmt: skip
+        show_left_out("left out", [": ".join(file) for file in evaluation.left_out])
     say(f"\nnext: penstroke runs show {run.name} --card")
 
 

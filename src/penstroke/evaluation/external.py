@@ -6,15 +6,17 @@ The whole path of a user's image is evaluated, preprocessing and confidence thre
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from penstroke.config.class_names import class_of
 from penstroke.config.settings import read_json
+from penstroke.data.sources.contents import LeftOut
 from penstroke.data.sources.listing import LabelledImage
 from penstroke.errors import DataError, ImageError
 from penstroke.evaluation.intervals import Interval, wilson
@@ -68,6 +70,11 @@ class ExternalEvaluation:
     ood_score_auroc: float | None
     ignored: tuple[str, ...]  # labels left out, since they look like a class of the model
     points: tuple[OperatingPoint, ...]
+    left_out: tuple[LeftOut, ...] = ()  # images without a label, files of other kinds
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self) | {"left_out": [file._asdict() for file in self.left_out]}
 
     def save(self, folder: Path) -> None:
         """Write to a JSON file in `folder`, named after the source."""
@@ -87,11 +94,13 @@ def evaluate_external(
     source: str,
     *,
     ignored: Iterable[str] = (),
+    left_out: Iterable[LeftOut] = (),
     progress: Callable[[int], None] = lambda count: None,
 ) -> ExternalEvaluation:
     """Return how `recognizer` reads `samples` of its classes, and of others, to be rejected.
 
-    Left out are the labels in `ignored`, which cannot be told from its classes (O from 0).
+    Left out are the labels in `ignored`, which cannot be told from its classes (O from 0), and what
+    the source has `left_out`, which is passed on.
     `progress` is called with the number of images read since the last call.
 
     Raises:
@@ -133,6 +142,7 @@ def evaluate_external(
         ood_score_auroc=auroc(scores, is_known) if unknown and scores.any() else None,
         ignored=ignored,
         points=tuple(points),
+        left_out=tuple(left_out),
     )
 
 

@@ -31,7 +31,7 @@ from penstroke.data.sources.contents import (
     split_of,
     stamp_of,
 )
-from penstroke.data.sources.pixel_tables import table_rows
+from penstroke.data.sources.pixel_tables import TableFile, table_rows
 from penstroke.data.sources.rows import SequentialReader, labelled_rows
 from penstroke.errors import ArchiveError, ConfigError, DataError, ImageError, MissingExtraError
 from penstroke.files import explained
@@ -72,6 +72,11 @@ class _Role(NamedTuple):
     kind: str  # images, labels, writers, or "" for none
     split_word: str
     others: tuple[str, ...]  # the rest of the name, which both arrays of a pair share
+
+
+def is_array_file(name: str) -> bool:
+    """Return whether the file `name` holds arrays, by its name."""
+    return bool(_kind_of(Path(name)))
 
 
 def array_files(path: Path) -> list[Path]:
@@ -134,7 +139,7 @@ def open_arrays(source: Source) -> Reader:
     to_pixels = partial(_to_pixels, source.pixels)
     rows: Callable[[], Iterator[Any]]
     if source.kind == "csv":
-        rows = partial(table_rows, source.path, source.member, source.pixels)
+        rows = partial(table_rows, TableFile(source.path, source.member), source.pixels)
         return SequentialReader(rows, (ArchiveError, *_DAMAGE), to_pixels)
     if source.kind == "npz":
         rows = partial(_npz_rows, source.path, source.member)

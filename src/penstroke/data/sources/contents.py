@@ -85,6 +85,7 @@ class PixelFormat(NamedTuple):
     high: float = 255  # value of white
     first_line: int = 0  # of a table: 1 after a line of column names
     other_columns: tuple[int, ...] = ()  # of a table: those without pixels, in order
+    encoding: str = ""  # of a table
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Source:
 
     kind: Literal["folder", "zip", "parquet", "npz", "npy", "idx", "mat", "csv"]
     path: Path
-    member: str = ""  # column of a Parquet file, array of an NPZ or MAT file, encoding of a table
+    member: str = ""  # column of a Parquet file, array of an NPZ or MAT file, table in a zip
     pixels: PixelFormat | None = None  # of arrays and pixel tables
 
 

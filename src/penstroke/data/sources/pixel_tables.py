@@ -4,20 +4,22 @@ import gzip
 import io
 import math
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from penstroke.data.archives import ZipReader
 from penstroke.data.sources.contents import (
     LeftOut,
     Part,
     PixelFormat,
     Source,
     SourceOptions,
+    Split,
     stamp_of,
 )
 from penstroke.data.sources.rows import labelled_rows
@@ -38,6 +40,22 @@ _NUMBERING = ("", "id", "index", "unnamed: 0")
 _LEAST_COLUMNS = 26
 _NUMERIC_SHARE = 0.9
 _MAX_LINE = 20_000_000  # characters
+_MAX_BYTES = 4_000_000_000  # of a table in a zip
+
+
+class TableFile(NamedTuple):
+    """A text file, or one in a zip."""
+
+    path: Path
+    member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}/{self.member}" if self.member else str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The file's name alone."""
+        return Path(self.member or self.path).name
 
 
 class _Columns(NamedTuple):
@@ -52,10 +70,10 @@ class _Columns(NamedTuple):
     first: int = 0  # that does not number the rows
 
 
-def is_pixel_table(path: Path, options: SourceOptions) -> bool:
-    """Return whether the text file `path` has numbers in nearly all of its many columns."""
+def is_pixel_table(file: TableFile, options: SourceOptions) -> bool:
+    """Return whether the text `file` has numbers in nearly all of its many columns."""
     try:
-        with closing(_lines(path, _encoding(path, options))) as lines:
+        with closing(_lines(file, _encoding(file, options))) as lines:
             rows = list(islice(lines, 2))
     except (OSError, UnicodeError, LookupError, EOFError):
         return False  # the one that reads it says why
@@ -65,21 +83,25 @@ def is_pixel_table(path: Path, options: SourceOptions) -> bool:
     return sum(map(_is_number, rows[-1])) >= _NUMERIC_SHARE * len(rows[-1])
 
 
-def list_pixel_table(path: Path, options: SourceOptions) -> tuple[Part, list[LeftOut]]:
+def list_pixel_table(
+    file: TableFile, options: SourceOptions, split: Split = ""
+) -> tuple[Part, list[LeftOut]]:
     """Return the images of a pixel table, their scale not known yet, and rows without a label.
+
+    `split` is that of the file, for a table without a column of splits.
 
     Raises DataError if it has no column of labels, or no square number of pixels; ConfigError if
     a column that was named is not there.
     """
-    encoding = _encoding(path, options)
-    with explained(f"read {path}", DataError):
+    encoding = _encoding(file, options)
+    with explained(f"read {file}", DataError):
         try:
-            with closing(_lines(path, encoding)) as lines:
-                columns = _columns_of(list(islice(lines, 2)), str(path), options)
-            with closing(_lines(path, encoding)) as lines:
+            with closing(_lines(file, encoding)) as lines:
+                columns = _columns_of(list(islice(lines, 2)), str(file), options)
+            with closing(_lines(file, encoding)) as lines:
                 cells = [_cells(row, columns) for row in islice(lines, columns.first_line, None)]
         except (UnicodeError, EOFError) as error:
-            raise DataError(f"{path} is not a table: {error}; try --encoding cp1252") from None
+            raise DataError(f"{file} is not a table: {error}; try --encoding cp1252") from None
     label = columns.label
     if label is None:
         is_constant = len({first for first, *_ in cells}) == 1
@@ -88,19 +110,25 @@ def list_pixel_table(path: Path, options: SourceOptions) -> tuple[Part, list[Lef
         cells = [[f, z, z if is_last else f, *rest] for f, z, _, *rest in cells]
     beside = (at for at in (columns.split, columns.writer) if at is not None)
     others = tuple(sorted({label, *columns.numbering, *beside}))
-    side = _side(columns.width - len(others), str(path))
+    side = _side(columns.width - len(others), str(file))
     pixels = PixelFormat(
-        side, bool(options.transposed), first_line=columns.first_line, other_columns=others
+        side,
+        bool(options.transposed),
+        first_line=columns.first_line,
+        other_columns=others,
+        encoding=encoding,
     )
     left_out: list[LeftOut] = []
     labels, splits, writers = ([cell[at] for cell in cells] for at in (2, 3, 4))
-    refs = labelled_rows(labels, splits, f"row {{}} of {path.name}", left_out, writers)
-    return Part(Source("csv", path, encoding, pixels), refs, stamp_of(path)), left_out
+    if columns.split is None:
+        splits = [split] * len(cells)
+    refs = labelled_rows(labels, splits, f"row {{}} of {file.name}", left_out, writers)
+    return Part(Source("csv", *file, pixels), refs, stamp_of(file.path)), left_out
 
 
-def table_rows(path: Path, encoding: str, pixels: PixelFormat) -> Iterator[npt.NDArray[np.float64]]:
+def table_rows(file: TableFile, pixels: PixelFormat) -> Iterator[npt.NDArray[np.float64]]:
     """Yield the pixels of each row; all nan where a row is not numbers."""
-    with closing(_lines(path, encoding)) as lines:
+    with closing(_lines(file, pixels.encoding)) as lines:
         for cells in islice(lines, pixels.first_line, None):
             for column in reversed(pixels.other_columns):
                 del cells[column : column + 1]
@@ -160,7 +188,8 @@ def _side(count: int, where: str) -> tuple[int, ...]:
         return (*(math.isqrt(count // 3),) * 2, 3)
     raise DataError(
         f"{where} has {count:,} columns besides the label; pixels of square images would be a "
-        "square number, such as 784 for 28×28"
+        "square number, such as 784 for 28×28: remove columns that are neither (row numbers), and "
+        "write one-hot labels as one column"
     )
 
 
@@ -171,18 +200,26 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def _encoding(path: Path, options: SourceOptions) -> str:
-    with _opened(path) as stream:
+def _encoding(file: TableFile, options: SourceOptions) -> str:
+    with _opened(file) as stream:
         return encoding_of(stream.read(2), options.encoding)
 
 
-def _opened(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+@contextmanager
+def _opened(file: TableFile) -> Iterator[IO[bytes]]:
+    with ExitStack() as stack:
+        if file.member:
+            archive = stack.enter_context(ZipReader(file.path, max_file_bytes=_MAX_BYTES))
+            stream = stack.enter_context(archive.open(file.member))
+        else:
+            stream = stack.enter_context(file.path.open("rb"))
+        is_packed = file.name.lower().endswith(".gz")
+        yield cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if is_packed else stream
 
 
-def _lines(path: Path, encoding: str) -> Generator[list[str], None, None]:
+def _lines(file: TableFile, encoding: str) -> Generator[list[str], None, None]:
     """Yield the cells of each line that is not blank; the first line shows what parts them."""
-    with io.TextIOWrapper(_opened(path), encoding=encoding) as stream:
+    with _opened(file) as content, io.TextIOWrapper(content, encoding=encoding) as stream:
         delimiter = ""
         while line := stream.readline(_MAX_LINE):
             line = line.replace('"', "").rstrip("\n")
