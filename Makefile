@@ -5,6 +5,7 @@ EMNIST ?=
 # Pages whose output is written by their own commands. The last three take half an hour, and need the data sets of
 # docs/data.md.
 MEASURED ?= README.md docs/tutorial.md docs/evaluation.md docs/inference.md docs/fine-tuning.md
+DOWNLOAD := PyTorch alone is 200 MB, with CUDA several gigabytes
 # On a full disk there is no room for what coverage itself writes.
 FULL_DISK := tests/cli/test_tune.py::test_a_full_disk_loses_nothing_that_was_written
 VENV   := .venv
@@ -18,8 +19,9 @@ PYTEST := $(BIN)/pytest --numprocesses logical --dist worksteal
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.train ## train a network on real handwritten digits (a minute, with what it installs)
-	@$(BIN)/penstroke train --overwrite
+demo: $(VENV)/.train ## train a network on real handwritten digits (half a minute, once installed)
+	@$(BIN)/penstroke train --name demo --overwrite
+	@echo "then: $(BIN)/penstroke serve demo   # a page to draw on"
 
 test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DATA
 	@scripts/system-packages.sh chromium postgresql
@@ -44,10 +46,11 @@ docs-test: $(VENV)/.docs ## run the commands of README, tutorial and notebook (m
 docs-measure: $(VENV)/.docs ## write the output of commands into the pages (an hour; MEASURED="PAGE …" for less)
 	@$(BIN)/python scripts/transcripts.py $(MEASURED) --write
 
-reference: $(VENV)/.docs ## write docs/reference/, docs/figures/ and the notebook from the code
+reference: $(VENV)/.docs ## write docs/reference/, docs/figures/, the notebook and examples/ from the code
 	@$(BIN)/python scripts/reference.py
 	@$(BIN)/python scripts/figures.py
 	@$(BIN)/python scripts/notebook.py
+	@$(BIN)/python scripts/examples.py
 
 lint: $(VENV)/.dev ## check style, types and the direction of imports
 	@$(BIN)/ruff check .
@@ -88,16 +91,16 @@ $(VENV)/bin/python:
 	  echo "no virtual environment: on Debian, as root: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.train: pyproject.toml | $(VENV)/bin/python
-	@echo "installing Penstroke, to train and to serve, into $(VENV) (once)"
-	@$(BIN)/pip install --quiet --editable '.[train,serve]'
+	@echo "installing Penstroke, to train and to serve, into $(VENV) (once): $(DOWNLOAD)"
+	@$(BIN)/pip install --editable '.[train,serve]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	@echo "installing Penstroke with its development packages into $(VENV) (once)"
-	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@echo "installing Penstroke with its development packages into $(VENV) (once): $(DOWNLOAD)"
+	@$(BIN)/pip install --editable '.[dev]'
 	@touch $@ $(VENV)/.train $(VENV)/.docs
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
-	@echo "installing Penstroke with what the documentation needs into $(VENV) (once)"
-	@$(BIN)/pip install --quiet --editable '.[docs]'
+	@echo "installing Penstroke with what the documentation needs into $(VENV) (once): $(DOWNLOAD)"
+	@$(BIN)/pip install --editable '.[docs]'
 	@touch $@ $(VENV)/.train

@@ -3,9 +3,8 @@
 A fence of the language `console` is a transcript: lines after `$ ` are commands, the lines below
 are their output. A fence of `python` is a program, and a fence of `text` right after it its output.
 A fence that begins with `# file: NAME`, in any language, is a file to be written. All steps of a
-page run one after the other, in one new folder. Two comments, invisible to readers, help: `<!--
-run: COMMAND -->` is run in its place, and `<!-- where RUN is runs/x, OTHER is runs/y -->` gives the
-meaning of words in capitals, in the whole page.
+page run one after the other, in one new folder; one that names files of examples/ finds them there.
+A comment `<!-- run: COMMAND -->`, invisible to readers, is run in its place.
 
     python scripts/transcripts.py docs/tutorial.md             run, and compare
     python scripts/transcripts.py docs/tutorial.md --write     run, and write the output
@@ -25,19 +24,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
-
-from stage import STAGE
 
 ROOT = Path(__file__).parents[1]
 ELIDED = "…"
 _PLACEHOLDER = re.compile(r"(?<![-\w.])[A-Z]{2,}\b|…")
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PART = re.compile(rf"^<!-- run: (?P<hidden>[^\n]*) -->$|{_FENCE.pattern}", _FENCE.flags)
-_WHERE = re.compile(r"^<!-- where (.*?) -->$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# file: (\S+)\n")
 _MASKS = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
@@ -69,14 +65,6 @@ class Step:
         is_run = is_ours and not words.startswith("penstroke serve ")
         return self.kind == "command" and (not is_run or bool(_PLACEHOLDER.search(words)))
 
-    def where(self, meanings: Mapping[str, str]) -> Step:
-        """Return the step with the placeholders in `meanings` filled in."""
-        if self.kind != "command" or not meanings:
-            return self
-        names = "|".join(meanings)
-        text = re.sub(rf"\b({names})\b", lambda match: meanings[match[1]], command_of(self))
-        return Step(self.kind, text, self.shown)
-
 
 def fences(text: str) -> Iterator[tuple[str, str]]:
     """Yield (language, content) of every fence."""
@@ -99,12 +87,6 @@ def steps_of(language: str, content: str) -> list[Step]:
     return steps
 
 
-def meanings_of(page: str) -> dict[str, str]:
-    """Return the meanings of the placeholders of a page."""
-    pairs = (pair for text in _WHERE.findall(page) for pair in re.split(r",\s+", text))
-    return dict(pair.split(" is ") for pair in pairs)
-
-
 def command_of(step: Step) -> str:
     """Return the command of a step without its comment."""
     return re.sub(r"\s{2,}#.*", "", step.text)
@@ -118,9 +100,6 @@ def workplace(text: str) -> Iterator[tuple[Path, dict[str, str]]]:
         for name in ("examples", "scripts"):
             if f"{name}/" in text:
                 shutil.copytree(ROOT / name, folder / name)
-        for name, make in STAGE.items():
-            if name in text:
-                make(folder / name)
         scripts = str(Path(sys.executable).parent)
         environment = {
             **os.environ,
@@ -202,7 +181,6 @@ class _PageRun:
         self._page = page
         self._folder = folder
         self._environment = environment
-        self._meanings = meanings_of(text)
         self._program: Step | None = None
 
     def part(self, match: re.Match[str]) -> str:
@@ -221,7 +199,7 @@ class _PageRun:
             self._program = steps[0]  # it is run with the fence below it
             return match[0]
         for step in steps:
-            if not step.where(self._meanings).is_for_show:
+            if not step.is_for_show:
                 self._run(step)
         if language != "console":
             return match[0]
@@ -231,7 +209,7 @@ class _PageRun:
         """Run `step`, record a difference, and make it show its output."""
         try:
             start = time.monotonic()
-            printed = perform(step.where(self._meanings), self._folder, self._environment)
+            printed = perform(step, self._folder, self._environment)
         except subprocess.CalledProcessError as error:
             self.differences.append(
                 f"{self._page}: {step.text[:200]}\nfailed ({error.returncode}):\n{error.stdout}"

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +73,25 @@ def test_ctrl_c_in_a_command_is_said_in_a_word(
     monkeypatch.setattr(Run, "paths", press)
     done = penstroke("runs", "list")
     assert (done.exit_code, done.err) == (130, "interrupted\n")
+
+
+def test_a_bar_says_how_much_time_is_left() -> None:
+    script = (
+        "from penstroke.cli.console import progress_bar\n"
+        "with progress_bar('reading', total=4.0) as update:\n"
+        "    for _ in range(3): update(advance=1)\n"
+        "with progress_bar('waiting'): pass"
+    )
+    ours, terminal = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
+    command = [sys.executable, "-c", script]
+    subprocess.run(command, stderr=terminal, env=environment, check=True)
+    os.close(terminal)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert re.search(r"reading [^\n]*\d:\d\d:\d\d left", shown), shown
+    assert re.search(r"waiting [^\n]*\d:\d\d:\d\d so far", shown), shown
+    assert "left 0:" not in shown
 
 
 def test_version(penstroke: Cli) -> None:

@@ -23,7 +23,7 @@ from docs_test import run_notebook
 from notebook import NOTEBOOK, PAGE, notebook
 from penstroke.cli.main import app
 from transcripts import (
-    ROOT, Step, agrees, command_of, fences, masked, meanings_of, run_page, steps_of, updated,
+    ROOT, Step, agrees, command_of, fences, masked, run_page, steps_of, updated,
 )  # fmt: skip
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -110,10 +110,17 @@ def test_everything_that_the_tutorial_does_it_shows() -> None:
 def test_every_command_of_the_readme_is_run() -> None:
     text = (ROOT / "README.md").read_text()
     steps = [step for kind, content in fences(text) for step in steps_of(kind, content)]
-    for_show = [step.text for step in steps if step.where(meanings_of(text)).is_for_show]
+    for_show = [step.text for step in steps if step.is_for_show]
     assert len(steps) > 14
     not_run = ("make ", "source ", "penstroke serve ")
     assert all(command.startswith(not_run) for command in for_show), for_show
+
+
+def test_the_examples_that_pages_name_are_there_and_small() -> None:
+    named = {word for _, words in commands() for word in words.split() if "examples/" in word}
+    assert len(named) > 2
+    assert all((ROOT / word[word.index("examples/") :]).is_file() for word in named), named
+    assert sum(file.stat().st_size for file in (ROOT / "examples").iterdir()) < 400_000
 
 
 @pytest.mark.browser
@@ -161,10 +168,9 @@ def test_a_page_without_a_place_is_refused(
 def test_a_transcript_is_run_and_compared(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     text = (
-        "<!-- where THIS is digits,\n     THAT is runs/b -->\n"
         "```text\n# file: said.txt\nhello\n```\n\n"
         "<!-- run: cp said.txt heard.txt -->\n"
-        "```console\n$ penstroke data show THIS\nclass  train  test\n…\nall 1 1\n\n"
+        "```console\n$ penstroke data show digits\nclass  train  test\n…\nall 1 1\n\n"
         "pixels: mean 0.9, standard deviation 0.9 of full scale\nsheet: x\n\n"
         "$ penstroke train NAME\n$ rm -r important\n```\n\n"
         "```python\nprint(open('heard.txt').read().upper())\n```\n\n```text\nHELLO\n```\n"
@@ -178,7 +184,7 @@ def test_a_transcript_is_run_and_compared(tmp_path: Path) -> None:
     assert "of full scale\nsheet:  ./.cache/sheets/digits.png\n\n$ penstroke train NAME" in (
         page.read_text()
     )
-    page.write_text(page.read_text().replace("show THIS", "show --nonsense THIS"))
+    page.write_text(page.read_text().replace("show digits", "show --nonsense digits"))
     (trouble,) = run_page(page)
     assert "failed (2)" in trouble
 

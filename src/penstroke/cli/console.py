@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import functools
 import json
 import math
@@ -53,22 +54,34 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], right
         typer.echo("  ".join(cells).rstrip())
 
 
+def show_left_out(what: str, lines: Sequence[str]) -> None:
+    """Print how many things were left out, and the first of them; nothing if there are none."""
+    if lines:
+        more = [f"and {len(lines) - 5:,} more"] if len(lines) > 5 else []
+        say("\n  ".join([f"\n{what}: {len(lines):,}", *lines[:5], *more]))
+
+
 @contextlib.contextmanager
 def progress_bar(
     text: str, *columns: str, total: float | None = None, hint: str = "", **task: Any
 ) -> Iterator[Callable[..., None]]:
-    """Show a bar with the time left on stderr; nothing where that is not a terminal.
+    """Show a bar with the time left, once it is known; nothing where stderr is no terminal.
 
     Yields a function that takes what rich's `Progress.update` takes: advance, completed, total.
     With a `hint` on how to resume, Ctrl-C prints it and ends the command.
     """
     from rich import progress as rich
     from rich.console import Console
+    from rich.text import Text
+
+    class TimeColumn(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> Text:
+            left, elapsed = task.time_remaining, task.elapsed or 0.0
+            return Text(f"{_clock(elapsed)} so far" if left is None else f"{_clock(left)} left")
 
     bar = rich.Progress(
         rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(),
-        *map(rich.TextColumn, columns), rich.TimeElapsedColumn(), rich.TextColumn("left"),
-        rich.TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+        *map(rich.TextColumn, columns), TimeColumn(), console=Console(stderr=True), transient=True,
         disable=not sys.stderr.isatty(), redirect_stdout=sys.stdout.isatty(),
     )  # fmt: skip
     try:
@@ -79,6 +92,10 @@ def progress_bar(
             raise
         note(hint)
         raise typer.Exit(130) from None
+
+
+def _clock(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))
 
 
 def program() -> str:
