@@ -29,6 +29,7 @@ PRINTED_BY = {
     "cli/image_arguments.py": "predict, read",
     "config/recipes.py": "train, tune, check", "config/settings.py": "train, tune, check",
     "config/toml.py": "train, tune, check", "data/catalogue.py": "data import",
+    "data/download.py": "data download",
     "data/idx.py": "data import",
     "data/image_import.py": "data import", "data/shards.py": "data import",
     "data/sources/": "data import", "evaluation/ood.py": "evaluate",
@@ -38,14 +39,17 @@ PRINTED_BY = {
     "search/": "tune", "serve/offline_export.py": "export", "serve/": "serve",
 }  # fmt: skip
 """The commands that print the messages of a module; of cli/NAME.py, else, the command NAME."""
-NAMED_ELSEWHERE = {("runs/grouping.py", "--overwrite"), ("cli/evaluate.py", "--card")}
+NAMED_ELSEWHERE = {
+    ("cli/audit.py", "--exclude"), ("cli/evaluate.py", "--card"),
+    ("runs/grouping.py", "--overwrite"),
+}  # fmt: skip
 """Options in sentences that name another command: `train`, `runs show`."""
 FOREIGN = re.compile(r"(ray start|npm|python -m|pip install|git) [^`]*")
 COMMAND = re.compile(
     r"(?:penstroke |… |`)((?:data|check|train|tune|evaluate|compare|report|predict|read|serve"
     r"|export|runs|reproduce|doctor)\b(?: [a-z]+\b)*)([^`;\n]*)"
 )
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+OPTION = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![-\w])")
 
 
 def strings_of(path: Path) -> Iterator[str]:
