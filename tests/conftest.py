@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from browsing import CHROMIUM, FLAGS
-from helpers import MADE_ONCE, Outcome, copy_made_once, kill_what_was_started
+from helpers import MADE_ONCE, Outcome, copy_made_once, kill_what_was_started, made_once
 from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.files import sha256
@@ -43,12 +44,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache for each worker, apart from the user's own; what is made once, for all workers."""
+    """A cache and a data folder for each worker, apart from the user's; what all workers share."""
     base = tmp_path_factory.getbasetemp()
     session = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PENSTROKE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv(MADE_ONCE, str(session / "made-once"))
+        if DATA is not None:
+            data = tmp_path_factory.mktemp("data")
+            for path in Path(DATA).iterdir():
+                (data / path.name).symlink_to(path.resolve())
+            patch.setenv("PENSTROKE_DATA", str(data))
         yield
 
 
@@ -75,6 +81,22 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> DataSplits:
     return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def mnist_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs with one in it, `mnist-fast`: the recipe, trained on MNIST."""
+
+    def train() -> None:
+        import penstroke
+        from penstroke.config.recipes import load_recipe
+
+        settings = {"data.dataset": "mnist", "data.max_train_images": 20_000, "train.threads": 1}
+        penstroke.train(load_recipe("fast", settings).run_config(), name="mnist-fast", report=False)
+
+    folder = tmp_path_factory.mktemp("runs")
+    shutil.copytree(made_once("mnist-fast", train), folder, dirs_exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,27 +10,12 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-import penstroke
 import serving
-from helpers import drawn_digit, made_once
-from penstroke.config.recipes import load_recipe
+from helpers import drawn_digit
 from penstroke.data.dataset import DataSplits
 from penstroke.inference.recognizer import Recognizer
 from serve.visiting import served
 from serving import Running, png, service, write_model
-
-
-@pytest.fixture(scope="session")
-def mnist_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs with one in it, `mnist-fast`: the recipe, trained on MNIST."""
-
-    def train() -> None:
-        settings = {"data.dataset": "mnist", "data.max_train_images": 20_000, "train.threads": 1}
-        penstroke.train(load_recipe("fast", settings).run_config(), name="mnist-fast", report=False)
-
-    folder = tmp_path_factory.mktemp("runs")
-    shutil.copytree(made_once("mnist-fast", train), folder, dirs_exist_ok=True)
-    return folder
 
 
 @pytest.fixture(scope="session")
