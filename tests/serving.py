@@ -72,12 +72,16 @@ class Running:
 
 
 @contextmanager
-def service(*models: Path | str, **settings: Any) -> Iterator[Running]:
-    """Run a service on a free port with one worker and a short end, unless `settings` differ."""
+def service(*models: Path | str, data: Any = None, **settings: Any) -> Iterator[Running]:
+    """Run a service on a free port with one worker and a short end, unless `settings` differ.
+
+    `data`: its own data folder.
+    """
+    own = {"PENSTROKE_DATA": str(data)} if data else {}
     chosen = {"port": 0, "workers": 1, "shutdown_grace": 0.2, "shutdown_linger": 0.2, **settings}
     process = subprocess.Popen(
         [sys.executable, "-c", _SCRIPT, json.dumps(chosen), *map(str, models)],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, text=True, env={**os.environ, **own, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert process.stdout is not None
     try:

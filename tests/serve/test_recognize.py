@@ -135,6 +135,25 @@ def test_lines(client: TestClient) -> None:
     assert "text" in drawn
 
 
+def test_boxes_of_a_scaled_photo(client: TestClient) -> None:
+    """They are in pixels of the `width` and `height` of the answer, whatever was sent."""
+    drawn = Image.fromarray(np.hstack([drawn_digit(600), drawn_digit(600)]))
+    boxes = []
+    for image in (drawn, drawn.resize((6000, 3000), Image.Resampling.BICUBIC)):
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=95)
+        headers = {"content-type": "image/jpeg"}
+        told = client.post("/v1/recognize/line", content=stream.getvalue(), headers=headers).json()
+        size = np.array([told["width"], told["height"]] * 2)
+        assert size[0] * size[1] <= 4_000_000
+        assert size[0] == pytest.approx(2 * size[1], abs=2)
+        (line,) = told["lines"]
+        boxes.append([np.array(one["box"]) / size for one in (*line["characters"], line)])
+    assert (told["width"], told["height"]) != drawn.size
+    assert np.array(boxes[1]) == pytest.approx(np.array(boxes[0]), abs=0.01)
+    assert len(boxes[0]) == 3
+
+
 def test_models_and_states(client: TestClient) -> None:
     models = client.get("/v1/models").json()["models"]
     assert [(m["name"], m["is_default"]) for m in models] == [("small", True), ("letters", False)]

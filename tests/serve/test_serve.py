@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import pty
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx2
 import pytest
+import segno
 
-from helpers import Outcome, drawn_digit
+from helpers import Outcome, drawn_digit, start
 from penstroke.serve.service_settings import ServiceSettings
-from serving import client, png, write_model
+from serving import client, png, service, write_model
+from transcripts import ROOT
 
 Cli = Callable[..., Outcome]
 _NO_TORCH = """
@@ -30,6 +38,97 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 """
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_a_terminal_shows_a_qr_code_for_a_phone(model: Path, host: str) -> None:
+    """Where a phone can open the address; elsewhere, and where stdout is a file, there is none."""
+    terminal, inside = pty.openpty()
+    words = [sys.executable, "-m", "penstroke", "serve", model, "--port", 0, "--host", host]
+    process = start(
+        [*words, "--workers", 1, "--shutdown-grace", 0], stdout=inside, stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    text = ""
+    end = "not encrypted" if host == "0.0.0.0" else "/docs"
+    while end not in text:
+        text += os.read(terminal, 65536).decode(errors="replace").replace("\r\n", "\n")
+    page = re.search(r"^page +(\S+)$", text, re.MULTILINE)
+    assert page
+    code = io.StringIO()
+    segno.make(page[1], error="l").terminal(code, compact=True)
+    assert (code.getvalue() in text) == (host == "0.0.0.0")
+    assert ("█" in text) == (host == "0.0.0.0")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) == 0
+
+
+@pytest.mark.parametrize("client", [[sys.executable, "client.py"], ["node", "client.mjs"]])
+def test_examples_of_clients(model: Path, tmp_path: Path, client: list[str]) -> None:
+    """One image, a batch with an image that is none, a wrong token, a full queue."""
+    if shutil.which(client[0]) is None:
+        pytest.skip(f"no {client[0]} here")
+    good, bad = ROOT / "examples/seven.png", tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+
+    def call(url: str, *images: Path, token: str = "a-good-token") -> tuple[int, str, str]:
+        words = [client[0], ROOT / "examples" / client[1], url, *images]
+        done = subprocess.run(
+            list(map(str, words)), capture_output=True, text=True, timeout=120,
+            env={**os.environ, "PENSTROKE_TOKEN": token},
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
+
+    with service(model, token="a-good-token") as running:
+        code, out, err = call(running.url, good)
+        assert (code, err) == (0, "")
+        answer = out.removeprefix(f"{good}: ")
+        code, out, _ = call(running.url, good, bad, good)
+        lines = out.splitlines(keepends=True)
+        assert (code, lines[0], lines[2]) == (1, f"{good}: {answer}", f"{good}: {answer}")
+        assert lines[1].startswith(f"{bad}: image is not an image")
+        code, out, err = call(running.url, good, token="another-token")
+        assert (code, out) == (1, "")
+        assert err.startswith("error: 401 no_token: send the token")
+        assert call(running.url, bad)[2].startswith("error: 422 bad_image")
+
+
+def test_a_client_waits_where_the_service_is_busy(tmp_path: Path) -> None:
+    """As Retry-After says; whoever is refused five times is told so."""
+
+    class Busy(BaseHTTPRequestHandler):
+        refusals = [429, 503]  # noqa: RUF012 - of the test
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status = self.refusals.pop(0) if self.refusals else 200
+            error = {"error": {"code": "busy", "message": "busy"}}
+            answer = {"label": "7", "status": "ok", "probability": 0.5}
+            content = json.dumps(answer if status == 200 else error).encode()
+            self.send_response(status)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None: ...
+
+    image = ROOT / "examples/seven.png"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        for words in ([sys.executable, "client.py"], ["node", "client.mjs"]):
+            if shutil.which(words[0]):
+                for refusals, code in (([429, 503], 0), ([503] * 5, 1)):
+                    Busy.refusals = refusals
+                    command = [words[0], ROOT / "examples" / words[1], url, image]
+                    done = subprocess.run(
+                        list(map(str, command)), capture_output=True, text=True, timeout=120,
+                        env={k: v for k, v in os.environ.items() if k != "PENSTROKE_TOKEN"},
+                    )  # fmt: skip
+                    assert done.returncode == code, done.stderr
+                    assert ("7 0.5000" if code == 0 else "503 busy") in done.stdout + done.stderr
+        server.shutdown()
 
 
 @pytest.mark.parametrize("blocked", [True, False])

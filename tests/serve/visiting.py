@@ -31,8 +31,7 @@ def served(*models: Path, runs: Path, **settings: Any) -> Iterator[str]:
     """Yield the address of the page of a service, which has a collection of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PENSTROKE_RUNS", str(runs))
-        patch.setenv("PENSTROKE_CACHE", str(runs / ".cache"))
-        with service(*models, **settings) as running:
+        with service(*models, data=runs / ".data", **settings) as running:
             yield f"{running.url}/#token={running.token}" if running.token else f"{running.url}/"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -45,6 +46,8 @@ def command(
     from penstroke.errors import MissingExtraError
 
     try:
+        import segno
+
         from penstroke.serve.server import serve
         from penstroke.serve.service_settings import ServiceSettings
     except ModuleNotFoundError as error:
@@ -65,6 +68,10 @@ def command(
             typer.echo(json.dumps({**facts, "models": names}, ensure_ascii=False))
             return
         say(f"serving {', '.join(names)}\npage    {listening.page}\napi     {listening.url}/docs")
+        is_unicode = "utf" in sys.stdout.encoding.lower()
+        if sys.stdout.isatty() and is_unicode and not service.settings.is_local:
+            say("")
+            segno.make(listening.page, error="l").terminal(compact=True)  # for a phone
         if listening.token and not service.settings.is_local:
             say("\nanybody with the token can use it; the connection is not encrypted")
 

@@ -73,15 +73,18 @@ class Security:
             await send(message)
 
         try:
-            self.check(scope)
+            self.check(scope, origin)
             is_preflight = origin is not None and scope["method"] == "OPTIONS"
             app = Response(status_code=204) if is_preflight else self._app
             await app(scope, receive, send_strict)
         except ApiError as error:
             await error.response()(scope, receive, send_strict)
 
-    def check(self, scope: Scope) -> None:
-        """Raise ApiError unless the request is for this service, from somebody who may use it."""
+    def check(self, scope: Scope, allowed_origin: bytes | None = None) -> None:
+        """Raise ApiError unless the request is for this service, from somebody who may use it.
+
+        `allowed_origin`: that of another page that it comes from and that may use the service.
+        """
         values: dict[bytes, str] = {}
         for name, value in scope["headers"]:
             if name in _CHECKED:
@@ -96,7 +99,7 @@ class Security:
                 "penstroke serve --allow-host NAME",
             )  # fmt: skip
         origin = values.get(b"origin")
-        if self._allowed_origin(scope):
+        if allowed_origin:
             if scope["method"] != "OPTIONS":  # asks what the page may send, without the token
                 self._check_token(scope, values)
             return

@@ -9,12 +9,13 @@
  * @property {number} height
  */
 
-/** What the service takes, with some room for what is around it. */
-const MOST_BYTES = 900_000;
+/** What the service takes, and the pixels that it scales larger images down to. */
+const MOST_BYTES = 8_000_000;
 const MOST_PIXELS = 4_000_000;
-const SENT_AS_THEY_ARE = new Set(["image/png", "image/jpeg"]);
-/** Of an image that is kept as a correction, which is sent as text. */
+const SENT_AS_THEY_ARE = new Set(["image/png", "image/jpeg", "image/webp"]);
+/** Of an image that is kept as a correction, which is sent as text: JSON of a megabyte at most. */
 const KEPT_SIDE = 800;
+const KEPT_BYTES = 450_000;
 /** Of a character cut out of a line, in pixels; and the paper around it, of its longer side. */
 const [CUT_SIDE, CUT_MARGIN] = [200, 0.06];
 
@@ -32,14 +33,15 @@ export async function openImage(file) {
     throw new Error(`${file.name || "This"} is not an image that this browser can open.`);
   }
   const { width, height } = bitmap;
-  const blob = fits(file, bitmap) ? file : await shrunk(bitmap);
+  const blob = fits(file, bitmap) ? file : await scaledDown(bitmap);
   return { bitmap, blob, name: file.name, width, height };
 }
 
 /** An image as base64 PNG for a correction. */
 export async function keptImage(image) {
-  const isSmall = image.blob.type === "image/png" && image.blob.size < MOST_BYTES / 2;
-  return base64(isSmall ? image.blob : await redrawn(image.bitmap, KEPT_SIDE, "image/png"));
+  const isSmall = image.blob.type === "image/png" && image.blob.size < KEPT_BYTES;
+  const side = Math.max(image.width, image.height);
+  return base64(isSmall ? image.blob : await redrawn(image.bitmap, KEPT_SIDE / side, "image/png"));
 }
 
 /**
@@ -70,18 +72,15 @@ function fits(file, { width, height }) {
   );
 }
 
-/** As large as may be sent: ink is thin, and every pixel helps. */
-async function shrunk(bitmap) {
-  for (let side = 1600; ; side = Math.round(side / 1.5)) {
-    const blob = await redrawn(bitmap, side, "image/jpeg");
-    if (blob.size <= MOST_BYTES) return blob;
-  }
+/** To as many pixels as the service looks at: ink is thin, and every pixel helps. */
+function scaledDown(bitmap) {
+  return redrawn(bitmap, Math.sqrt(MOST_PIXELS / (bitmap.width * bitmap.height)), "image/jpeg");
 }
 
-async function redrawn(bitmap, side, type) {
-  const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
+async function redrawn(bitmap, wanted, type) {
+  const scale = Math.min(1, wanted);
   const size = [bitmap.width, bitmap.height].map((length) =>
-    Math.max(1, Math.round(length * scale)),
+    Math.max(1, Math.floor(length * scale)),
   );
   const canvas = new OffscreenCanvas(...size);
   const context = canvas.getContext("2d");
