@@ -130,13 +130,21 @@ def time_stamp(path: Path) -> int:
 
 
 def data_root() -> Path:
-    """Return the folder of downloaded data sets: PENSTROKE_DATA, or the platform's cache."""
-    return _folder("PENSTROKE_DATA", "data")
+    """Return the folder of downloads and corrections: PENSTROKE_DATA, or the user's data folder."""
+    if chosen := os.environ.get("PENSTROKE_DATA"):
+        return Path(chosen).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("penstroke")
 
 
 def cache_root() -> Path:
     """Return the folder of decoded and imported data: PENSTROKE_CACHE, or the platform's cache."""
-    return _folder("PENSTROKE_CACHE", "cache")
+    if chosen := os.environ.get("PENSTROKE_CACHE"):
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("penstroke") / "cache"
 
 
 def runs_root() -> Path:
@@ -156,14 +164,6 @@ def explained(attempt: str, error_type: type[PenstrokeError]) -> Iterator[None]:
 def reason(error: OSError) -> str:
     """Return the operating system's message for `error`, without its number."""
     return error.strerror or str(error)
-
-
-def _folder(variable: str, name: str) -> Path:
-    if chosen := os.environ.get(variable):
-        return Path(chosen).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("penstroke") / name
 
 
 def _sync_folder(folder: Path) -> None:

@@ -80,7 +80,7 @@ def test_fetch_says_what_is_wrong(penstroke: Cli) -> None:
 @pytest.mark.mnist
 def test_fetch_of_what_is_there_only_checks(penstroke: Cli, shared: Path) -> None:
     files = json.loads(penstroke("data", "download", "mnist", "--json").out)["files"]
-    assert [Path(file).parent for file in files] == [shared / "mnist"] * 4
+    assert [Path(file).resolve().parent for file in files] == [(shared / "mnist").resolve()] * 4
 
 
 @pytest.fixture

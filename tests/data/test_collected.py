@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +20,9 @@ from penstroke.serve.responses import png
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PENSTROKE_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
 
 
 def collect(labels: str, seed: int = 1) -> list[str]:
@@ -47,18 +49,19 @@ def test_it_is_a_data_set_like_any() -> None:
 
 def test_growing_moves_no_image_between_the_splits() -> None:
     collect("012" * 40)
-    train, test = collected.load()
+    train, test, held_out_before = collected.load()
     before = load_dataset("collected").fingerprint
     names = collect("x" * 30, seed=2)
-    grown_train, grown_test = collected.load()
+    grown_train, grown_test, held_out = collected.load()
     assert np.array_equal(grown_train.images[: len(train)], train.images)
     assert np.array_equal(grown_test.images[: len(test)], test.images)
+    assert np.array_equal(held_out[: len(train)], held_out_before)
     assert load_dataset("collected").fingerprint != before
     assert all(map(collected.remove, names))
     assert load_dataset("collected").fingerprint == before
 
 
-def test_what_is_kept_is_read_back(cache: Path) -> None:
+def test_what_is_kept_is_read_back(data: Path) -> None:
     given = Collected(
         label="ß", created="2026", input_image=base64.b64encode(png(random_images(1)[0])).decode(),
         image="aGk=", strokes={"strokes": [[[1, 2.5]]], "width": 9},
@@ -67,7 +70,7 @@ def test_what_is_kept_is_read_back(cache: Path) -> None:
     name = collected.add(given)
     assert collected.read([name])[name] == given
     assert collected.labels() == {name: "ß"}
-    assert [p.name for p in (cache / "imported/collected").iterdir()] == [f"{name}.json"]
+    assert [p.name for p in (data / "collected").iterdir()] == [f"{name}.json"]
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "/etc/passwd", "*", "nothing", "\0"])
@@ -99,7 +102,7 @@ def test_nothing_to_test_with_yet() -> None:
     kept = 0
     while kept < 20:
         (name,) = collect("ab"[kept % 2], seed=kept)
-        kept += not (collected.is_test(name) and collected.remove(name))
+        kept += not (collected.split_of(name) == "test" and collected.remove(name))
     with pytest.raises(DataError, match="none to test with yet"):
         load_dataset("collected")
     assert len(load_dataset(DataConfig(dataset="collected", validation_fraction=0)).train) == 20
@@ -120,11 +123,11 @@ def test_digits_and_collected() -> None:
     alone = load_dataset("digits")
     collect("9" * 30 + "☺" * 30)
     both = load_dataset("digits+collected")
-    train, test = collected.load()
+    train, test, _ = collected.load()
     assert both.classes == (*alone.classes, "☺")
     assert len(both.test) == len(alone.test) + len(test)
     assert len(both.train) + len(both.validation) == 1437 + len(train)
-    assert both.validation.class_counts()[10] >= 2, "held out class by class"
+    assert both.validation.class_counts()[10] >= 2, "a fifth is held out"
     assert both.fingerprint != alone.fingerprint
     assert both.name == "digits+collected"
 
@@ -152,3 +155,43 @@ def test_commands(penstroke: Callable[..., Outcome]) -> None:
     assert "collected" in penstroke("data", "show", "collected").out
     refused = penstroke("data", "import", "collected", ".")
     assert "already" in refused.err
+
+
+def test_the_images_to_validate_on_are_fixed() -> None:
+    collect("01" * 40)
+    held_out = load_dataset("collected").validation.images
+    collect("01" * 40 + "☺", seed=2)
+    assert np.array_equal(load_dataset("collected").validation.images[: len(held_out)], held_out)
+    folds = load_dataset(DataConfig(dataset="collected", folds=2, fold=0, classes=("0", "1")))
+    assert abs(len(folds.train) - len(folds.validation)) <= 2
+
+
+def test_images_of_other_classes_are_left_out() -> None:
+    collect("9" * 20)
+    config = DataConfig(dataset="digits+collected", classes=tuple("9876543210"))
+    before = load_dataset(config)
+    collect("☺" * 20 + "Aa", seed=2)
+    after = load_dataset(config)
+    assert after.fingerprint == before.fingerprint
+    assert after.classes == tuple("9876543210")
+    assert np.array_equal(after.train.images, before.train.images)
+    assert np.array_equal(after.train.labels, before.train.labels)
+    plain = load_dataset("digits").train
+    assert np.array_equal(after.train.images[: len(plain)], plain.images)
+    assert np.array_equal(9 - after.train.labels[: len(plain)], plain.labels)
+    with pytest.raises(ConfigError, match=r'data.classes: .* has no training images of "x"'):
+        load_dataset(DataConfig(dataset="digits", classes=("1", "x")))
+
+
+def test_the_size_of_a_file_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[Path] = []
+    stat = Path.stat
+
+    def counted(path: Path, **how: Any) -> os.stat_result:
+        looked_up.append(path)
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", counted)
+    collect("0" * 30)
+    sizes = [path for path in looked_up if path.suffix == ".json"]
+    assert len(sizes) == len(set(sizes)) == 29

@@ -148,7 +148,7 @@ def test_a_flipped_bit_in_a_collected_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The PNG inside has checksums of its own; labels and notes are under none."""
-    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path))
+    monkeypatch.setenv("PENSTROKE_DATA", str(tmp_path))
     (image,) = random_images(1)
     name = collected.add(
         Collected(label="7", created="2026", input_image=base64.b64encode(png(image)).decode())

@@ -23,11 +23,11 @@ ANSWER = {"label": "1", "probability": 0.7, "model": "small"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache for the application and the commands of this file."""
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder for the application and the commands of this file."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("PENSTROKE_CACHE", str(folder))
+        folder = tmp_path_factory.mktemp("data")
+        patch.setenv("PENSTROKE_DATA", str(folder))
         yield folder
 
 
@@ -52,9 +52,9 @@ def test_a_full_collection_takes_no_more(
     assert collected.names() == before
 
 
-def test_kept_counted_and_taken_back(client: TestClient, cache: Path) -> None:
+def test_kept_counted_and_taken_back(client: TestClient, data: Path) -> None:
     assert facts(client) == {
-        "images": 0, "by_label": {}, "path": str(cache / "imported/collected"),
+        "images": 0, "by_label": {}, "path": str(data / "collected"), "corrections": [],
     }  # fmt: skip
     kept = collect(client, label="7", image=IMAGE, strokes=None, answer=ANSWER)
     assert kept.status_code == 201
@@ -77,10 +77,8 @@ def test_kept_counted_and_taken_back(client: TestClient, cache: Path) -> None:
     assert client.delete(f"/v1/corrections/{name}").status_code == 204
 
 
-def test_another_damaged_file_keeps_nothing_from_being_kept(
-    client: TestClient, cache: Path
-) -> None:
-    damaged = cache / "imported/collected/20200101T000000-damaged.json"
+def test_another_damaged_file_keeps_nothing_from_being_kept(client: TestClient, data: Path) -> None:
+    damaged = data / "collected/20200101T000000-damaged.json"
     damaged.parent.mkdir(parents=True, exist_ok=True)
     damaged.write_text("{")
     kept = collect(client, label="7", image=IMAGE)
@@ -130,14 +128,14 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("label", STRANGE)
-def test_strange_labels_are_words_like_any(client: TestClient, cache: Path, label: str) -> None:
+def test_strange_labels_are_words_like_any(client: TestClient, data: Path, label: str) -> None:
     kept = collect(client, label=label, strokes=SEVEN)
     assert kept.json()["label"] == label
     answer = client.get("/v1/corrections")
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.json()["by_label"][label] == 1
-    assert {path.parent.name for path in cache.rglob("*.json")} == {"collected"}
+    assert {path.parent.name for path in data.rglob("*.json")} == {"collected"}
     client.delete(f"/v1/corrections/{kept.json()['id']}")
 
 
@@ -153,3 +151,30 @@ def test_trained_on(client: TestClient, penstroke: Callable[..., Outcome]) -> No
     run = Path(json.loads(trained.out)["run"])
     assert "☺" in (run / "run.toml").read_text()
     assert json.loads(trained.out)["test_accuracy"] > 0.5
+
+
+def test_listed_newest_first(client: TestClient) -> None:
+    ids = [collect(client, label=label, strokes=SEVEN).json()["id"] for label in "789"]
+    listed = client.get("/v1/corrections", params={"limit": 2}).json()["corrections"]
+    assert [(one["id"], one["label"]) for one in listed] == [(ids[2], "9"), (ids[1], "8")]
+    assert listed[0]["input_image"].startswith("data:image/png;base64,")
+    assert listed[0]["split"] == collected.split_of(ids[2])
+    older = client.get("/v1/corrections", params={"before": ids[1]}).json()["corrections"]
+    assert ids[0] in {one["id"] for one in older}
+    assert not {ids[1], ids[2]} & {one["id"] for one in older}
+    assert client.get("/v1/corrections?limit=1001").status_code == 422
+    for name in ids:
+        client.delete(f"/v1/corrections/{name}")
+
+
+def test_listed_and_removed_by_command(
+    client: TestClient, penstroke: Callable[..., Outcome]
+) -> None:
+    ids = [collect(client, label=label, strokes=SEVEN).json()["id"] for label in "12"]
+    listed = json.loads(penstroke("corrections", "list", "--label", 1, "--json").out)
+    assert [one["id"] for one in listed["corrections"]] == ids[:1]
+    assert ids[1] in penstroke("corrections", "list").out
+    refused = penstroke("corrections", "rm", ids[0], "nothing", "--yes")
+    assert (refused.exit_code, "no correction nothing" in refused.err) == (1, True)
+    assert json.loads(penstroke("corrections", "rm", *ids, "-y", "--json").out) == {"removed": ids}
+    assert not {"1", "2"} & set(facts(client)["by_label"])

@@ -18,7 +18,7 @@ from penstroke.files import reason
 
 _COMMANDS = (
     "data", "check", "train", "tune", "evaluate", "compare", "report", "predict", "read", "serve",
-    "export", "runs", "reproduce", "doctor",
+    "corrections", "retrain", "export", "runs", "reproduce", "doctor",
 )  # fmt: skip
 
 

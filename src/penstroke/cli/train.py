@@ -128,13 +128,14 @@ def _train(config: RunConfig, options: TrainOptions, pretrained: PretrainedRun |
     if training.run.status == "finished":
         note(f"{training.run.path} is already finished; --overwrite trains it again")
         return training.run
-    _follow(training)
+    follow(training)
     with progress_bar("exporting and evaluating"):
         training.finish(report=options.report and options.ensemble == 1)
     return training.run
 
 
-def _follow(training: Training) -> None:
+def follow(training: Training) -> None:
+    """Train, printing a line for each epoch."""
     for text in training.notes:
         note(f"note: {text}")
     record, total = training.run.record, training.run.total_epochs
@@ -234,7 +235,7 @@ def _cross_validate(
         for fold in range(folds):
             training = cross.start_or_resume(fold, overwrite=options.overwrite)
             if training.run.status == "unfinished":
-                _follow(training)
+                follow(training)
                 finish_fold(training)
         with progress_bar("aggregating the folds"):
             summary = cross.aggregate(report=options.report)

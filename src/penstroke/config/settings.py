@@ -115,8 +115,11 @@ class DataConfig(Settings):
         "none: the writer where an imported data set has writers, else the image",
     )
     max_train_images: int | None = Field(
-        None, ge=1, description="number of training images to use, stratified by class; none: all"
-    )
+        None,
+        ge=1,
+        description="number of training images to use, stratified by class, and all corrections "
+        "besides; none: all",
+    )  # fmt: skip
     folds: int | None = Field(None, ge=2, description="cross-validation folds, stratified by class")
     fold: int | None = Field(
         None, ge=0, description="fold to validate on (from 0), in place of validation_fraction"
@@ -126,6 +129,16 @@ class DataConfig(Settings):
         description="training images to leave out before the split, by their positions (from 0) "
         "in the training split",
     )
+    classes: ListOf[str] | None = Field(
+        None, description="classes to use, in this order; images of others are left out; none: all"
+    )
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if classes is not None and len(set(classes)) < max(len(classes), 2):
+            raise ValueError("name at least two classes, each once")
+        return classes
 
     @field_validator("exclude")
     @classmethod

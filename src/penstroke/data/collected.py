@@ -2,7 +2,7 @@
 
 Each image is one JSON file, whole or absent, named by its time, with the 28×28 that the network
 read, the label a person gave, and what it was drawn from. An image's split follows from its name:
-as the collection grows, no image moves from training to the test.
+as the collection grows, no image moves from training to validation or to the test.
 """
 
 import base64
@@ -13,10 +13,12 @@ import json
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from pydantic import Field, field_validator
 
@@ -24,13 +26,16 @@ from penstroke.config.class_names import MAX_CLASS_NAME, check_class_name
 from penstroke.config.settings import IMAGE_SIZE, Settings
 from penstroke.data.dataset import Dataset, Images
 from penstroke.errors import ConfigError, DataError
-from penstroke.files import cache_root, reason, sha256, write_text_atomically
+from penstroke.files import data_root, reason, sha256, write_text_atomically
 
 NAME = "collected"
 TITLE = "images drawn and labelled on the page of `penstroke serve`"
 FORMAT_VERSION = 1
 MAX_IMAGES = 100_000
 MAX_BYTES = 1_000_000_000
+
+Split = Literal["train", "validation", "test"]
+_SPLITS: tuple[Split, ...] = ("test", "validation", "train", "train", "train")
 
 
 class Answer(Settings):
@@ -70,8 +75,8 @@ class Collected(Settings):
 
 
 def folder() -> Path:
-    """Return where the collection is kept."""
-    return cache_root() / "imported" / NAME
+    """Return where the collection is kept: beside the downloaded data sets."""
+    return data_root() / NAME
 
 
 def add(image: Collected) -> str:
@@ -80,7 +85,7 @@ def add(image: Collected) -> str:
     Raises ConfigError if the collection is full, StorageError if it cannot be written.
     """
     text = json.dumps(image.to_dict(), ensure_ascii=False) + "\n"
-    sizes = [entry.stat().st_size for entry in folder().glob("*") if entry.is_file()]
+    sizes = list(map(_size, folder().glob("*")))
     if len(sizes) >= MAX_IMAGES or sum(sizes) + len(text.encode()) > MAX_BYTES:
         raise ConfigError(
             f"{folder()} is full ({MAX_IMAGES:,} images or {MAX_BYTES / 1e9:g} GB): move some away"
@@ -98,6 +103,14 @@ def remove(name: str) -> bool:
                 path.unlink()
                 return True
     return False
+
+
+@lru_cache(maxsize=MAX_IMAGES)
+def _size(path: Path) -> int:
+    """Return the size of a file of the collection; files are written once and never changed."""
+    with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+        return path.stat().st_size
+    return 0
 
 
 def names() -> list[str]:
@@ -135,26 +148,29 @@ def labels(known: Mapping[str, str] | None = None) -> dict[str, str]:
     return {n: known.get(n) or added[n].label for n in names() if n in known or n in added}
 
 
-def is_test(name: str) -> bool:
-    """Return whether the image `name` belongs to the test split, as one in five does."""
-    return int(sha256(name.encode())[:8], 16) % 5 == 0
+def split_of(name: str) -> Split:
+    """Return the split of the image `name`: of five, one is for validation and one for the test."""
+    return _SPLITS[int(sha256(name.encode())[:8], 16) % len(_SPLITS)]
 
 
-def load() -> tuple[Dataset, Dataset]:
-    """Return (train, test) of what has been collected so far; classes are the labels, sorted.
+def load() -> tuple[Dataset, Dataset, npt.NDArray[np.bool_]]:
+    """Return (train, test, which of train are for validation) of what has been collected so far.
 
-    Raises DataError if a file is damaged, or there is nothing to train on yet.
+    Classes are the labels, sorted. Raises DataError if a file is damaged, or there is nothing to
+    train on yet.
     """
     images = read(names())
-    test = [image for name, image in images.items() if is_test(name)]
-    train = [image for name, image in images.items() if not is_test(name)]
-    if not train:
+    splits = {name: split_of(name) for name in images}
+    test = [image for name, image in images.items() if splits[name] == "test"]
+    train = [image for name, image in images.items() if splits[name] != "test"]
+    if "train" not in splits.values():
         raise DataError(
             f"{folder()} holds no training images yet, {len(test)} in all: draw on the page of "
             "`penstroke serve`, and label what you draw"
         )
     classes = tuple(sorted({image.label for image in images.values()}))
-    return _dataset(train, classes), _dataset(test, classes)
+    is_validation = [split == "validation" for split in splits.values() if split != "test"]
+    return _dataset(train, classes), _dataset(test, classes), np.array(is_validation, bool)
 
 
 def _dataset(decoded: list[Collected], classes: tuple[str, ...]) -> Dataset:

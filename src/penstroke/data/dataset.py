@@ -105,16 +105,17 @@ class Dataset:
         return 0 if self.writers is None else len(np.unique(self.writers[self.writers != ""]))
 
 
-def united_classes(parts: Sequence[Dataset]) -> tuple[str, ...]:
-    """Return each class once: the first data set's in their order, then new ones.
+def united_classes(parts: Sequence[Dataset], first: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return each class once: those of `first`, then each data set's that are in none before.
 
     Where one part tells the cases of a letter apart and another does not, the union does not: the
     case of the latter's images is unknown, so `A` and `a` of the one join `Aa` of the other, which
-    takes the place of the first that it includes.
+    takes the place of the first that it includes. The classes in `first` stay as they are.
     """
-    names = [name for part in parts for name in part.classes]
+    names = [name for part in parts for name in part.classes if class_of(name, first) is None]
     coarse = set(filter(is_merged, names))
-    return tuple(dict.fromkeys(merged(n) if merged(n) in coarse else n for n in names))
+    united = (merged(n) if merged(n) in coarse else n for n in names)
+    return tuple(dict.fromkeys([*first, *united]))
 
 
 def concatenate(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:

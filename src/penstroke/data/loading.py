@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from penstroke.config.settings import DataConfig
 from penstroke.data import collected, store
@@ -54,10 +55,11 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
     names = config.dataset.split("+")
     if len(set(names)) < len(names):
         raise ConfigError(f'data.dataset: "{config.dataset}" names a data set twice')
-    parts = [_load_one(name) for name in names]
+    loaded = [_load_one(name) for name in names]
+    parts = [pair for pair, _ in loaded]
     train, test = parts[0]
-    if len(parts) > 1:
-        classes = united_classes([split for part in parts for split in part])
+    if len(parts) > 1 or config.classes:
+        classes = united_classes([split for part in parts for split in part], config.classes or ())
         train, test = (concatenate(splits, classes) for splits in zip(*parts, strict=True))
     if config.validates and not config.folds and not len(test):
         raise DataError(  # looking at the data, or folds, need no test split
@@ -65,7 +67,7 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
             "add a few more, or use `penstroke train --folds 5`, which needs none"
         )
     together = _kept_together(names, [part for part, _ in parts], config)
-    return split(train, test, config, [part.labels for part, _ in parts], together)
+    return split(train, test, config, [(pair[0].labels, fixed) for pair, fixed in loaded], together)
 
 
 def _kept_together(names: list[str], parts: list[Dataset], config: DataConfig) -> Writers | None:
@@ -102,14 +104,16 @@ def imported_names() -> list[str]:
     return sorted(p.parent.name for p in imported_folder("").glob(f"[a-z0-9]*/{store.INDEX}"))
 
 
-def _load_one(name: str) -> Pair:
+def _load_one(name: str) -> tuple[Pair, npt.NDArray[np.bool_] | None]:
+    """Return the data set `name`, and which of its training images are for validation, if fixed."""
     manifests = catalogue()
     if name == collected.NAME:
-        return collected.load()
+        train, test, is_validation = collected.load()
+        return (train, test), is_validation
     if name in manifests:
-        return _load_catalogued(manifests[name])
+        return _load_catalogued(manifests[name]), None
     if name in imported_names():
-        return store.load(imported_folder(name))
+        return store.load(imported_folder(name)), None
     known = [*manifests, *imported_names(), collected.NAME]
     raise ConfigError(
         f'data.dataset: unknown data set "{name}"{near_match(name, known)}; '

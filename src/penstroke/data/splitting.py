@@ -5,21 +5,25 @@ writing was not trained on.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from penstroke.config.settings import DataConfig
 from penstroke.data.dataset import Dataset, DataSplits, Labels, Rows, SealedTest, Writers
-from penstroke.errors import ConfigError
+from penstroke.errors import ConfigError, DataError
 from penstroke.files import sha256
+
+Part = tuple[Labels, npt.NDArray[np.bool_] | None]
+"""Labels of one data set in a union, and which of its images are for validation, if it says so."""
 
 
 def split(
     whole: Dataset,
     test: Dataset,
     config: DataConfig,
-    parts: Sequence[Labels] | None = None,
+    parts: Sequence[Part] | None = None,
     writers: Writers | None = None,
 ) -> DataSplits:
     """Return `whole` divided into training and validation images as `config` says, `test` sealed.
@@ -28,19 +32,27 @@ def split(
     run on the union never trains on, so that the one can start from the other (`penstroke train
     --init-from`). A writer of several parts who is held out in one is held out in all.
 
-    `config.dataset` is only a name here; `parts` are the labels of each data set in a union; the
-    images of one of the `writers` (N,) are kept together, but those of "" are on their own. Raises
-    ConfigError if there are fewer images or writers than the split needs, or an excluded image is
-    not there.
+    `config.dataset` is only a name here; `parts` are the data sets in a union; `config.classes` are
+    the first of those of `whole`; the images of one of the `writers` (N,) are kept together, but
+    those of "" are on their own. Raises ConfigError if there are fewer images or writers than the
+    split needs, or an excluded image is not there; DataError if none are left to validate on.
     """
-    kept = _not_excluded(whole, config)
-    _check_class_sizes(whole.labels[kept], whole.classes, config)
+    kept, kept_test = _kept(whole, test, config)
+    parts = [
+        (labels, fixed if config.validates and not config.folds else None)
+        for labels, fixed in parts or [(whole.labels, None)]
+    ]
+    is_drawn = np.concatenate([np.full(len(labels), fixed is None) for labels, fixed in parts])
+    _check_class_sizes(whole.labels[kept[is_drawn[kept]]], whole.classes, config)
     sides = np.full(len(whole), -1)  # of the excluded images
     first = 0
-    for labels in parts or [whole.labels]:
+    for labels, fixed in parts:
         rows = kept[(kept >= first) & (kept < first + len(labels))]
-        together = None if writers is None else writers[rows]
-        sides[rows] = _sides(labels[rows - first], config, together)
+        if fixed is None:
+            together = None if writers is None else writers[rows]
+            sides[rows] = _sides(labels[rows - first], config, together)
+        else:
+            sides[rows] = fixed[rows - first]
         first += len(labels)
     if writers is not None:
         names, writer = np.unique(writers, return_inverse=True)
@@ -51,18 +63,30 @@ def split(
     held_out = 1 if config.folds is None else config.fold
     train = np.flatnonzero((sides >= 0) & (sides != held_out))
     validation = np.flatnonzero(sides == held_out)
+    if config.validates and not len(validation):
+        raise DataError(f"{config.dataset} has no images to validate on yet: add more")
     if (count := config.max_train_images) is not None:
-        if count > len(train):
+        drawn = train[is_drawn[train]]
+        if count > len(drawn):
             raise ConfigError(
-                f"data.max_train_images: {count} is more than the {len(train)} images of "
+                f"data.max_train_images: {count} is more than the {len(drawn)} images of "
                 f"{config.dataset} that are left for training"
             )
-        _, chosen = stratified_split(whole.labels[train], count, config.split_seed)
-        train = train[chosen]
-    fingerprint = sha256(f"{whole.fingerprint} {test.fingerprint}".encode())
+        _, chosen = stratified_split(whole.labels[drawn], count, config.split_seed)
+        train = np.sort(np.concatenate([drawn[chosen], train[~is_drawn[train]]]))
+    classes, used = config.classes or whole.classes, whole
+    trained, validated, tested = (
+        replace(dataset.subset(rows), classes=classes)
+        for dataset, rows in ((whole, train), (whole, validation), (test, kept_test))
+    )
+    if config.classes:  # images of other classes may come and go
+        used = whole.subset(np.flatnonzero(whole.labels < len(classes)))
+    fingerprint = sha256(
+        f"{replace(used, classes=classes).fingerprint} {tested.fingerprint}".encode()
+    )
     return DataSplits(
-        config.dataset, whole.subset(train), whole.subset(validation), SealedTest(test),
-        fingerprint, None if writers is None else sha256("\n".join(writers.tolist()).encode()),
+        config.dataset, trained, validated, SealedTest(tested), fingerprint,
+        None if writers is None else sha256("\n".join(writers.tolist()).encode()),
     )  # fmt: skip
 
 
@@ -179,6 +203,22 @@ def _linked(one: Rows, other: Rows) -> Rows:
         groups = least[groups]
 
 
+def _kept(whole: Dataset, test: Dataset, config: DataConfig) -> tuple[Rows, Rows]:
+    """Return the rows of `whole` and of `test` that `config` does not leave out."""
+    kept, kept_test = _not_excluded(whole, config), np.arange(len(test))
+    if config.classes:
+        count = len(config.classes)
+        kept = kept[whole.labels[kept] < count]
+        kept_test = kept_test[test.labels < count]
+        missing = np.flatnonzero(np.bincount(whole.labels[kept], minlength=count) == 0)
+        if len(missing):
+            raise ConfigError(
+                f"data.classes: {config.dataset} has no training images of "
+                f'"{config.classes[missing[0]]}"'
+            )
+    return kept, kept_test
+
+
 def _not_excluded(whole: Dataset, config: DataConfig) -> Rows:
     exclude = config.exclude or ()  # sorted
     if exclude and (last := exclude[-1]) >= len(whole):
@@ -236,6 +276,8 @@ def _check_class_sizes(labels: Labels, classes: Sequence[str], config: DataConfi
     """Refuse data whose rarest class would leave nothing to validate on."""
     counts = np.bincount(labels, minlength=len(classes))
     present = np.flatnonzero(counts)
+    if not len(present):
+        return
     rarest = int(present[counts[present].argmin()])
     fraction = 1 / config.folds if config.folds else _validation_fraction(counts, config)
     if not fraction or round(fraction * int(counts[rarest])) >= 1:

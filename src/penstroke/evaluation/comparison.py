@@ -120,6 +120,20 @@ def mcnemar_p(differences: Floats) -> float:
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
+def noninferiority_p(only_this: int, only_baseline: int, images: int, margin: float) -> float:
+    """Return the one-sided p value of this being less accurate than the baseline by `margin`.
+
+    If it is small, this is not worse, up to the margin: the score test for paired proportions
+    (Tango 1998), of images that only one of the two reads. Even with none, few images show little.
+    """
+    delta, shown = -margin, only_this - only_baseline
+    linear = (2 * images - shown) * delta - only_this - only_baseline
+    constant = only_baseline * delta * (1 - delta)
+    lost = (math.sqrt(linear**2 + 8 * images * constant) - linear) / (4 * images)  # expected share
+    variance = images * (2 * lost + delta * (1 - delta))
+    return NormalDist().cdf((images * delta - shown) / math.sqrt(variance))
+
+
 def sign_flip_p(differences: Floats, seed: int = 0) -> float:
     """Return the two-sided p value of the mean being 0, by flipping signs at random.
 

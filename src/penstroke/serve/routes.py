@@ -10,7 +10,7 @@ from fastapi.security import HTTPBearer
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from penstroke.serve import schemas
-from penstroke.serve.corrections import Correction
+from penstroke.serve.correcting import Correction
 from penstroke.serve.limits import ENDLESS
 from penstroke.serve.prometheus import CONTENT_TYPE
 from penstroke.serve.responses import ApiError
@@ -180,9 +180,11 @@ async def remove_correction(
 
 
 @router.get("/v1/corrections")
-async def count_corrections(service: Served) -> schemas.CorrectionsAnswer:
-    """Count the corrections."""
-    return await to_thread(service.corrections.facts)
+async def list_corrections(
+    service: Served, query: Annotated[schemas.CorrectionsQuery, Query()]
+) -> schemas.CorrectionsAnswer:
+    """Count the corrections, and list the newest of them."""
+    return await to_thread(service.corrections.facts, query.limit, query.before)
 
 
 @router.get("/v1/runs")

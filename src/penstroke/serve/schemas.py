@@ -133,12 +133,31 @@ class CorrectionAnswer(BaseModel):
     images: int = Field(description="number of corrections, this one included")
 
 
+class CorrectionsQuery(BaseModel):
+    """Which corrections to list."""
+
+    limit: int = Field(100, ge=0, le=1000, description="of corrections, newest first, at most")
+    before: str | None = Field(None, max_length=64, description="id: list those that are older")
+
+
+class CorrectionFacts(BaseModel):
+    """A correction, as it was kept."""
+
+    id: str
+    label: str
+    created: str
+    split: Literal["train", "validation", "test"]
+    input_image: str = Field(description="28×28, as a network reads it: a data: URL of a PNG")
+    answer: dict[str, Any] | None = Field(description="what a model read")
+
+
 class CorrectionsAnswer(BaseModel):
-    """The corrections that have been kept."""
+    """The corrections that have been kept: how many, and those that were asked for."""
 
     images: int
     by_label: dict[str, int]
     path: str
+    corrections: list[CorrectionFacts]
 
 
 class RunFacts(BaseModel):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from penstroke.serve.corrections import Corrections
+from penstroke.serve.correcting import Corrections
 from penstroke.serve.prometheus import Metrics
 from penstroke.serve.runs_feed import RunsFeed
 from penstroke.serve.served_models import Models

@@ -39,7 +39,7 @@ async function preprocessed(body, settings) {
   return preprocess(context.getImageData(0, 0, bitmap.width, bitmap.height), settings);
 }
 
-export const corrections = async () => ({ images: 0, by_label: {} });
+export const corrections = async () => ({ images: 0, by_label: {}, corrections: [] });
 export const addCorrection = async () => refuse();
 export const removeCorrection = async () => refuse();
 export const runs = async () => [];

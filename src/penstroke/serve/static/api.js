@@ -50,7 +50,13 @@ export function recognize({ isLine, model, occlusion, body }) {
   return ask(`v1/recognize${isLine ? "/line" : ""}?${query}`, { method: "POST", body });
 }
 
-export const corrections = () => ask("v1/corrections");
+/** How many there are, and `limit` of them, newest first, older than the one with the id `before`. */
+export function corrections(limit, before) {
+  const query = new URLSearchParams({ limit });
+  if (before) query.set("before", before);
+  return ask(`v1/corrections?${query}`);
+}
+
 export const addCorrection = (example) => ask("v1/corrections", { method: "POST", body: example });
 export const removeCorrection = (id) =>
   ask(`v1/corrections/${encodeURIComponent(id)}`, { method: "DELETE" });

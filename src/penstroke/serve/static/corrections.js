@@ -10,6 +10,8 @@ import { counted, element, ranked } from "./words.js";
  * @property {Promise<{image: string | null, strokes: object | null}>} body
  */
 
+const LISTED = 24;
+
 export class Corrections {
   /** @type {{id: string, label: string, of: object} | null} the last that was kept */
   #last = null;
@@ -17,7 +19,7 @@ export class Corrections {
   #queue = Promise.resolve();
 
   /**
-   * @param {Record<"saved" | "count" | "tally" | "command", HTMLElement>} places
+   * @param {Record<"saved" | "count" | "tally" | "command" | "kept", HTMLElement>} places
    * @param {(change: {of: object, isKept: boolean}) => void} onChange
    * @param {(error: Error, doing: string) => void} onError
    */
@@ -25,11 +27,55 @@ export class Corrections {
     Object.assign(this, { ...places, onChange, onError });
     this.dataset = "mnist";
     this.saved.querySelector("button").addEventListener("click", () => this.undo());
+    this.kept.addEventListener("toggle", () => this.refresh());
+    this.kept.querySelector("button").addEventListener("click", () => this.#listOlder());
   }
 
   /** Shows how many there are. */
   refresh() {
-    return this.#inTurn("read the corrections", async () => this.#showCount(await api.corrections()));
+    return this.#inTurn("read the corrections", async () => {
+      const answer = await api.corrections(this.kept.open ? LISTED : 0);
+      this.#showCount(answer);
+      this.kept.querySelector("ol").replaceChildren();
+      this.#list(answer.corrections);
+    });
+  }
+
+  #listOlder() {
+    const last = this.kept.querySelector("li:last-child")?.dataset.id;
+    return this.#inTurn("read the corrections", async () =>
+      this.#list((await api.corrections(LISTED, last)).corrections),
+    );
+  }
+
+  /** @param {{id: string, label: string, created: string, input_image: string}[]} corrections */
+  #list(corrections) {
+    this.kept.querySelector("button").hidden = corrections.length < LISTED;
+    this.kept.querySelector("ol").append(
+      ...corrections.map(({ id, label, created, input_image: src }) => {
+        const remove = element("button", { type: "button", className: "quiet", textContent: "remove" });
+        remove.setAttribute("aria-label", `remove ${label} of ${created}`);
+        remove.addEventListener("click", () => this.#remove(item));
+        const image = element("img", { src, alt: "", width: 28, height: 28 });
+        const item = element("li", { title: created }, image, element("b", { textContent: label }), remove);
+        item.dataset.id = id;
+        return item;
+      }),
+    );
+  }
+
+  #remove(item) {
+    return this.#inTurn("remove it", async () => {
+      const { id } = item.dataset;
+      await api.removeCorrection(id);
+      item.remove();
+      if (this.#last?.id === id) {
+        this.onChange({ of: this.#last.of, isKept: false });
+        this.#last = null;
+        this.saved.hidden = true;
+      }
+      this.#showCount(await api.corrections(0));
+    });
   }
 
   /** @param {string} label @param {Example} example */
@@ -86,6 +132,6 @@ export class Corrections {
     this.count.textContent = counted(images, "image");
     this.tally.replaceChildren(...shares);
     this.count.title = path ?? "";
-    this.command.closest(".command").hidden = images === 0;
+    this.command.closest(".command").hidden = this.kept.hidden = images === 0;
   }
 }

@@ -19,7 +19,13 @@ const reading = new Reading(find, surface, correct);
 const notice = new Notice(find("notice"));
 const models = new Models(find("model"), find("about-model"), modelChosen);
 const corrections = new Corrections(
-  { saved: find("saved"), count: find("count"), tally: find("tally"), command: find("command") },
+  {
+    saved: find("saved"),
+    count: find("count"),
+    tally: find("tally"),
+    command: find("command"),
+    kept: find("kept"),
+  },
   kept,
   (error, doing) => notice.show(corrections, `Could not ${doing}. ${error.message}`),
 );

@@ -15,7 +15,7 @@ from penstroke.errors import ConfigError
 from penstroke.preprocessing.ink import DEFAULT_INK, preprocess
 from penstroke.runs.record import now
 from penstroke.serve.responses import ApiError, png
-from penstroke.serve.schemas import CorrectionAnswer, CorrectionsAnswer
+from penstroke.serve.schemas import CorrectionAnswer, CorrectionFacts, CorrectionsAnswer
 from penstroke.serve.strokes import Drawing, preprocess_drawing
 from penstroke.serve.uploads import open_image
 
@@ -80,11 +80,24 @@ class Corrections:
         if not collected.remove(name):
             raise ApiError(404, "unknown_correction", f'there is no correction "{name[:100]}"')
 
-    def facts(self) -> CorrectionsAnswer:
-        """Return the number of corrections, in all and by label, and where they are kept."""
+    def facts(self, limit: int = 0, before: str | None = None) -> CorrectionsAnswer:
+        """Return the number of corrections, in all and by label, where they are, and the newest.
+
+        Of those, `limit` that are older than the correction `before`.
+        """
         with self._lock:
             labels = self._labels = collected.labels(self._labels)
         by_label = dict(sorted(Counter(labels.values()).items()))
+        older = [name for name in labels if before is None or name < before]
+        newest = collected.read(older[len(older) - min(limit, len(older)) :])
+        facts = [
+            CorrectionFacts(
+                id=name, label=image.label, created=image.created, split=collected.split_of(name),
+                input_image=f"data:image/png;base64,{image.input_image}",
+                answer=image.answer.to_dict() if image.answer else None,
+            )
+            for name, image in reversed(newest.items())
+        ]  # fmt: skip
         return CorrectionsAnswer(
-            images=len(labels), by_label=by_label, path=str(collected.folder())
+            images=len(labels), by_label=by_label, path=str(collected.folder()), corrections=facts
         )
