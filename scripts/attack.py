@@ -1,11 +1,16 @@
 """Attack Penstroke with made-up input: pictures that take long, and files that were changed.
 
 python scripts/attack.py pictures MODEL    100 pictures of 10 kinds, at a real `penstroke serve`
+python scripts/attack.py files RUN         2,000 changes to the files of a run, a model, data sets
 
 Each picture is sent as a character and as a page, to one worker. It prints, by kind, how many were
 answered with which status, the longest that the worker computed and that the caller waited, and the
 memory of the service; it fails if the worker was held for more than 2 seconds, or a fault of ours
 was answered.
+
+Each change to a file is a flipped bit, a cut, a swapped or deleted part, a huge number, another
+type, deep nesting or odd text. What reads the file has to raise one of our errors or to answer as
+before it; where a checksum covers the content, an answer that differs counts as silently wrong.
 """
 
 from __future__ import annotations
@@ -13,21 +18,41 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import functools
 import io
 import json
 import math
+import re
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
+import warnings
+import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import numpy as np
 import psutil
+import pyarrow.parquet
+import scipy.io
 from PIL import Image, ImageDraw
+
+from penstroke.data import store
+from penstroke.data.dataset import Dataset
+from penstroke.data.sources.contents import SourceOptions
+from penstroke.data.sources.listing import list_source, open_source
+from penstroke.errors import ImageError, PenstrokeError
+from penstroke.evaluation.predictions import Predictions
+from penstroke.inference.recognizer import Recognizer
+from penstroke.preprocessing.ink import preprocess
+from penstroke.runs.run import Run
 
 _LONGEST_SECONDS = 2.0
 Sent = tuple[str, bytes]  # content type and body
@@ -41,8 +66,15 @@ def main() -> int:
     pictures.add_argument("model", type=Path)
     pictures.add_argument("--each", type=int, default=10, help="pictures of each kind")
     pictures.add_argument("--seed", type=int, default=0)
+    files = what.add_parser("files")
+    files.add_argument("run", type=Path)
+    files.add_argument("--count", type=int, default=2000, help="changes in all")
+    files.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    return attack_service(options.model, options.each, options.seed)
+    if options.what == "pictures":
+        return attack_service(options.model, options.each, options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        return report_changes(change_files(options.run, Path(folder), options.count, options.seed))
 
 
 def attack_service(model: Path, each: int, seed: int) -> int:
@@ -243,6 +275,213 @@ def strokes(draw: Draw, part: float) -> Sent:
         return "application/json", b'{"strokes":' + b"[" * 400_000
     return "application/json", json.dumps(value).encode()
 
+
+@dataclass(frozen=True)
+class Target:
+    """A file that is changed, what reads it, and whether a checksum covers all of it."""
+
+    name: str
+    path: Path
+    read: Callable[[], object]
+    is_checked: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one change: `typed`, `same`, `other`, or what must not be."""
+
+    target: str
+    kind: str
+    detail: str = ""
+    seconds: float = 0.0
+
+
+def report_changes(outcomes: Sequence[Outcome]) -> int:
+    """Print the outcomes by target; return 1 if one must not be."""
+    names = ("typed", "same", "other", "silently wrong", "fault")
+    counts = collections.Counter((one.target, one.kind) for one in outcomes)
+    print(f"{'':24}" + "".join(f"{name:>16}" for name in names))
+    for target in dict.fromkeys(one.target for one in outcomes):
+        print(f"{target:24}" + "".join(f"{counts[target, name]:16}" for name in names))
+    bad = [one for one in outcomes if one.kind in ("silently wrong", "fault")]
+    for text, count in collections.Counter(f"{one.target}: {one.detail}" for one in bad).items():
+        print(f"{count}× {text}")
+    print(f"{len(outcomes)} changes, the slowest {max(one.seconds for one in outcomes):.1f} s")
+    return int(bool(bad))
+
+
+def change_files(run: Path, folder: Path, count: int, seed: int) -> list[Outcome]:
+    """Change the files of a copy of `run`, and of data made in `folder`, one at a time."""
+    made = targets(run, folder)
+    expected = {target.name: repr(target.read()) for target in made}
+    contents = {target.name: target.path.read_bytes() for target in made}
+    outcomes = []
+    for number in range(count):
+        target, draw = made[number % len(made)], np.random.default_rng([seed, number])
+        target.path.write_bytes(changed(contents[target.name], draw))
+        outcomes.append(outcome_of(target, expected[target.name]))
+        target.path.write_bytes(contents[target.name])
+    return outcomes
+
+
+def outcome_of(target: Target, expected: str) -> Outcome:
+    begun = time.monotonic()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            found = repr(target.read())
+        wrong = "silently wrong" if target.is_checked else "other"
+        kind, detail = ("same", "") if found == expected else (wrong, found[:100])
+    except PenstrokeError as error:
+        kind, detail = "typed", str(error)[:100]
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        kind, detail = "fault", f"{error!r:.200} at {place.filename}:{place.lineno}"
+    return Outcome(target.name, kind, detail, time.monotonic() - begun)
+
+
+def targets(run: Path, folder: Path) -> list[Target]:
+    """Return what is attacked, in `folder`; each can be read as it is."""
+    copy = folder / "run"
+    shutil.copytree(run, copy)
+    seven = np.zeros((28, 28), np.uint8)
+    seven[6, 8:20] = seven[6:24, 14] = 255
+    opened = functools.partial(Run.open, copy)
+    result = [
+        Target("run.toml", copy / "run.toml", lambda: opened().record),
+        Target("history.jsonl", copy / "history.jsonl",
+               lambda: (opened().history(), opened().best_epoch(), opened().elapsed_seconds())),
+        Target("summary.json", copy / "summary.json", lambda: opened().to_dict()),
+        Target("model.safetensors", copy / "model.safetensors",
+               lambda: {n: a.tobytes() for n, a in opened().model().arrays.items()}, True),
+        Target("model.onnx", copy / "model.onnx",
+               lambda: Recognizer.load(copy).recognize(seven).to_dict(), True),
+    ]  # fmt: skip
+    stored = functools.partial(store.load, folder / "stored")
+    result += [
+        Target(f"predictions/{file.stem}", file,
+               lambda file=file: Predictions.load(file).logits.tobytes(), True)  # type: ignore[misc]
+        for file in sorted((copy / "predictions").glob("*.safetensors"))
+    ]  # fmt: skip
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (20, 28, 28), np.uint8)
+    images[:, :4] = images[:, -4:] = 0
+    dataset = Dataset(images, np.arange(20) % 4, tuple("abcd"))
+    store.save(folder / "stored", "stored", dataset, dataset)
+    result += [
+        Target(f"stored {name}", folder / "stored" / name,
+               lambda: [dataset.fingerprint for dataset in stored()], name.endswith(".npy"))
+        for name in ("dataset.toml", "train-images.npy", "test-labels.npy")
+    ]  # fmt: skip
+    return result + sources(folder / "sources", images)
+
+
+def sources(folder: Path, images: np.ndarray) -> list[Target]:
+    """Return one file of each format that can be imported."""
+    folder.mkdir()
+    labels = np.arange(len(images)) % 4
+    np.savez(folder / "arrays.npz", images=images, labels=labels)
+    pictures = [encoded(Image.fromarray(255 - image), "PNG") for image in images]
+    with zipfile.ZipFile(folder / "folders.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, picture in enumerate(pictures):
+            archive.writestr(f"{number % 4}/{number}.png", picture)
+    rows = [f"{label}," + ",".join(map(str, image.ravel()))
+            for label, image in zip(labels, images, strict=True)]  # fmt: skip
+    (folder / "pixels.csv").write_text("\n".join(rows) + "\n")
+    (folder / "table").mkdir()
+    for number, picture in enumerate(pictures):
+        (folder / "table" / f"{number}.png").write_bytes(picture)
+    named = [f"{number}.png,{label}" for number, label in enumerate(labels)]
+    (folder / "table" / "labels.csv").write_text("\n".join(["file,label", *named]) + "\n")
+    scipy.io.savemat(folder / "letters.mat", {"images": images, "labels": labels})
+    for name, array, kind in (("images-idx3", images, 3), ("labels-idx1", labels, 1)):
+        head = struct.pack(f">BBBB{kind}I", 0, 0, 8, kind, *array.shape)
+        (folder / f"train-{name}-ubyte").write_bytes(head + array.astype(np.uint8).tobytes())
+    column = pyarrow.array([{"bytes": one, "path": None} for one in pictures])
+    table = pyarrow.table({"image": column, "label": labels})
+    pyarrow.parquet.write_table(table, folder / "rows.parquet")
+
+    def read(path: Path) -> object:
+        content = list_source(path, SourceOptions())
+        shown = []
+        for part in content.parts:
+            reader = open_source(part.source)
+            for image in part.images:
+                with contextlib.suppress(ImageError):  # listed as one that cannot be read
+                    shown.append((image.label, preprocess(reader(image.place)).pixels.tobytes()))
+        return shown
+
+    files = ["arrays.npz", "folders.zip", "pixels.csv", "letters.mat", "rows.parquet",
+             "train-images-idx3-ubyte"]  # fmt: skip
+    made = [Target(f"import {f}", folder / f, functools.partial(read, folder / f)) for f in files]
+    beside = functools.partial(read, folder / "table")
+    made.append(Target("import labels.csv", folder / "table" / "labels.csv", beside))
+    made.append(Target("import 7.png", folder / "table" / "7.png", beside))
+    return made
+
+
+def changed(content: bytes, draw: Draw) -> bytes:
+    """Return `content` with one to three changes of one kind."""
+    change = CHANGES[int(draw.integers(len(CHANGES)))]
+    for _ in range(int(draw.integers(1, 4))):
+        content = change(content, draw)
+    return content
+
+
+def place(content: bytes, draw: Draw) -> tuple[int, int]:
+    """Return two positions, in order; near one another mostly, and often near the beginning."""
+    most = max(1, len(content) if draw.random() < 0.5 else min(len(content), 2000))
+    first = int(draw.integers(most))
+    return first, min(len(content), first + int(draw.integers(1, 64)))
+
+
+def flip(content: bytes, draw: Draw) -> bytes:
+    at, _ = place(content, draw)
+    return (
+        content[:at] + bytes([content[at] ^ (1 << int(draw.integers(8)))]) + content[at + 1 :]
+        if content
+        else content
+    )
+
+
+def cut(content: bytes, draw: Draw) -> bytes:
+    return content[: place(content, draw)[0]] if draw.random() < 0.5 else content[:-1]
+
+
+def delete(content: bytes, draw: Draw) -> bytes:
+    first, after = place(content, draw)
+    return content[:first] + content[after:]
+
+
+def swap(content: bytes, draw: Draw) -> bytes:
+    first, after = place(content, draw)
+    other = place(content, draw)[0]
+    part = content[other : other + after - first]
+    return content[:first] + part + content[after:]
+
+
+def replace_value(content: bytes, draw: Draw) -> bytes:
+    """Put a huge number, another type, deep nesting or odd text in place of a value or a word."""
+    values = list(re.finditer(_VALUES, content[:200_000]))
+    odd = ODD[int(draw.integers(len(ODD)))]
+    if not values:
+        first, after = place(content, draw)
+        return content[:first] + odd + content[after:]
+    value = values[int(draw.integers(len(values)))]
+    return content[: value.start()] + odd + content[value.end() :]
+
+
+def delete_line(content: bytes, draw: Draw) -> bytes:
+    lines = content.splitlines(keepends=True)
+    if lines:
+        del lines[int(draw.integers(len(lines)))]
+    return b"".join(lines)
+
+
+_VALUES = rb'-?\d[\d.e+-]*|"[^"]{0,40}"|[a-z_]{3,}'
+ODD = (b"1" * 400, b"-1", b"1e400", b"NaN", b"null", b"[]", b"{}", b'"x"', b"0", b"[" * 50_000,
+       b"9223372036854775808", "\u202e\U0001f600".encode(), b"\0\xff", b'"\\ud800"', b"true",
+       b"4294967295", b"-0.0", b"Infinity", b"../../x")  # fmt: skip
+CHANGES = (flip, flip, cut, delete, swap, replace_value, replace_value, delete_line)
 
 KINDS: dict[str, Callable[[Draw, float], Sent]] = {
     "dots": dots, "patterns": pattern, "scribbles": scribbles, "full pages": full_pages,

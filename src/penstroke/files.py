@@ -86,13 +86,13 @@ def lock(path: Path) -> int:
     """Lock the file at `path`, created if missing, and return its descriptor, open to append.
 
     The lock ends when the descriptor is closed, or its process ends in any way. BlockingIOError:
-    another process holds it.
+    another process holds it. On Windows there are no such locks.
     """
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND)
-    if os.name == "nt":  # it has no flock
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows: nothing keeps a second process away
         return descriptor
-    import fcntl
-
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -1,5 +1,6 @@
 """The published projects, repeated: lists of commands that anybody can type, and their results."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from penstroke.config.recipes import load_recipe, shipped_recipes
-from penstroke.config.settings import Settings
+from penstroke.config.settings import Settings, read_json
 from penstroke.data.loading import load_dataset
 from penstroke.errors import ConfigError, DataError, RunError, near_match
 from penstroke.files import runs_root, write_text_atomically
@@ -211,7 +212,9 @@ def reproduce(
     """
     # Wall seconds by command, kept beside the runs: a second call finds all of them finished.
     path = runs_root() / "reproduction.json"
-    times: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    times: dict[str, dict[str, Any]] = {}
+    with contextlib.suppress(OSError, RunError):  # damaged: measured again
+        times = read_json(dict[str, dict[str, Any]], path)
     missing: dict[str, str] = {}  # why a data set cannot be opened; several steps have the same
     results = []
     for step in steps:

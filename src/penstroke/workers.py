@@ -159,6 +159,8 @@ def _replies(work: Callable[[Any], Iterable[Any]], message: Any) -> Iterator[Any
         yield from work(message)
     except PenstrokeError as error:
         yield error
+    except MemoryError:
+        yield WorkerError("its worker ran out of memory: use fewer --workers")
     except Exception:  # of any type, which perhaps cannot be pickled
         yield RuntimeError(traceback.format_exc())
 
@@ -166,7 +168,7 @@ def _replies(work: Callable[[Any], Iterable[Any]], message: Any) -> Iterator[Any
 @contextlib.contextmanager
 def interrupts_blocked() -> Iterator[None]:
     """Let processes inherit a blocked SIGINT: Ctrl-C while they start would print a traceback."""
-    if os.name == "nt":
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Callable
@@ -282,6 +283,12 @@ def with_foreign_operators(proto: onnx.ModelProto) -> None:
     proto.graph.node[0].domain = "com.example"
 
 
+def with_a_loop(proto: onnx.ModelProto) -> None:
+    """As it stands in a branch, too: 2^62 rounds."""
+    body = onnx.helper.make_graph([], "body", [], [])
+    proto.graph.node.append(onnx.helper.make_node("Loop", ["n", "c"], ["d"], body=body))
+
+
 def with_functions(proto: onnx.ModelProto) -> None:
     proto.functions.add().name = "mine"
 
@@ -290,11 +297,12 @@ def with_functions(proto: onnx.ModelProto) -> None:
     ("change", "message"),
     [
         (with_external_weights, "external data"),
-        (with_external_weights_within, "external data"),
+        (with_external_weights_within, "control flow|external data"),
         (with_sparse_weights, "sparse tensors"),
         (with_sparse_weights_within, "sparse tensors"),
         (with_foreign_operators, "needs the operators of 'com.example'"),
         (with_functions, "functions of its own"),
+        (with_a_loop, "control flow .Loop., which may never end"),
     ],
 )
 def test_a_model_that_reaches_beyond_itself(
@@ -314,6 +322,33 @@ def test_a_model_of_other_inputs(model: bytes) -> None:
         Recognizer.from_bytes(proto.SerializeToString())
     with pytest.raises(ModelFileError, match="does not turn images of uint8 into logits"):
         Recognizer.from_bytes(without_checksum(proto))
+
+
+def test_a_model_of_other_outputs(model: bytes) -> None:
+    """Another type; two outputs."""
+    cast = onnx.load_from_string(model)
+    cast.graph.node[-1].output[0] = "floats"
+    cast.graph.node.append(onnx.helper.make_node("Cast", ["floats"], ["logits"], to=11))
+    cast.graph.output[0].type.tensor_type.elem_type = 11
+    two = onnx.load_from_string(model)
+    two.graph.output.append(onnx.helper.make_tensor_value_info("images", 2, None))
+    for proto in (cast, two):
+        with pytest.raises(ModelFileError, match="metadata of the model is damaged"):
+            Recognizer.from_bytes(without_checksum(proto))
+
+
+def test_nothing_is_printed_about_a_model_that_cannot_be_opened(
+    model: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    proto = onnx.load_from_string(model)
+    proto.graph.node[0].name = "unicode"
+    content = without_checksum(proto).replace(b"unicode", b"unic\xf4de")
+    with contextlib.suppress(ModelFileError):
+        Recognizer.from_bytes(content)
+    proto.graph.node[0].op_type = "Nothing"
+    with pytest.raises(ModelFileError, match="damaged"):
+        Recognizer.from_bytes(without_checksum(proto))
+    assert capfd.readouterr().out == ""
 
 
 def test_a_cut_model(model: bytes) -> None:

@@ -135,6 +135,31 @@ def test_a_damaged_last_line_of_history_costs_nothing_before_it(run: Run, tail: 
     assert [line["epoch"] for line in run.history()] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("tail", ['{"epoch": 4, "best_epoch": 1}', '{"epoch": 3}', "[]", "3"])
+def test_a_whole_last_line_that_is_wrong_is_not_passed_over(run: Run, tail: str) -> None:
+    list(save_each(run, epochs(1, 2)))
+    with run.history_path.open("a") as stream:
+        stream.write(tail + "\n")
+    with pytest.raises(RunError, match=r"history\.jsonl is damaged in line 3"):
+        run.history()
+
+
+def test_nothing_cuts_the_history_of_a_finished_run(run: Run) -> None:
+    list(save_each(run, epochs(1, 2)))
+    RunSummary(epochs=2).write(run.path)
+    with run.history_path.open("a") as stream:
+        stream.write('{"epoch": 3, "best\n')
+    with pytest.raises(RunError, match="damaged in line 3"):
+        run.history()
+
+
+def test_an_empty_record_of_folds_is_damaged(run: Run) -> None:
+    (run.path / "folds").mkdir()
+    (run.path / "folds" / "folds.toml").touch()
+    with pytest.raises(RunError, match="not complete"):
+        FoldRuns.open(run.path / "folds")
+
+
 def test_a_checkpoint_without_its_line_is_overwritten(run: Run) -> None:
     """A kill between the two writes of an epoch."""
     list(save_each(run, epochs(1, 2)))

@@ -1,5 +1,6 @@
 """`penstroke`: loads the commands as they are called, and turns errors into exit codes."""
 
+import errno
 import importlib
 import os
 import signal
@@ -69,6 +70,26 @@ def options(
     """Train, tune, evaluate and serve small neural networks that read handwriting."""
 
 
+_OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EPIPE, errno.EFBIG)
+
+
+def _explained(error: OSError) -> PenstrokeError:
+    """Return `error` in words; without the name of a file it is mostly of the output."""
+    if error.filename or error.errno in _OF_FILES:
+        where = f"{error.filename}: " if error.filename else ""
+        return StorageError(f"cannot read or write: {where}{reason(error)}")
+    return PenstrokeError(f"the operating system refused: {reason(error)}")
+
+
+def _is_memory_short(error: Exception) -> bool:
+    """Return whether memory ran out; torch and ONNX Runtime say so in words alone."""
+    words = ("not enough memory", "out of memory", "can't allocate memory", "bad_alloc",
+             "bad allocation", "Failed to allocate memory")  # fmt: skip
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
 def _give_up_output() -> None:
     """Drop what cannot be written to stdout: Python would fail again with it at its end."""
     try:
@@ -88,10 +109,12 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, OSError):  # mostly of the output: the disk is full
+        if isinstance(error, OSError):
             _give_up_output()
-            where = f"{error.filename}: " if error.filename else ""
-            error = StorageError(f"cannot read or write: {where}{reason(error)}")
+            error = _explained(error)
+        if _is_memory_short(error):
+            error = PenstrokeError("out of memory: close other programs, or use less at once "
+                                   "(fewer --workers, a smaller network or data set)")  # fmt: skip
         if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("penstroke"):
             error = MissingExtraError.for_extra("train", error.name)
         if isinstance(error, PenstrokeError):

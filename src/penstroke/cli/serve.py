@@ -43,7 +43,7 @@ def command(
     The page is at http://127.0.0.1:8000. SIGTERM and Ctrl-C stop the service after all accepted
     requests are answered. SIGHUP or a change of their files reloads the models.
     """
-    from penstroke.errors import MissingExtraError
+    from penstroke.errors import MissingExtraError, MissingToolError
 
     try:
         import segno
@@ -51,6 +51,11 @@ def command(
         from penstroke.serve.server import serve
         from penstroke.serve.service_settings import ServiceSettings
     except ModuleNotFoundError as error:
+        if error.name == "resource":  # part of Python, but not on Windows
+            raise MissingToolError(
+                "`penstroke serve` does not run on Windows itself: use it in WSL or a container; "
+                "predict, read and export run here"
+            ) from None
         raise MissingExtraError.for_extra("serve", error.name) from None
 
     settings = ServiceSettings.parse({

@@ -136,7 +136,7 @@ def read(wanted: Iterable[str]) -> dict[str, Collected]:
             continue
         except OSError as error:
             raise DataError(f"cannot read {path}: {reason(error)}") from error
-        except (ValueError, KeyError, TypeError, ConfigError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
             raise DataError(f"{path} is damaged: {error}; move it away") from error
     return images
 

@@ -109,11 +109,23 @@ class Predictions:
         except (OSError, CheckpointError) as error:
             text = f"{path} cannot be read ({error}): `penstroke evaluate` writes it"
             raise RunError(text) from None
-        labels = stored.arrays["labels"].astype(np.int64)
-        logits = stored.arrays["logits"].astype(np.float32)
-        names = stored.facts.get("writers")
-        writers = np.array(names)[stored.arrays["writers"]] if names else None
-        return cls(labels, logits, tuple(stored.facts["classes"]), writers)
+        try:
+            labels = stored.arrays["labels"].astype(np.int64)
+            logits = stored.arrays["logits"].astype(np.float32)
+            classes = tuple(map(str, stored.facts["classes"]))
+            names = stored.facts.get("writers")
+            writers = np.array(names)[stored.arrays["writers"]] if names else None
+            fits = logits.shape == (*labels.shape, len(classes))
+            fits = fits and bool(np.isfinite(logits).all())
+            fits = fits and bool(np.isin(labels, np.arange(len(classes))).all())
+        except (KeyError, TypeError, ValueError, IndexError):
+            fits = False
+        if not fits:
+            raise RunError(
+                f"{path} is damaged: it holds no labels, logits and classes that belong together: "
+                "`penstroke evaluate` writes it"
+            )
+        return cls(labels, logits, classes, writers)
 
 
 def predict(network: nn.Module, dataset: Dataset) -> Predictions:

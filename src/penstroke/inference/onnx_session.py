@@ -31,6 +31,9 @@ _NESTED = {
 _EXTERNAL = {("tensor", 13), ("graph", 15), ("attribute", 22), ("attribute", 23)}
 """External data, and sparse tensors, which may be external too; none of our models has any."""
 _DATA_LOCATION = ("tensor", 14)
+_OPERATOR = ("node", 4)
+_CONTROL_FLOW = {b"If", b"Loop", b"Scan", b"SequenceMap"}
+"""Operators that run graphs of their own, a loop as often as it likes; no recogniser needs any."""
 _METADATA, _KEY, _VALUE = 14, 1, 2
 CHECKSUM = "content_sha256"
 """Key of the metadata that holds, as JSON, the SHA-256 of all else in the file."""
@@ -65,7 +68,10 @@ def open_session(content: bytes, name: str, threads: int | None = None) -> Any:
     if threads:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # it would print to stdout, and try the same again
+        )  # fmt: skip
     except Exception as error:  # ONNX Runtime's exceptions have no other base in common
         raise ModelFileError(f"{name} is damaged, or not an ONNX model that can be read") from error
 
@@ -95,6 +101,8 @@ def _objection(kind: str, message: bytes) -> str | None:
             return "it defines functions of its own"
         if field == _OPERATOR_SET_DOMAIN and value not in (b"", b"ai.onnx"):
             return f"it needs the operators of {_bytes(value).decode(errors='replace')!r}"
+        if field == _OPERATOR and value in _CONTROL_FLOW:
+            return f"it has control flow ({_bytes(value).decode()}), which may never end"
         if field in _EXTERNAL or (field == _DATA_LOCATION and value):
             return "its weights may lie in other files (external data or sparse tensors)"
         if field in _NESTED and (found := _objection(_NESTED[field], _bytes(value))):

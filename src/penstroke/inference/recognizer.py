@@ -277,7 +277,7 @@ def _read_metadata(session: Any, name: str) -> dict[str, Any]:
         version = int(metadata["penstroke_format"])
         if version <= MODEL_FORMAT_VERSION:
             _check_graph(session, len(_Metadata.parse(metadata).classes))
-    except (ValueError, TypeError, IndexError, ConfigError) as error:
+    except (ValueError, TypeError, IndexError, RecursionError, ConfigError) as error:
         raise ModelFileError(f"{name}: the metadata of the model is damaged: {error}") from error
     if version > MODEL_FORMAT_VERSION:
         raise ModelFileError(
@@ -289,7 +289,8 @@ def _read_metadata(session: Any, name: str) -> dict[str, Any]:
 
 def _check_graph(session: Any, classes: int) -> None:
     (images,), (logits,) = session.get_inputs(), session.get_outputs()
-    if (images.name, images.type, logits.name) != ("images", "tensor(uint8)", "logits"):
-        raise ValueError("the graph does not turn images of uint8 into logits")
+    sides = [(one.name, one.type) for one in (images, logits)]
+    if sides != [("images", "tensor(uint8)"), ("logits", "tensor(float)")]:
+        raise ValueError("the graph does not turn images of uint8 into logits of float")
     if logits.shape[1] != classes:
         raise ValueError(f"it names {classes} classes for {logits.shape[1]} logits")

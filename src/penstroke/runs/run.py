@@ -14,7 +14,7 @@ report/              pages and plots
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -154,7 +154,7 @@ class Run(Folder[RunRecord]):
         return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
 
     def history(self) -> list[Metrics]:
-        """Return the metrics of each epoch, but for a last line cut short; RunError if damaged."""
+        """Return the metrics of each epoch, but for one that a crash cut; RunError if damaged."""
         path, history = self.history_path, []
         with explained(f"read {path}", RunError):
             content = path.read_bytes() if path.exists() else b""
@@ -163,7 +163,8 @@ class Run(Folder[RunRecord]):
             try:
                 history.append(_metrics(line, number))
             except (ValueError, RecursionError, ConfigError) as error:
-                if number < len(lines):
+                is_cut = number == len(lines) and isinstance(error, ValueError)
+                if not is_cut or self.status == "finished":
                     raise RunError(f"{path} is damaged in line {number}: {error}") from error
         return history
 
@@ -281,7 +282,7 @@ def _metrics(line: bytes, number: int) -> Metrics:
     values: Metrics = json.loads(line)
     epoch = EpochLine.parse(values)
     if epoch.epoch != number or epoch.best_epoch > number:
-        raise ValueError(f"it is of epoch {epoch.epoch}, the best {epoch.best_epoch}")
+        raise ConfigError(f"it is of epoch {epoch.epoch}, the best {epoch.best_epoch}")
     return values
 
 
@@ -342,6 +343,14 @@ class FoldRuns(Folder[RunConfig]):
     record_type = RunConfig
     error_type = RunError
     kind = "cross-validation"
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the directory at `path`, unless it is something else, damaged, or newer."""
+        opened = super().open(path)
+        if not {"data", "model", "train"} <= opened.record.model_fields_set:
+            raise RunError(f"{path} is not a valid {cls.kind}: {cls.record_file} is not complete")
+        return opened
 
     def summary(self) -> FoldsSummary | None:
         """Return the aggregate figures; None while a fold is unfinished."""

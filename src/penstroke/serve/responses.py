@@ -62,6 +62,8 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(422, "invalid", _shorten(str(error)))
         case PenstrokeError():
             return ApiError(503, "unavailable", str(error))
+        case MemoryError():
+            return busy(503, "the service is short of memory: try again soon")
     return ApiError(500, "internal", "internal error: the log of the service says more")
 
 

@@ -96,8 +96,10 @@ def _faster_precision(config: RunConfig, device: str, threads: int) -> str:
     facts = [config.model.to_dict(), config.train.batch_size, threads, torch.__version__,
              torch.backends.cpu.get_cpu_capability()]  # fmt: skip
     path = cache_root() / "precision" / f"{sha256(json.dumps(facts).encode())[:16]}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return str(json.loads(path.read_text())["precision"])
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        known: str = json.loads(path.read_text())["precision"]
+        if known in ("float32", "bfloat16"):
+            return known
     seconds = dict.fromkeys(("float32", "bfloat16"), math.inf)
     batch_size = min(config.train.batch_size, 512)
     for _ in range(3):  # in turn, and the least of each: other processes come and go

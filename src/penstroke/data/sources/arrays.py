@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import multiprocessing
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -33,9 +34,17 @@ from penstroke.data.sources.contents import (
 )
 from penstroke.data.sources.pixel_tables import TableFile, table_rows
 from penstroke.data.sources.rows import SequentialReader, labelled_rows
-from penstroke.errors import ArchiveError, ConfigError, DataError, ImageError, MissingExtraError
+from penstroke.errors import (
+    ArchiveError,
+    ConfigError,
+    DataError,
+    ImageError,
+    MissingExtraError,
+    WorkerError,
+)
 from penstroke.files import explained
 from penstroke.preprocessing.ink import border
+from penstroke.workers import Worker
 
 _Array = npt.NDArray[np.generic]
 _IMAGES = ("images", "image", "imgs", "x", "data", "pictures")
@@ -423,6 +432,8 @@ def _mat_values(path: Path, _stamp: str) -> dict[str, _Array]:
         from scipy.io import loadmat
     except ImportError as error:
         raise MissingExtraError.for_extra("train", error.name) from None
+    if not multiprocessing.current_process().daemon:  # a worker may crash, and have no worker
+        _refuse_crashing(path)
     try:
         content = loadmat(str(path), appendmat=False)
     except NotImplementedError:
@@ -432,6 +443,25 @@ def _mat_values(path: Path, _stamp: str) -> dict[str, _Array]:
     except Exception as error:  # SciPy's reader meets damage with errors of many kinds
         raise DataError(f"{path} is not a valid MAT file: {error}") from error
     return dict(_fields("", {k: v for k, v in content.items() if not k.startswith("__")}))
+
+
+def _refuse_crashing(path: Path) -> None:
+    """Raise DataError where SciPy's reader, compiled code, ends its process: some damage does."""
+    worker: Worker[tuple[Path], None] = Worker(partial(map, _try_mat))
+    try:
+        worker.send((path,))
+        worker.receive()
+    except WorkerError as error:
+        raise DataError(f"{path} is not a valid MAT file: {error}") from None
+    finally:
+        worker.end()
+
+
+def _try_mat(path: Path) -> None:
+    from scipy.io import loadmat
+
+    with contextlib.suppress(Exception):  # raised again where it can be explained
+        loadmat(str(path), appendmat=False)
 
 
 def _fields(prefix: str, values: Any) -> Iterator[tuple[str, _Array]]:
