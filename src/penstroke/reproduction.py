@@ -175,7 +175,8 @@ class StepResult:
     @property
     def search(self) -> SearchResult:
         """The result of a search."""
-        return SearchResult.parse(self.output)
+        result = {name: value for name, value in self.output.items() if name != "trial_runs"}
+        return SearchResult.parse(result)
 
     def open_study(self) -> Study:
         """Return the study of a search."""

@@ -24,7 +24,9 @@ from penstroke.config.toml import flatten
 
 SOURCE = Path(package.__file__).parent
 PRINTED_BY = {
-    "cli/audit.py": "data audit", "cli/data_import.py": "data import", "cli/data.py": "data list",
+    "workers.py": "data import, tune", "runs/retraining.py": "retrain",
+    "cli/main.py": "data import, tune, serve", "cli/audit.py": "data audit",
+    "cli/data_import.py": "data import", "cli/data.py": "data list",
     "cli/self_test.py": "doctor", "cli/runs.py": "runs table",
     "cli/image_arguments.py": "predict, read",
     "config/recipes.py": "train, tune, check", "config/settings.py": "train, tune, check",
@@ -47,7 +49,7 @@ NAMED_ELSEWHERE = {
 FOREIGN = re.compile(r"(ray start|npm|python -m|pip install|git) [^`]*")
 COMMAND = re.compile(
     r"(?:penstroke |… |`)((?:data|check|train|tune|evaluate|compare|report|predict|read|serve"
-    r"|export|runs|reproduce|doctor)\b(?: [a-z]+\b)*)([^`;\n]*)"
+    r"|export|runs|reproduce|doctor|corrections|retrain)\b(?: [a-z]+\b)*)([^`;\n]*)"
 )
 OPTION = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![-\w])")
 

@@ -36,7 +36,7 @@ def test_from_a_run_in_words(penstroke: Cli, source: Path) -> None:
     assert "144 validation images of digits" in done.out
     (tuned,) = source.parent.glob("finetune-*")
     page = (tuned / "report" / "index.html").read_text()
-    assert "<h2>Fine-tuning</h2>" in page
+    assert ">Fine-tuning</h2>" in page
     assert "144 images of digits accuracy is now" in page
     assert "fine-tuned from `source` (SHA-256 " in penstroke("runs", "show", tuned, "--card").out
     assert penstroke("evaluate", tuned, "--json").exit_code == 0

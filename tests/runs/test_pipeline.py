@@ -28,7 +28,7 @@ def test_a_finished_run_holds_what_the_design_promises(runs: Path) -> None:
     best = run.best_epoch()
     assert files == {
         "run.toml", "history.jsonl", "model.safetensors", "model.onnx", "summary.json",
-        "test_openings.jsonl", "report/index.html", ".lock",
+        "test_openings.jsonl", "report/index.html", "report/model-card.html", ".lock",
         *(f"predictions/{split}.safetensors" for split in ("train", "validation", "test")),
         *(f"checkpoints/epoch-{e:04d}.safetensors" for e in {2, 3, best}),
     }  # fmt: skip

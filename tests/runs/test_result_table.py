@@ -169,7 +169,7 @@ def test_the_plot_shows_means_intervals_and_series(study: Study, penstroke: Cli)
 def test_a_study_keeps_and_shows_the_score_of_every_seed(
     study: Study, penstroke: Cli, tmp_path: Path
 ) -> None:
-    kept = json.loads(penstroke("runs", "show", "s", "--json").out)["runs"]
+    kept = json.loads(penstroke("runs", "show", "s", "--json").out)["trial_runs"]
     phases = [(run["phase"], run["trial"], run["seed"]) for run in kept]
     best = study.best()
     assert best is not None

@@ -138,10 +138,10 @@ def test_class_names_model_names_and_data_sets_stay_text(browser: Browser, servi
 
 def test_labels_of_the_collection_stay_text(browser: Browser, service: str) -> None:
     shares = dict.fromkeys(ATTACKS, 1)
-    collection = {"images": 50, "by_label": shares, "path": ATTACKS[1]}
+    collection = {"images": 50, "by_label": shares, "path": ATTACKS[1], "corrections": []}
 
     def answer(page: Page) -> None:
-        page.route("**/v1/corrections", lambda route: route.fulfill(json=collection))
+        page.route("**/v1/corrections?*", lambda route: route.fulfill(json=collection))
 
     with visit(browser, service, before=answer) as page:
         expect(page.locator("#tally b")).to_have_count(50)

@@ -212,7 +212,7 @@ def _runs_of(names: Sequence[str]) -> _Chosen:
 def _show_study(study: Study) -> None:
     runs, search = study.trial_runs(), study.record.search
     facts = {"study": str(study.path), **_of_summary(study.result())}
-    exit_json({**facts, "record": study.record, "runs": runs})
+    exit_json({**facts, "record": study.record, "trial_runs": runs})
     say(f"{study.path}  {facts['status']}, {study.size_bytes / 1e6:.1f} MB\n")
     headings = ("trial", "state", "seed", "fold", "epochs", search.metric, *study.space.parameters)
     rows = [

@@ -198,7 +198,7 @@ def _search_each(request: SearchRequest, name: str, stem: str, options: TuneOpti
         study = _open(one, stem, options, f"{stem}-{text}" if options.name else None)
         say(f"{name} = {value}")
         results.append((value, _run(study, options)))
-        studies.append({name: value, **results[-1][1].to_dict(), "runs": study.trial_runs()})
+        studies.append({name: value, **results[-1][1].to_dict(), "trial_runs": study.trial_runs()})
     exit_json({"each": name, "studies": studies})
     keys = sorted({key for _, result in results for key in result.best_settings})
     rows = [
@@ -407,7 +407,7 @@ def _in_one_line(settings: Mapping[str, Any]) -> str:
 
 
 def _show_result(study: Study, result: SearchResult) -> None:
-    exit_json({**result.to_dict(), "runs": study.trial_runs()})
+    exit_json({**result.to_dict(), "trial_runs": study.trial_runs()})
     say(f"\ntrials            {result.trials}: {result.complete} to the last epoch, "
         f"{result.pruned} pruned, {result.failed} failed")  # fmt: skip
     say(f"best              trial {result.best_trial}, {result.metric} {result.best_metric:.4f}")
