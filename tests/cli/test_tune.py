@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -17,6 +19,7 @@ import tomli_w
 from helpers import Outcome, small_config, start, wait_until
 from penstroke.config.recipes import load_recipe, shipped_recipes
 from penstroke.config.space import Space
+from penstroke.errors import StudyError
 from penstroke.search.study import Study
 from searching import (
     remains,
@@ -302,6 +305,52 @@ def test_a_damaged_or_locked_storage_is_said(penstroke: Cli, recipe: Path, runs:
     done = penstroke("tune", "s")
     assert done.exit_code == 1
     assert "written by a newer Penstroke" in done.err
+
+
+def test_a_study_on_a_read_only_disk_can_be_shown(
+    penstroke: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tuned_study()
+    connect = sqlite3.connect
+
+    def read_only(*arguments: object, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)  # type: ignore[call-overload]
+        connection.execute("pragma query_only = on")
+        return cast("sqlite3.Connection", connection)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sqlite3.dbapi2.connect", read_only)
+        patch.setattr("sqlite3.connect", read_only)
+        done = penstroke("runs", "show", "s")
+        assert (done.exit_code, "s  finished" in done.out) == (0, True), done.err
+        with pytest.raises(StudyError, match="cannot be used: .*readonly database"):
+            study.store.add(99, {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "trial_user_attributes set value_json = 'NaN' where key = 'settings'",
+        """trial_user_attributes set value_json = '{"train.epochs": NaN}' where key = 'settings'""",
+        "trial_user_attributes set value_json = printf('%.99999c', '[') where key = 'settings'",
+        "trial_user_attributes set value_json = 'NaN' where key = 'trial'",
+        "trial_user_attributes set value_json = '[1]' where key = 'trial'",
+        "trial_user_attributes set value_json = '1e999' where key = 'trial'",
+        "trial_values set value_type = 'INF_POS', value = null",
+        "trial_params set distribution_json = '['",
+        "trials set state = 'XX'",
+    ],
+)
+def test_damaged_trials_are_said(penstroke: Cli, runs: Path, change: str) -> None:
+    study = tuned_study()
+    with contextlib.closing(sqlite3.connect(study.path / "study.db")) as database:
+        database.execute(f"update {change}")
+        database.commit()
+    (study.path / "summary.json").unlink()
+    for command in (("tune", "s"), ("runs", "show", "s"), ("report", "s")):
+        done = penstroke(*command)
+        assert (done.exit_code, "study.db is damaged: " in done.err) == (1, True), done.err
+        assert len(done.err) < 500
 
 
 def test_two_searches_of_one_study_at_once(penstroke: Cli, recipe: Path, runs: Path) -> None:

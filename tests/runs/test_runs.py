@@ -282,6 +282,17 @@ def test_a_name_that_another_kind_of_directory_has_is_refused(run: Run) -> None:
         FoldRuns.create(run.path, RunConfig())
 
 
+def test_of_two_processes_that_begin_one_run_at_once_one_does(run: Run) -> None:
+    """Both have seen that there is none; the record stays that of the first."""
+    before = (run.path / "run.toml").read_bytes()
+    other = run.record.model_copy(update={"config": RunConfig()})
+    with pytest.raises(RunError, match="just been begun by another process"):
+        Run.create(run.path, other)
+    with run.locked(), pytest.raises(RunError, match="being trained by another"):
+        Run.create(run.path, other)
+    assert (run.path / "run.toml").read_bytes() == before
+
+
 def test_two_processes_cannot_train_one_run(run: Run) -> None:
     with run.locked(), pytest.raises(RunError, match="being trained by another"), run.locked():
         pass

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
 from helpers import small_config
 from penstroke.config.settings import RunConfig
+from penstroke.config.space import Space
 from penstroke.data import store
 from penstroke.data.dataset import Dataset, sealed
 from penstroke.data.loading import load_dataset
@@ -18,6 +20,7 @@ from penstroke.errors import ConfigError, SealedTestError, StudyError
 from penstroke.reports.search_report import write_search_report
 from penstroke.search.engine import LocalEngine
 from penstroke.search.study import Study
+from penstroke.search.trial_store import TrialStore
 from penstroke.search.workflow import (
     SearchRequest,
     conclude,
@@ -335,6 +338,27 @@ def test_two_that_begin_one_study_at_once_do_not_meet_in_its_storage(runs: Path)
     ):  # fmt: skip
         pass
     assert first.store.trials() == {}
+
+
+def test_two_that_create_the_tables_of_one_storage_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have seen that there are none: each table that the other has created is an error."""
+    tables = optuna.storages._rdb.models.BaseModel.metadata
+    create_all, calls = tables.create_all, []
+
+    def be_late(engine: Any) -> None:
+        calls.append(engine)
+        for table in tables.sorted_tables[: 2 * len(calls)]:
+            create_all(engine, tables=[table])
+        create_all(engine, checkfirst=len(calls) > 2)
+
+    monkeypatch.setattr(tables, "create_all", be_late)
+    recipe = small_recipe()
+    assert recipe.search is not None
+    space = Space(recipe.run_config(), recipe.search.space)
+    store = TrialStore(tmp_path / "new.db", "s", space, maximize=True)
+    assert (len(calls), store.trials()) == (3, {})
 
 
 def test_a_study_with_a_damaged_storage_can_be_removed(runs: Path) -> None:

@@ -61,7 +61,8 @@ class CrossValidation:
             self.folds[fold], stem="", path=self.path / f"fold-{fold}", overwrite=overwrite,
             pretrained=self.pretrained, needs_test=False,
         )  # fmt: skip
-        FoldRuns.create(self.path, self.folds[0].replace({"data.folds": None, "data.fold": None}))
+        record = self.folds[0].replace({"data.folds": None, "data.fold": None})
+        FoldRuns.create(self.path, record, replace=True)
         return training
 
     def aggregate(self, *, report: bool = True) -> FoldsSummary:

@@ -165,7 +165,7 @@ def make_ensemble(members: Sequence[Run], data: DataSplits, *, report: bool = Tr
         if old.keys() == weights.keys() and all(np.array_equal(old[k], weights[k]) for k in old):
             return run
     record = members[0].record.model_copy(update={"members": names, "created": now()})
-    run = Run.create(path, record)
+    run = Run.create(path, record, replace=True)
     with run.locked():
         run.write_weights(weights)
         _evaluate_and_export(run, network_of(record, weights), data, report=report)

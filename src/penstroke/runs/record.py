@@ -129,11 +129,22 @@ class Folder(Generic[RecordT]):
         return sum(map(_size, self.path.rglob("*")))
 
     @classmethod
-    def create(cls, path: Path, record: RecordT) -> Self:
-        """Write a new directory with its record."""
+    def create(cls, path: Path, record: RecordT, *, replace: bool = False) -> Self:
+        """Write a new directory with its record; raise if another process has just done so.
+
+        With `replace`, a record that is there is replaced.
+        """
         finish_removals()
         cls.check_free(path)
-        write_text_atomically(path / cls.record_file, record.to_toml())
+        with explained(f"write {path}", StorageError):
+            path.mkdir(parents=True, exist_ok=True)
+        with cls._locked(path):
+            if (path / cls.record_file).exists() and not replace:
+                raise cls.error_type(
+                    f"{path} has just been begun by another process: wait for it, or choose "
+                    "another --name"
+                )
+            write_text_atomically(path / cls.record_file, record.to_toml())
         return cls(path, record)
 
     @classmethod
@@ -235,12 +246,13 @@ class Folder(Generic[RecordT]):
         with self._locked(self.path):
             yield
 
+    @classmethod
     @contextlib.contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
+    def _locked(cls, path: Path) -> Iterator[None]:
         try:
             descriptor = lock(path / ".lock")
         except BlockingIOError:
-            raise self.error_type(f"{path} {self.locked_message}") from None
+            raise cls.error_type(f"{path} {cls.locked_message}") from None
         except OSError as error:
             raise StorageError(f"cannot lock {path}: {reason(error)}") from error
         try:

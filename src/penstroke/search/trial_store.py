@@ -16,7 +16,7 @@ import optuna
 from optuna import distributions
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from penstroke.config.space import Parameter, Space, Values
 from penstroke.errors import StudyError
@@ -30,6 +30,14 @@ _STATES: dict[TrialState, State] = {
     TrialState.WAITING: "waiting", TrialState.RUNNING: "running",
     TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
 }  # fmt: skip
+
+
+_DAMAGE = (
+    ValueError, TypeError, LookupError, AssertionError, RecursionError, OverflowError,
+)  # fmt: skip
+"""What reading rows of a storage raises that no Optuna wrote."""
+_MOST_TABLES = 32
+"""More than an Optuna storage has."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +65,23 @@ class TrialStore:
         # A dashboard that reads meanwhile holds SQLite for a moment: wait for it.
         wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
         with self._explained():
-            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=wait)
-            self._study = optuna.create_study(
-                study_name=name, storage=self._storage, load_if_exists=True,
-                direction="maximize" if maximize else "minimize",
-            )  # fmt: skip
-        self._ids = {trial.user_attrs["trial"]: trial._trial_id for trial in self._all()}
+            self._storage = _open_storage(url, wait)
+            try:  # a study on a read-only disk can be read
+                self._study = optuna.load_study(study_name=name, storage=self._storage)
+            except KeyError:
+                self._study = optuna.create_study(
+                    study_name=name, storage=self._storage, load_if_exists=True,
+                    direction="maximize" if maximize else "minimize",
+                )  # fmt: skip
+            self._ids = {trial.user_attrs["trial"]: trial._trial_id for trial in self._all()}
 
     def __contains__(self, trial: int) -> bool:
         return trial in self._ids
 
     def trials(self) -> dict[int, Trial]:
         """Return all trials, by number."""
-        trials = {}
-        for stored in self._all():
-            facts, state = stored.user_attrs, _STATES[stored.state]
-            metric, by_epoch = stored.value, stored.intermediate_values
-            if metric is None and by_epoch and state != "failed":
-                metric = by_epoch[max(by_epoch)]
-            number, settings, failure = facts["trial"], dict(facts["settings"]), facts.get("reason")
-            trials[number] = Trial(number, state, settings, metric, by_epoch, failure or "")
-        return trials
+        with self._explained():
+            return {trial.number: trial for trial in map(_trial, self._all())}
 
     def add(self, trial: int, settings: Values) -> None:
         """Add a trial."""
@@ -155,10 +159,35 @@ class TrialStore:
         try:
             yield
         except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError, OSError) as error:
-            first = str(error).strip().splitlines()[0]
+            first = str(error.__cause__ or error).strip().splitlines()[0]
             raise StudyError(
                 f"the study's storage {self._shown} cannot be used: {first}"
             ) from error
+        except _DAMAGE as error:
+            first = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise StudyError(f"the study's storage {self._shown} is damaged: {first}") from error
+
+
+def _trial(stored: FrozenTrial) -> Trial:
+    """Return a trial as it is stored; ValueError, TypeError or LookupError if it is damaged."""
+    facts, state = stored.user_attrs, _STATES[stored.state]
+    metric, by_epoch = stored.value, stored.intermediate_values
+    if metric is None and by_epoch and state != "failed":
+        metric = by_epoch[max(by_epoch)]
+    settings, failure = dict(facts["settings"]), str(facts.get("reason", ""))
+    json.dumps([settings, metric, by_epoch], allow_nan=False)  # refuses what is not finite
+    return Trial(int(facts["trial"]), state, settings, metric, by_epoch, failure)
+
+
+def _open_storage(url: str, engine_options: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Open an Optuna storage; another process that creates its tables meanwhile does no harm."""
+    for _ in range(_MOST_TABLES):  # each failure says that the other has created one more
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=engine_options)
+        except DBAPIError as error:
+            if "exist" not in str(error) and not isinstance(error, IntegrityError):
+                raise
+    return optuna.storages.RDBStorage(url, engine_kwargs=engine_options)
 
 
 def distribution(parameter: Parameter) -> distributions.BaseDistribution:
