@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # Other data sets of digits and letters than EMNIST's own: EMNIST="--digits NAME --letters NAME".
 EMNIST ?=
+# Letters that the ink segmenter is trained on.
+LETTERS ?= emnist-letters
 # Pages whose output is written by their own commands. The last three take half an hour, and need the data sets of
 # docs/data.md.
 MEASURED ?= README.md docs/tutorial.md docs/evaluation.md docs/inference.md docs/fine-tuning.md
@@ -14,7 +16,7 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/pytest --numprocesses logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick coverage docs docs-test docs-measure reference lint format bench bench-peers results torture dist clean
+.PHONY: help demo test test-quick coverage docs docs-test docs-measure reference lint format bench bench-peers models results torture dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +72,9 @@ bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and
 	@$(PYTHON) -m venv .venv-peers
 	@.venv-peers/bin/pip install --quiet numpy pillow "torch>=2.9,<2.14" skorch keras tensorflow-cpu \
 	  "ray[tune]" keras-tuner tensorboard
+
+models: $(VENV)/.dev ## make the bundled models and the ink segmenter (an hour; needs MNIST; LETTERS=DATA_SET)
+	@$(BIN)/python scripts/make_models.py --letters $(LETTERS)
 
 results: $(VENV)/.dev ## repeat the published projects, presets and letters; writes docs/ (two hours and more)
 	@$(BIN)/penstroke reproduce all presets --page docs/results.md $(EMNIST)

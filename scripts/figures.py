@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -27,10 +28,12 @@ from penstroke.evaluation.intervals import wilson
 from penstroke.inference.recognizer import Recognizer
 from penstroke.preprocessing.decoding import read_grey
 from penstroke.preprocessing.ink import Preprocessed, find_ink, preprocess
+from penstroke.preprocessing.segmentation import segment
 from penstroke.reports.plots import set_accuracy_axis
 from penstroke.runs.trained import evaluate
 from penstroke.search.plan import hyperband
 from penstroke.serve.inference_worker import occlusion_map
+from penstroke.training.synthetic_paper import photograph
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/figures"
@@ -194,6 +197,27 @@ def placing() -> str:
     return _svg(figure)
 
 
+def papers(count: int = 8) -> str:
+    """Synthetic photos of digits, the ink found in them, and what a network reads."""
+    torch.manual_seed(5)
+    digits = penstroke.load_dataset("digits").train.images[: 3 * count]
+    photos = photograph(torch.from_numpy(digits).float() / 255)
+    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
+    axes = figure.subplots(3, count)
+    for column, image, window in zip(axes.T, photos.images[:, 0], photos.window[:, 0], strict=True):
+        rows, columns = window.any(dim=1), window.any(dim=0)
+        level = image[rows][:, columns].numpy()
+        grey = (level - level.min()) / np.ptp(level)
+        shown = (grey, segment(grey), preprocess(grey).pixels)
+        for axis, pixels in zip(column, shown, strict=True):
+            axis.imshow(pixels, cmap="gray", interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            _colour(axis)
+    for axis, title in zip(axes[:, 0], ("photo", "ink", "28×28 input"), strict=True):
+        axis.set_ylabel(title, fontsize=10, color=INK)
+    return _svg(figure)
+
+
 def luck(images: int = 1000, accuracy: float = 0.99, draws: int = 20_000) -> str:
     """The best measured accuracy of many networks with one true accuracy, on average."""
     random = np.random.default_rng(0)
@@ -288,6 +312,7 @@ FIGURES = {
     "pixels": pixels,
     "samples": samples,
     "placing": placing,
+    "papers": papers,
     "luck": luck,
     "hyperband": brackets,
     "intervals": widths,

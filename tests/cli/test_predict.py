@@ -80,9 +80,6 @@ def test_what_cannot_be_read(penstroke: Cli, model: Path, tmp_path: Path) -> Non
     assert (no_model.exit_code, "cannot read the model" in no_model.err) == (1, True)
     assert "no run" in penstroke("predict", tmp_path, "--model", "nothing").err
     assert penstroke("predict", "--model", model).exit_code == 2
-    for command in ("predict", "read"):
-        without = penstroke(command, tmp_path)
-        assert (without.exit_code, "name a model" in without.err) == (2, True)
 
 
 def test_predicting_never_imports_torch(model: Path, images: Path) -> None:

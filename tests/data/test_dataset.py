@@ -115,6 +115,8 @@ def test_test_split_is_sealed(digits: DataSplits) -> None:
 def test_digits_splits(digits: DataSplits) -> None:
     assert (len(digits.train), len(digits.validation)) == (1293, 144)
     assert digits.classes == tuple("0123456789")
+    # What is trained on it, and documented, holds for these pixels.
+    assert digits.fingerprint.startswith("b6800749693d")
     everything = np.concatenate([digits.train.images, digits.validation.images])
     assert len(np.unique(everything.reshape(len(everything), -1), axis=0)) > 1400
     again = load_dataset("digits")

@@ -146,7 +146,6 @@ def images() -> dict[str, list[Image.Image]]:
             Image.fromarray(np.dstack([drawn_digit(130), drawn_digit(130) // 2, drawn_digit(130)]))
         ],
         "blank": [Image.fromarray(np.full((50, 40), 200, np.uint8))],
-        "noise": [Image.fromarray(random_images(1)[0])],
     }
 
 

@@ -45,9 +45,9 @@ def command(
 
     Opens the test split, and writes predictions and a report.
     """
-    from penstroke.runs.run import find_run
+    from penstroke.runs.run import writable_run
 
-    chosen = find_run(run)
+    chosen = writable_run(run)
     if external:
         _evaluate_external(chosen, external, ignored)
         return

@@ -9,7 +9,8 @@ from penstroke.cli.options import JSON, argument, option
 
 
 def command(
-    run: str = argument("Name or path (see `penstroke runs list`).", metavar="RUN|STUDY"),
+    run: str = argument("Bundled model, or name or path of a run or study. By default digits.",
+                        default="digits", metavar="[MODEL|RUN|STUDY]"),
     to: Literal["onnx", "csv", "web"] = option(
         "Format: onnx (the model), csv (the history; of a study each seed of each trial) or web "
         "(an offline page).", "onnx"),

@@ -18,21 +18,20 @@ if TYPE_CHECKING:
     from penstroke.inference.recognizer import Recognizer
 
 IMAGES = argument("Image files, folders or patterns; - is stdin.", metavar="IMAGE…")
-MODEL = option("Model: a model.onnx, or the name or path of a run.", metavar="MODEL")
+MODEL = option(
+    "Model: a bundled one (`penstroke models list`), a run's name or path, or a model.onnx.",
+    "digits",
+    metavar="MODEL",
+)
 
 
-def open_recognizer(model: str | None) -> Recognizer:
-    """Return the recognizer of `--model`: an ONNX file or a run."""
+def open_recognizer(model: str) -> Recognizer:
+    """Return the recognizer of `--model`: a bundled model, an ONNX file or a run."""
+    from penstroke.inference.bundled import bundled_run
     from penstroke.inference.recognizer import Recognizer
     from penstroke.runs.run import find_run
 
-    if model is None:
-        raise typer.BadParameter(
-            "name a model: a run (`penstroke runs list` lists them, `penstroke train` makes one) "
-            "or a model.onnx",
-            param_hint="--model",
-        )
-    path = Path(model)
+    path = bundled_run(model) or Path(model)
     is_file = path.exists() or path.suffix == ".onnx"  # a missing one is reported when opened
     return Recognizer.load(path if is_file else find_run(model).model_path)
 
@@ -75,7 +74,7 @@ def answer_each(
     names: Sequence[str],
     answer: Callable[[str, bytes | Path], dict[str, Any]],
     show: Callable[[list[dict[str, Any]]], None],
-    model: str | None,
+    model: str,
 ) -> None:
     """Answer for each image and its source; exit with 1 if an image could not be read."""
     answers: list[dict[str, Any]] = []

@@ -19,7 +19,7 @@ from penstroke.files import reason
 
 _COMMANDS = (
     "data", "check", "train", "tune", "evaluate", "compare", "report", "predict", "read", "serve",
-    "corrections", "retrain", "export", "runs", "reproduce", "doctor",
+    "corrections", "retrain", "export", "models", "runs", "reproduce", "doctor",
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ class _LazyGroup(TyperGroup):
 app = command_group(
     "penstroke", "Train, tune, evaluate and serve small neural networks that read handwriting.",
     cls=_LazyGroup, pretty_exceptions_enable=False,
-    epilog="First time here? `penstroke train` trains a network on real digits in seconds.",
+    epilog="First time here? `penstroke predict IMAGE` reads a digit, `penstroke train` trains.",
 )  # fmt: skip
 
 

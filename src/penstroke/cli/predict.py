@@ -10,7 +10,7 @@ from penstroke.cli.options import JSON, option
 
 def command(
     images: list[str] = IMAGES,
-    model: str | None = MODEL,
+    model: str = MODEL,
     top: int = option("Number of classes listed per image.", 3, min=1),
     as_json: bool = JSON,
 ) -> None:

@@ -14,7 +14,7 @@ from penstroke.files import write_text_atomically
 
 def command(
     images: list[str] = IMAGES,
-    model: str | None = MODEL,
+    model: str = MODEL,
     overlay: Path | None = option(
         "Folder, or one .svg, for the images with the recognised text on them."),
     top: int = option("Number of alternatives listed for a doubtful character.", 3, min=1),

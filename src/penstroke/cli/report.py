@@ -18,10 +18,10 @@ def command(
         folder, page = study.path, write_search_report(study, result_so_far(study))
     else:
         from penstroke.reports.run_report import write_run_report
-        from penstroke.runs.run import find_run
+        from penstroke.runs.run import writable_run
         from penstroke.runs.trained import evaluate, summary_of
 
-        run = find_run(name)
+        run = writable_run(name)
         evaluation = evaluate(run)
         page = write_run_report(run, evaluation, summary_of(run, evaluation))
         folder = run.path

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    models: list[str] = argument(
-        "Models: model.onnx files or runs; the first is the default.", metavar="MODEL…"),
+    models: list[str] | None = argument(
+        "Models: bundled ones, model.onnx files or runs; the first is the default. Without any, "
+        "digits.", None, metavar="[MODEL…]"),
     host: str = option("Address to listen on; beyond this machine a token is required.",
                        "127.0.0.1"),
     port: int = option("Port; 0 is any free one.", 8000, min=0, max=65535),
@@ -44,6 +45,7 @@ def command(
     requests are answered. SIGHUP or a change of their files reloads the models.
     """
     from penstroke.errors import MissingExtraError, MissingToolError
+    from penstroke.inference.bundled import DEFAULT_MODEL
 
     try:
         import segno
@@ -80,4 +82,4 @@ def command(
         if listening.token and not service.settings.is_local:
             say("\nanybody with the token can use it; the connection is not encrypted")
 
-    serve(models, settings, on_listening)
+    serve(models or [DEFAULT_MODEL], settings, on_listening)

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field
 from penstroke.config.settings import IMAGE_SIZE, Settings
 from penstroke.errors import ConfigError, ModelFileError, PenstrokeError
 from penstroke.files import explained
+from penstroke.inference.bundled import bundled_run
 from penstroke.inference.onnx_session import open_session
 from penstroke.preprocessing.decoding import ImageLike, as_batch
 from penstroke.preprocessing.ink import InkSettings, Pixels, Preprocessed, preprocess
@@ -110,7 +111,7 @@ class Recognizer:
 
     @classmethod
     def load(cls, path: str | Path, *, confidence_threshold: float | None = None) -> Recognizer:
-        """Open `path`: a model.onnx, or a run directory that holds one.
+        """Open a bundled model by its name, a model.onnx, or the run directory that holds one.
 
         `confidence_threshold`: least probability of a label; the model's own (0.5) unless given.
 
@@ -119,11 +120,19 @@ class Recognizer:
                 it reaches outside itself, for other files or foreign operators; its checksum is
                 wrong; or its output is not finite.
         """
-        path = Path(path)
+        bundled = bundled_run(path)
+        path = bundled or Path(path)
         path = path / "model.onnx" if path.is_dir() else path
-        with explained(f"read the model {path}", ModelFileError):
-            content = path.read_bytes()
-        recognizer = cls.from_bytes(content, str(path))
+        try:
+            with explained(f"read the model {path}", ModelFileError):
+                content = path.read_bytes()
+            recognizer = cls.from_bytes(content, str(path))
+        except ModelFileError as error:
+            if bundled is None:
+                raise
+            raise ModelFileError(
+                f"{error}: it came with Penstroke; pip install --force-reinstall penstroke"
+            ) from error
         if confidence_threshold is not None:
             recognizer.confidence_threshold = confidence_threshold
         return recognizer

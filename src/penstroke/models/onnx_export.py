@@ -13,6 +13,9 @@ from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import MissingExtraError
 from penstroke.inference.onnx_session import CHECKSUM, content_checksum
 
+_FEW = 256
+"""Weights: so few are not worth storing in half the bytes."""
+
 
 class Deployed(nn.Module):
     """The network as it is deployed: pixels as they are stored in, logits out."""
@@ -32,23 +35,40 @@ def export_onnx(network: nn.Module, metadata: Mapping[str, Any]) -> bytes:
 
     Each value of `metadata` is stored as JSON under its key, with a checksum of the whole.
     """
+    # Batch norm folds into the convolution before it; dropout is nothing in evaluation.
+    example = torch.zeros(2, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
+    return serialize_onnx(Deployed(network), example, ("images", "logits"), metadata)
+
+
+def serialize_onnx(
+    network: nn.Module,
+    example: Tensor,
+    names: tuple[str, str],
+    metadata: Mapping[str, Any],
+    *,
+    half_precision: bool = False,
+) -> bytes:
+    """Return a network of one input and one output, called `names`, as an ONNX file.
+
+    Both have a first dimension of any size. With `half_precision` its weights are stored in 16
+    bits, and computed with in 32.
+    """
     try:
         import onnx
     except ImportError as error:
         raise MissingExtraError.for_extra("train", error.name) from None
-    # Batch norm folds into the convolution before it; dropout is nothing in evaluation.
-    deployed = Deployed(network).to("cpu").eval()
-    example = torch.zeros(2, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
     graph = io.BytesIO()
     with warnings.catch_warnings():
         # The older of torch's two exporters: 0.05 s against 2.3 s (docs/decisions/0002).
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            deployed, (example,), graph, dynamo=False,  # type: ignore[arg-type]
-            input_names=["images"], output_names=["logits"],
-            dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
+            network.to("cpu").eval(), (example,), graph, dynamo=False,  # type: ignore[arg-type]
+            input_names=names[:1], output_names=names[1:],
+            dynamic_axes={name: {0: "batch"} for name in names},
         )  # fmt: skip
     model = onnx.load_model_from_string(graph.getvalue())
+    if half_precision:
+        _halve_weights(model.graph)
     onnx.helper.set_model_props(
         model, {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
     )
@@ -56,3 +76,16 @@ def export_onnx(network: nn.Module, metadata: Mapping[str, Any]) -> bytes:
     checksum, _ = content_checksum(model.SerializeToString())
     model.metadata_props.add(key=CHECKSUM, value=json.dumps(checksum))
     return bytes(model.SerializeToString())
+
+
+def _halve_weights(graph: Any) -> None:
+    """Store the larger weights of an ONNX graph as float16, each with a cast to float32."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for weight in graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype == "float32" and values.size > _FEW:
+            name, stored = weight.name, weight.name + ".half"
+            weight.CopyFrom(numpy_helper.from_array(values.astype("float16"), stored))
+            cast = helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT)
+            graph.node.insert(0, cast)

@@ -2,9 +2,9 @@
 
 It follows the way MNIST was made (LeCun et al. 1998, section III.A): the ink is cropped, its longer
 side scaled to 20 pixels with the proportion kept, and its centre of mass put at the centre of a
-28×28 field. Before that the ink must be found: on paper under uneven light, dark on light or light
-on dark, among specks and ruled edges. Used to import images, and by every recogniser, with the
-settings stored in its model.
+28×28 field. Before that the ink must be found: by a threshold, on paper under even or uneven light,
+dark on light or light on dark; by a small network (`segmentation`) where that leaves a doubt. Used
+to import images, and by every recogniser, with the settings stored in its model.
 """
 
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from pydantic import Field
 from penstroke.config.settings import IMAGE_SIZE, Settings
 from penstroke.preprocessing.components import find_components
 from penstroke.preprocessing.decoding import MAX_PIXELS, ImageLike, Intensities, averaged, read_grey
+from penstroke.preprocessing.segmentation import SIDE, segment
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -54,6 +55,14 @@ _THICKEST = 0.42
 """Of the image's longer side: no stroke is thicker, of a shadow most is."""
 _EVEN = 0.06
 """Where the border's levels spread less than this, of the full range, the light is even."""
+_BLANK = 0.07
+"""Of the full range: an image of less contrast, 18 of 255, shows nothing."""
+_UNEVEN = 0.03
+"""Of the contrast: what is apart, on paper of levels that deviate more, may not be ink."""
+_ROUGH = 0.03
+"""Of the contrast: paper whose pixels differ more is patterned, or its light uneven."""
+_STRAIGHT = 0.85
+"""Of the side of a box: ink all along it, as of a frame."""
 _FAINT = 40
 """Of 255: less ink does not tell where a character ends; the edges of EMNIST's are blurred."""
 _SPECK = 0.03
@@ -87,16 +96,53 @@ def find_ink(
     ink; faint parts count where they hang on strong ones (hysteresis, Canny 1986). `alone`: the
     image shows one character, so specks and what lies along the border do not belong to it.
     """
+    if alone:
+        return inspect_ink(grey, settings)[0]
     amount, strong = _measure_ink(grey, settings)
-    return _without_dirt(amount, strong, alone=alone)
+    return _without_dirt(amount, strong, alone=False)
 
 
 def inspect_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities, float]:
-    """Return the `find_ink` of a lone character, and the share of all ink that was left out."""
+    """Return the `find_ink` of a lone character, and the share of all ink that was left out.
+
+    Where texture, lines, frames or neighbours leave a doubt, or the ink is faint, it is that of
+    `segmentation.segment`, whose shape is another.
+    """
     amount, strong = _measure_ink(grey, settings)
     ink = _without_dirt(amount, strong, alone=True)
-    left = 1 - float(ink.sum()) / max(float(amount.sum()), 1e-6)
-    return ink, 0.0 if ink is amount else left
+    left = 0.0 if ink is amount else 1 - float(ink.sum()) / max(float(amount.sum()), 1e-6)
+    if np.ptp(grey) >= _BLANK and _is_in_doubt(grey, ink):
+        ink = segment(grey)
+    return ink, left
+
+
+def _is_in_doubt(grey: Intensities, ink: Intensities) -> bool:
+    """Return whether `ink` may be more than the one character in `grey`, or less."""
+    is_ink = ink > 0
+    if not is_ink.any() or _roughness(grey, ink) > _ROUGH:
+        return True
+    is_whole = len(find_components(is_ink).boxes) == 1
+    if not is_whole and float(grey[~is_ink].std()) > _UNEVEN * float(np.ptp(grey)):
+        return True
+    rows, columns = np.flatnonzero(is_ink.any(axis=1)), np.flatnonzero(is_ink.any(axis=0))
+    box = is_ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    # A frame has ink all along the four sides of its box, and paper within.
+    depth = -(-max(box.shape) // 7)
+    sides = (box[:depth], box[-depth:], box[:, :depth].T, box[:, -depth:].T)
+    straight = sum(bool(side.sum(axis=1).max() > _STRAIGHT * side.shape[1]) for side in sides)
+    is_cut = [bool(end.any()) for end in (is_ink[0], is_ink[-1], is_ink[:, 0], is_ink[:, -1])]
+    if not any(is_cut):
+        return straight == len(sides) and float(box.mean()) < 0.5
+    # An image that was cropped to its character has nothing but that.
+    return not all(is_cut) or straight > 2 or not is_whole
+
+
+def _roughness(grey: Intensities, ink: Intensities) -> float:
+    """Return how far paper differs from row to row, in shares of the contrast: as segmented."""
+    small, covered = averaged(grey, SIDE), averaged(ink, SIDE)
+    is_paper = (covered[1:] == 0) & (covered[:-1] == 0)
+    steps = np.abs(small[1:] - small[:-1])[is_paper]
+    return float(np.median(steps)) / float(np.ptp(grey)) if len(steps) else 1.0
 
 
 def correct_illumination(grey: Intensities) -> Intensities:

@@ -23,6 +23,7 @@ from penstroke.files import (
     time_stamp,
     write_text_atomically,
 )
+from penstroke.inference.bundled import bundled_run
 from penstroke.preprocessing.ink import DEFAULT_INK, InkSettings
 
 FORMAT_VERSION = 1
@@ -35,8 +36,11 @@ _REMOVED = ".penstroke-removed"
 def folder_path(name: str) -> Path:
     """Return the directory of the run or study `name`, directly beneath `runs_root()`.
 
-    ConfigError unless it is a plain file name on every system: it could be outside, or not listed.
+    ConfigError unless it is a plain file name on every system: it could be outside, or not listed;
+    or if it is that of a bundled model.
     """
+    if bundled_run(name):
+        raise ConfigError(f'"{name}" is the name of a bundled model: choose another --name')
     if (
         not name.isprintable()
         or not 0 < len(name.encode()) <= _MAX_NAME_BYTES

@@ -29,6 +29,7 @@ from penstroke.files import (
     sha256,
     write_atomically,
 )
+from penstroke.inference.bundled import bundled_names, bundled_run
 from penstroke.runs.record import Folder, Record, Summary, now
 from penstroke.training.checkpoint import MODEL_PREFIX, Array, Checkpoint
 
@@ -292,7 +293,12 @@ def run_name(stem: str, config: RunConfig, *checksums: str) -> str:
 
 
 def find_run(name: str | Path) -> Run:
-    """Open the run at the path `name`, or of that name in the folder of runs, or raise RunError."""
+    """Open the bundled model `name`, the run at this path or in the folder of runs.
+
+    Raises RunError if there is none.
+    """
+    if folder := bundled_run(name):
+        return Run.open(folder)
     if run := Run.find(name):
         return run
     for folder in (Path(name), runs_root() / name):
@@ -306,10 +312,24 @@ def find_run(name: str | Path) -> Run:
                 f"{folder} is a cross-validation, which has no network: the same `penstroke train` "
                 "without --folds trains one"
             )
-    near = near_match(str(name), [run.name for run in Run.all()])
+    near = near_match(str(name), [*bundled_names(), *(run.name for run in Run.all())])
     raise RunError(
-        f'there is no run "{name}" here or in {runs_root()}{near}: `penstroke runs list` shows them'
+        f'there is no run "{name}" here or in {runs_root()}{near}: `penstroke runs list` shows '
+        f"them; bundled models: {', '.join(bundled_names())}"
     )
+
+
+def writable_run(name: str) -> Run:
+    """Return `find_run(name)`; of a bundled model a copy among the runs, to write to."""
+    folder = bundled_run(name)
+    if folder is None:
+        return find_run(name)
+    copy, bundled = runs_root() / name, Run.open(folder)
+    if not (copy / "model.onnx").exists() or Run.open(copy).read_model() != bundled.read_model():
+        copy.mkdir(parents=True, exist_ok=True)
+        for file in folder.iterdir():
+            write_atomically(copy / file.name, file.read_bytes())
+    return Run.open(copy)
 
 
 class FoldsSummary(Summary):

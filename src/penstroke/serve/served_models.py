@@ -12,6 +12,7 @@ import numpy as np
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import ConfigError, ModelFileError, PenstrokeError, near_match
 from penstroke.files import explained, sha256
+from penstroke.inference.bundled import bundled_run
 from penstroke.inference.recognizer import Recognizer
 from penstroke.runs.run import find_run
 from penstroke.serve.responses import ApiError
@@ -49,8 +50,6 @@ class Models:
 
     def __init__(self, models: Sequence[str]) -> None:
         """Load `models`, each a model.onnx, or a run's name or path; PenstrokeError if it fails."""
-        if not models:
-            raise ConfigError("name a model to serve: a model.onnx, or a run")
         self._served: dict[str, ServedModel] = {}
         for model in models:
             name, path = locate(model)
@@ -113,8 +112,8 @@ class Models:
 
 
 def locate(model: str) -> tuple[str, Path]:
-    """Return (name, file) of `model`: a file, a run's path or its name."""
-    path = Path(model)
+    """Return (name, file) of `model`: a bundled model, a file, a run's path or its name."""
+    path = bundled_run(model) or Path(model)
     if not path.exists() and path.suffix != ".onnx":
         path = find_run(model).path
     path = path.resolve()

@@ -1,0 +1,180 @@
+"""Makes the models that ship with Penstroke, in the package.
+
+    python scripts/make_models.py [segmenter] [digits] [--letters DATA_SET] [--steps N]
+
+`segmenter` trains the network that finds a character's ink in a photo
+(`penstroke.preprocessing.segmentation`), on the characters of MNIST's and EMNIST's training images
+on synthetic paper: an hour on one core. `digits` trains a recogniser on MNIST's training images and
+on digits drawn in forms of other countries (`stroke_forms.py`): minutes. The same command on the
+same machine writes the same bytes; stopped, it resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from penstroke import Run, load_dataset
+from penstroke.data.loading import imported_folder
+from penstroke.files import write_atomically, write_text_atomically
+from penstroke.inference.bundled import BUNDLED
+from penstroke.inference.onnx_session import CHECKSUM
+from penstroke.inference.recognizer import Recognizer
+from penstroke.models.ink_segmenter import InkSegmenter
+from penstroke.models.onnx_export import Deployed, serialize_onnx
+from penstroke.preprocessing.segmentation import SIDE
+from penstroke.reports.model_card import write_card
+from penstroke.runs.trained import load_network
+from penstroke.training.synthetic_paper import Photos, photograph
+from stroke_forms import draw
+
+_WORK = Path(".cache/models")
+_SEGMENTER = Path("src/penstroke/preprocessing/ink_segmenter.onnx")
+_BATCH = 64
+_LEARNING_RATE = 4e-3
+_SAVED_EVERY = 100
+_FORMS = 20_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("models", nargs="*", help="segmenter, digits; all unless named")
+    parser.add_argument("--letters", default="emnist-letters", help="data set of the segmenter")
+    parser.add_argument("--steps", type=int, default=6000, help="of the segmenter")
+    options = parser.parse_args()
+    _WORK.mkdir(parents=True, exist_ok=True)
+    chosen = options.models or ["segmenter", "digits"]
+    if "segmenter" in chosen:
+        make_segmenter(["mnist", options.letters], options.steps)
+    if "digits" in chosen:
+        make_digits()
+
+
+def make_segmenter(data: list[str], steps: int) -> None:
+    torch.set_num_threads(1)  # the same sums everywhere
+    glyphs = [torch.from_numpy(load_dataset(name).train.images) for name in data]
+    segmenter = train(torch.cat(glyphs), steps)
+    content = serialize_onnx(
+        Probabilities(segmenter), torch.zeros(2, 1, SIDE, SIDE), ("photos", "ink"),
+        {"data": data, "steps": steps}, half_precision=True,
+    )  # fmt: skip
+    write_atomically(_SEGMENTER, content)
+    print(f"{_SEGMENTER}: {len(content) / 1000:.0f} kB")
+
+
+def make_digits() -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(_FORMS) % 10
+    images = np.stack([draw(str(label), random) for label in labels])
+    np.savez(_WORK / "stroke-forms.npz", images=images, labels=labels)
+    shutil.rmtree(imported_folder("stroke-forms"), ignore_errors=True)
+    penstroke("data", "import", "stroke-forms", str(_WORK / "stroke-forms.npz"), "--preprocessed",
+              "--test-fraction", "0")  # fmt: skip
+    penstroke("train", "balanced", "--dataset", "mnist+stroke-forms", "--name", "bundled-digits",
+              "--set", "train.threads=1", "--no-report")  # fmt: skip
+    bundle(Run.open(_WORK / "runs/bundled-digits"), "digits")
+
+
+def penstroke(*words: str) -> None:
+    environment = {**os.environ, "PENSTROKE_RUNS": str(_WORK / "runs")}
+    subprocess.run([sys.executable, "-m", "penstroke", *words], check=True, env=environment)
+
+
+def bundle(run: Run, name: str) -> None:
+    """Copy what recognition, fine-tuning and the model card need into the package."""
+    folder = BUNDLED / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for file in ("run.toml", "history.jsonl", "summary.json", "model.safetensors"):
+        shutil.copyfile(run.path / file, folder / file)
+    metadata = {
+        key: value for key, value in Recognizer.load(run.path).metadata.items() if key != CHECKSUM
+    }
+    example = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    content = serialize_onnx(
+        Deployed(load_network(run)), example, ("images", "logits"), {**metadata, "run": name},
+        half_precision=True,
+    )  # fmt: skip
+    write_atomically(folder / "model.onnx", content)
+    write_text_atomically(folder / "card.md", write_card(Run.open(folder)))
+    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    print(json.dumps({name: sizes}))
+
+
+class Probabilities(nn.Module):
+    """A segmenter with the sigmoid that makes its logits coverage in 0..1."""
+
+    def __init__(self, segmenter: InkSegmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Map photos (B, 1, S, S) to the ink in 0..1 of each pixel."""
+        ink: Tensor = self.segmenter(photos).sigmoid()
+        return ink
+
+
+def train(glyphs: Tensor, steps: int) -> InkSegmenter:
+    """Return a segmenter trained on photos of `glyphs` (N, 28, 28) uint8 by AdamW, in one cycle."""
+    checkpoint = _WORK / "ink_segmenter.pt"
+    torch.manual_seed(0)
+    segmenter = InkSegmenter()
+    segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(segmenter.parameters(), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, _LEARNING_RATE, total_steps=steps, pct_start=0.1
+    )
+    parts: dict[str, Any] = {"segmenter": segmenter, "optimizer": optimizer, "schedule": schedule}
+    done, mean_loss = 0, 0.0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        if saved["steps"] == steps:
+            for name, part in parts.items():
+                part.load_state_dict(saved[name])
+            torch.set_rng_state(saved["random"])
+            done, mean_loss = saved["done"], saved["loss"]
+    for step in range(done + 1, steps + 1):
+        chosen = torch.randint(len(glyphs), (3 * _BATCH,))
+        photos = photograph(glyphs[chosen].float() / 255)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = segmenter(photos.images.contiguous(memory_format=torch.channels_last))
+        loss = loss_of(logits.float(), photos)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        mean_loss += 0.01 * (float(loss.detach()) - mean_loss)
+        if step % _SAVED_EVERY == 0 or step == steps:
+            print(f"step {step}/{steps}  loss {mean_loss:.4f}", flush=True)
+            state = {name: part.state_dict() for name, part in parts.items()}
+            state |= {"random": torch.get_rng_state(), "steps": steps, "done": step,
+                      "loss": mean_loss}  # fmt: skip
+            torch.save(state, checkpoint.with_suffix(".new"))
+            checkpoint.with_suffix(".new").replace(checkpoint)
+    return segmenter
+
+
+def loss_of(logits: Tensor, photos: Photos) -> Tensor:
+    """Return cross-entropy, and half of the Dice loss (Milletari et al. 2016), in the windows."""
+    window = photos.window
+    entropies = F.binary_cross_entropy_with_logits(logits, photos.ink, reduction="none") * window
+    ink = logits.sigmoid() * window
+    # Eight pixels more each: a blank photo has no loss where nothing is found.
+    common = 2 * (ink * photos.ink).sum((1, 2, 3)) + 8
+    dice = 1 - common / ((ink**2).sum((1, 2, 3)) + (photos.ink**2).sum((1, 2, 3)) + 8)
+    return entropies.sum() / window.sum() + 0.5 * dice.mean()
+
+
+if __name__ == "__main__":
+    main()

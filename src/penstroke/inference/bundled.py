@@ -1,0 +1,17 @@
+"""The models that come with Penstroke: finished runs inside the package, ready to use."""
+
+from pathlib import Path
+
+BUNDLED = Path(__file__).parents[1] / "bundled"
+"""The folder of their run directories, which `make models` writes."""
+DEFAULT_MODEL = "digits"
+
+
+def bundled_names() -> list[str]:
+    """Return the names of the bundled models, sorted."""
+    return sorted(path.parent.name for path in BUNDLED.glob("*/model.onnx"))
+
+
+def bundled_run(name: str | Path) -> Path | None:
+    """Return the run directory of the bundled model `name`; None if there is none of that name."""
+    return BUNDLED / name if str(name) in bundled_names() else None
