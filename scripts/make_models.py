@@ -1,12 +1,13 @@
 """Makes the models that ship with Penstroke, in the package.
 
-    python scripts/make_models.py [segmenter] [digits] [--letters DATA_SET] [--steps N]
+    python scripts/make_models.py [segmenter] [digits] [--letters DATA_SET] [--external PATH …]
 
 `segmenter` trains the network that finds a character's ink in a photo
 (`penstroke.preprocessing.segmentation`), on the characters of MNIST's and EMNIST's training images
 on synthetic paper: an hour on one core. `digits` trains a recogniser on MNIST's training images and
-on digits drawn in forms of other countries (`stroke_forms.py`): minutes. The same command on the
-same machine writes the same bytes; stopped, it resumes.
+on digits drawn in forms of other countries (`stroke_forms.py`): minutes; the images of --external
+are evaluated for its model card. The same command on the same machine writes the same bytes;
+stopped, it resumes.
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ _BATCH = 64
 _LEARNING_RATE = 4e-3
 _SAVED_EVERY = 100
 _FORMS = 20_000
+_LICENCE = """
+
+## Licence
+
+MIT, as Penstroke itself. Trained on MNIST (LeCun, Cortes and Burges; NIST's Special Databases 1
+and 3) and on digits drawn by a program; on nothing else.
+"""
 
 
 def main() -> None:
@@ -52,13 +60,14 @@ def main() -> None:
     parser.add_argument("models", nargs="*", help="segmenter, digits; all unless named")
     parser.add_argument("--letters", default="emnist-letters", help="data set of the segmenter")
     parser.add_argument("--steps", type=int, default=6000, help="of the segmenter")
+    parser.add_argument("--external", nargs="+", default=[], help="images for the model card")
     options = parser.parse_args()
     _WORK.mkdir(parents=True, exist_ok=True)
     chosen = options.models or ["segmenter", "digits"]
     if "segmenter" in chosen:
         make_segmenter(["mnist", options.letters], options.steps)
     if "digits" in chosen:
-        make_digits()
+        make_digits(options.external)
 
 
 def make_segmenter(data: list[str], steps: int) -> None:
@@ -73,7 +82,7 @@ def make_segmenter(data: list[str], steps: int) -> None:
     print(f"{_SEGMENTER}: {len(content) / 1000:.0f} kB")
 
 
-def make_digits() -> None:
+def make_digits(external: list[str]) -> None:
     random = np.random.default_rng(0)
     labels = np.arange(_FORMS) % 10
     images = np.stack([draw(str(label), random) for label in labels])
@@ -83,6 +92,8 @@ def make_digits() -> None:
               "--test-fraction", "0")  # fmt: skip
     penstroke("train", "balanced", "--dataset", "mnist+stroke-forms", "--name", "bundled-digits",
               "--set", "train.threads=1", "--no-report")  # fmt: skip
+    for source in external:
+        penstroke("evaluate", "bundled-digits", "--external", source, "--except", "OIlSZBqg")
     bundle(Run.open(_WORK / "runs/bundled-digits"), "digits")
 
 
@@ -98,6 +109,8 @@ def bundle(run: Run, name: str) -> None:
     folder.mkdir(parents=True)
     for file in ("run.toml", "history.jsonl", "summary.json", "model.safetensors"):
         shutil.copyfile(run.path / file, folder / file)
+    if (run.path / "external").exists():
+        shutil.copytree(run.path / "external", folder / "external")
     metadata = {
         key: value for key, value in Recognizer.load(run.path).metadata.items() if key != CHECKSUM
     }
@@ -107,8 +120,8 @@ def bundle(run: Run, name: str) -> None:
         half_precision=True,
     )  # fmt: skip
     write_atomically(folder / "model.onnx", content)
-    write_text_atomically(folder / "card.md", write_card(Run.open(folder)))
-    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    write_text_atomically(folder / "card.md", write_card(Run.open(folder)) + _LICENCE)
+    sizes = {file.name: file.stat().st_size for file in sorted(folder.glob("*.*"))}
     print(json.dumps({name: sizes}))
 
 

@@ -53,7 +53,7 @@ are small."""
 _LEAST_HEIGHT = 24  # pixels of a character, of which 20 are kept: with fewer, a larger side pays
 _CONFIDENCE_THRESHOLD = 0.8  # below this probability a character is `rejected`
 _MOST_HEIGHT = 200  # pixels of a character: the image is made smaller where they are higher
-_GOOD_HEIGHT = 100  # pixels of a character: then they have about so many
+_GOOD_HEIGHT = 100  # pixels of a character: then they have about this height
 MOST_SHAPES = 50_000  # a page of 60 lines of 80 characters has half as many: 15 s
 _MOST_PIXELS = 40_000_000  # of the boxes of all of them, or 10,000 each
 _SPACE = 0.65  # of a character's height: a wider gap is a space

@@ -99,7 +99,7 @@ def find_ink(
     if alone:
         return inspect_ink(grey, settings)[0]
     amount, strong = _measure_ink(grey, settings)
-    return _without_dirt(amount, strong, alone=False)
+    return _without_dirt(amount, strong, alone=False)[0]
 
 
 def inspect_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities, float]:
@@ -109,20 +109,19 @@ def inspect_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities, 
     `segmentation.segment`, whose shape is another.
     """
     amount, strong = _measure_ink(grey, settings)
-    ink = _without_dirt(amount, strong, alone=True)
+    ink, parts = _without_dirt(amount, strong, alone=True)
     left = 0.0 if ink is amount else 1 - float(ink.sum()) / max(float(amount.sum()), 1e-6)
-    if np.ptp(grey) >= _BLANK and _is_in_doubt(grey, ink):
+    if np.ptp(grey) >= _BLANK and _is_in_doubt(grey, ink, parts):
         ink = segment(grey)
     return ink, left
 
 
-def _is_in_doubt(grey: Intensities, ink: Intensities) -> bool:
-    """Return whether `ink` may be more than the one character in `grey`, or less."""
-    is_ink = ink > 0
-    if not is_ink.any() or _roughness(grey, ink) > _ROUGH:
+def _is_in_doubt(grey: Intensities, ink: Intensities, parts: int) -> bool:
+    """Return whether `ink`, of `parts` components, may not be just the one character in `grey`."""
+    if not parts or _roughness(grey, ink) > _ROUGH:
         return True
-    is_whole = len(find_components(is_ink).boxes) == 1
-    if not is_whole and float(grey[~is_ink].std()) > _UNEVEN * float(np.ptp(grey)):
+    is_ink = ink > 0
+    if parts > 1 and float(grey[~is_ink].std()) > _UNEVEN * float(np.ptp(grey)):
         return True
     rows, columns = np.flatnonzero(is_ink.any(axis=1)), np.flatnonzero(is_ink.any(axis=0))
     box = is_ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -134,7 +133,7 @@ def _is_in_doubt(grey: Intensities, ink: Intensities) -> bool:
     if not any(is_cut):
         return straight == len(sides) and float(box.mean()) < 0.5
     # An image that was cropped to its character has nothing but that.
-    return not all(is_cut) or straight > 2 or not is_whole
+    return not all(is_cut) or straight > 2 or parts > 1
 
 
 def _roughness(grey: Intensities, ink: Intensities) -> float:
@@ -239,15 +238,15 @@ def _measure_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities,
     return np.where(amount < faint, np.float32(0), amount), threshold / step
 
 
-def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> Intensities:
-    """Return `amount` (H, W) without components that have no pixel above `strong`.
+def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> tuple[Intensities, int]:
+    """Return `amount` (H, W) without components that nowhere exceed `strong`, and the number left.
 
     Around a lone character, without specks and what lies along the border too.
     """
     labels, boxes = find_components(amount > 0)
     count = len(boxes)
     if count < 2:
-        return amount
+        return amount, count
     numbers = labels.ravel()
     keep = np.zeros(count + 1, np.bool_)
     keep[labels[amount > strong]] = True
@@ -269,8 +268,9 @@ def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> Intensi
             outside[character] = False
         keep &= ~outside
     if keep.all() or not keep.any():
-        return amount
-    return np.where(np.concatenate([[False], keep])[labels], amount, np.float32(0))
+        return amount, count
+    kept = np.where(np.concatenate([[False], keep])[labels], amount, np.float32(0))
+    return kept, int(keep.sum())
 
 
 def _depth(grey: Intensities) -> Intensities:

@@ -327,7 +327,7 @@ def writable_run(name: str) -> Run:
     copy, bundled = runs_root() / name, Run.open(folder)
     if not (copy / "model.onnx").exists() or Run.open(copy).read_model() != bundled.read_model():
         copy.mkdir(parents=True, exist_ok=True)
-        for file in folder.iterdir():
+        for file in folder.glob("*.*"):  # its evaluations stay with the bundled model
             write_atomically(copy / file.name, file.read_bytes())
     return Run.open(copy)
 

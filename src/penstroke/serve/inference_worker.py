@@ -32,9 +32,9 @@ log = logging.getLogger("penstroke.serve")
 TASK_SECONDS = 1.7
 """Processor time that an image or a page may take; the bounds mostly end it before."""
 _MOST_SHAPES = 3600
-"""Of a page that may be characters: a page of 600 digits has so many; each takes 0.4 ms."""
+"""Of a page that may be characters: a page of 600 digits has about as many; each takes 0.4 ms."""
 _PIXELS_OF_A_SHAPE = 2500
-"""A page's pixels take time too: so many as long as a shape."""
+"""A page's pixels take time too: this number as long as a shape."""
 
 
 @dataclass(eq=False)
