@@ -118,7 +118,7 @@ def inspect_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities, 
 
 def _is_in_doubt(grey: Intensities, ink: Intensities, parts: int) -> bool:
     """Return whether `ink`, of `parts` components, may not be just the one character in `grey`."""
-    if not parts or _roughness(grey, ink) > _ROUGH:
+    if not parts or _is_rough(grey, ink):
         return True
     is_ink = ink > 0
     if parts > 1 and float(grey[~is_ink].std()) > _UNEVEN * float(np.ptp(grey)):
@@ -136,12 +136,14 @@ def _is_in_doubt(grey: Intensities, ink: Intensities, parts: int) -> bool:
     return not all(is_cut) or straight > 2 or parts > 1
 
 
-def _roughness(grey: Intensities, ink: Intensities) -> float:
-    """Return how far paper differs from row to row, in shares of the contrast: as segmented."""
-    small, covered = averaged(grey, SIDE), averaged(ink, SIDE)
-    is_paper = (covered[1:] == 0) & (covered[:-1] == 0)
-    steps = np.abs(small[1:] - small[:-1])[is_paper]
-    return float(np.median(steps)) / float(np.ptp(grey)) if len(steps) else 1.0
+def _is_rough(grey: Intensities, ink: Intensities) -> bool:
+    """Return whether most of the paper differs from row to row, at the resolution of `segment`."""
+    limit = _ROUGH * float(np.ptp(grey))
+    if max(grey.shape) >= 2 * SIDE:
+        grey, ink = averaged(grey, SIDE), averaged(ink, SIDE)
+    is_paper = (ink[1:] == 0) & (ink[:-1] == 0)
+    steps = np.abs(grey[1:] - grey[:-1])[is_paper]
+    return 2 * int(np.count_nonzero(steps > limit)) >= len(steps)
 
 
 def correct_illumination(grey: Intensities) -> Intensities:
