@@ -78,7 +78,12 @@ def test_onnx_and_weights_agree() -> None:
     assert np.abs(Recognizer.load("digits").logits(images.images) - logits).max() < 0.1
 
 
-def test_a_damaged_one_says_how_to_mend_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_one_says_how_to_mend_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    penstroke: Cli,
+    seven: Path,
+) -> None:
     shutil.copytree(bundled.BUNDLED / "digits", tmp_path / "digits")
     monkeypatch.setattr(bundled, "BUNDLED", tmp_path)
     content = bytearray((tmp_path / "digits/model.onnx").read_bytes())
@@ -86,3 +91,4 @@ def test_a_damaged_one_says_how_to_mend_it(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "digits/model.onnx").write_bytes(content)
     with pytest.raises(ModelFileError, match="--force-reinstall penstroke"):
         Recognizer.load("digits")
+    assert "--force-reinstall penstroke" in penstroke("predict", seven).err

@@ -27,13 +27,10 @@ MODEL = option(
 
 def open_recognizer(model: str) -> Recognizer:
     """Return the recognizer of `--model`: a bundled model, an ONNX file or a run."""
-    from penstroke.inference.bundled import bundled_run
     from penstroke.inference.recognizer import Recognizer
-    from penstroke.runs.run import find_run
+    from penstroke.runs.run import find_model
 
-    path = bundled_run(model) or Path(model)
-    is_file = path.exists() or path.suffix == ".onnx"  # a missing one is reported when opened
-    return Recognizer.load(path if is_file else find_run(model).model_path)
+    return Recognizer.load(find_model(model))
 
 
 def expand(names: Sequence[str]) -> list[str]:

@@ -15,3 +15,8 @@ def bundled_names() -> list[str]:
 def bundled_run(name: str | Path) -> Path | None:
     """Return the run directory of the bundled model `name`; None if there is none of that name."""
     return BUNDLED / name if str(name) in bundled_names() else None
+
+
+def is_bundled(path: Path) -> bool:
+    """Return whether the file at `path` came with Penstroke."""
+    return path.is_relative_to(BUNDLED)

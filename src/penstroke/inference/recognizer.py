@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from penstroke.config.settings import IMAGE_SIZE, Settings
 from penstroke.errors import ConfigError, ModelFileError, PenstrokeError
 from penstroke.files import explained
-from penstroke.inference.bundled import bundled_run
+from penstroke.inference.bundled import bundled_run, is_bundled
 from penstroke.inference.onnx_session import open_session
 from penstroke.preprocessing.decoding import ImageLike, as_batch
 from penstroke.preprocessing.ink import InkSettings, Pixels, Preprocessed, preprocess
@@ -120,15 +120,14 @@ class Recognizer:
                 it reaches outside itself, for other files or foreign operators; its checksum is
                 wrong; or its output is not finite.
         """
-        bundled = bundled_run(path)
-        path = bundled or Path(path)
+        path = bundled_run(path) or Path(path)
         path = path / "model.onnx" if path.is_dir() else path
         try:
             with explained(f"read the model {path}", ModelFileError):
                 content = path.read_bytes()
             recognizer = cls.from_bytes(content, str(path))
         except ModelFileError as error:
-            if bundled is None:
+            if not is_bundled(path):
                 raise
             raise ModelFileError(
                 f"{error}: it came with Penstroke; pip install --force-reinstall penstroke"

@@ -319,6 +319,15 @@ def find_run(name: str | Path) -> Run:
     )
 
 
+def find_model(name: str) -> Path:
+    """Return the file or run directory of a model: bundled, a path, or the name of a run.
+
+    A missing .onnx is reported when it is opened; RunError where nothing has that name.
+    """
+    path = bundled_run(name) or Path(name)
+    return path if path.exists() or path.suffix == ".onnx" else find_run(name).path
+
+
 def writable_run(name: str) -> Run:
     """Return `find_run(name)`; of a bundled model a copy among the runs, to write to."""
     folder = bundled_run(name)

@@ -12,9 +12,8 @@ import numpy as np
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import ConfigError, ModelFileError, PenstrokeError, near_match
 from penstroke.files import explained, sha256
-from penstroke.inference.bundled import bundled_run
 from penstroke.inference.recognizer import Recognizer
-from penstroke.runs.run import find_run
+from penstroke.runs.run import find_model
 from penstroke.serve.responses import ApiError
 from penstroke.serve.schemas import ModelFacts
 
@@ -113,10 +112,7 @@ class Models:
 
 def locate(model: str) -> tuple[str, Path]:
     """Return (name, file) of `model`: a bundled model, a file, a run's path or its name."""
-    path = bundled_run(model) or Path(model)
-    if not path.exists() and path.suffix != ".onnx":
-        path = find_run(model).path
-    path = path.resolve()
+    path = find_model(model).resolve()
     if path.is_dir():
         return path.name, path / "model.onnx"
     return (path.parent.name if path.name == "model.onnx" else path.stem), path
