@@ -63,6 +63,28 @@ def test_json_files_folders_globs_and_stdin(
     assert answers[0]["label"] in (None, answers[0]["top"][0]["label"])
 
 
+def test_why_an_image_is_rejected(penstroke: Cli, model: Path, tmp_path: Path) -> None:
+    seven = drawn_digit()
+    pictures = {
+        "pair": np.concatenate([seven[:, :150], seven[:, 50:]], axis=1),
+        "faint": 235 - (235 - seven) // 20,
+        "unsure": seven,
+    }
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    pair, faint, unsure = [
+        penstroke("predict", tmp_path / f"{name}.png", "--model", model) for name in pictures
+    ]
+    assert "several characters: use penstroke read" in pair.out
+    assert "too faint to be read" in faint.out
+    assert re.search(r"\? +\d\d\.\d % +ambiguous: [abc] \d\d\.\d % or [abc] \d\d\.\d %", unsure.out)
+    done = penstroke("predict", *tmp_path.glob("*.png"), "--json", "--model", model)
+    reasons = {
+        Path(one["image"]).stem: one["rejection_reason"] for one in json.loads(done.out)["answers"]
+    }
+    assert reasons == {"pair": "several_characters", "faint": "too_faint", "unsure": "ambiguous"}
+
+
 def test_one_bad_image_does_not_stop_the_others(penstroke: Cli, model: Path, images: Path) -> None:
     (images / "bad.png").write_bytes(b"")
     done = penstroke("predict", images / "bad.png", images / "one.png", "--json", "--model", model)

@@ -78,6 +78,33 @@ def test_what_is_unlike_the_images_it_knows_has_no_label(model: bytes) -> None:
         assert (answer.status, answer.label is None) == (status, status == "rejected")
 
 
+def test_a_rejected_image_has_a_reason(model: bytes) -> None:
+    seven = drawn_digit()
+    pair = np.concatenate([seven[:, :150], seven[:, 50:]], axis=1)
+    recognizer = sure(model)
+
+    def reasons(contrast: int) -> list[str | None]:
+        """Of one 7, of two beside each other, and of paper."""
+        ink = [(235.0 - image) / 215 for image in (seven, pair, np.full_like(seven, 235))]
+        images = [np.rint(235 - contrast * one).astype(np.uint8) for one in ink]
+        answers = recognizer.recognize(images)
+        assert all((one.label is None) == (one.status != "ok") for one in answers)
+        assert answers[-1].status == "empty"
+        assert [one.to_dict()["rejection_reason"] for one in answers][-1] is None
+        return [one.rejection_reason for one in answers[:2]]
+
+    assert reasons(215) == [None, "several_characters"]
+    assert reasons(25) == [None, "several_characters"]
+    assert reasons(8) == ["too_faint", "too_faint"], "which is not empty"
+    recognizer.confidence_threshold = 1.0
+    assert reasons(215) == ["ambiguous", "several_characters"]
+    assert reasons(25) == ["too_faint", "several_characters"]
+    recognizer.ood_threshold = 1e3
+    assert reasons(215) == ["not_a_known_character", "several_characters"]
+    recognizer.confidence_threshold = 0.0
+    assert reasons(215) == ["not_a_known_character", "several_characters"]
+
+
 def test_a_thousand_at_once_are_a_thousand_one_by_one(model: bytes) -> None:
     recognizer = sure(model)
     images = list(np.pad(random_images(1000), ((0, 0), (3, 3), (3, 3))))

@@ -387,3 +387,15 @@ def test_the_placement_of_nothing_is_the_default() -> None:
 @pytest.mark.mnist
 def test_mnist_was_placed_as_said() -> None:
     assert estimate_geometry(load_dataset("mnist").train.images) == InkSettings()
+
+
+def test_what_differs_little_from_paper_is_faint_and_blank_only_where_it_is_nothing() -> None:
+    ink = 1 - drawn_digit().astype(float) / 255
+
+    def paper(contrast: int) -> Array:
+        noise = np.random.default_rng(0).normal(0, 0.5, ink.shape)
+        return np.rint(210 - contrast * ink + noise).astype(np.uint8)
+
+    faint = [(preprocess(paper(step)).is_blank, preprocess(paper(step)).is_faint)
+             for step in (0, 5, 12, 25, 60)]  # fmt: skip
+    assert faint == [(True, False), (True, True), (True, True), (False, True), (False, False)]

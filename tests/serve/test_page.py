@@ -140,6 +140,11 @@ def test_unsure_and_empty_are_said(browser: Browser, page_url: str) -> None:
         reads(page, "?")
         expect(page.locator("#certainty")).to_have_text("not sureperhaps 4 (44 %) or 9 (40 %)")
         expect(page.locator("#spoken")).to_have_text("not sure, perhaps 4 (44 %) or 9 (40 %)")
+        several = {**rejected, "rejection_reason": "several_characters"}
+        page.route("**/v1/recognize?*", lambda route: route.fulfill(json={**several, **rest}))
+        draw(page, DIGITS["1"])
+        said = "several characters, one at a time, or as a line"
+        expect(page.locator("#spoken")).to_have_text(said)
         page.route("**/v1/recognize?*", lambda route: route.fulfill(json={**empty, **rest}))
         draw(page, DIGITS["1"])
         expect(page.locator("#certainty")).to_have_text("no ink found")

@@ -179,3 +179,10 @@ def test_an_occlusion_map_is_bright_where_covering_costs_most() -> None:
     assert 3 <= column <= 5
     assert seen[15:, 15:].max() == 0
     assert occlusion_map(_Corner(), pixels * 0).max() == 0  # type: ignore[arg-type]
+
+
+def test_characters_beside_each_other_are_counted() -> None:
+    bar = [[50, 40], [50, 160]]
+    assert preprocess_drawing(drawing([bar]), DEFAULT_INK).characters == 1
+    both = drawing([bar, [[x + 80, y] for x, y in bar]])
+    assert preprocess_drawing(both, DEFAULT_INK).characters == 2

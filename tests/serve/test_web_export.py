@@ -146,6 +146,14 @@ def images() -> dict[str, list[Image.Image]]:
             Image.fromarray(np.dstack([drawn_digit(130), drawn_digit(130) // 2, drawn_digit(130)]))
         ],
         "blank": [Image.fromarray(np.full((50, 40), 200, np.uint8))],
+        "side by side": [
+            Image.fromarray(
+                np.concatenate(
+                    [np.pad(255 - image, 4, constant_values=255) for image in pair], axis=1
+                )
+            )
+            for pair in (mnist[:2], mnist[2:5], mnist[[6, 6]])
+        ],
     }
 
 
@@ -158,7 +166,8 @@ PREPROCESSED = """async ([files, settings]) => {
     const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
     context.drawImage(bitmap, 0, 0);
     const image = context.getImageData(0, 0, bitmap.width, bitmap.height);
-    found.push([...preprocess(image, settings).pixels]);
+    const { pixels, characters } = preprocess(image, settings);
+    found.push([characters, ...pixels]);
   }
   return found;
 }"""
@@ -169,8 +178,11 @@ PREPROCESSED = """async ([files, settings]) => {
 def test_its_ink_is_that_of_python(page: Page, kind: str, settings: InkSettings) -> None:
     samples = images()[kind]
     files = [base64.b64encode(png(image)).decode() for image in samples]
-    found = np.array(page.evaluate(PREPROCESSED, [files, settings.to_dict()])).reshape(-1, 28, 28)
-    wanted = np.stack([preprocess(png(image), settings).pixels for image in samples])
+    rows = np.array(page.evaluate(PREPROCESSED, [files, settings.to_dict()]))
+    found = rows[:, 1:].reshape(-1, 28, 28)
+    prepared = [preprocess(png(image), settings) for image in samples]
+    wanted = np.stack([one.pixels for one in prepared])
+    assert rows[:, 0].tolist() == [one.characters for one in prepared]
     # Sums in another order may round a grey level the other way.
     assert np.abs(found - wanted.astype(int)).max() <= 2
     assert (found == wanted).mean() > 0.99
@@ -197,6 +209,7 @@ def test_its_answers_are_those_of_python(page: Page, mnist_runs: Path) -> None:
     for answer, pixels in zip(found, images, strict=True):
         (wanted,) = recognizer.recognize_preprocessed([Preprocessed(pixels, is_blank=False)])
         assert (answer["status"], answer["label"]) == (wanted.status, wanted.label)
+        assert answer["rejection_reason"] == wanted.rejection_reason
         assert answer["probabilities"] == pytest.approx(dict(wanted.probabilities), abs=1e-5)
         assert answer["ood_score"] == pytest.approx(wanted.ood_score, abs=1e-4)
 

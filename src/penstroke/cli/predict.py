@@ -24,6 +24,7 @@ def command(
         recognition = recognizer.recognize(source)
         return {
             "image": name, "status": recognition.status, "label": recognition.label,
+            "rejection_reason": recognition.rejection_reason,
             "probability": recognition.probability,
             "top": [{"label": label, "probability": p} for label, p in recognition.top(top)],
         }  # fmt: skip
@@ -34,12 +35,24 @@ def command(
 def _show(answers: list[dict[str, Any]]) -> None:
     rows = []
     for answer in answers:
-        if answer["status"] == "empty":
-            rows.append((answer["image"], "", "", "no ink found"))
-        elif answer["status"] != "error":
-            others = answer["top"][answer["label"] is not None :]
-            alternatives = "  ".join(f"{a['label']} {percent(a['probability'], 1)}" for a in others)
-            confidence = percent(answer["probability"], 1)
-            rows.append((answer["image"], answer["label"] or "?", confidence, alternatives))
+        if answer["status"] == "error":
+            continue
+        others = [(one["label"], percent(one["probability"], 1)) for one in answer["top"]]
+        match answer["rejection_reason"]:
+            case _ if answer["status"] == "empty":
+                note = "no ink found"
+            case "several_characters":
+                note = "several characters: use penstroke read"
+            case "too_faint":
+                note = "too faint to be read"
+            case "ambiguous":
+                note = "ambiguous: " + " or ".join(f"{label} {p}" for label, p in others[:2])
+            case "not_a_known_character":
+                note = "not a known character"
+            case _:
+                note = "  ".join(f"{label} {p}" for label, p in others[1:])
+        is_read = answer["probability"] > 0
+        confidence = percent(answer["probability"], 1) if is_read else ""
+        rows.append((answer["image"], answer["label"] or "?" * is_read, confidence, note))
     if rows:
         print_table(("image", "prediction", "confidence", "alternatives"), rows, "2")

@@ -191,8 +191,8 @@ def _preprocess(shard: PreprocessedImages, row: int, content: Content, preproces
         pixels: Any = content
         is_blank = float(np.ptp(content)) / 255 < _INK.min_contrast
     else:
-        ink, shard.dropped[row] = inspect_ink(read_grey(content, _INK.max_pixels), _INK)
-        pixels, is_blank = normalize(ink, _INK)
+        ink, shard.dropped[row], *_ = inspect_ink(read_grey(content, _INK.max_pixels), _INK)
+        pixels, is_blank, *_ = normalize(ink, _INK)
     sides = [np.flatnonzero(ink.any(axis=axis)) for axis in (0, 1)]  # of the box around the ink
     shard.sides[row] = max((int(side[-1] - side[0]) + 1 for side in sides if len(side)), default=0)
     if is_blank:

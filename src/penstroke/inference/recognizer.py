@@ -34,6 +34,10 @@ _PROBE = np.stack([
 ])  # fmt: skip
 """No ink, all ink, and a pattern: a model that is loaded has answered them."""
 
+Status = Literal["ok", "rejected", "empty"]
+RejectionReason = Literal["several_characters", "too_faint", "not_a_known_character", "ambiguous"]
+"""Why an image gets no label: of several reasons, the first in this order."""
+
 BATCH = 256
 """Images that go through a network at once: more are no faster, and take memory."""
 
@@ -47,10 +51,14 @@ class Recognition:
         probability: of the likeliest class, whatever the status; 0 where there is no ink.
         probabilities: by class, calibrated; empty where there is no ink.
         input_image: (28, 28) uint8, what the network read.
-        status: `ok`; `rejected` where the probability is below the `confidence_threshold` or the
-            `ood_score` below the `ood_threshold` of the model; `empty` where there is no ink.
+        status: `ok`; `rejected`, for a `rejection_reason`; `empty` where there is no ink.
         ood_score: the max-logit score (see `max_logit_score`): the higher, the more the image is
             like the training data. None where there is no ink, or the model has no `ood_threshold`.
+        rejection_reason: None unless the status is `rejected`. `several_characters`: they stand
+            side by side; `penstroke read` reads them. `too_faint`: the ink differs too little from
+            the paper to be read, or to be found at all. `not_a_known_character`: the `ood_score`
+            is below the `ood_threshold` of the model. `ambiguous`: the probability is below its
+            `confidence_threshold`.
 
     Examples:
         >>> import numpy as np
@@ -64,8 +72,9 @@ class Recognition:
     probability: float
     probabilities: Mapping[str, float]
     input_image: Pixels
-    status: Literal["ok", "rejected", "empty"]
+    status: Status
     ood_score: float | None = None
+    rejection_reason: RejectionReason | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the `count` likeliest classes with their probabilities, likeliest first."""
@@ -178,23 +187,35 @@ class Recognizer:
             return []
         logits = self.logits(np.stack([image.pixels for image in images]))
         shares, scores = self.softmax(logits), max_logit_score(logits)
-        is_rejected = scores < np.float32(self.ood_threshold or 0)  # no score is below 0
-        is_rejected |= shares.max(axis=1).astype(np.float64) < self.confidence_threshold
-        columns = (shares, shares.argmax(axis=1), scores, is_rejected)
-        rows = zip(images, *(column.tolist() for column in columns), strict=True)
+        columns = (shares.tolist(), shares.argmax(axis=1).tolist(), scores.tolist())
         return [
-            Recognition(None, 0.0, {}, pixels, "empty")
-            if is_blank
-            else Recognition(
-                label=None if rejected else self.classes[best],
-                probability=row[best],
-                probabilities=dict(zip(self.classes, row, strict=True)),
-                input_image=pixels,
-                status="rejected" if rejected else "ok",
-                ood_score=None if self.ood_threshold is None else score,
-            )
-            for (pixels, is_blank), row, best, score, rejected in rows
+            self._recognition(image, row, best, score)
+            for image, row, best, score in zip(images, *columns, strict=True)
         ]
+
+    def _recognition(
+        self, image: Preprocessed, probabilities: list[float], best: int, score: float
+    ) -> Recognition:
+        reason: RejectionReason | None = "too_faint" if image.is_faint else None
+        if image.is_blank:
+            status: Status = "rejected" if reason else "empty"
+            return Recognition(None, 0.0, {}, image.pixels, status, rejection_reason=reason)
+        is_unknown = score < np.float32(self.ood_threshold or 0)  # no score is below 0
+        if image.characters > 1:
+            reason = "several_characters"
+        elif is_unknown or probabilities[best] < self.confidence_threshold:
+            reason = reason or ("not_a_known_character" if is_unknown else "ambiguous")
+        else:
+            reason = None
+        return Recognition(
+            label=None if reason else self.classes[best],
+            probability=probabilities[best],
+            probabilities=dict(zip(self.classes, probabilities, strict=True)),
+            input_image=image.pixels,
+            status="rejected" if reason else "ok",
+            ood_score=None if self.ood_threshold is None else score,
+            rejection_reason=reason,
+        )
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the calibrated softmax (B, K) of preprocessed images (B, 28, 28) uint8."""

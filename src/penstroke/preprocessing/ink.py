@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import Field
 
 from penstroke.config.settings import IMAGE_SIZE, Settings
-from penstroke.preprocessing.components import find_components
+from penstroke.preprocessing.components import SPECK, count_characters, find_components
 from penstroke.preprocessing.decoding import MAX_PIXELS, ImageLike, Intensities, averaged, read_grey
 from penstroke.preprocessing.segmentation import SIDE, segment
 
@@ -38,10 +38,30 @@ class InkSettings(Settings):
 
 
 class Preprocessed(NamedTuple):
-    """What the network reads: `pixels` (28, 28) uint8, ink bright on dark; blank if no ink."""
+    """What the network reads, and what may keep it from being read.
+
+    `pixels` (28, 28) uint8 has ink bright on dark, and is blank if there is none; `characters` is
+    how many stand side by side in it, and `is_faint` whether the ink was too faint for a threshold:
+    if it `is_blank` as well, there is something that is too faint to tell ink from paper.
+    """
 
     pixels: Pixels
     is_blank: bool
+    characters: int = 1
+    is_faint: bool = False
+
+
+class LoneInk(NamedTuple):
+    """The ink of an image that should show one character, (H, W) in 0..1, and what it is like.
+
+    `left_out` is the share of all ink that was taken for dirt or for a neighbour; `characters` and
+    `is_faint` are as in `Preprocessed`.
+    """
+
+    amount: Intensities
+    left_out: float
+    characters: int
+    is_faint: bool
 
 
 DEFAULT_INK = InkSettings()
@@ -65,8 +85,6 @@ _STRAIGHT = 0.85
 """Of the side of a box: ink all along it, as of a frame."""
 _FAINT = 40
 """Of 255: less ink does not tell where a character ends; the edges of EMNIST's are blurred."""
-_SPECK = 0.03
-"""Of the ink of the largest component: a component with less is dirt."""
 _THIN = 0.12
 """Of the image: a component along the border that is no higher is an edge."""
 MARGIN = 8
@@ -83,7 +101,9 @@ def preprocess(image: ImageLike, settings: InkSettings = DEFAULT_INK) -> Preproc
     It is anything that `decoding.read_grey` takes, which raises ImageError for what is not an
     image: dark on light or light on dark, upright. Without ink the result is blank.
     """
-    return normalize(find_ink(read_grey(image, settings.max_pixels), settings), settings)
+    ink = inspect_ink(read_grey(image, settings.max_pixels), settings)
+    pixels, is_blank, *_ = normalize(ink.amount, settings)
+    return Preprocessed(pixels, is_blank, ink.characters, ink.is_faint)
 
 
 def find_ink(
@@ -97,13 +117,13 @@ def find_ink(
     image shows one character, so specks and what lies along the border do not belong to it.
     """
     if alone:
-        return inspect_ink(grey, settings)[0]
+        return inspect_ink(grey, settings).amount
     amount, strong = _measure_ink(grey, settings)
     return _without_dirt(amount, strong, alone=False)[0]
 
 
-def inspect_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities, float]:
-    """Return the `find_ink` of a lone character, and the share of all ink that was left out.
+def inspect_ink(grey: Intensities, settings: InkSettings) -> LoneInk:
+    """Return the `find_ink` of a lone character, and what else is to be known of it.
 
     Where texture, lines, frames or neighbours leave a doubt, or the ink is faint, it is that of
     `segmentation.segment`, whose shape is another.
@@ -111,9 +131,13 @@ def inspect_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities, 
     amount, strong = _measure_ink(grey, settings)
     ink, parts = _without_dirt(amount, strong, alone=True)
     left = 0.0 if ink is amount else 1 - float(ink.sum()) / max(float(amount.sum()), 1e-6)
-    if np.ptp(grey) >= _BLANK and _is_in_doubt(grey, ink, parts):
+    contrast = float(np.ptp(grey))
+    is_in_doubt = contrast >= _BLANK and _is_in_doubt(grey, ink, parts)
+    if is_in_doubt:
         ink = segment(grey)
-    return ink, left
+    characters = count_characters(ink) if is_in_doubt or parts > 1 else parts
+    is_faint = not parts and contrast > 0 and bool((ink if is_in_doubt else segment(grey)).any())
+    return LoneInk(ink, left, characters, is_faint)
 
 
 def _is_in_doubt(grey: Intensities, ink: Intensities, parts: int) -> bool:
@@ -255,7 +279,7 @@ def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> tuple[I
     keep = keep[1:]
     if alone:
         mass = np.bincount(numbers, amount.ravel(), count + 1)[1:]
-        keep &= mass > _SPECK * mass.max()
+        keep &= mass > SPECK * mass.max()
         # Edges of paper, shadows, ruled lines and parts of a neighbour touch the border, where the
         # character does not; where it does, they lie along it.
         character = int(mass.argmax())

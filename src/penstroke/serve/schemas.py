@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from penstroke.inference.recognizer import RejectionReason, Status
+
 Box = tuple[int, int, int, int]
 
 
@@ -38,8 +40,9 @@ class ModelUsed(BaseModel):
 class Character(BaseModel):
     """One character."""
 
-    status: Literal["ok", "rejected", "empty"]
-    label: str | None = Field(description="null where there is no ink, or not enough confidence")
+    status: Status
+    label: str | None = Field(description="null unless the status is ok")
+    rejection_reason: RejectionReason | None = Field(description="null unless it is rejected")
     probability: float
     probabilities: dict[str, float] = Field(description="by class")
     ood_score: float | None = Field(

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from penstroke.config.settings import Settings
+from penstroke.preprocessing.components import count_characters
 from penstroke.preprocessing.decoding import Intensities
 from penstroke.preprocessing.ink import InkSettings, Preprocessed, normalize
 
@@ -84,7 +85,8 @@ def preprocess_drawing(drawing: Drawing, settings: InkSettings) -> Preprocessed:
     box = (*low.tolist(), *high.tolist())
     # Of ink that lies almost wholly beyond the edge, at least a pixel of the canvas is used.
     longest = max(*(high - low).tolist(), 1.0, drawing.pen / _WIDEST_PEN)
-    return normalize(_ink(drawing, box, _CHARACTER_SIDE / longest), settings)
+    ink = _ink(drawing, box, _CHARACTER_SIDE / longest)
+    return normalize(ink, settings)._replace(characters=count_characters(ink))
 
 
 def image_of(drawing: Drawing) -> Image.Image:

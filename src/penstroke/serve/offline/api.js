@@ -23,10 +23,13 @@ export async function models() {
 
 export async function recognize({ occlusion, body }) {
   const model = await (opened ??= open());
-  const { pixels, isBlank } = await preprocessed(body, model.metadata.ink);
+  const { pixels, isBlank, characters } = await preprocessed(body, model.metadata.ink);
   const input_image = greyImage(pixels);
-  if (isBlank) return { status: "empty", label: null, probability: 0, probabilities: {}, input_image, occlusion_map: null };
-  const answer = await model.answer(pixels);
+  if (isBlank) {
+    const nothing = { status: "empty", label: null, rejection_reason: null, probability: 0, probabilities: {} };
+    return { ...nothing, input_image, occlusion_map: null };
+  }
+  const answer = await model.answer(pixels, characters);
   const occlusion_map = occlusion ? greyImage(await occlusionMap(model, pixels)) : null;
   return { ...answer, model: model.name, input_image, occlusion_map };
 }

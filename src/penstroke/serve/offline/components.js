@@ -31,3 +31,44 @@ export function findComponents({ width, height, data }) {
   });
   return { labels, boxes };
 }
+
+const SPECK = 0.03;
+const ABOVE = 0.25;
+const [TALL, HEAVY] = [0.5, 0.2];
+const BESIDE = 0.5;
+const [APART, WIDE] = [0.15, 1];
+
+/** How many characters seem to stand side by side in `ink`. */
+export function countCharacters(ink) {
+  const { labels, boxes } = findComponents(ink);
+  if (boxes.length < 2) return boxes.length;
+  boxes.forEach((box) => (box.mass = 0));
+  ink.data.forEach((amount, i) => amount && (boxes[labels[i] - 1].mass += amount));
+  const most = (values) => values.reduce((a, b) => Math.max(a, b));
+  const speck = SPECK * most(boxes.map(({ mass }) => mass));
+  const kept = boxes.filter(({ mass }) => mass > speck).sort((one, other) => one.left - other.left);
+  const parts = [];
+  for (const box of kept) {
+    const last = parts.at(-1);
+    const width = last && Math.min(box.right - box.left, last.right - last.left);
+    if (!last || last.right - box.left <= ABOVE * width) {
+      parts.push({ ...box });
+      continue;
+    }
+    last.top = Math.min(last.top, box.top);
+    last.right = Math.max(last.right, box.right);
+    last.bottom = Math.max(last.bottom, box.bottom);
+    last.mass += box.mass;
+  }
+  const heightOf = ({ top, bottom }) => bottom - top;
+  const height = most(parts.map(heightOf));
+  const heaviest = most(parts.map(({ mass }) => mass));
+  const isLarge = (part) => heightOf(part) >= TALL * height && part.mass >= HEAVY * heaviest;
+  const areApart = (one, other) => {
+    const shared = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);
+    const isBeside = shared >= BESIDE * Math.min(heightOf(one), heightOf(other));
+    return isBeside && (other.left - one.right >= APART * height || other.right - one.left >= WIDE * height);
+  };
+  const pairs = parts.slice(1).map((part, i) => [parts[i], part]);
+  return 1 + pairs.filter(([one, other]) => isLarge(one) && isLarge(other) && areApart(one, other)).length;
+}

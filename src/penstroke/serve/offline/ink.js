@@ -3,7 +3,7 @@
 // Step by step what Python does, with its names; tests compare the two, image by image. A grid is
 // {width, height, data}: levels of 0 to 1, row by row.
 
-import { findComponents } from "./components.js";
+import { countCharacters, findComponents } from "./components.js";
 import { cumulated, histogram, otsu } from "./histogram.js";
 import { dilated, reduced, resized } from "./resample.js";
 import { flatten } from "./transparency.js";
@@ -21,7 +21,7 @@ const THIN = 0.12;
 /**
  * @param {ImageData} image upright
  * @param {object} settings as the model's metadata has them: box_pixels, center, …
- * @returns {{pixels: Uint8Array, isBlank: boolean}} 28×28
+ * @returns {{pixels: Uint8Array, isBlank: boolean, characters: number}} 28×28
  */
 export function preprocess(image, settings) {
   return normalize(findInk(readGrey(image), settings), settings);
@@ -223,7 +223,7 @@ const negative = (grid) => ({ ...grid, data: grid.data.map((value) => -value) })
 export function normalize(ink, settings) {
   const pixels = new Uint8Array(SIZE * SIZE);
   const box = boxOf(ink);
-  if (box === null) return { pixels, isBlank: true };
+  if (box === null) return { pixels, isBlank: true, characters: 0 };
   const scaled = scaledToBox(crop(ink, box), settings.box_pixels);
   const top = corner(profile(scaled, false), settings);
   const left = corner(profile(scaled, true), settings);
@@ -232,7 +232,7 @@ export function normalize(ink, settings) {
       pixels[(top + y) * SIZE + left + x] = roundHalfEven(scaled.data[y * scaled.width + x] * 255);
     }
   }
-  return { pixels, isBlank: false };
+  return { pixels, isBlank: false, characters: countCharacters(ink) };
 }
 
 function boxOf({ width, height, data }) {

@@ -28,17 +28,25 @@ class Model {
     Object.assign(this, { session, name, metadata });
   }
 
-  /** @param {Uint8Array} pixels 28×28 */
-  async answer(pixels) {
+  /**
+   * @param {Uint8Array} pixels 28×28
+   * @param {number} characters that stand side by side in it
+   */
+  async answer(pixels, characters = 1) {
     const { classes, temperature, confidence_threshold, ood_threshold } = this.metadata;
     const [logits] = await this.logits([pixels]);
     const shares = softmax(logits.map((value) => value / temperature));
     const best = shares.indexOf(Math.max(...shares));
     const ood_score = ood_threshold ? maxLogitScore(logits) : null;
-    const isRejected = shares[best] < confidence_threshold || (ood_threshold && ood_score < ood_threshold);
+    const rejection_reason =
+      (characters > 1 && "several_characters") ||
+      (ood_threshold && ood_score < ood_threshold && "not_a_known_character") ||
+      (shares[best] < confidence_threshold && "ambiguous") ||
+      null;
     return {
-      status: isRejected ? "rejected" : "ok",
-      label: isRejected ? null : classes[best],
+      status: rejection_reason ? "rejected" : "ok",
+      label: rejection_reason ? null : classes[best],
+      rejection_reason,
       probability: shares[best],
       probabilities: Object.fromEntries(classes.map((name, i) => [name, shares[i]])),
       ood_score,

@@ -4,6 +4,12 @@ import { counted, element, percent, ranked } from "./words.js";
 
 /** Somebody who listens hears the answer when the drawing has come to rest, not at every stroke. */
 const REST_MILLISECONDS = 700;
+/** Why there is no answer, and what may be done. */
+const REASONS = {
+  several_characters: ["several characters", "one at a time, or as a line"],
+  too_faint: ["too faint", "the ink hardly differs from the paper"],
+  not_a_known_character: ["not a known character", ""],
+};
 const LONG = 3;
 const VERY_LONG = 12;
 
@@ -23,9 +29,9 @@ export class AnswerView {
   }
 
   /** @param {import("./api.js").Answer} answer */
-  showCharacter({ status, label, probability, probabilities }) {
+  showCharacter({ status, label, probability, probabilities, rejection_reason: reason }) {
     if (status === "empty") return this.showNothing("no ink found", "No ink found.");
-    if (status === "rejected" || label === null) return this.#showUnsure(probabilities);
+    if (status === "rejected" || label === null) return this.#showRejected(reason, probabilities);
     const [, second] = ranked(probabilities);
     const rest = second?.[1] >= 0.001 ? `next is ${second[0]}, ${percent(second[1])}` : "";
     const certainty = `${percent(probability)} sure`;
@@ -57,16 +63,12 @@ export class AnswerView {
       .forEach((chip, i) => (chip.ariaPressed = String(i === index)));
   }
 
-  #showUnsure(probabilities) {
+  #showRejected(reason, probabilities) {
     const [[first, p] = ["?", 0], [second, q] = ["?", 0]] = ranked(probabilities);
-    const rest = `perhaps ${first} (${percent(p, 0)}) or ${second} (${percent(q, 0)})`;
-    this.#show({
-      state: "rejected",
-      text: "?",
-      certainty: "not sure",
-      rest,
-      spoken: `not sure, ${rest}`,
-    });
+    const candidates = `perhaps ${first} (${percent(p, 0)}) or ${second} (${percent(q, 0)})`;
+    const [certainty, rest] = REASONS[reason] ?? ["not sure", candidates];
+    const spoken = rest ? `${certainty}, ${rest}` : certainty;
+    this.#show({ state: "rejected", text: "?", certainty, rest, spoken });
   }
 
   #show({ state, text, certainty, rest = "", spoken }) {

@@ -29,6 +29,7 @@ addEventListener("hashchange", () => location.hash.includes("token=") && locatio
  * @property {string} model
  * @property {"ok" | "rejected" | "empty"} status
  * @property {string | null} label
+ * @property {string | null} rejection_reason
  * @property {number} probability
  * @property {Record<string, number>} probabilities by class
  * @property {string} input_image data URI, 28×28
