@@ -98,6 +98,16 @@ def test_what_one_part_validates_on_the_union_never_trains_on(
     assert load(f"{upper}+digits") == of_both
 
 
+def test_each_validation_image_has_its_source(upper: str) -> None:
+    data = load_dataset(f"{upper}+digits")
+    assert data.validation_sources is not None
+    for name in (upper, "digits"):
+        images = data.validation.images[data.validation_sources == name]
+        alone = load_dataset(name)
+        assert np.array_equal(images, alone.validation.images)
+        assert set(np.asarray(alone.validation_sources)) == {name}
+
+
 def test_positions_to_leave_out_count_through_the_parts(upper: str) -> None:
     whole = load_dataset(DataConfig(dataset=f"digits+{upper}", validation_fraction=0)).train
     last_of_digits, first_of_upper = 1436, 1437

@@ -23,6 +23,8 @@ Rows = npt.NDArray[np.int64]
 """Positions of images in a data set."""
 Writers = npt.NDArray[np.str_]
 """Who wrote each image (N,); "" where that is not known."""
+Sources = npt.NDArray[np.str_]
+"""Which data set of a union each image (N,) is of."""
 
 _sealed: ContextVar[bool] = ContextVar("test_split_is_sealed", default=False)
 
@@ -182,6 +184,8 @@ class DataSplits:
         test: sealed; `penstroke.evaluate` opens it, and records that.
         fingerprint: SHA-256 of the whole data set, before it is split.
         split_writers: SHA-256 of the writers whose images were kept together; None if by image.
+        validation_sources: (N,) which data set of a union each validation image is of; None if that
+            is not known.
 
     Examples:
         >>> import penstroke
@@ -196,6 +200,7 @@ class DataSplits:
     test: SealedTest
     fingerprint: str
     split_writers: str | None = None
+    validation_sources: Sources | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

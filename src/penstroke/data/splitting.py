@@ -32,7 +32,8 @@ def split(
     run on the union never trains on, so that the one can start from the other (`penstroke train
     --init-from`). A writer of several parts who is held out in one is held out in all.
 
-    `config.dataset` is only a name here; `parts` are the data sets in a union; `config.classes` are
+    `config.dataset` is only a name here, or names joined by + of the `parts`, the data sets in a
+    union; `config.classes` are
     the first of those of `whole`; the images of one of the `writers` (N,) are kept together, but
     those of "" are on their own. Raises ConfigError if there are fewer images or writers than the
     split needs, or an excluded image is not there; DataError if none are left to validate on.
@@ -84,9 +85,12 @@ def split(
     fingerprint = sha256(
         f"{replace(used, classes=classes).fingerprint} {tested.fingerprint}".encode()
     )
+    datasets = config.dataset.split("+") if len(parts) > 1 else [config.dataset]
+    sources = np.repeat(datasets, [len(labels) for labels, _ in parts])
     return DataSplits(
         config.dataset, trained, validated, SealedTest(tested), fingerprint,
         None if writers is None else sha256("\n".join(writers.tolist()).encode()),
+        sources[validation],
     )  # fmt: skip
 
 
