@@ -21,9 +21,12 @@ PYTEST := $(BIN)/pytest --numprocesses logical --dist worksteal
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.train ## train a network on real handwritten digits (half a minute, once installed)
+demo: $(VENV)/.read ## read a photo; then train a network on real handwritten digits (half a minute, once installed)
+	@$(BIN)/penstroke predict examples/seven.png
+	@echo "next: $(BIN)/penstroke serve        # a page to draw on; training follows here"
+	@$(MAKE) --no-print-directory $(VENV)/.train
 	@$(BIN)/penstroke train --name demo --overwrite
-	@echo "then: $(BIN)/penstroke serve demo   # a page to draw on"
+	@echo "then: $(BIN)/penstroke serve demo   # the page, read by the new network"
 
 test: $(VENV)/.dev ## run all tests (minutes); those on MNIST need PENSTROKE_DATA
 	@scripts/system-packages.sh chromium postgresql
@@ -95,17 +98,22 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "no virtual environment: on Debian, as root: apt-get install python3-venv" >&2; exit 1; }
 
-$(VENV)/.train: pyproject.toml | $(VENV)/bin/python
-	@echo "installing Penstroke, to train and to serve, into $(VENV) (once): $(DOWNLOAD)"
-	@$(BIN)/pip install --editable '.[train,serve]'
+$(VENV)/.read: pyproject.toml | $(VENV)/bin/python
+	@echo "installing Penstroke, to read and to serve, into $(VENV) (once): half a minute"
+	@$(BIN)/pip install --quiet --editable .
 	@touch $@
+
+$(VENV)/.train: pyproject.toml | $(VENV)/bin/python
+	@echo "installing Penstroke, to train, into $(VENV) (once): $(DOWNLOAD)"
+	@$(BIN)/pip install --editable '.[train]'
+	@touch $@ $(VENV)/.read
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "installing Penstroke with its development packages into $(VENV) (once): $(DOWNLOAD)"
 	@$(BIN)/pip install --editable '.[dev]'
-	@touch $@ $(VENV)/.train $(VENV)/.docs
+	@touch $@ $(VENV)/.read $(VENV)/.train $(VENV)/.docs
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 	@echo "installing Penstroke with what the documentation needs into $(VENV) (once): $(DOWNLOAD)"
 	@$(BIN)/pip install --editable '.[docs]'
-	@touch $@ $(VENV)/.train
+	@touch $@ $(VENV)/.read $(VENV)/.train

@@ -62,7 +62,7 @@ class Step:
         """Whether it is not run: not ours, a service (it does not end), or with a PLACEHOLDER."""
         words = command_of(self)
         is_ours = words.startswith(("penstroke ", "python scripts/"))
-        is_run = is_ours and not words.startswith("penstroke serve ")
+        is_run = is_ours and words.split()[:2] != ["penstroke", "serve"]
         return self.kind == "command" and (not is_run or bool(_PLACEHOLDER.search(words)))
 
 

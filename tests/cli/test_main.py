@@ -98,9 +98,21 @@ def test_version(penstroke: Cli) -> None:
     assert penstroke("--version").out == f"penstroke {package.__version__}\n"
 
 
-def test_wrong_usage_is_two(penstroke: Cli) -> None:
+def test_wrong_usage_is_two(penstroke: Cli, tmp_path: Path) -> None:
     assert penstroke("nonsense").exit_code == 2
     assert penstroke("data").exit_code == 2
+    assert "'serv' (did you mean \"serve\"?)" in penstroke("serv").err
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"")
+    assert f"`penstroke predict {photo}` reads the file" in penstroke(photo).err
+
+
+@pytest.mark.parametrize("arguments", [["predict"], ["evaluate"], ["data", "import"]])
+def test_a_command_alone_shows_its_help(penstroke: Cli, arguments: list[str]) -> None:
+    done = penstroke(*arguments)
+    assert done.exit_code == 2
+    assert "Arguments:" in done.err
+    assert "Options:" in done.err
 
 
 def test_doctor_finds_this_machine_healthy(penstroke: Cli) -> None:

@@ -93,6 +93,21 @@ def test_one_bad_image_does_not_stop_the_others(penstroke: Cli, model: Path, ima
     assert [answer["status"] for answer in json.loads(done.out)["answers"]] == ["error", "rejected"]
 
 
+def test_a_photo_of_a_phone(penstroke: Cli, tmp_path: Path) -> None:
+    """Large, and stored on its side."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    photo = Image.fromarray(drawn_digit(3000)).transpose(Image.Transpose.ROTATE_90)
+    photo.save(tmp_path / "IMG_2041.JPG", exif=exif)
+    done = json.loads(penstroke("predict", tmp_path / "IMG_2041.JPG", "--json").out)
+    assert done["answers"][0]["label"] == "7"
+    misspelled = penstroke("predict", tmp_path / "IMG_2014.JPG").err
+    assert 'IMG_2014.JPG: No such file or directory (did you mean "IMG_2041.JPG"?)' in misspelled
+    (tmp_path / "IMG_2042.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    unread = penstroke("predict", tmp_path / "IMG_2042.HEIC")
+    assert "it is HEIC; save it as PNG or JPEG" in unread.err
+
+
 def test_what_cannot_be_read(penstroke: Cli, model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no images" in penstroke("predict", tmp_path / "empty", "--model", model).err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from helpers import Outcome, trained_run
 from penstroke.config.recipes import load_recipe
+from penstroke.inference import bundled
+from penstroke.runs.finetuning import default_pretrained
+from penstroke.runs.run import Run, find_run
 
 Cli = Callable[..., Outcome]
 SETTINGS = ("--set", "data.max_train_images=100", "--set", "train.threads=1", "--set",
@@ -73,12 +77,42 @@ def test_a_fine_tuned_run_is_repeated_from_its_source(penstroke: Cli, source: Pa
     assert plan["config"]["train"]["ema_decay"] == 0.998
 
 
+def test_from_a_bundled_model(penstroke: Cli, runs: Path) -> None:
+    """Named, or that which the recipe finetune takes where none is: the same run."""
+    named = penstroke("train", "--init-from", "digits", *TUNED, "--no-report")
+    assert named.exit_code == 0, named.err
+    assert "starts from the network of digits (" in named.out
+    assert "every layer, and of the last one 10 of 10 classes\n" in named.out
+    (tuned,) = runs.iterdir()
+    assert Run.open(tuned).record.config.model == find_run("digits").record.config.model
+    again = penstroke("train", "finetune", *TUNED, "--no-report")
+    assert "already finished" in again.err
+    assert str(tuned) in again.out
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"), [("0123456789", "digits"), ("Aab", "letters"), ("01Aa", "characters")]
+)
+def test_the_bundled_model_with_the_most_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str, chosen: str
+) -> None:
+    for name, classes in {
+        "digits": "0123456789", "letters": ["Aa", "Bb"], "characters": [*"0123456789", "Aa", "Bb"],
+    }.items():  # fmt: skip
+        shutil.copytree(bundled.BUNDLED / "digits", tmp_path / name)
+        record = Run.open(tmp_path / name).record.replace({"data.classes": list(classes)})
+        (tmp_path / name / "run.toml").write_text(record.to_toml())
+    monkeypatch.setattr(bundled, "BUNDLED", tmp_path)
+    assert default_pretrained(tuple(names)).run.name == chosen
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (("--init-from", "sauce"), 1, 'did you mean "source"'),
         (("--init-from", "source/model.onnx"), 1, "is an ONNX file"),
-        (("--init-from", "source", "--model", "mlp"), 2, "--init-from, which brings its network"),
+        (("--init-from", "source", "--model", "mlp"), 2, "fine-tuning brings its network"),
+        (("finetune", "--model", "mlp"), 2, "fine-tuning brings its network"),
         (("--init-from", "source", "--set", "model.activation=gelu"), 2, "--set model"),
         (("--folds", "1"), 2, "data.folds: input should be greater than or equal to 2"),
         (("--folds", "3", "--seeds", "2"), 2, "not both"),

@@ -83,6 +83,24 @@ def served_sha256(running: Running) -> str:
     return str(running.get("/v1/models").json()["models"][0]["sha256"])
 
 
+def test_a_bundled_model_is_retrained_as_a_file(
+    tmp_path: Path, penstroke: Callable[..., Outcome], quick: tuple[object, ...]
+) -> None:
+    refused = penstroke("retrain", "digits")
+    assert "`penstroke export digits --output served/model.onnx`" in refused.err
+    path = tmp_path / "served" / "model.onnx"
+    assert penstroke("export", "--output", path).exit_code == 0
+    before = sha256_of_file(path)
+    with service(path) as found:
+        correct(found, "7", 60)
+    assert "--dataset" in penstroke("retrain", path, *quick).err, "its own images are not here"
+    done = json.loads(penstroke("retrain", path, *quick, "--dataset", "digits", "--json").out)
+    assert done["action"] in ("replaced", "kept")
+    assert done["judgement"]["images"] == 144
+    assert find_run(done["run"]).record.pretrained.run == "digits"  # type: ignore[union-attr]
+    assert (sha256_of_file(path) != before) == (done["action"] == "replaced")
+
+
 def test_two_nights(
     running: Running,
     model: Path,

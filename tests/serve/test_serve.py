@@ -195,19 +195,6 @@ def test_what_is_refused(penstroke: Cli, model: Path, tmp_path: Path) -> None:
     assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in refused.err
 
 
-def test_without_its_packages(model: Path) -> None:
-    script = (
-        "import sys; sys.modules['uvicorn'] = None; sys.argv[0] = 'penstroke'\n"
-        "from penstroke.cli.main import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "serve", str(model)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert 'pip install "penstroke[serve]"' in done.stderr
-
-
 def test_beyond_this_machine_a_token_is_made_up(model: Path) -> None:
     command = [sys.executable, "-m", "penstroke", "serve", str(model), "--port", "0", "--json"]
     process = subprocess.Popen(

@@ -12,7 +12,7 @@ import typer
 
 from penstroke.cli.console import exit_json, note
 from penstroke.cli.options import argument, option
-from penstroke.errors import ImageError
+from penstroke.errors import ImageError, near_match
 
 if TYPE_CHECKING:
     from penstroke.inference.recognizer import Recognizer
@@ -67,6 +67,12 @@ def _note_pages(path: Path) -> None:
         note(f"{path} has {pages} pages: the first is read; save others as files of their own")
 
 
+def _similar(path: Path) -> str:
+    """Return the name beside `path` that may be meant, where there is no such file."""
+    is_missing = path.parent.is_dir() and not path.exists()
+    return near_match(path.name, (one.name for one in path.parent.iterdir())) if is_missing else ""
+
+
 def answer_each(
     names: Sequence[str],
     answer: Callable[[str, bytes | Path], dict[str, Any]],
@@ -81,8 +87,9 @@ def answer_each(
                 _note_pages(Path(name))
             answers.append(answer(name, sys.stdin.buffer.read() if name == "-" else Path(name)))
         except ImageError as error:
-            answers.append({"image": name, "status": "error", "error": str(error)})
-            note(f"error: {error}")
+            text = f"{error}{_similar(Path(name))}"
+            answers.append({"image": name, "status": "error", "error": text})
+            note(f"error: {text}")
     exit_code = int(any(one["status"] == "error" for one in answers))
     exit_json({"model": model, "answers": answers}, exit_code)
     show(answers)

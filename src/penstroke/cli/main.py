@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from penstroke import __version__
 from penstroke.cli.console import note
 from penstroke.cli.options import CONTEXT, command_group, option
-from penstroke.errors import MissingExtraError, PenstrokeError, StorageError
+from penstroke.errors import MissingExtraError, PenstrokeError, StorageError, near_match
 from penstroke.files import reason
 
 _COMMANDS = (
@@ -37,7 +37,14 @@ class _LazyGroup(TyperGroup):
             if group is None:
                 group = typer.Typer(add_completion=False, rich_markup_mode=None)
                 group.command(cmd_name, context_settings=CONTEXT)(module.command)
-            self.commands[cmd_name] = typer.main.get_command(group)
+            command: Any = typer.main.get_command(group)
+            for one in (command, *getattr(command, "commands", {}).values()):
+                one.no_args_is_help |= any(parameter.required for parameter in one.params)
+            self.commands[cmd_name] = command
+        if cmd_name not in _COMMANDS and not cmd_name.startswith("-"):
+            is_image = Path(cmd_name).is_file()
+            hint = f": `penstroke predict {cmd_name}` reads the file" if is_image else ""
+            ctx.fail(f"No such command '{cmd_name}'{hint or near_match(cmd_name, _COMMANDS)}")
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: Any) -> Any:

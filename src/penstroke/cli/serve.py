@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(
     models: list[str] | None = argument(
         "Models: bundled ones, model.onnx files or runs; the first is the default. Without any, "
-        "digits.", None, metavar="[MODEL…]"),
+        "all bundled ones, digits first.", None, metavar="[MODEL…]"),
     host: str = option("Address to listen on; beyond this machine a token is required.",
                        "127.0.0.1"),
     port: int = option("Port; 0 is any free one.", 8000, min=0, max=65535),
@@ -44,8 +44,8 @@ def command(
     The page is at http://127.0.0.1:8000. SIGTERM and Ctrl-C stop the service after all accepted
     requests are answered. SIGHUP or a change of their files reloads the models.
     """
-    from penstroke.errors import MissingExtraError, MissingToolError
-    from penstroke.inference.bundled import DEFAULT_MODEL
+    from penstroke.errors import MissingToolError
+    from penstroke.inference.bundled import bundled_names
 
     try:
         import segno
@@ -53,12 +53,12 @@ def command(
         from penstroke.serve.server import serve
         from penstroke.serve.service_settings import ServiceSettings
     except ModuleNotFoundError as error:
-        if error.name == "resource":  # part of Python, but not on Windows
-            raise MissingToolError(
-                "`penstroke serve` does not run on Windows itself: use it in WSL or a container; "
-                "predict, read and export run here"
-            ) from None
-        raise MissingExtraError.for_extra("serve", error.name) from None
+        if error.name != "resource":  # part of Python, but not on Windows
+            raise
+        raise MissingToolError(
+            "`penstroke serve` does not run on Windows itself: use it in WSL or a container; "
+            "predict, read and export run here"
+        ) from None
 
     settings = ServiceSettings.parse({
         "host": host, "port": port, "allow_hosts": [name.lower() for name in allow_host or ()],
@@ -82,4 +82,4 @@ def command(
         if listening.token and not service.settings.is_local:
             say("\nanybody with the token can use it; the connection is not encrypted")
 
-    serve(models or [DEFAULT_MODEL], settings, on_listening)
+    serve(models or bundled_names(), settings, on_listening)

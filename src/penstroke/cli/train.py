@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from penstroke.runs.pipeline import Training
     from penstroke.runs.run import Run
 
+FINETUNE = "finetune"
+"""The recipe that needs a trained network to start from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
@@ -26,7 +29,11 @@ class TrainOptions:
     recipe: str | None = argument(
         "Recipe: a shipped one (fast, balanced, best, …), a .toml file, or a run to repeat; "
         "balanced by default.", None)  # fmt: skip
-    init_from: str | None = option("Finished run to take the first weights from.", metavar="RUN")
+    init_from: str | None = option(
+        "Bundled model or finished run to take the first weights from; the recipe finetune takes "
+        "the bundled model with the most of the classes unless one is named.",
+        metavar="MODEL|RUN",
+    )
     dataset: str | None = shared.DATASET
     exclude: Path | None = shared.EXCLUDE
     model: str | None = option("Kind of network in its default size: mlp, cnn or resnet.")
@@ -48,7 +55,7 @@ class TrainOptions:
     @property
     def chosen_recipe(self) -> str:
         """The recipe to train."""
-        return self.recipe or ("finetune" if self.init_from else "balanced")
+        return self.recipe or (FINETUNE if self.init_from else "balanced")
 
 
 @takes(TrainOptions)
@@ -84,19 +91,9 @@ def command(options: TrainOptions) -> None:
 
 
 def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
-    """Return the settings, and the run to start from: the one named, or that of a repeated run."""
+    """Return the settings, and the run to start from."""
     from penstroke.config.recipes import load_recipe
 
-    pretrained = None
-    if options.init_from is not None:
-        from penstroke.runs.finetuning import find_pretrained
-
-        pretrained = find_pretrained(options.init_from)
-    elif options.recipe is not None and (Path(options.recipe) / "run.toml").exists():
-        from penstroke.runs.finetuning import pretrained_of
-        from penstroke.runs.run import Run
-
-        pretrained = pretrained_of(Run.open(Path(options.recipe)))
     settings = changes_from(options.changes, {
         "model": {"architecture": options.model} if options.model else None,
         "data.dataset": options.dataset, "data.exclude": options.exclude,
@@ -105,13 +102,34 @@ def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
         "train.seed": options.seed,
     })  # fmt: skip
     config = load_recipe(options.chosen_recipe, settings).run_config()
+    pretrained = _pretrained(options, config)
     if pretrained is None:
         return config, None
     if any(name.partition(".")[0] == "model" for name in settings):
         raise typer.BadParameter(
-            "give --init-from, which brings its network, or --model or --set model.…, not both"
+            "fine-tuning brings its network with it: leave --model and --set model.… out, or "
+            "train by another recipe without --init-from"
         )
     return config.replace({"model": pretrained.run.record.config.model}), pretrained
+
+
+def _pretrained(options: TrainOptions, config: RunConfig) -> PretrainedRun | None:
+    """Return the run to start from: one named, that of a repeated run, or a bundled one."""
+    if options.init_from is not None:
+        from penstroke.runs.finetuning import find_pretrained
+
+        return find_pretrained(options.init_from)
+    if options.recipe is not None and (Path(options.recipe) / "run.toml").exists():
+        from penstroke.runs.finetuning import pretrained_of
+        from penstroke.runs.run import Run
+
+        return pretrained_of(Run.open(Path(options.recipe)))
+    if options.recipe == FINETUNE:
+        from penstroke.data.loading import load_dataset
+        from penstroke.runs.finetuning import default_pretrained
+
+        return default_pretrained(load_dataset(config.data).classes)
+    return None
 
 
 def _train(config: RunConfig, options: TrainOptions, pretrained: PretrainedRun | None) -> Run:

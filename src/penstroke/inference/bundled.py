@@ -5,11 +5,13 @@ from pathlib import Path
 BUNDLED = Path(__file__).parents[1] / "bundled"
 """The folder of their run directories, which `make models` writes."""
 DEFAULT_MODEL = "digits"
+"""The model that reads where none is named."""
 
 
 def bundled_names() -> list[str]:
-    """Return the names of the bundled models, sorted."""
-    return sorted(path.parent.name for path in BUNDLED.glob("*/model.onnx"))
+    """Return the names of the bundled models: the default, then the others, sorted."""
+    names = (path.parent.name for path in BUNDLED.glob("*/model.onnx"))
+    return sorted(names, key=lambda name: (name != DEFAULT_MODEL, name))
 
 
 def bundled_run(name: str | Path) -> Path | None:

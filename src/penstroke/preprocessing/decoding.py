@@ -32,6 +32,8 @@ _CHANNELS = (1, 3, 4)
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "PCX",
            "DIB", "ICO")  # fmt: skip
 """What Pillow may decode. Its other formats are rare, slow, or call programs (EPS: Ghostscript)."""
+_OTHERS = {b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIC", b"%PDF-": "PDF"}
+"""What other files that people have photos in begin with."""
 _MAX_SLOW_PIXELS = 1_000_000
 """Of formats that Pillow decodes in Python, such as plain-text PPM: a million takes a second."""
 _MAX_SCANS = 100
@@ -121,7 +123,9 @@ def open_image(source: Any, formats: tuple[str, ...] = FORMATS) -> Image.Image:
         raise ImageError(f"{name} is too large: {error}") from None
     except Exception as error:  # Pillow's plug-ins raise any kind on damaged files
         known = ", ".join(formats[:2]) + ", …" * (len(formats) > 2)
-        raise ImageError(f"{name} is not an image that can be read ({known})") from error
+        kind = next((kind for mark, kind in _OTHERS.items() if mark in content[:12]), None)
+        advice = f": it is {kind}; save it as PNG or JPEG" if kind else ""
+        raise ImageError(f"{name} is not an image that can be read ({known}){advice}") from error
     if image.format in ("JPEG", "MPO") and content.count(b"\xff\xda") > _MAX_SCANS:
         raise ImageTooComplexError(f"{name} has more than {_MAX_SCANS} scans: save it anew")
     if any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ())):
@@ -194,6 +198,12 @@ def _scaled_to_one(array: npt.NDArray[np.generic], name: str) -> Intensities:
     else:
         full = 255.0 if high <= 255 else max(high, 65535.0)
     return np.asarray(levels / full, np.float32)
+
+
+def median(values: npt.NDArray[np.float32]) -> Any:
+    """Return the median along the last axis, without `numpy.median`'s slow import of `numpy.ma`."""
+    lower, upper = (values.shape[-1] - 1) // 2, values.shape[-1] // 2
+    return np.partition(values, (lower, upper))[..., [lower, upper]].mean(axis=-1)
 
 
 def averaged(grey: Intensities, working_side: int) -> Intensities:

@@ -17,7 +17,14 @@ from pydantic import Field
 
 from penstroke.config.settings import IMAGE_SIZE, Settings
 from penstroke.preprocessing.components import SPECK, count_characters, find_components
-from penstroke.preprocessing.decoding import MAX_PIXELS, ImageLike, Intensities, averaged, read_grey
+from penstroke.preprocessing.decoding import (
+    MAX_PIXELS,
+    ImageLike,
+    Intensities,
+    averaged,
+    median,
+    read_grey,
+)
 from penstroke.preprocessing.segmentation import SIDE, segment
 
 Pixels = npt.NDArray[np.uint8]
@@ -309,7 +316,7 @@ def _depth(grey: Intensities) -> Intensities:
     is_bright = small > _otsu(_histogram(small)) / 255
     is_dark = float(border(is_bright).mean()) > 0.5
     if _is_drawn(small, is_bright ^ is_dark):
-        return _depth_from(np.median(small[is_bright == is_dark]), grey, is_dark=is_dark)
+        return _depth_from(median(small[is_bright == is_dark]), grey, is_dark=is_dark)
     # Ink is what departs most from the light, which is estimated from the border.
     y, x = np.mgrid[-1 : 1 : small.shape[0] * 1j, -1 : 1 : small.shape[1] * 1j]
     terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=2)
@@ -335,7 +342,7 @@ def _depth_below(grey: Intensities) -> Intensities:
     smooth = Image.fromarray(closed).resize(grey.shape[::-1], Image.Resampling.BILINEAR)
     depth = np.asarray(smooth, np.float32) - grey
     # Noise lets the closing lie a little above the paper.
-    paper = np.median(depth[depth < depth.mean()]) if np.ptp(depth) else 0
+    paper = median(depth[depth < depth.mean()]) if np.ptp(depth) else 0
     return (depth - np.float32(paper)).clip(0, 1)
 
 

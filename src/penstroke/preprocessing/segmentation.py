@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from penstroke.preprocessing.decoding import Intensities
+from penstroke.preprocessing.decoding import Intensities, median
 
 SIDE = 64
 """Pixels a side of what the network reads."""
@@ -48,7 +48,7 @@ def standardize(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
     The hundredth that is added keeps the noise of blank paper small.
     """
-    level = grey - np.median(grey, axis=(-2, -1), keepdims=True)
+    level = grey - median(grey.reshape(*grey.shape[:-2], -1))[..., None, None]
     spread = level.std(axis=(-2, -1), keepdims=True) + np.float32(0.01)
     return np.asarray((level / spread).clip(-6, 6), np.float32)
 

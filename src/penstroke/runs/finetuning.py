@@ -11,6 +11,7 @@ from penstroke.data.loading import load_dataset
 from penstroke.errors import PenstrokeError, RunError
 from penstroke.evaluation.forgetting import Forgetting, measure_forgetting
 from penstroke.files import sha256
+from penstroke.inference.bundled import bundled_names
 from penstroke.models.build import PretrainedWeights, rows_of
 from penstroke.runs.run import PretrainedFacts, Run, find_run
 from penstroke.runs.trained import network_of
@@ -66,6 +67,16 @@ def find_pretrained(name: str) -> PretrainedRun:
         )
     checksum = sha256(run.read_model("model.safetensors"))
     return PretrainedRun(run.model().weights, run.record.data.classes, run, checksum)
+
+
+def default_pretrained(classes: tuple[str, ...]) -> PretrainedRun:
+    """Return the bundled model with the most of `classes`; of several, that with the fewest."""
+
+    def merit(name: str) -> tuple[int, int]:
+        known = find_run(name).record.data.classes
+        return sum(bool(rows_of(one, known)) for one in classes), -len(known)
+
+    return find_pretrained(max(bundled_names(), key=merit))
 
 
 def pretrained_of(run: Run) -> PretrainedRun | None:

@@ -23,9 +23,10 @@ from penstroke.config.settings import RunConfig
 from penstroke.data import collected
 from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.data.loading import load_dataset
-from penstroke.errors import ConfigError, RunError, StorageError
+from penstroke.errors import ConfigError, DataError, RunError, StorageError
 from penstroke.evaluation.comparison import LEVEL, noninferiority_p
 from penstroke.files import append_lines, explained, lock, reason, sha256, write_atomically
+from penstroke.inference.bundled import bundled_run
 from penstroke.inference.recognizer import Recognizer
 from penstroke.runs.finetuning import PretrainedRun, find_pretrained
 from penstroke.runs.record import now
@@ -120,7 +121,12 @@ class DeployedModel:
         """
         if not self.has_corrections:
             return self._outcome("nothing_new", "there are no corrections to train on yet")
-        data = load_dataset(config.data)
+        try:
+            data = load_dataset(config.data)
+        except DataError as error:
+            raise DataError(
+                f"{error}; or --dataset names images of the same classes to train on"
+            ) from error
         judged, _ = _judged(data, config)
         if not len(judged):
             raise ConfigError(
@@ -191,9 +197,9 @@ def deployed_model(path: Path) -> Iterator[DeployedModel]:
         RunError: another process retrains it, or its run is gone, or has other weights now.
     """
     path = path.resolve()
-    folder = path if path.is_dir() else path.parent
-    if path.is_dir() or (folder / "run.toml").exists() or not path.exists():
-        name = folder.name if (folder / "run.toml").exists() else "RUN"
+    if not path.is_file() or Run.at(path.parent):
+        source = path.parent.name if path.is_file() else path.name
+        name = source if bundled_run(source) or Run.find(source) or Run.at(path) else "RUN"
         raise ConfigError(
             f"{path} is not a model file of its own, which can be replaced: `penstroke export "
             f"{name} --output served/model.onnx` writes one, to be served and retrained"
