@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from helpers import small_config
 from penstroke.data.dataset import DataSplits
+from penstroke.data.loading import load_dataset
+from penstroke.errors import ConfigError
 from penstroke.models.build import load_weights, network_for
 from penstroke.training.loop import fit
 from penstroke.training.outlier_exposure import make_outliers, uniform_cross_entropy
+
+TWO = {"data.classes": ["1", "2"]}
 
 
 def slope() -> torch.Tensor:
@@ -65,3 +70,40 @@ def test_a_network_that_saw_outliers_is_less_sure_of_others(digits: DataSplits) 
             return float(torch.softmax(network.eval()(noise), 1).amax(1).mean())
 
     assert confidence(0.5) < confidence(0.0) - 0.1
+
+
+def test_images_of_other_classes_can_be_the_outliers() -> None:
+    """A network that was shown 8s and 9s as outliers is unsure of others that it was not shown."""
+    names = tuple("0123456789")
+    held_out = load_dataset("digits").validation
+    others = torch.from_numpy(held_out.images[held_out.labels >= 8]).unsqueeze(1).float() / 255
+
+    def confidence(outlier_classes: tuple[str, ...] | None) -> float:
+        config = small_config(epochs=6, outlier_exposure=0.5, outlier_exposure_weight=0.5)
+        of_data = {"classes": names[:8], "outlier_classes": outlier_classes}
+        config = config.model_copy(update={"data": config.data.model_copy(update=of_data)})
+        data = load_dataset(config.data)
+        assert (data.outliers is None) == (outlier_classes is None)
+        *_, last = fit(config, data)
+        network = load_weights(network_for(config.model, data.train), last.state.weights).eval()
+        with torch.no_grad():
+            return float(torch.softmax(network(others), 1).amax(1).mean())
+
+    assert confidence(names[8:]) < 0.6 * confidence(None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data.outlier_classes": ["9"]}, "data.outlier_classes: needs data.classes"),
+        ({**TWO, "data.outlier_classes": ["2"]}, "2 is among data.classes"),
+        ({**TWO, "data.outlier_classes": ["3"]}, "has no effect without train.outlier_exposure"),
+        (
+            {**TWO, "data.outlier_classes": ["x"], "train.outlier_exposure": 0.1},
+            'digits has no images of "x"',
+        ),
+    ],
+)
+def test_outlier_classes_that_cannot_be(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_dataset(small_config().replace(changes).data)

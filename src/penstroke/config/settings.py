@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from penstroke.config.class_names import is_same_character
 from penstroke.errors import ConfigError, RunError, near_match
 from penstroke.files import explained, sha256
 
@@ -132,6 +133,11 @@ class DataConfig(Settings):
     classes: ListOf[str] | None = Field(
         None, description="classes to use, in this order; images of others are left out; none: all"
     )
+    outlier_classes: ListOf[str] | None = Field(
+        None,
+        description="of the classes left out, those whose training images are shown as outliers "
+        "(train.outlier_exposure), so that such characters are rejected",
+    )
 
     @field_validator("classes")
     @classmethod
@@ -151,6 +157,12 @@ class DataConfig(Settings):
         for one, following in pairwise(self.exclude or ()):
             if one == following:
                 raise ValueError(f"exclude: {one} is in the list twice")
+        if self.outlier_classes:
+            if self.classes is None:
+                raise ValueError("outlier_classes: needs data.classes, the characters to be read")
+            for name in self.outlier_classes:
+                if any(is_same_character(name, known) for known in self.classes):
+                    raise ValueError(f"outlier_classes: {name} is among data.classes")
         if (self.folds is None) != (self.fold is None):
             raise ValueError("folds: folds and fold belong together")
         if self.folds and self.fold is not None and self.fold >= self.folds:
@@ -401,6 +413,14 @@ class RunConfig(Settings):
     data: DataConfig = Field(default_factory=DataConfig, description="data")
     model: ModelConfig = Field(default_factory=CNNConfig, description="network")
     train: TrainConfig = Field(default_factory=TrainConfig, description="training")
+
+    @model_validator(mode="after")
+    def _check_outliers(self) -> Self:
+        if self.data.outlier_classes and not self.train.outlier_exposure:
+            raise ValueError(
+                "data.outlier_classes: has no effect without train.outlier_exposure; raise that"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_metric(self) -> Self:

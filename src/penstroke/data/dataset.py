@@ -186,6 +186,7 @@ class DataSplits:
         split_writers: SHA-256 of the writers whose images were kept together; None if by image.
         validation_sources: (N,) which data set of a union each validation image is of; None if that
             is not known.
+        outliers: (N, 28, 28) uint8 training images of other characters, to be rejected; or None.
 
     Examples:
         >>> import penstroke
@@ -201,6 +202,7 @@ class DataSplits:
     fingerprint: str
     split_writers: str | None = None
     validation_sources: Sources | None = None
+    outliers: Images | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from penstroke.config.class_names import class_of
 from penstroke.config.settings import DataConfig
-from penstroke.data.dataset import Dataset, DataSplits, Labels, Rows, SealedTest, Writers
+from penstroke.data.dataset import Dataset, DataSplits, Images, Labels, Rows, SealedTest, Writers
 from penstroke.errors import ConfigError, DataError
 from penstroke.files import sha256
 
@@ -82,16 +83,29 @@ def split(
     )
     if config.classes:  # images of other classes may come and go
         used = whole.subset(np.flatnonzero(whole.labels < len(classes)))
-    fingerprint = sha256(
-        f"{replace(used, classes=classes).fingerprint} {tested.fingerprint}".encode()
-    )
     datasets = config.dataset.split("+") if len(parts) > 1 else [config.dataset]
     sources = np.repeat(datasets, [len(labels) for labels, _ in parts])
+    outliers = _outliers(whole, config)
+    prints = [replace(used, classes=classes).fingerprint, tested.fingerprint]
+    if outliers is not None:
+        prints.append(sha256(outliers.tobytes()))
     return DataSplits(
-        config.dataset, trained, validated, SealedTest(tested), fingerprint,
+        config.dataset, trained, validated, SealedTest(tested), sha256(" ".join(prints).encode()),
         None if writers is None else sha256("\n".join(writers.tolist()).encode()),
         sources[validation],
+        outliers,
     )  # fmt: skip
+
+
+def _outliers(whole: Dataset, config: DataConfig) -> Images | None:
+    """Return the images of `whole` of the classes to be rejected; None if there are no such."""
+    numbers = []
+    for name in config.outlier_classes or ():
+        if (there := class_of(name, whole.classes)) is None:
+            raise ConfigError(f'data.outlier_classes: {config.dataset} has no images of "{name}"')
+        numbers.append(whole.classes.index(there))
+    rows = _not_excluded(whole, config)
+    return whole.images[rows[np.isin(whole.labels[rows], numbers)]] if numbers else None
 
 
 def stratified_split(

@@ -88,6 +88,8 @@ _UNEVEN = 0.03
 """Of the contrast: what is apart, on paper of levels that deviate more, may not be ink."""
 _ROUGH = 0.03
 """Of the contrast: paper whose pixels differ more is patterned, or its light uneven."""
+_COARSE = 17
+"""Pixels of the longer side: smaller images are scaled to their character, and show little of paper."""
 _STRAIGHT = 0.85
 """Of the side of a box: ink all along it, as of a frame."""
 _FAINT = 40
@@ -149,6 +151,8 @@ def inspect_ink(grey: Intensities, settings: InkSettings) -> LoneInk:
 
 def _is_in_doubt(grey: Intensities, ink: Intensities, parts: int) -> bool:
     """Return whether `ink`, of `parts` components, may not be just the one character in `grey`."""
+    if max(grey.shape) < _COARSE:
+        return not parts
     if not parts or _is_rough(grey, ink):
         return True
     is_ink = ink > 0

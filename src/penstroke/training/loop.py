@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from penstroke.config.settings import RunConfig, TrainConfig
 from penstroke.data.dataset import DataSplits
@@ -76,6 +76,9 @@ def fit(
     if pretrained is not None:
         pretrained.copy_into(network, data.classes)
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    others = None
+    if data.outliers is not None:
+        others = torch.from_numpy(data.outliers).unsqueeze(1).to(train.device)
     batches, validation = (Batches(split, train.device) for split in (data.train, data.validation))
     train_state = TrainState(network, train)
     best, done, elapsed = Best(), 0, 0.0
@@ -87,7 +90,7 @@ def fit(
         started = time.perf_counter()
         epoch = done + 1
         with _explain_out_of_memory(train):
-            metrics = {"epoch": epoch, **_train_epoch(train_state, batches, train, epoch)}
+            metrics = {"epoch": epoch, **_train_epoch(train_state, batches, others, train, epoch)}
         if len(validation):
             metrics["val_loss"], metrics["val_accuracy"] = score(train_state.deployed, validation)
             if not math.isfinite(metrics["val_loss"]):
@@ -131,7 +134,11 @@ class Best:
 
 
 def _train_epoch(
-    train_state: TrainState, batches: Batches, config: TrainConfig, epoch: int
+    train_state: TrainState,
+    batches: Batches,
+    others: Tensor | None,
+    config: TrainConfig,
+    epoch: int,
 ) -> dict[str, float]:
     steps = config.steps_per_epoch(len(batches))
     losses = torch.zeros(steps, dtype=torch.float64, device=batches.labels.device)
@@ -148,8 +155,9 @@ def _train_epoch(
             forms = config.augment.regional_forms
             images = add_regional_forms(images, labels, batches.classes, forms)
             losses[step], correct_here = train_step(
-                train_state.network, train_state.optimizer, learning_rate, images, labels, config
-            )
+                train_state.network, train_state.optimizer, learning_rate, images, labels, config,
+                others,
+            )  # fmt: skip
             train_state.update_average(total_step)
             correct += correct_here
             sizes.append(len(labels))

@@ -22,11 +22,15 @@ def train_step(
     images: Tensor,
     labels: Tensor,
     config: TrainConfig,
+    others: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number correct)."""
+    """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number correct).
+
+    `others` (N, 1, 28, 28) uint8 are images of characters to be rejected, of which some are drawn.
+    """
     # Images without a character go through the network beside them.
     count = round(config.outlier_exposure * len(images))
-    shown = torch.cat([images, make_outliers(images, count)]) if count else images
+    shown = torch.cat([images, make_outliers(images, count, others)]) if count else images
     with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
         outputs = network(warp(shown, config.augment))
     logits, outlier_logits = outputs.float().split([len(images), count])
