@@ -89,7 +89,7 @@ _UNEVEN = 0.03
 _ROUGH = 0.03
 """Of the contrast: paper whose pixels differ more is patterned, or its light uneven."""
 _COARSE = 17
-"""Pixels of the longer side: smaller images are scaled to their character, and show little of paper."""
+"""Pixels of the longer side: smaller images are cropped to their character, and show no paper."""
 _STRAIGHT = 0.85
 """Of the side of a box: ink all along it, as of a frame."""
 _FAINT = 40
