@@ -78,6 +78,7 @@ bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and
 
 models: $(VENV)/.dev ## make the bundled models and the ink segmenter (an hour; needs MNIST; LETTERS=DATA_SET)
 	@$(BIN)/python scripts/make_models.py --letters $(LETTERS)
+	@$(BIN)/python scripts/reference.py
 
 results: $(VENV)/.dev ## repeat the published projects, presets and letters; writes docs/ (two hours and more)
 	@$(BIN)/penstroke reproduce all presets --page docs/results.md $(EMNIST)

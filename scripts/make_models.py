@@ -46,12 +46,22 @@ _BATCH = 64
 _LEARNING_RATE = 4e-3
 _SAVED_EVERY = 100
 _FORMS = 20_000
+_MNIST = "MNIST (LeCun, Cortes and Burges; CC BY-SA 3.0; from NIST's Special Databases 1 and 3)"
+_EMNIST = (
+    "EMNIST (Cohen, Afshar, Tapson and van Schaik 2017; from NIST's Special Database 19, a work of "
+    "the US government)"
+)
+_TRAINED_ON = {
+    "digits": f"{_MNIST}, and on digits drawn by a program",
+    "letters": f"the letters of {_EMNIST}, and on letters drawn by a program",
+    "characters": f"{_MNIST}, on digits and letters of {_EMNIST}, and on characters drawn by a "
+    "program",
+}
 _LICENCE = """
 
 ## Licence
 
-MIT, as Penstroke itself. Trained on MNIST (LeCun, Cortes and Burges; NIST's Special Databases 1
-and 3) and on digits drawn by a program; on nothing else.
+MIT, as Penstroke itself. Trained on {data}; on nothing else.
 """
 
 
@@ -120,7 +130,8 @@ def bundle(run: Run, name: str) -> None:
         half_precision=True,
     )  # fmt: skip
     write_atomically(folder / "model.onnx", content)
-    write_text_atomically(folder / "card.md", write_card(Run.open(folder)) + _LICENCE)
+    licence = _LICENCE.format(data=_TRAINED_ON[name])
+    write_text_atomically(folder / "card.md", write_card(Run.open(folder)) + licence)
     sizes = {file.name: file.stat().st_size for file in sorted(folder.glob("*.*"))}
     print(json.dumps({name: sizes}))
 

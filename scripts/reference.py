@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from `--help`, from the fields of the settings, and from docstrings.
+"""Writes docs/reference/ from `--help`, settings, docstrings and the cards of bundled models.
 
 A test holds the pages to the code; `make reference` writes them anew.
 """
@@ -20,7 +20,9 @@ import penstroke
 from penstroke.cli.main import app
 from penstroke.config import recipes, space
 from penstroke.config import settings as config
+from penstroke.inference.bundled import bundled_names
 from penstroke.preprocessing import ink
+from penstroke.runs.run import find_run
 from penstroke.serve.service_settings import ServiceSettings
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +62,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings_page(),
         "recipes.md": recipes_page(),
         "python.md": python_page(),
+        "models.md": models_page(),
     }
 
 
@@ -279,6 +282,32 @@ def _section(section: Any) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     return re.sub(r"\s*\n\s*(?!\n)", " ", text.replace("\n\n", "\0")).replace("\0", "\n\n")
+
+
+def models_page() -> str:
+    """Return the cards of the bundled models, below a table of them."""
+    rows, cards = [], []
+    for name in bundled_names():
+        run = find_run(name)
+        data, size = run.record.config.data.dataset, run.model_path.stat().st_size
+        accuracy = run.summary().test_accuracy or 0.0
+        rows.append(
+            f"| [{name}](#{name}) | {' '.join(run.record.data.classes)} | {data} | "
+            f"{100 * accuracy:.2f} % | {size / 1000:.0f} kB |"
+        )
+        card = (run.path / "card.md").read_text(encoding="utf-8")
+        cards.append(re.sub(r"^#", "##", card, flags=re.MULTILINE).rstrip())
+    table = [
+        "| model | classes | trained on | test accuracy | size |", "|---|---|---|--:|--:|", *rows,
+    ]  # fmt: skip
+    parts = [
+        "# Bundled models", WRITTEN,
+        "These models are in the package: `penstroke predict IMAGE --model NAME` reads with them, "
+        "`penstroke serve` serves them, `penstroke train --init-from NAME` starts from them, and "
+        "`penstroke models show NAME` prints what stands here.",
+        "\n".join(table), *cards,
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> int:

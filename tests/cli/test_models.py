@@ -66,6 +66,20 @@ def test_it_is_a_run(penstroke: Cli, seven: Path, runs: Path) -> None:
     assert "bundled models: digits" in penstroke("predict", "x.png", "--model", "nothing").err
 
 
+def test_all_that_lie_there_are_listed_and_served(
+    penstroke: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("letters", "digits", "characters"):
+        shutil.copytree(bundled.BUNDLED / "digits", tmp_path / name)
+    monkeypatch.setattr(bundled, "BUNDLED", tmp_path)
+    listed = json.loads(penstroke("models", "list", "--json").out)["models"]
+    assert [Path(one["path"]).name for one in listed] == ["digits", "characters", "letters"]
+    served: list[str] = []
+    monkeypatch.setattr("penstroke.serve.server.serve", lambda models, *_: served.extend(models))
+    assert penstroke("serve").exit_code == 0
+    assert served == ["digits", "characters", "letters"], "the first is the default"
+
+
 @pytest.mark.mnist
 def test_onnx_and_weights_agree() -> None:
     """The file is stored in 16 bits, the weights to train on in 32."""

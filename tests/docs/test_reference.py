@@ -13,7 +13,9 @@ from penstroke.config.settings import Settings
 from penstroke.runs.record import Summary
 
 
-@pytest.mark.parametrize("name", ["cli.md", "settings.md", "recipes.md", "python.md"])
+@pytest.mark.parametrize(
+    "name", ["cli.md", "settings.md", "recipes.md", "python.md", "models.md"]
+)
 def test_the_page_is_current(name: str) -> None:
     page = (reference.FOLDER / name).read_text()
     assert page == reference.pages()[name], "run `make reference`"

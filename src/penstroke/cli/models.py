@@ -25,12 +25,18 @@ def list_command(as_json: bool = JSON) -> None:
     ]  # fmt: skip
     exit_json({"models": facts})
     rows = [
-        (one["name"], "".join(one["classes"]), one["dataset"], percent(one["test_accuracy"]),
+        (one["name"], _span(one["classes"]), one["dataset"], percent(one["test_accuracy"]),
          f"{one['size_bytes'] / 1000:.0f} kB")
         for one in facts
     ]  # fmt: skip
     print_table(("model", "classes", "trained on", "test accuracy", "size"), rows, "34")
     say("\nnext: penstroke predict IMAGE --model NAME")
+
+
+def _span(classes: list[str]) -> str:
+    if len(classes) <= 10:
+        return "".join(classes)
+    return f"{classes[0]} … {classes[-1]} ({len(classes)})"
 
 
 @app.command("show")
@@ -45,7 +51,8 @@ def show_command(
     folder, names = bundled_run(name), bundled_names()
     if folder is None:
         raise RunError(
-            f'there is no bundled model "{name}"{near_match(name, names)}: {", ".join(names)}'
+            f'there is no bundled model "{name}"{near_match(name, names)}; there is '
+            f"{', '.join(names)}"
         )
     run = Run.open(folder)
     card = (folder / "card.md").read_text(encoding="utf-8")
