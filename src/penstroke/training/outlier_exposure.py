@@ -10,23 +10,18 @@ _MIN_CUT, _MAX_CUT = 8, 13
 """Rows, of 28, that are cut away, the upper bound excluded; a character's box has 20."""
 
 
-def make_outliers(images: Tensor, count: int, others: Tensor | None = None) -> Tensor:
-    """Return `count` images (count, 1, 28, 28) in 0..1 that show no character, or another one.
+def make_outliers(images: Tensor, count: int) -> Tensor:
+    """Return `count` images (count, 1, 28, 28) in 0..1 that show no character.
 
-    Half are drawn from `others` (N, 1, 28, 28) uint8, characters to be rejected, if there are any.
-    Of the rest, a third each: images of `images` (B, 1, 28, 28) that are turned or mirrored, images
-    with a part cut away, and noise. Some still look like a character, so they are to be weighted
-    lightly. Draws come from the device's global generator.
+    A third each: images of `images` (B, 1, 28, 28) that are turned or mirrored, images with a part
+    cut away, and noise. Some still look like a character, so they are to be weighted lightly. Draws
+    come from the device's global generator.
     """
-    drawn = images[:0]
-    if others is not None:
-        rows = torch.randint(len(others), (count // 2,), device=images.device)
-        drawn = others[rows].to(images.dtype) / 255
-    share = -(-(count - len(drawn)) // len(_KINDS))
+    share = -(-count // len(_KINDS))
     outliers = [
         kind(images[torch.randint(len(images), (share,), device=images.device)]) for kind in _KINDS
     ]
-    return torch.cat([drawn, *outliers])[:count]
+    return torch.cat(outliers)[:count]
 
 
 def uniform_cross_entropy(logits: Tensor) -> Tensor:

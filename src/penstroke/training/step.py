@@ -26,18 +26,23 @@ def train_step(
 ) -> tuple[Tensor, Tensor]:
     """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number correct).
 
-    `others` (N, 1, 28, 28) uint8 are images of characters to be rejected, of which some are drawn.
+    `others` (N, 1, 28, 28) uint8 are characters to be rejected, of which some are drawn.
     """
     # Images without a character go through the network beside them.
     count = round(config.outlier_exposure * len(images))
-    shown = torch.cat([images, make_outliers(images, count, others)]) if count else images
+    outliers = [make_outliers(images, count)] if count else []
+    if count and others is not None:
+        rows = torch.randint(len(others), (count,), device=images.device)
+        outliers.append(others[rows].to(images.dtype) / 255)
+    shown = torch.cat([images, *outliers]) if count else images
     with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
         outputs = network(warp(shown, config.augment))
-    logits, outlier_logits = outputs.float().split([len(images), count])
+    logits, *outlier_logits = outputs.float().split([len(images), *map(len, outliers)])
     loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     objective = loss
-    if count:
-        objective = loss + config.outlier_exposure_weight * uniform_cross_entropy(outlier_logits)
+    weights = (config.outlier_exposure_weight, config.outlier_class_weight)
+    for weight, some in zip(weights, outlier_logits, strict=False):
+        objective = objective + weight * uniform_cross_entropy(some)
     torch.autograd.backward(objective)
     optimizer.step(learning_rate)
     return loss.detach(), (logits.argmax(1) == labels).sum()
