@@ -113,7 +113,9 @@ def png(pixels: npt.NDArray[np.uint8], kind: str = "PNG") -> bytes:
 @contextmanager
 def client(*models: Path | str, **settings: Any) -> Iterator[TestClient]:
     """Run the application of a service in this process, with one worker."""
-    service = Service(Models(list(map(str, models))), ServiceSettings(workers=1, **settings))
+    chosen = ServiceSettings(workers=1, **settings)
+    thresholds = chosen.confidence_threshold, chosen.precision
+    service = Service(Models(list(map(str, models)), *thresholds), chosen)
     with TestClient(create_app(service), base_url="http://localhost") as found:
         yield found
 

@@ -20,7 +20,7 @@ from penstroke.config.settings import IMAGE_SIZE, RunConfig
 from penstroke.data.dataset import Dataset, Images
 from penstroke.data.splitting import split
 from penstroke.errors import ArrayError, ConfigError
-from penstroke.evaluation.calibration import fit_temperature, ood_threshold
+from penstroke.evaluation.calibration import fit_temperature, ood_threshold, operating_points
 from penstroke.evaluation.predictions import predict
 from penstroke.files import write_atomically
 from penstroke.inference.recognizer import Recognizer
@@ -128,9 +128,11 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.best_epoch_ = self.history_[-1]["best_epoch"]
         held_out = predict(network, data.validation)
         self.temperature_ = fit_temperature(held_out)
+        threshold = ood_threshold(held_out)
         self.onnx_ = model_file(
-            network, data_facts(data), temperature=self.temperature_,
-            ood_threshold=ood_threshold(held_out), dataset=data.name,
+            network, data_facts(data), temperature=self.temperature_, ood_threshold=threshold,
+            operating_points=operating_points(held_out, self.temperature_, threshold),
+            dataset=data.name,
         )  # fmt: skip
         return self
 

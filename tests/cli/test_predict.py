@@ -85,6 +85,25 @@ def test_why_an_image_is_rejected(penstroke: Cli, model: Path, tmp_path: Path) -
     assert reasons == {"pair": "several_characters", "faint": "too_faint", "unsure": "ambiguous"}
 
 
+def test_precision_and_threshold(penstroke: Cli, model: Path, images: Path) -> None:
+    one = images / "one.png"
+    answers = {
+        threshold: json.loads(
+            penstroke(
+                "predict", one, "--model", model, "--confidence-threshold", threshold, "--json"
+            ).out
+        )["answers"][0]
+        for threshold in (0, 1)
+    }
+    assert [answer["status"] for answer in answers.values()] == ["ok", "rejected"]
+    both = penstroke(
+        "predict", one, "--model", model, "--confidence-threshold", 0.9, "--precision", 0.9
+    )
+    assert (both.exit_code, "--confidence-threshold" in both.err) == (2, True)
+    unknown = penstroke("predict", one, "--model", model, "--precision", 0.9)
+    assert (unknown.exit_code, "precision 0.9 was not shown" in unknown.err) == (2, True)
+
+
 def test_one_bad_image_does_not_stop_the_others(penstroke: Cli, model: Path, images: Path) -> None:
     (images / "bad.png").write_bytes(b"")
     done = penstroke("predict", images / "bad.png", images / "one.png", "--json", "--model", model)

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from torch import nn
 
+from penstroke.data.loading import load_dataset
 from penstroke.evaluation.calibration import (
     calibration,
+    calibration_error_by_source,
     fit_temperature,
     ood_threshold,
+    operating_points,
     temperature_note,
 )
+from penstroke.evaluation.evaluator import Evaluation
+from penstroke.evaluation.intervals import wilson, wilson_low
 from penstroke.evaluation.predictions import Predictions
 
 
@@ -114,3 +122,75 @@ def test_one_in_a_thousand_is_not_familiar() -> None:
 
 def test_without_images_nothing_is_told_of_familiarity() -> None:
     assert ood_threshold(calibrated(0)) is None
+
+
+def test_each_source_counts_equally() -> None:
+    large, small = calibrated(20_000, 0.5), calibrated(1000, 3.0, seed=1)
+    both = Predictions.concatenate([large, small])
+    sources = np.repeat(["large", "small"], [20_000, 1000])
+    assert fit_temperature(both) < 0.65, "the large one decides"
+    even = Predictions.concatenate([large, *[small] * 20])
+    by_source = fit_temperature(both, sources)
+    assert by_source == pytest.approx(fit_temperature(even), rel=1e-3)
+    assert fit_temperature(large, sources[:20_000]) == fit_temperature(large), "to the last bit"
+    four = both.is_right[20_000:].argsort()[:4] + 20_000  # misread, as corrections are
+    misread = Predictions(both.labels[four], both.logits[four], both.classes)
+    few = Predictions.concatenate([large, misread])
+    of_few = fit_temperature(few, np.append(sources[:20_000], ["few"] * 4))
+    assert of_few == pytest.approx(fit_temperature(large), rel=0.2)
+    errors = calibration_error_by_source(both, sources)
+    assert errors == {"large": calibration(large).ece, "small": calibration(small).ece}
+
+
+def surely(right: int, wrong: int, logit: float) -> Predictions:
+    """Images read as `a` by a logit that is so high."""
+    logits = np.zeros((right + wrong, 10), np.float32)
+    logits[:, 0] = logit
+    return Predictions(np.repeat([0, 1], [right, wrong]), logits, tuple("abcdefghij"))
+
+
+@pytest.mark.parametrize(("images", "precisions"), [
+    # Without a mistake, N images show N / (N + 1.96²), the lower end of Wilson's interval.
+    (34, []), (35, [0.9]), (380, [0.9, 0.95, 0.98]), (381, [0.9, 0.95, 0.98, 0.99]),
+    (4000, [0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]),
+])  # fmt: skip
+def test_a_precision_is_shown_by_images_enough(images: int, precisions: list[float]) -> None:
+    points = operating_points(surely(images, 0, 9), 1.0, None)
+    assert [point.precision for point in points] == precisions
+    assert all((one.confidence_threshold, one.answered) == (0.5, 1) for one in points)
+    few = Predictions.concatenate([surely(4000, 0, 9), surely(images, 0, 9)])
+    sources = np.repeat(["many", "few"], [4000, images])
+    assert operating_points(few, 1.0, None, sources) == points, "on every source"
+
+
+def test_the_least_threshold_that_shows_a_precision() -> None:
+    unsure, sure, odd = surely(305, 55, 4), surely(400, 0, 6), surely(0, 50, 1)
+    found = Predictions.concatenate([unsure, sure, odd])
+    first, *others = operating_points(found, 1.0, ood_threshold=1.0)
+    # 705 of 760 are right, at least 0.907 by Wilson's interval; the odd ones are rejected.
+    assert (first.precision, first.answered, first.confidence_threshold) == (0.9, 760 / 810, 0.5)
+    assert [one.precision for one in others] == [0.95, 0.98, 0.99]
+    threshold = float(sure.confidence[0])
+    assert all(one.confidence_threshold == threshold for one in others)
+    assert all(one.answered == 400 / 810 for one in others)
+
+
+def test_the_lower_ends_of_many_intervals_are_those_of_each() -> None:
+    right, count = np.array([0, 3, 700, 760, 9999]), np.array([1, 5, 760, 760, 10_000])
+    lower = [wilson(*pair)[0] for pair in zip(right.tolist(), count.tolist(), strict=True)]
+    assert wilson_low(right, count) == pytest.approx(lower, abs=1e-12)
+
+
+def test_an_evaluation_fits_by_the_sources_of_its_data() -> None:
+    both = Predictions.concatenate([surely(2000, 5, 6), surely(600, 30, 9)])
+    sources = np.repeat(["one", "other"], [2005, 630])
+    data = replace(load_dataset("digits"), validation_sources=sources)
+    nothing = data.train.subset(np.arange(0))
+    found = Evaluation(nn.Identity(), data, nothing, {"validation": both})
+    assert found.temperature == fit_temperature(both, sources) != fit_temperature(both)
+    fitted = both.at(found.temperature)
+    assert found.calibration_error_by_source == calibration_error_by_source(fitted, sources)
+    rest = both, found.temperature, found.ood_threshold
+    assert found.operating_points == operating_points(*rest, sources) != operating_points(*rest)
+    alone = replace(found, data=replace(data, validation_sources=np.repeat(["one"], 2635)))
+    assert (alone.temperature, alone.calibration_error_by_source) == (fit_temperature(both), {})

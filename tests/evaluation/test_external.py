@@ -13,6 +13,7 @@ from PIL import Image
 from helpers import SMALL_CNN, Outcome
 from penstroke.data.sources.listing import LabelledImage, read_labelled_images
 from penstroke.errors import DataError, ImageError, RunError
+from penstroke.evaluation.calibration import compare_with_accuracy
 from penstroke.evaluation.external import evaluate_external, load_external_evaluations
 from penstroke.evaluation.intervals import wilson
 from penstroke.inference.recognizer import Recognizer, model_metadata
@@ -72,6 +73,11 @@ def test_every_figure_is_what_the_answers_say(recognizer: Recognizer) -> None:
     pairs = [(a > b) + 0.5 * (a == b) for a in characters for b in others]
     assert found.auroc == pytest.approx(np.mean(pairs), abs=1e-12)
     assert found.points[0].accepted == np.mean(np.array(characters) >= 0.5)
+    answers_given = sum(answer.status == "ok" for _, answer in known)
+    assert (found.answered, found.precision) == (answers_given, right / answers_given)
+    likeliest = np.array([label == answer.top(1)[0][0] for label, answer in known])
+    error = compare_with_accuracy(np.array(characters), likeliest).ece
+    assert found.calibration_error == pytest.approx(error, abs=1e-12)
 
 
 def test_without_ood_images_there_is_no_auroc(recognizer: Recognizer) -> None:
@@ -140,6 +146,19 @@ def test_external_evaluation_and_the_card(penstroke: Cli, folder: Path, quick: R
     run = quick
     assert "Not evaluated" in write_card(run)
     openings = (run.path / "test_openings.jsonl").read_text()
+    strict = penstroke("evaluate", "quick", "--external", folder, "--confidence-threshold", 1,
+                       "--json")  # fmt: skip
+    assert json.loads(strict.out)["external"][0]["answered"] == 0
+    assert not (run.path / "external").exists(), "the card is of the model's own threshold"
+    for options in (
+        ["--external", folder, "--precision", 0.9, "--confidence-threshold", 1],
+        ["--precision", 0.9],
+    ):
+        assert penstroke("evaluate", "quick", *options).exit_code == 2
+    assert (
+        "was not shown"
+        in penstroke("evaluate", "quick", "--external", folder, "--precision", 0.9999).err
+    )
     done = penstroke("evaluate", "quick", "--external", folder, "--except", "O")
     assert done.exit_code == 0, done.err
     assert "27 images, accuracy" in done.out

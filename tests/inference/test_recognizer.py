@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from helpers import SMALL_CNN, drawn_digit, random_images
-from penstroke.errors import ImageError, ModelFileError
+from penstroke.errors import ConfigError, ImageError, ModelFileError
 from penstroke.inference.onnx_session import CHECKSUM
 from penstroke.inference.recognizer import Recognizer, model_metadata
 from penstroke.models.build import build_network
@@ -76,6 +76,22 @@ def test_what_is_unlike_the_images_it_knows_has_no_label(model: bytes) -> None:
         answer = sure(with_threshold).recognize(drawn_digit())
         assert answer.ood_score == pytest.approx(score)
         assert (answer.status, answer.label is None) == (status, status == "rejected")
+
+
+def test_a_threshold_by_the_precision_that_was_shown(model: bytes, tmp_path: Path) -> None:
+    points = [{"precision": p, "confidence_threshold": t, "answered": 0.5}
+              for p, t in ((0.9, 0.6), (0.99, 0.8))]  # fmt: skip
+    path = tmp_path / "model.onnx"
+    path.write_bytes(changed(model, partial(dict.update, operating_points=json.dumps(points))))
+    for precision, threshold in ((0.5, 0.6), (0.9, 0.6), (0.95, 0.8), (0.99, 0.8)):
+        assert Recognizer.load(path, precision=precision).confidence_threshold == threshold
+    with pytest.raises(ConfigError, match=r"0\.995 was not shown .* highest that was is 0\.99"):
+        Recognizer.load(path, precision=0.995)
+    with pytest.raises(ConfigError, match="one of the two"):
+        Recognizer.load(path, precision=0.9, confidence_threshold=0.5)
+    path.write_bytes(changed(model, lambda props: props.update(operating_points="[]")))
+    with pytest.raises(ConfigError, match=r"no precision was: train it again"):
+        Recognizer.load(path, precision=0.9)
 
 
 def test_a_rejected_image_has_a_reason(model: bytes) -> None:

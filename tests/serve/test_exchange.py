@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from helpers import SMALL_CNN, until, wait_until
-from penstroke.errors import ModelFileError
+from penstroke.errors import ConfigError, ModelFileError
 from penstroke.files import sha256_of_file
 from penstroke.inference.recognizer import Recognizer, model_metadata
 from penstroke.models.build import build_network
@@ -149,6 +149,21 @@ def test_a_model_without_finite_output_is_refused(tmp_path: Path) -> None:
     assert models.default.sha256 == first
     with pytest.raises(ModelFileError, match="not finite"):
         Models([str(path)])
+
+
+def test_a_threshold_is_kept_when_the_model_is_exchanged(tmp_path: Path) -> None:
+    async def exchange(new: ServedModel, old: ServedModel) -> None:
+        exchanged.append(new)
+
+    exchanged: list[ServedModel] = []
+    path = write_model(tmp_path / "mine.onnx", seed=1)
+    models = Models([str(path)], confidence_threshold=0.25)
+    write_model(path, seed=2)
+    asyncio.run(models.refresh(exchange))
+    (new,) = exchanged
+    assert new.facts(is_default=True).metadata["confidence_threshold"] == 0.25
+    with pytest.raises(ConfigError, match=r"precision 0\.9 was not shown"):
+        Models([str(path)], precision=0.9)
 
 
 def test_a_worker_outlives_output_that_is_not_finite(model: Path, images: list[bytes]) -> None:

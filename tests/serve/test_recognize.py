@@ -33,6 +33,16 @@ def test_the_answer_is_the_recognizers(client: TestClient, recognizer: Recognize
     assert np.array_equal(seen, expected.input_image)
 
 
+@pytest.mark.parametrize(("threshold", "reason"), [(0.0, None), (1.0, "ambiguous")])
+def test_the_confidence_threshold_is_that_of_the_service(
+    model: Path, threshold: float, reason: str | None
+) -> None:
+    with serving.client(model, confidence_threshold=threshold) as strict:
+        told = ask(strict, png(drawn_digit())).json()
+    assert told["rejection_reason"] == reason
+    assert (told["label"] is None) == (told["status"] == "rejected") == (reason is not None)
+
+
 def test_kinds_of_bodies_agree(client: TestClient) -> None:
     url = "/v1/recognize"
     image = png(drawn_digit())

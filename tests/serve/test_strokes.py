@@ -182,7 +182,7 @@ def test_an_occlusion_map_is_bright_where_covering_costs_most() -> None:
 
 
 def test_characters_beside_each_other_are_counted() -> None:
-    bar = [[50, 40], [50, 160]]
+    bar = [[50.0, 40.0], [50.0, 160.0]]
     assert preprocess_drawing(drawing([bar]), DEFAULT_INK).characters == 1
     both = drawing([bar, [[x + 80, y] for x, y in bar]])
     assert preprocess_drawing(both, DEFAULT_INK).characters == 2

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from penstroke.cli.console import (
     AS_JSON,
     exit_json,
@@ -16,6 +18,7 @@ from penstroke.cli.console import (
     say,
     show_left_out,
 )
+from penstroke.cli.image_arguments import CONFIDENCE_THRESHOLD, PRECISION, refuse_both
 from penstroke.cli.options import JSON, RUN, option
 from penstroke.errors import MissingExtraError
 
@@ -39,17 +42,27 @@ def command(
     ignored: str = option(
         "With --external: characters that cannot be told from the model's classes.", "",
         "--except", metavar="CHARS"),
+    precision: float | None = PRECISION,
+    confidence_threshold: float | None = CONFIDENCE_THRESHOLD,
     as_json: bool = JSON,
 ) -> None:  # fmt: skip
     """Evaluate a run on its test split, or on external images.
 
-    Opens the test split, and writes predictions and a report.
+    Opens the test split, and writes predictions and a report. --precision and
+    --confidence-threshold are for external images; what is measured with them is not kept.
     """
     from penstroke.runs.run import writable_run
 
+    refuse_both(confidence_threshold, precision)
+    if not external and (precision, confidence_threshold) != (None, None):
+        raise typer.BadParameter(
+            "is for external images: add --external PATH",
+            param_hint="--confidence-threshold" if precision is None else "--precision",
+        )
+
     chosen = writable_run(run)
     if external:
-        _evaluate_external(chosen, external, ignored)
+        _evaluate_external(chosen, external, ignored, confidence_threshold, precision)
         return
     ood_images = None
     if corruptions or ood:  # gathered first: a wrong name is refused before the test is opened
@@ -60,7 +73,13 @@ def command(
     _evaluate_splits(chosen, ood_images)
 
 
-def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
+def _evaluate_external(
+    run: Run,
+    paths: list[str],
+    ignored: str,
+    confidence_threshold: float | None,
+    precision: float | None,
+) -> None:
     from penstroke.data.sources.contents import SourceOptions
     from penstroke.data.sources.listing import list_source, read_images
     from penstroke.errors import ConfigError, DataError
@@ -68,7 +87,10 @@ def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
     from penstroke.inference.recognizer import Recognizer
     from penstroke.reports.model_card import write_card_page
 
-    recognizer = Recognizer.load(run.model_path)
+    recognizer = Recognizer.load(
+        run.model_path, confidence_threshold=confidence_threshold, precision=precision
+    )
+    is_kept = confidence_threshold is None and precision is None
     try:
         listed = [(path, list_source(path, SourceOptions())) for path in map(Path, paths)]
     except (ConfigError, DataError) as error:
@@ -83,17 +105,19 @@ def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
                 recognizer, samples, source, ignored=ignored, left_out=left_out,
                 progress=lambda count, update=update: update(advance=count),  # type: ignore[misc]
             )  # fmt: skip
-        evaluation.save(run.path / "external")
+        if is_kept:
+            evaluation.save(run.path / "external")
         evaluations.append(evaluation)
-    if run.status == "finished":
+    if is_kept and run.status == "finished":
         with contextlib.suppress(MissingExtraError):  # pages need no more than training does
             write_card_page(run, run.summary())
     exit_json({"run": str(run.path), "external": evaluations})
     for evaluation in evaluations:
         low, high = evaluation.interval
         say(f"{evaluation.source}: {evaluation.images:,} images, accuracy "
-            f"{percent(evaluation.accuracy)} (95 % interval {percent(low)} to {percent(high)})"
-            )  # fmt: skip
+            f"{percent(evaluation.accuracy)} (95 % interval {percent(low)} to {percent(high)}); "
+            f"of the {evaluation.answered:,} answers {percent(evaluation.precision)} are right; "
+            f"calibration error {percent(evaluation.calibration_error)}")  # fmt: skip
         rows = [
             (c.label, c.images, percent(c.right / c.images, 1), c.rejected, c.wrong,
              "  ".join(f"{label} {count}×" for label, count in c.read_as[:4]))
@@ -107,7 +131,8 @@ def _evaluate_external(run: Run, paths: list[str], ignored: str) -> None:
             say(f"{evaluation.ood_images:,} images of other characters: "
                 f"AUROC {evaluation.auroc:.3f}{by_score}")  # fmt: skip
         show_left_out("left out", [": ".join(file) for file in evaluation.left_out])
-    say(f"\nnext: penstroke runs show {run.name} --card")
+    if is_kept:
+        say(f"\nnext: penstroke runs show {run.name} --card")
 
 
 def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None) -> None:
@@ -166,6 +191,9 @@ def _show_splits(evaluation: Evaluation) -> None:
     say(f"\ntest accuracy, 95 % interval: {100 * low:.2f} to {100 * high:.2f} %")
     say(f"calibration error: {percent(raw.ece)} uncalibrated, {percent(calibrated.ece)} at "
         f"temperature {evaluation.temperature:.3f}, which model.onnx has")  # fmt: skip
+    if by_source := evaluation.calibration_error_by_source:
+        errors = ", ".join(f"{name} {percent(error)}" for name, error in by_source.items())
+        say(f"calibration error on validation images: {errors}")
     if evaluation.temperature_note:
         say(evaluation.temperature_note)
     if confusable := evaluation.confusable:

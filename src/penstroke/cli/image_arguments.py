@@ -23,14 +23,41 @@ MODEL = option(
     "digits",
     metavar="MODEL",
 )
+PRECISION = option(
+    "Least share of answers that are right, as shown on held-out images; the model card lists what "
+    "was shown.",
+    metavar="SHARE",
+    min=0,
+    max=1,
+)
+CONFIDENCE_THRESHOLD = option(
+    "Least probability of an answer; the model's own, 0.5, by default.",
+    metavar="PROBABILITY",
+    min=0,
+    max=1,
+)
 
 
-def open_recognizer(model: str) -> Recognizer:
+def open_recognizer(
+    model: str, confidence_threshold: float | None = None, precision: float | None = None
+) -> Recognizer:
     """Return the recognizer of `--model`: a bundled model, an ONNX file or a run."""
     from penstroke.inference.recognizer import Recognizer
     from penstroke.runs.run import find_model
 
-    return Recognizer.load(find_model(model))
+    refuse_both(confidence_threshold, precision)
+    return Recognizer.load(
+        find_model(model), confidence_threshold=confidence_threshold, precision=precision
+    )
+
+
+def refuse_both(confidence_threshold: float | None, precision: float | None) -> None:
+    """Refuse a threshold that is given twice, by itself and by a precision."""
+    if confidence_threshold is not None and precision is not None:
+        raise typer.BadParameter(
+            "sets the confidence threshold: leave out --confidence-threshold",
+            param_hint="--precision",
+        )
 
 
 def expand(names: Sequence[str]) -> list[str]:

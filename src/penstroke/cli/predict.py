@@ -4,7 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from penstroke.cli.console import percent, print_table
-from penstroke.cli.image_arguments import IMAGES, MODEL, answer_each, expand, open_recognizer
+from penstroke.cli.image_arguments import (
+    CONFIDENCE_THRESHOLD,
+    IMAGES,
+    MODEL,
+    PRECISION,
+    answer_each,
+    expand,
+    open_recognizer,
+)
 from penstroke.cli.options import JSON, option
 
 
@@ -12,13 +20,15 @@ def command(
     images: list[str] = IMAGES,
     model: str = MODEL,
     top: int = option("Number of classes listed per image.", 3, min=1),
+    precision: float | None = PRECISION,
+    confidence_threshold: float | None = CONFIDENCE_THRESHOLD,
     as_json: bool = JSON,
 ) -> None:
     """Recognise one character in each image.
 
     Images may be dark on light or light on dark, and of any size.
     """
-    recognizer = open_recognizer(model)
+    recognizer = open_recognizer(model, confidence_threshold, precision)
 
     def answer(name: str, source: bytes | Path) -> dict[str, Any]:
         recognition = recognizer.recognize(source)

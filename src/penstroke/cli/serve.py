@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from penstroke.cli.console import AS_JSON, say
+from penstroke.cli.image_arguments import CONFIDENCE_THRESHOLD, PRECISION, refuse_both
 from penstroke.cli.options import JSON, argument, option
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def command(
     workers: int | None = option("Worker processes; one per core, at most 4.", min=1),
     shutdown_grace: float = option(
         "Seconds from a signal until connections are refused.", 1.0, min=0),
+    precision: float | None = PRECISION,
+    confidence_threshold: float | None = CONFIDENCE_THRESHOLD,
     as_json: bool = JSON,
 ) -> None:  # fmt: skip
     """Serve models over HTTP, with a page to draw on.
@@ -60,11 +63,13 @@ def command(
             "predict, read and export run here"
         ) from None
 
+    refuse_both(confidence_threshold, precision)
     settings = ServiceSettings.parse({
         "host": host, "port": port, "allow_hosts": [name.lower() for name in allow_host or ()],
         "allow_origins": [origin.lower().rstrip("/") for origin in allow_origin or ()],
         "max_body_bytes": round(1e6 * max_body_mb), "max_pixels": round(1e6 * max_megapixels),
         "access_log": access_log, "queue_size": queue_size, "shutdown_grace": shutdown_grace,
+        "precision": precision, "confidence_threshold": confidence_threshold,
         **({"token": token} if token else {}), **({"workers": workers} if workers else {}),
     })  # fmt: skip
 

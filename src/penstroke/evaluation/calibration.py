@@ -1,16 +1,27 @@
-"""Calibration: of answers given with 90 % confidence, nine in ten should be right."""
+"""Calibration: of answers given with 90 % confidence, nine in ten should be right.
+
+What is fitted on validation images is fitted so that each source of a union counts equally: of one
+data set that is much larger, or much easier, the others would get its figures.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from penstroke.data.dataset import Rows, Sources
+from penstroke.evaluation.intervals import wilson_low
 from penstroke.evaluation.predictions import Predictions
-from penstroke.inference.recognizer import max_logit_score
+from penstroke.inference.recognizer import CONFIDENCE_THRESHOLD, OperatingPoint, max_logit_score
 
 BINS = 15
+PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+"""Of the operating points, where they are shown."""
 _REJECTED = 0.001
 _LOWEST, _HIGHEST = 0.05, 20.0
 _FEW_MISTAKES = 10
+_FULL_WEIGHT = 500
+"""Images of a source that count as much as those of any larger one: fewer would be too noisy."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +51,28 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     Bins hold equally many images (the first ones one more), by confidence: with bins of equal width
     nearly all images of a good network would share the last one.
     """
-    confidence, is_right = predictions.confidence, predictions.is_right
+    return compare_with_accuracy(predictions.confidence, predictions.is_right, bins)
+
+
+def compare_with_accuracy(
+    confidence: npt.NDArray[np.float64], is_right: npt.NDArray[np.bool_], bins: int = BINS
+) -> Calibration:
+    """Return the `calibration` of images with this confidence (N,), and whether each is right."""
     binned = tuple(
         Bin(len(part), float(confidence[part].mean()), float(is_right[part].mean()))
         for part in np.array_split(np.argsort(confidence, kind="stable"), bins)
         if len(part)
     )
     error = sum(one.images * abs(one.confidence - one.accuracy) for one in binned)
-    return Calibration(error / max(len(predictions), 1), binned)
+    return Calibration(error / max(len(confidence), 1), binned)
+
+
+def calibration_error_by_source(predictions: Predictions, sources: Sources) -> dict[str, float]:
+    """Return the expected calibration error on the images of each of the `sources` (N,)."""
+    return {
+        name: compare_with_accuracy(predictions.confidence[rows], predictions.is_right[rows]).ece
+        for name, rows in _rows_by_source(sources, len(predictions)).items()
+    }
 
 
 def ood_threshold(predictions: Predictions) -> float | None:
@@ -61,21 +86,30 @@ def ood_threshold(predictions: Predictions) -> float | None:
     return threshold if threshold > 0 else None
 
 
-def fit_temperature(predictions: Predictions) -> float:
+def fit_temperature(predictions: Predictions, sources: Sources | None = None) -> float:
     """Return the temperature that minimises cross entropy on validation images (Guo et al. 2017).
 
-    Regularised by one image more, like the others on average but with a label drawn at random:
-    without any mistake the best temperature would be 0, and nothing would bound the confidence. Of
-    N images read without a mistake, about 1 in N is then expected to be wrong (the rule of
-    succession, as in Platt 1999); beside a dozen mistakes it hardly counts. 1 without images.
+    Each of the `sources` (N,) counts equally, those of a few images less. Regularised by one image
+    more, like the others on average but with a label drawn at random: without any mistake the best
+    temperature would be 0, and nothing would bound the confidence. Of N images read without a
+    mistake, about 1 in N is then expected to be wrong (the rule of succession, as in Platt 1999);
+    beside a dozen mistakes it hardly counts. 1 without images.
     """
     if not len(predictions):
         return 1.0
     from scipy.optimize import minimize_scalar
 
+    by_source = _rows_by_source(sources, len(predictions)).values()
+    total = sum(min(len(rows), _FULL_WEIGHT) for rows in by_source)
+    weights = np.ones(len(predictions))
+    for rows in by_source:
+        share = min(len(rows), _FULL_WEIGHT) / total
+        weights[rows] = len(predictions) * share / len(rows)
+
     def loss(log_temperature: float) -> float:
         scaled = predictions.at(np.exp(log_temperature))
-        return float(scaled.losses.sum() - scaled.log_probabilities.mean())
+        by_chance = (weights[:, None] * scaled.log_probabilities).mean()
+        return float((weights * scaled.losses).sum() - by_chance)
 
     best = minimize_scalar(
         loss,
@@ -83,6 +117,53 @@ def fit_temperature(predictions: Predictions) -> float:
         options={"xatol": 1e-6},
     )
     return float(np.exp(best.x))
+
+
+def operating_points(
+    predictions: Predictions,
+    temperature: float,
+    ood_threshold: float | None,
+    sources: Sources | None = None,
+) -> tuple[OperatingPoint, ...]:
+    """Return, for each of `PRECISIONS`, the least confidence threshold at which it is shown.
+
+    `predictions` are those of validation images, with uncalibrated logits. A precision is shown
+    where, of the answers to the images of each of the `sources` (N,), Wilson's interval lies above
+    it; what is not shown at any threshold is left out. No threshold is below that of every model.
+    """
+    if not len(predictions):
+        return ()
+    calibrated = predictions.at(temperature)
+    is_known = max_logit_score(predictions.logits) >= np.float32(ood_threshold or 0)
+    confidence = np.where(is_known, calibrated.confidence, -1.0)
+    thresholds = np.unique(np.append(confidence, CONFIDENCE_THRESHOLD))
+    thresholds = thresholds[thresholds >= CONFIDENCE_THRESHOLD]
+    lowest, answered = [], []
+    for rows in _rows_by_source(sources, len(predictions)).values():
+        order = rows[np.argsort(confidence[rows], kind="stable")]
+        first = np.searchsorted(confidence[order], thresholds)
+        right = np.append(np.cumsum(calibrated.is_right[order][::-1])[::-1], 0)
+        count = len(rows) - first
+        lowest.append(wilson_low(right[first], count))
+        answered.append(count / len(rows))
+    is_shown = np.min(lowest, axis=0)[None] >= np.array(PRECISIONS)[:, None]
+    share = np.mean(answered, axis=0)
+    return tuple(
+        OperatingPoint(
+            precision=precision,
+            confidence_threshold=float(thresholds[shown.argmax()]),
+            answered=float(share[shown.argmax()]),
+        )
+        for precision, shown in zip(PRECISIONS, is_shown, strict=True)
+        if shown.any()
+    )
+
+
+def _rows_by_source(sources: Sources | None, count: int) -> dict[str, Rows]:
+    """Return which of `count` images are of each source; all are of one if it is not known."""
+    if sources is None:
+        return {"": np.arange(count)}
+    return {str(name): np.flatnonzero(sources == name) for name in np.unique(sources)}
 
 
 def temperature_note(predictions: Predictions | None) -> str | None:

@@ -13,8 +13,10 @@ from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.evaluation.calibration import (
     Calibration,
     calibration,
+    calibration_error_by_source,
     fit_temperature,
     ood_threshold,
+    operating_points,
     temperature_note,
 )
 from penstroke.evaluation.intervals import Intervals, intervals
@@ -27,6 +29,7 @@ from penstroke.evaluation.metrics import (
 )
 from penstroke.evaluation.predictions import Predictions, predict
 from penstroke.evaluation.writer_metrics import WriterMetrics, compute_writer_metrics
+from penstroke.inference.recognizer import OperatingPoint
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +68,9 @@ class Evaluation:
     def temperature(self) -> float:
         """The divisor of the logits that calibrates them, from validation images; 1 without."""
         validation = self.predictions.get("validation")
-        return 1.0 if validation is None else fit_temperature(validation)
+        if validation is None:
+            return 1.0
+        return fit_temperature(validation, self.data.validation_sources)
 
     @property
     def temperature_note(self) -> str | None:
@@ -77,6 +82,23 @@ class Evaluation:
         """The least max-logit score of an image that is accepted; None without validation."""
         validation = self.predictions.get("validation")
         return None if validation is None else ood_threshold(validation)
+
+    @cached_property
+    def operating_points(self) -> tuple[OperatingPoint, ...]:
+        """Confidence thresholds at which precisions are shown; none without validation."""
+        validation = self.predictions.get("validation")
+        if validation is None:
+            return ()
+        sources = self.data.validation_sources
+        return operating_points(validation, self.temperature, self.ood_threshold, sources)
+
+    @cached_property
+    def calibration_error_by_source(self) -> dict[str, float]:
+        """Calibration error on the validation images of each source, if they are of several."""
+        validation, sources = self.predictions.get("validation"), self.data.validation_sources
+        if validation is None or sources is None or len(np.unique(sources)) < 2:
+            return {}
+        return calibration_error_by_source(validation.at(self.temperature), sources)
 
     @cached_property
     def calibrations(self) -> tuple[Calibration, Calibration]:

@@ -19,6 +19,7 @@ from penstroke.config.settings import read_json
 from penstroke.data.sources.contents import LeftOut
 from penstroke.data.sources.listing import LabelledImage
 from penstroke.errors import DataError, ImageError
+from penstroke.evaluation.calibration import compare_with_accuracy
 from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.metrics import auroc
 from penstroke.files import write_text_atomically
@@ -42,7 +43,7 @@ class ClassResult:
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class ThresholdEffect:
     """What a confidence threshold does."""
 
     threshold: float
@@ -69,12 +70,25 @@ class ExternalEvaluation:
     auroc: float | None
     ood_score_auroc: float | None
     ignored: tuple[str, ...]  # labels left out, since they look like a class of the model
-    points: tuple[OperatingPoint, ...]
+    points: tuple[ThresholdEffect, ...]
     left_out: tuple[LeftOut, ...] = ()  # images without a label, files of other kinds
+    calibration_error: float | None = None  # of the likeliest class, whether rejected or not
+
+    @property
+    def answered(self) -> int:
+        """Images of the model's classes that were not rejected."""
+        return sum(one.right + one.wrong for one in self.classes)
+
+    @property
+    def precision(self) -> float | None:
+        """The share of the answers to them that are right; None without any."""
+        right = sum(one.right for one in self.classes)
+        return right / self.answered if self.answered else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self) | {"left_out": [file._asdict() for file in self.left_out]}
+        figures = {"answered": self.answered, "precision": self.precision}
+        return asdict(self) | figures | {"left_out": [file._asdict() for file in self.left_out]}
 
     def save(self, folder: Path) -> None:
         """Write to a JSON file in `folder`, named after the source."""
@@ -129,7 +143,7 @@ def evaluate_external(
         accepted, ood_accepted = np.split(probabilities >= threshold, [len(known)])
         accuracy = float(likeliest[accepted].mean()) if accepted.any() else 0.0
         ood_share = float(ood_accepted.mean()) if unknown else None
-        points.append(OperatingPoint(threshold, float(accepted.mean()), accuracy, ood_share))
+        points.append(ThresholdEffect(threshold, float(accepted.mean()), accuracy, ood_share))
     return ExternalEvaluation(
         source=source,
         images=len(known),
@@ -143,6 +157,7 @@ def evaluate_external(
         ignored=ignored,
         points=tuple(points),
         left_out=tuple(left_out),
+        calibration_error=compare_with_accuracy(probabilities[is_known], likeliest).ece,
     )
 
 

@@ -40,6 +40,16 @@ def wilson(right: int, count: int) -> Interval:
     return float(interval.low), float(interval.high)
 
 
+def wilson_low(
+    right: npt.NDArray[np.int64], count: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return the lower ends of `wilson` of many shares (N,); 0 where `count` is 0."""
+    squared = statistics.NormalDist().inv_cdf(0.975) ** 2 / np.maximum(count, 1)
+    share = right / np.maximum(count, 1)
+    half = np.sqrt(squared * (share * (1 - share) + squared / 4))
+    return np.asarray((share + squared / 2 - half) / (1 + squared))
+
+
 def new_writer_interval(
     right: npt.NDArray[np.int64], images: npt.NDArray[np.int64], seed: int = 0
 ) -> tuple[Interval, float]:

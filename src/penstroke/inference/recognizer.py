@@ -86,6 +86,14 @@ class Recognition:
         return plain | {"probabilities": dict(self.probabilities)}
 
 
+class OperatingPoint(Settings):
+    """A confidence threshold, and what of the answers above it was shown on held-out images."""
+
+    precision: float = Field(gt=0, lt=1, description="least share of answers that are right")
+    confidence_threshold: float = Field(ge=0, le=1, description="least probability of a label")
+    answered: float = Field(ge=0, le=1, description="share of the images of known characters")
+
+
 class Recognizer:
     """Recognises characters with a model.onnx that Penstroke wrote. Needs no torch.
 
@@ -96,6 +104,7 @@ class Recognizer:
         confidence_threshold: least probability of a label.
         ood_threshold: least `ood_score` of a label, which 999 of 1,000 held-out images reach; None
             where the model does not judge whether an image is out of distribution.
+        operating_points: confidence thresholds, and the precision that was shown with each.
         metadata: everything that the model file says about itself.
 
     Examples:
@@ -117,14 +126,24 @@ class Recognizer:
         self.temperature = facts.temperature
         self.confidence_threshold = facts.confidence_threshold
         self.ood_threshold = facts.ood_threshold or None
+        self.operating_points = tuple(facts.operating_points)
 
     @classmethod
-    def load(cls, path: str | Path, *, confidence_threshold: float | None = None) -> Recognizer:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        confidence_threshold: float | None = None,
+        precision: float | None = None,
+    ) -> Recognizer:
         """Open a bundled model by its name, a model.onnx, or the run directory that holds one.
 
         `confidence_threshold`: least probability of a label; the model's own (0.5) unless given.
+        `precision`: least share of answers that are right, as it was shown on held-out images; sets
+        the confidence threshold to that of an operating point.
 
         Raises:
+            ConfigError: both are given, or the precision was not shown.
             ModelFileError: the file is missing, damaged, not Penstroke's, or of a newer version; or
                 it reaches outside itself, for other files or foreign operators; its checksum is
                 wrong; or its output is not finite.
@@ -141,8 +160,7 @@ class Recognizer:
             raise ModelFileError(
                 f"{error}: it came with Penstroke; pip install --force-reinstall penstroke"
             ) from error
-        if confidence_threshold is not None:
-            recognizer.confidence_threshold = confidence_threshold
+        recognizer.set_threshold(confidence_threshold, precision)
         return recognizer
 
     @classmethod
@@ -160,6 +178,35 @@ class Recognizer:
         except ModelFileError as error:
             raise ModelFileError(f"{name} cannot be used: {error}") from error
         return recognizer
+
+    def set_threshold(
+        self, confidence_threshold: float | None = None, precision: float | None = None
+    ) -> None:
+        """Set the least probability of a label, by itself or by a precision, as in `load`.
+
+        Raises ConfigError if both are given, or the precision was not shown.
+        """
+        if confidence_threshold is not None:
+            if precision is not None:
+                raise ConfigError("precision sets the confidence threshold: give one of the two")
+            self.confidence_threshold = confidence_threshold
+        if precision is None:
+            return
+        shown = [point for point in self.operating_points if point.precision >= precision]
+        if not shown:
+            highest = max((point.precision for point in self.operating_points), default=None)
+            name = self.metadata.get("run") or "the model"
+            raise ConfigError(
+                f"precision {precision:g} was not shown of {name} on held-out images; "
+                + (
+                    "no precision was: train it again, by this version, or with more validation "
+                    "images; or give a confidence threshold instead"
+                    if highest is None
+                    else f"the highest that was is {highest:g}: more validation images of each "
+                    "source (data.validation_fraction) or a better network may show more"
+                )
+            )
+        self.confidence_threshold = min(shown, key=lambda p: p.precision).confidence_threshold
 
     @overload
     def recognize(self, image: ImageLike) -> Recognition: ...
@@ -269,7 +316,8 @@ def max_logit_score(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def model_metadata(
     classes: Sequence[str], ink: InkSettings, temperature: float = 1.0,
-    ood_threshold: float | None = None, **facts: Any,
+    ood_threshold: float | None = None, operating_points: Sequence[OperatingPoint] = (),
+    **facts: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Return what a model file must carry so that it can recognise; `facts` are for people."""
     return {
@@ -279,6 +327,7 @@ def model_metadata(
         "temperature": temperature,
         "confidence_threshold": CONFIDENCE_THRESHOLD,
         "ood_threshold": ood_threshold,
+        "operating_points": [point.to_dict() for point in operating_points],
         **facts,
     }
 
@@ -294,6 +343,7 @@ class _Metadata(Settings):
         CONFIDENCE_THRESHOLD, ge=0, le=1, description="least probability of a label"
     )
     ood_threshold: float | None = Field(None, ge=0, description="least ood_score of a label")
+    operating_points: list[OperatingPoint] = Field([], description="thresholds by precision")
 
 
 def _read_metadata(session: Any, name: str) -> dict[str, Any]:

@@ -193,7 +193,8 @@ def _evaluate_and_export(run: Run, network: nn.Module, data: DataSplits, *, repo
     evaluation = evaluate(run, data, SPLITS if report else SPLITS[1:], network=network)
     content = model_file(
         network, run.record.data,
-        temperature=evaluation.temperature, ood_threshold=evaluation.ood_threshold, run=run.name,
+        temperature=evaluation.temperature, ood_threshold=evaluation.ood_threshold,
+        operating_points=evaluation.operating_points, run=run.name,
         dataset=run.record.config.data.dataset,
     )  # fmt: skip
     write_atomically(run.model_path, content)

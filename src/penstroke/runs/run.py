@@ -98,6 +98,7 @@ class RunSummary(Summary):
     test_accuracy_confusable_merged: float | None = None
     temperature: float = 1.0
     temperature_note: str | None = None
+    val_ece_by_source: dict[str, float] | None = None
     ood_threshold: float | None = None
     source: str | None = None
     source_dataset: str | None = None

@@ -11,7 +11,7 @@ from penstroke.errors import RunError
 from penstroke.evaluation.evaluator import SPLITS, Evaluation, evaluate_network
 from penstroke.evaluation.forgetting import Forgetting
 from penstroke.files import write_atomically
-from penstroke.inference.recognizer import model_metadata
+from penstroke.inference.recognizer import OperatingPoint, model_metadata
 from penstroke.machine import package_version
 from penstroke.models.build import Ensemble, Weights, build_network, load_weights
 from penstroke.models.onnx_export import export_onnx
@@ -89,12 +89,13 @@ def model_file(
     *,
     temperature: float,
     ood_threshold: float | None,
+    operating_points: Sequence[OperatingPoint],
     **facts: str,
 ) -> bytes:
     """Return the ONNX file that a `Recognizer` opens; `facts` in its metadata are for people."""
     metadata = model_metadata(
-        data.classes, data.ink, temperature, ood_threshold, data_fingerprint=data.fingerprint,
-        penstroke_version=package_version("penstroke"), **facts,
+        data.classes, data.ink, temperature, ood_threshold, operating_points,
+        data_fingerprint=data.fingerprint, penstroke_version=package_version("penstroke"), **facts,
     )  # fmt: skip
     return export_onnx(network, metadata)
 
@@ -108,6 +109,7 @@ def summary_of(run: Run, evaluation: Evaluation) -> RunSummary:
         "diagnosis": evaluation.diagnosis.name if evaluation.diagnosis else None,
         **evaluation.figures(),
         "temperature_note": evaluation.temperature_note,
+        "val_ece_by_source": evaluation.calibration_error_by_source or None,
         **(forgetting.figures() if forgetting else {}),
         "elapsed_seconds": run.elapsed_seconds(),
     })  # fmt: skip

@@ -72,7 +72,10 @@ def respond(models: dict[str, Recognizer], message: Message) -> Iterator[bytes]:
     head, parts = message
     match head["do"]:
         case "load":
-            models |= zip(head["new"], map(load_single_threaded, parts), strict=True)
+            new = zip(head["new"], head["thresholds"], parts, strict=True)
+            for model, confidence_threshold, content in new:
+                models[model] = load_single_threaded(content)
+                models[model].set_threshold(confidence_threshold)
             for model in models.keys() - head["keep"]:
                 del models[model]
             yield pack({"loaded": head["keep"]})

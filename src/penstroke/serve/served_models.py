@@ -47,14 +47,23 @@ class ServedModel:
 class Models:
     """The models that are served, by name; the first is the default."""
 
-    def __init__(self, models: Sequence[str]) -> None:
-        """Load `models`, each a model.onnx, or a run's name or path; PenstrokeError if it fails."""
+    def __init__(
+        self,
+        models: Sequence[str],
+        confidence_threshold: float | None = None,
+        precision: float | None = None,
+    ) -> None:
+        """Load `models`, each a model.onnx, or a run's name or path; PenstrokeError if it fails.
+
+        `confidence_threshold` and `precision` are as in `Recognizer.load`, for each of them.
+        """
+        self._thresholds = confidence_threshold, precision
         self._served: dict[str, ServedModel] = {}
         for model in models:
             name, path = locate(model)
             if name in self._served:
                 raise ConfigError(f'two of the models are called "{name}": rename a file')
-            self._served[name] = load(name, path)
+            self._served[name] = load(name, path, *self._thresholds)
         self._refused: dict[str, Stamp | None] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -100,7 +109,7 @@ class Models:
                     continue
                 self._refused.pop(name, None)
                 try:
-                    new = await asyncio.to_thread(load, name, old.path)
+                    new = await asyncio.to_thread(load, name, old.path, *self._thresholds)
                 except PenstrokeError as error:
                     self._refused[name] = stamp
                     log.error("%s is not exchanged, the old one stays in use: %s", name, error)  # noqa: TRY400
@@ -118,14 +127,21 @@ def locate(model: str) -> tuple[str, Path]:
     return (path.parent.name if path.name == "model.onnx" else path.stem), path
 
 
-def load(name: str, path: Path) -> ServedModel:
-    """Return the model at `path`, which has answered once; ModelFileError if it cannot be used."""
+def load(
+    name: str,
+    path: Path,
+    confidence_threshold: float | None = None,
+    precision: float | None = None,
+) -> ServedModel:
+    """Return the model at `path`, which has answered once; raises as `Recognizer.load` does."""
     stamp = _stamp(path)
     with explained(f"read the model {path}", ModelFileError):
         content = path.read_bytes()
     recognizer = Recognizer.from_bytes(content, str(path))
+    recognizer.set_threshold(confidence_threshold, precision)
+    metadata = {**recognizer.metadata, "confidence_threshold": recognizer.confidence_threshold}
     recognizer.probabilities(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
-    return ServedModel(name, path, content, recognizer.metadata, sha256(content), stamp)
+    return ServedModel(name, path, content, metadata, sha256(content), stamp)
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -59,7 +59,8 @@ def serve(
         lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         access.addHandler(lines)
         access.setLevel(logging.INFO)
-    service = Service(Models(models), settings)
+    thresholds = settings.confidence_threshold, settings.precision
+    service = Service(Models(models, *thresholds), settings)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = min(max(soft, settings.max_connections + 100), hard)  # a hundred besides connections
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))

@@ -47,6 +47,12 @@ class ServiceSettings(Settings):
     batch_milliseconds: float = Field(
         10.0, ge=0, description="time for the preprocessing of a batch, at most"
     )
+    precision: float | None = Field(
+        None, ge=0, le=1, description="least share of answers that are right, as it was shown"
+    )
+    confidence_threshold: float | None = Field(
+        None, ge=0, le=1, description="least probability of an answer; each model's own if not set"
+    )
     access_log: bool = Field(False, description="log each request: address, path, status, time")
     workers: int = Field(
         default_factory=lambda: min(4, os.cpu_count() or 1), ge=1, description="worker processes"

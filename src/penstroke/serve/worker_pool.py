@@ -234,7 +234,8 @@ class WorkerPool:
         if wanted.keys() == worker.loaded:
             return
         new = list(wanted.keys() - worker.loaded)
-        head = {"do": "load", "keep": list(wanted), "new": new}
+        thresholds = [wanted[sha256].metadata["confidence_threshold"] for sha256 in new]
+        head = {"do": "load", "keep": list(wanted), "new": new, "thresholds": thresholds}
         worker.is_loading = True
         self._expect_reply(worker)
         worker.writer.write(pack(head, [wanted[sha256].content for sha256 in new]))
