@@ -94,7 +94,9 @@ def test_progress_is_told(recognizer: Recognizer) -> None:
 
 
 def test_what_cannot_be_judged(recognizer: Recognizer) -> None:
-    with pytest.raises(DataError, match="none of the model's classes: 0, 1, 2"):
+    with pytest.raises(
+        DataError, match=r"none of the classes of the model \(0, 1, 2\), but O, x, y"
+    ):
         evaluate_external(recognizer, SAMPLES[27:], "here")
     with pytest.raises(ImageError, match=r"folder/bad\.png: .*not an image"):
         evaluate_external(recognizer, [LabelledImage("0", b"text", "folder/bad.png")], "here")

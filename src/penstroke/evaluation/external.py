@@ -131,7 +131,11 @@ def evaluate_external(
             (known if label in classes else unknown).append((label, reading))
         progress(len(batch))
     if not known:
-        raise DataError(f"{source} shows none of the model's classes: {', '.join(classes)}")
+        model = recognizer.metadata.get("run", "the model")
+        labels = ", ".join(sorted({label for label, _ in unknown})) or "nothing"
+        raise DataError(
+            f"{source} shows none of the classes of {model} ({', '.join(classes)}), but {labels}"
+        )
     right = sum(reading.label == label for label, reading in known)
     likeliest = np.array([[label] == [name for name, _ in r.top(1)] for label, r in known])
     readings = [reading for _, reading in known + unknown]

@@ -293,6 +293,10 @@ def run_name(stem: str, config: RunConfig, *checksums: str) -> str:
     return f"{stem}-{sha256(' '.join((config.fingerprint(), *checksums)).encode())[:8]}"
 
 
+_LISTED = 10
+"""Runs that a message names, the newest."""
+
+
 def find_run(name: str | Path) -> Run:
     """Open the bundled model `name`, the run at this path or in the folder of runs.
 
@@ -313,10 +317,13 @@ def find_run(name: str | Path) -> Run:
                 f"{folder} is a cross-validation, which has no network: the same `penstroke train` "
                 "without --folds trains one"
             )
-    near = near_match(str(name), [*bundled_names(), *(run.name for run in Run.all())])
+    bundled, runs = bundled_names(), [run.name for run in Run.all()]
+    newest = ", ".join(runs[: -_LISTED - 1 : -1]) or "none"
+    more = f" and {len(runs) - _LISTED} more (`penstroke runs list`)" if len(runs) > _LISTED else ""
+    near = near_match(str(name), [*bundled, *runs])
     raise RunError(
-        f'there is no run "{name}" here or in {runs_root()}{near}: `penstroke runs list` shows '
-        f"them; bundled models: {', '.join(bundled_names())}"
+        f'there is no run "{name}" here or in {runs_root()}{near}; bundled models: '
+        f"{', '.join(bundled)}; runs: {newest}{more}"
     )
 
 
