@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from penstroke import CharacterClassifier, Recognizer, fit
 from penstroke.data.dataset import DataSplits
 from penstroke.data.splitting import split
-from penstroke.errors import ArrayError, ConfigError
+from penstroke.errors import ArrayError, ConfigError, DataError
 from penstroke.sklearn import PIXELS
 
 # Small and quick; one thread, so that every test comes to the same bits.
@@ -116,6 +117,22 @@ def test_it_is_the_run_that_fit_would_be(digits: DataSplits) -> None:
     again = [epoch.metrics for epoch in fit(whole.config_, data)]
     for one, other in zip(whole.history_, again, strict=True):
         assert {**one, "elapsed_seconds": 0} == {**other, "elapsed_seconds": 0}
+
+
+def test_a_writer_is_trained_on_or_held_out(digits: DataSplits) -> None:
+    images, labels = digits.train.images, digits.train.labels
+    writers = np.arange(len(labels)) % 30
+    by_writer = CharacterClassifier(**SMALL).fit(images, labels, groups=writers)
+    empty = digits.train.subset(np.arange(0))
+    whole = replace(digits.train, writers=writers.astype(str))
+    data = split(whole, empty, by_writer.config_.data, writers=whole.writers)
+    assert data.validation.writers is not None
+    assert data.train.writers is not None
+    assert not set(data.validation.writers) & set(data.train.writers)
+    again = [epoch.metrics["val_loss"] for epoch in fit(by_writer.config_, data)]
+    assert [one["val_loss"] for one in by_writer.history_] == again
+    with pytest.raises(DataError, match="writers"):
+        CharacterClassifier(**SMALL).fit(images, labels, groups=writers[1:])
 
 
 @pytest.mark.parametrize("full", [1, 255])

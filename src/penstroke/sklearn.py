@@ -99,13 +99,17 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.settings = settings
         self.pixel_max = pixel_max
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:  # noqa: N803
         """Train on images `X`, (N, 784) or (N, 28, 28), and their labels `y`, (N,).
+
+        `groups` (N,), where given, are the writers: the images of one are all trained on, or all
+        held out.
 
         Raises:
             ArrayError: `X` has another shape, or values outside 0..`pixel_max`.
             ConfigError: a parameter is unknown, out of range or at odds with another, or the
-                rarest class has too few images to hold any of them out.
+                rarest class has too few images, or writers, to hold any of them out.
+            DataError: there are more or fewer `groups` than images.
             TrainingError: the loss is no longer finite.
         """
         rows, y = validate_data(self, _as_rows(X), y, dtype="numeric", ensure_min_samples=2)
@@ -121,9 +125,11 @@ class CharacterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         else:
             raise ConfigError(f'pixel_max: "auto" or a number above 0, not {self.pixel_max!r}')
         names = tuple(str(label) for label in self.classes_)
-        dataset = Dataset(self._images(rows), labels.astype(np.int64), names)
+        writers = None if groups is None else np.asarray(groups).astype(np.str_)
+        dataset = Dataset(self._images(rows), labels.astype(np.int64), names, writers)
         self.config_ = self._config(len(dataset))
-        data = split(dataset, dataset.subset(np.arange(0)), self.config_.data)
+        empty = dataset.subset(np.arange(0))
+        data = split(dataset, empty, self.config_.data, writers=writers)
         network, self.history_ = fit_network(self.config_, data)
         self.best_epoch_ = self.history_[-1]["best_epoch"]
         held_out = predict(network, data.validation)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,24 @@ def test_without_ood_images_there_is_no_auroc(recognizer: Recognizer) -> None:
     found = evaluate_external(recognizer, SAMPLES[:27], "here")
     assert found.auroc is None
     assert found.points[0].ood_accepted is None
+
+
+def test_figures_by_writer(recognizer: Recognizer) -> None:
+    """Of characters that the model knows; those without a writer count in the others alone."""
+    writers = ["Ada", "Bo", "Cy", ""]
+    samples = [s._replace(writer=writers[k % 4]) for k, s in enumerate(SAMPLES)]
+    found = evaluate_external(recognizer, samples, "here", ignored="O")
+    assert found.writers is not None
+    assert (found.images, found.writers.images) == (27, 21)
+    assert {(w.writer, w.images) for w in found.writers.writers} == {
+        ("Ada", 7), ("Bo", 7), ("Cy", 7),
+    }  # fmt: skip
+    right = [recognizer.recognize(s.content).label == s.label for s in samples[:27:4]]
+    (ada,) = (w for w in found.writers.writers if w.writer == "Ada")
+    assert ada.right == sum(right)
+    low, high = found.writers.new_writer_interval
+    assert low <= found.writers.accuracy <= high
+    assert evaluate_external(recognizer, SAMPLES, "here").writers is None
 
 
 def test_progress_is_told(recognizer: Recognizer) -> None:
@@ -182,6 +201,20 @@ def test_external_evaluation_and_the_card(penstroke: Cli, folder: Path, quick: R
     (flat / "3-first.png").write_bytes(png(1))
     refused = penstroke("evaluate", "quick", "--external", flat).err
     assert "--pattern reads labels from the names of files (an option of `penstroke data" in refused
+
+
+def test_writers_of_external_images_by_folder(
+    penstroke: Cli, folder: Path, quick: Run, tmp_path: Path
+) -> None:
+    for writer in ("Ada", "Bo"):
+        shutil.copytree(folder, tmp_path / "people" / writer)
+    words = ("evaluate", "quick", "--external", tmp_path / "people", "--except", "O")
+    done = penstroke(*words, "--writer-folders")
+    assert done.exit_code == 0, done.err
+    assert "2 writers; accuracy on new writers, 95 % interval: " in done.out
+    assert "2 writers: accuracy on new writers " in write_card(quick)
+    refused = penstroke("evaluate", "quick", "--external", folder, "--writer-folders").err
+    assert refused.endswith("has a writer by it\n")
 
 
 def test_names_from_outside_cannot_leave_the_run_or_the_table(

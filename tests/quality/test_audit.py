@@ -18,6 +18,7 @@ from penstroke.quality.data_audit import Audit, audit
 from penstroke.quality.duplicates import Pair
 from penstroke.quality.exclusion import read_list, write_list
 from penstroke.quality.label_errors import (
+    _folds,
     error_probabilities,
     out_of_fold_probabilities,
     sure_error_share,
@@ -198,6 +199,19 @@ def test_page_with_more_than_it_shows(audited: Audit, tmp_path: Path) -> None:
     )  # fmt: skip
     write_audit_report(many, tmp_path / "index.html")
     assert "more of the train split, by position" in (tmp_path / "index.html").read_text()
+
+
+def test_folds_keep_writers_together_where_every_class_allows_it() -> None:
+    labels, writers = np.arange(240) % 3, np.array([f"w{k}" for k in np.arange(240) // 20])
+    images = Dataset(drawn_strokes(240), labels, ("a", "b", "c"), writers)
+    for fold in _folds(images, 4, seed=0):
+        assert set(np.delete(np.arange(240), fold)).isdisjoint(fold)
+        assert not set(writers[fold]) & set(np.delete(writers, fold))
+        assert 40 <= len(fold) <= 80
+    alone = dataclasses.replace(images, writers=np.array([f"w{label}" for label in labels]))
+    plain = dataclasses.replace(images, writers=None)
+    for of_few, by_image in zip(_folds(alone, 3, 0), _folds(plain, 3, 0), strict=True):
+        assert np.array_equal(of_few, by_image), "each class is one writer's"
 
 
 def test_same_seed_same_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,9 @@ def command(
         "--except", metavar="CHARS"),
     precision: float | None = PRECISION,
     confidence_threshold: float | None = CONFIDENCE_THRESHOLD,
+    writer_folders: bool = option(
+        "With --external: the folder above that of a class names the writer.", False,
+        "--writer-folders"),
     as_json: bool = JSON,
 ) -> None:  # fmt: skip
     """Evaluate a run on its test split, or on external images.
@@ -62,7 +65,10 @@ def command(
 
     chosen = writable_run(run)
     if external:
-        _evaluate_external(chosen, external, ignored, confidence_threshold, precision)
+        _evaluate_external(
+            chosen, external, ignored, confidence_threshold, precision,
+            writer_folders=writer_folders,
+        )  # fmt: skip
         return
     ood_images = None
     if corruptions or ood:  # gathered first: a wrong name is refused before the test is opened
@@ -74,12 +80,9 @@ def command(
 
 
 def _evaluate_external(
-    run: Run,
-    paths: list[str],
-    ignored: str,
-    confidence_threshold: float | None,
-    precision: float | None,
-) -> None:
+    run: Run, paths: list[str], ignored: str, confidence_threshold: float | None,
+    precision: float | None, *, writer_folders: bool,
+) -> None:  # fmt: skip
     from penstroke.data.sources.contents import SourceOptions
     from penstroke.data.sources.listing import list_source, read_images
     from penstroke.errors import ConfigError, DataError
@@ -92,9 +95,10 @@ def _evaluate_external(
     )
     is_kept = confidence_threshold is None and precision is None
     try:
-        listed = [(path, list_source(path, SourceOptions())) for path in map(Path, paths)]
+        options = SourceOptions(writer_folders=writer_folders)
+        listed = [(path, list_source(path, options)) for path in map(Path, paths)]
     except (ConfigError, DataError) as error:
-        if "--" in str(error):
+        if "--" in str(error) and "--writer-folders" not in str(error):
             raise DataError(f"{error} (an option of `penstroke data import`)") from None
         raise
     sources = [(path.name, read_images(path, one), one.left_out) for path, one in listed]
@@ -130,6 +134,8 @@ def _evaluate_external(
             by_score = "" if score is None else f", by ood_score {score:.3f}"
             say(f"{evaluation.ood_images:,} images of other characters: "
                 f"AUROC {evaluation.auroc:.3f}{by_score}")  # fmt: skip
+        if evaluation.writers:
+            _show_writers(evaluation.writers)
         show_left_out("left out", [": ".join(file) for file in evaluation.left_out])
     if is_kept:
         say(f"\nnext: penstroke runs show {run.name} --card")

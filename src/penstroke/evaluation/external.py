@@ -22,6 +22,7 @@ from penstroke.errors import DataError, ImageError
 from penstroke.evaluation.calibration import compare_with_accuracy
 from penstroke.evaluation.intervals import Interval, wilson
 from penstroke.evaluation.metrics import auroc
+from penstroke.evaluation.writer_metrics import WriterMetrics, writer_metrics
 from penstroke.files import write_text_atomically
 from penstroke.inference.recognizer import Recognition, Recognizer
 from penstroke.preprocessing.ink import Preprocessed, preprocess
@@ -73,6 +74,7 @@ class ExternalEvaluation:
     points: tuple[ThresholdEffect, ...]
     left_out: tuple[LeftOut, ...] = ()  # images without a label, files of other kinds
     calibration_error: float | None = None  # of the likeliest class, whether rejected or not
+    writers: WriterMetrics | None = None  # of the model's classes; None if fewer than two are known
 
     @property
     def answered(self) -> int:
@@ -124,11 +126,13 @@ def evaluate_external(
     ignored, classes = tuple(ignored), recognizer.classes
     known: list[tuple[str, Recognition]] = []
     unknown: list[tuple[str, Recognition]] = []
+    writers: list[str] = []  # of those known
     images = _labelled_images(recognizer, samples, ignored)
     while batch := list(islice(images, _BATCH)):
-        readings = recognizer.recognize_preprocessed([image for _, image in batch])
-        for (label, _), reading in zip(batch, readings, strict=True):
+        readings = recognizer.recognize_preprocessed([image for _, _, image in batch])
+        for (label, writer, _), reading in zip(batch, readings, strict=True):
             (known if label in classes else unknown).append((label, reading))
+            writers += [writer] if label in classes else []
         progress(len(batch))
     if not known:
         model = recognizer.metadata.get("run", "the model")
@@ -136,7 +140,8 @@ def evaluate_external(
         raise DataError(
             f"{source} shows none of the classes of {model} ({', '.join(classes)}), but {labels}"
         )
-    right = sum(reading.label == label for label, reading in known)
+    is_right = np.array([reading.label == label for label, reading in known])
+    right = int(is_right.sum())
     likeliest = np.array([[label] == [name for name, _ in r.top(1)] for label, r in known])
     readings = [reading for _, reading in known + unknown]
     is_known = np.arange(len(readings)) < len(known)
@@ -162,13 +167,14 @@ def evaluate_external(
         points=tuple(points),
         left_out=tuple(left_out),
         calibration_error=compare_with_accuracy(probabilities[is_known], likeliest).ece,
+        writers=writer_metrics(np.array(writers), is_right),
     )
 
 
 def _labelled_images(
     recognizer: Recognizer, samples: Iterable[LabelledImage], ignored: tuple[str, ...]
-) -> Iterator[tuple[str, Preprocessed]]:
-    """Yield each sample preprocessed, with its class, or its label where it has none."""
+) -> Iterator[tuple[str, str, Preprocessed]]:
+    """Yield the class of each sample, or its label where it has none, its writer, and its image."""
     for sample in samples:
         class_name = class_of(sample.label, recognizer.classes)
         if class_name is None and sample.label in ignored:
@@ -177,7 +183,7 @@ def _labelled_images(
             image = preprocess(sample.content, recognizer.ink)
         except ImageError as error:
             raise ImageError(f"{sample.name}: {error}") from None
-        yield class_name or sample.label, image
+        yield class_name or sample.label, sample.writer, image
 
 
 def _class_result(name: str, known: list[tuple[str, Recognition]]) -> ClassResult:

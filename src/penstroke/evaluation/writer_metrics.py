@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from penstroke.data.dataset import Writers
 from penstroke.evaluation.intervals import Interval, new_writer_interval
 from penstroke.evaluation.predictions import Predictions
 
@@ -56,11 +57,18 @@ def compute_writer_metrics(
     """
     if predictions.writers is None:
         return None
-    known = predictions.writers != ""
-    names, writer = np.unique(predictions.writers[known], return_inverse=True)
+    return writer_metrics(predictions.writers, predictions.is_right, trained_on)
+
+
+def writer_metrics(
+    writers: Writers, is_right: npt.NDArray[np.bool_], trained_on: Iterable[str] = ()
+) -> WriterMetrics | None:
+    """Return the figures of images (N,) of these `writers`, see `compute_writer_metrics`."""
+    known = writers != ""
+    names, writer = np.unique(writers[known], return_inverse=True)
     if len(names) < 2:
         return None
-    is_right, images = predictions.is_right[known], np.bincount(writer)
+    is_right, images = is_right[known], np.bincount(writer)
     right = np.bincount(writer, is_right).astype(np.int64)
     random = np.random.default_rng(0)
     by_chance = [

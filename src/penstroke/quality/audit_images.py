@@ -68,10 +68,12 @@ class AuditImages:
         share = min(limit / len(splits.train), 1.0) if limit else 1.0
         rows = [stratified_split(s.labels, round(share * len(s)), seed)[1] for s in both]
         parts = [split.subset(chosen) for split, chosen in zip(both, rows, strict=True)]
+        writers = [part.writers for part in parts if part.writers is not None]
         images = Dataset(
             np.concatenate([part.images for part in parts]),
             np.concatenate([part.labels for part in parts]),
             splits.train.classes,
+            np.concatenate(writers) if len(writers) == len(parts) else None,
         )
         is_test = np.arange(len(images)) >= len(parts[0])
         return cls(splits.name, splits.fingerprint, images, is_test, np.concatenate(rows))

@@ -10,7 +10,7 @@ from torch import nn
 
 from penstroke.config.recipes import load_recipe
 from penstroke.data.dataset import Dataset, DataSplits, Labels, Rows, SealedTest
-from penstroke.data.splitting import stratified_folds
+from penstroke.data.splitting import group_sides, stratified_folds, writer_groups
 from penstroke.errors import ConfigError
 from penstroke.evaluation.predictions import predict
 from penstroke.quality.audit_images import AuditImages, OnProgress
@@ -135,8 +135,8 @@ def out_of_fold_probabilities(
 ) -> Probabilities:
     """Return the probabilities of each image by networks that never saw it: (N, K), rows sum to 1.
 
-    The training split is cut into stratified folds; each is predicted by a network trained on the
-    others. Test images get the mean of all networks.
+    The training split is cut into folds; each is predicted by a network trained on the others. Test
+    images get the mean of all networks.
     """
     train, test = (images.images.subset(rows) for rows in (images.train, images.test))
     if folds < 2:
@@ -152,12 +152,23 @@ def out_of_fold_probabilities(
         )
     of_train = np.zeros((len(train), len(train.classes)))
     of_test = np.zeros((len(test), len(train.classes)))
-    for number, fold in enumerate(stratified_folds(train.labels, folds, seed)):
+    for number, fold in enumerate(_folds(train, folds, seed)):
         on_progress("cross-validating", number / folds)
         network = _train(train.subset(np.setdiff1d(np.arange(len(train)), fold)), seed)
         of_train[fold] = predict(network, train.subset(fold)).probabilities
         of_test += predict(network, test).probabilities / folds
     return np.concatenate([of_train, of_test])
+
+
+def _folds(train: Dataset, folds: int, seed: int) -> list[Rows]:
+    """Return the rows of each fold: whole writers, where of each class others wrote some too."""
+    if train.writers is not None and train.writer_count >= folds:
+        groups = writer_groups(train.writers)
+        sides = group_sides(train.labels, groups, [1 / folds] * folds, seed)
+        present = np.unique(train.labels)
+        if all(len(np.unique(sides[train.labels == label])) > 1 for label in present):
+            return [np.flatnonzero(sides == fold) for fold in range(folds)]
+    return stratified_folds(train.labels, folds, seed)
 
 
 def _train(train: Dataset, seed: int) -> nn.Module:

@@ -122,7 +122,7 @@ def label_by_path(
     images, others = [], []
     left_out = [not_read(file) for file in listing.stamps if not is_image(file)]
     for file in filter(is_image, listing.stamps):
-        *folders, parent, _ = ("", *file.split("/"))
+        *folders, parent, _ = ("", "", *file.split("/"))  # of a loose image, neither has a name
         if expression:
             folders.append(parent)
             match = expression.search(file)

@@ -43,11 +43,12 @@ _TABLES = (".csv", ".tsv", ".txt", ".data", ".dat")
 
 
 class LabelledImage(NamedTuple):
-    """An image, its label according to its source, and its name."""
+    """An image, its label according to its source, its name, and who wrote it ("": unknown)."""
 
     label: str
     content: Content
     name: str
+    writer: str = ""
 
 
 def read_labelled_images(path: Path, options: SourceOptions | None = None) -> list[LabelledImage]:
@@ -66,7 +67,7 @@ def read_images(path: Path, contents: SourceContents) -> list[LabelledImage]:
         for image in part.images:
             name = f"{path}/{image.name}"
             try:
-                images.append(LabelledImage(image.label, reader(image.place), name))
+                images.append(LabelledImage(image.label, reader(image.place), name, image.writer))
             except ImageError as error:
                 raise ImageError(f"{name}: {error}") from None
     return images
