@@ -340,8 +340,8 @@ class TrainConfig(Settings):
         0.0, ge=0, le=1, description="non-characters added to each batch, as a fraction of it"
     )
     outlier_exposure_weight: float = Field(0.06, ge=0, description="weight of the loss on these")
-    outlier_class_weight: float = Field(
-        1.0, ge=0, description="weight of the loss on as many images of data.outlier_classes"
+    outlier_class_weight: float | None = Field(
+        None, ge=0, description="weight of the loss on as many images of data.outlier_classes; or 1"
     )
     ema_decay: float = Field(
         0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: no averaging"

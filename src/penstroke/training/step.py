@@ -40,7 +40,8 @@ def train_step(
     logits, *outlier_logits = outputs.float().split([len(images), *map(len, outliers)])
     loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     objective = loss
-    weights = (config.outlier_exposure_weight, config.outlier_class_weight)
+    class_weight = 1.0 if config.outlier_class_weight is None else config.outlier_class_weight
+    weights = (config.outlier_exposure_weight, class_weight)
     for weight, some in zip(weights, outlier_logits, strict=False):
         objective = objective + weight * uniform_cross_entropy(some)
     torch.autograd.backward(objective)
