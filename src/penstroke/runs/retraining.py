@@ -199,10 +199,10 @@ def deployed_model(path: Path) -> Iterator[DeployedModel]:
     path = path.resolve()
     if not path.is_file() or Run.at(path.parent):
         name = path.parent.name if path.is_file() else path.name
-        is_run = bundled_run(name) or Run.find(name) or Run.at(path)
+        name = name if bundled_run(name) or Run.find(name) or Run.at(path) else "RUN"
         raise ConfigError(
             f"{path} is not a model file of its own, which can be replaced: `penstroke export "
-            f"{name if is_run else 'RUN'} --output served/model.onnx` writes one, to be served and retrained"
+            f"{name} --output served/model.onnx` writes one, to be served and retrained"
         )
     with _locked(path):
         with explained(f"read the model {path}", RunError):
