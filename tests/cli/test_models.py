@@ -107,4 +107,5 @@ def test_a_damaged_one_says_how_to_mend_it(
     (tmp_path / "digits/model.onnx").write_bytes(content)
     with pytest.raises(ModelFileError, match="--force-reinstall penstroke"):
         Recognizer.load("digits")
-    assert "--force-reinstall penstroke" in penstroke("predict", seven).err
+    for words in (("predict", seven), ("serve",)):
+        assert "--force-reinstall penstroke" in penstroke(*words).err

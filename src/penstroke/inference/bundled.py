@@ -1,6 +1,10 @@
 """The models that come with Penstroke: finished runs inside the package, ready to use."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+
+from penstroke.errors import ModelFileError
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 """The folder of their run directories, which `make models` writes."""
@@ -19,6 +23,14 @@ def bundled_run(name: str | Path) -> Path | None:
     return BUNDLED / name if str(name) in bundled_names() else None
 
 
-def is_bundled(path: Path) -> bool:
-    """Return whether the file at `path` came with Penstroke."""
-    return path.is_relative_to(BUNDLED)
+@contextlib.contextmanager
+def reinstall_hint(path: Path) -> Iterator[None]:
+    """Say in an error about the model file at `path` how to restore it, if it is a bundled one."""
+    try:
+        yield
+    except ModelFileError as error:
+        if not path.is_relative_to(BUNDLED):
+            raise
+        raise ModelFileError(
+            f"{error}: it came with Penstroke; pip install --force-reinstall penstroke"
+        ) from error

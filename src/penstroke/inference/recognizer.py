@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from penstroke.config.settings import IMAGE_SIZE, Settings
 from penstroke.errors import ConfigError, ModelFileError, PenstrokeError
 from penstroke.files import explained
-from penstroke.inference.bundled import bundled_run, is_bundled
+from penstroke.inference.bundled import bundled_run, reinstall_hint
 from penstroke.inference.onnx_session import open_session
 from penstroke.preprocessing.decoding import ImageLike, as_batch
 from penstroke.preprocessing.ink import InkSettings, Pixels, Preprocessed, preprocess
@@ -150,16 +150,10 @@ class Recognizer:
         """
         path = bundled_run(path) or Path(path)
         path = path / "model.onnx" if path.is_dir() else path
-        try:
+        with reinstall_hint(path):
             with explained(f"read the model {path}", ModelFileError):
                 content = path.read_bytes()
             recognizer = cls.from_bytes(content, str(path))
-        except ModelFileError as error:
-            if not is_bundled(path):
-                raise
-            raise ModelFileError(
-                f"{error}: it came with Penstroke; pip install --force-reinstall penstroke"
-            ) from error
         recognizer.set_threshold(confidence_threshold, precision)
         return recognizer
 

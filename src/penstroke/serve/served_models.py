@@ -12,6 +12,7 @@ import numpy as np
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import ConfigError, ModelFileError, PenstrokeError, near_match
 from penstroke.files import explained, sha256
+from penstroke.inference.bundled import reinstall_hint
 from penstroke.inference.recognizer import Recognizer
 from penstroke.runs.run import find_model
 from penstroke.serve.responses import ApiError
@@ -135,9 +136,10 @@ def load(
 ) -> ServedModel:
     """Return the model at `path`, which has answered once; raises as `Recognizer.load` does."""
     stamp = _stamp(path)
-    with explained(f"read the model {path}", ModelFileError):
-        content = path.read_bytes()
-    recognizer = Recognizer.from_bytes(content, str(path))
+    with reinstall_hint(path):
+        with explained(f"read the model {path}", ModelFileError):
+            content = path.read_bytes()
+        recognizer = Recognizer.from_bytes(content, str(path))
     recognizer.set_threshold(confidence_threshold, precision)
     metadata = {**recognizer.metadata, "confidence_threshold": recognizer.confidence_threshold}
     recognizer.probabilities(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
