@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
+from penstroke.runs.run import find_run
 from serve.strokes import DIGITS
 from serve.visiting import (
     body_of,
@@ -33,6 +34,13 @@ from serving import write_model
 pytestmark = [pytest.mark.mnist, pytest.mark.browser]
 
 SEVEN = DIGITS["7"]
+
+
+def test_corrections_of_a_bundled_model_fine_tune_it(browser: Browser, tmp_path: Path) -> None:
+    with served(find_run("digits").path, runs=tmp_path) as url, visit(browser, url) as page:
+        expect(page.locator("#command")).to_have_text(
+            "penstroke train --init-from digits --dataset collected"
+        )
 
 
 def test_one_key_corrects_and_one_click_takes_it_back(browser: Browser, page_url: str) -> None:

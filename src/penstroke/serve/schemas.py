@@ -118,6 +118,7 @@ class ModelFacts(BaseModel):
     classes: list[str]
     dataset: str | None
     is_default: bool
+    is_bundled: bool = Field(description="it came with Penstroke, without its training images")
     sha256: str = Field(description="of its file")
     metadata: dict[str, Any] = Field(description="what else its file says about it")
 

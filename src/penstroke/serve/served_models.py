@@ -12,7 +12,7 @@ import numpy as np
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import ConfigError, ModelFileError, PenstrokeError, near_match
 from penstroke.files import explained, sha256
-from penstroke.inference.bundled import reinstall_hint
+from penstroke.inference.bundled import BUNDLED, reinstall_hint
 from penstroke.inference.recognizer import Recognizer
 from penstroke.runs.run import find_model
 from penstroke.serve.responses import ApiError
@@ -41,7 +41,8 @@ class ServedModel:
         rest = {k: v for k, v in self.metadata.items() if k not in ("classes", "dataset")}
         return ModelFacts(
             name=self.name, classes=self.metadata["classes"], dataset=self.metadata.get("dataset"),
-            is_default=is_default, sha256=self.sha256, metadata=rest,
+            is_default=is_default, is_bundled=self.path.is_relative_to(BUNDLED),
+            sha256=self.sha256, metadata=rest,
         )  # fmt: skip
 
 

@@ -36,7 +36,8 @@ addEventListener("hashchange", () => location.hash.includes("token=") && locatio
  * @property {string | null} occlusion_map data URI, 28×28, where it was asked for
  */
 
-/** @typedef {{name: string, classes: string[], dataset?: string, is_default: boolean}} Model */
+/** @typedef {{name: string, classes: string[], dataset?: string, is_default: boolean,
+ *   is_bundled?: boolean}} Model */
 
 /** @returns {Promise<Model[]>} */
 export const models = async () => (await ask("v1/models")).models;

@@ -95,12 +95,14 @@ export class Corrections {
     });
   }
 
-  /** What the command says to train on, besides what is collected. */
-  setDataset(name) {
+  /** The command trains on the model's own images too, where those are here. */
+  setModel({ name, dataset, is_bundled: isBundled }) {
     // A name that a shell would take apart is no data set's name.
-    this.dataset = /^[\w.+-]+$/.test(name ?? "") ? name : "mnist";
+    this.dataset = /^[\w.+-]+$/.test(dataset ?? "") ? dataset : "mnist";
     const parts = new Set([...this.dataset.split("+"), "collected"]);
-    this.command.textContent = `penstroke train --dataset ${[...parts].join("+")}`;
+    this.command.textContent = isBundled
+      ? `penstroke train --init-from ${name} --dataset collected`
+      : `penstroke train --dataset ${[...parts].join("+")}`;
   }
 
   async #save(label, { of, answer, body }) {

@@ -114,9 +114,9 @@ async function take(file) {
   }
 }
 
-function modelChosen({ classes, dataset }) {
-  reading.setClasses(classes);
-  corrections.setDataset(dataset);
+function modelChosen(model) {
+  reading.setClasses(model.classes);
+  corrections.setModel(model);
   startAfresh();
 }
 
