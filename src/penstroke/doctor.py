@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from penstroke.config.settings import CNNConfig, Convolution
 from penstroke.data.catalogue import catalogue
 from penstroke.files import cache_root, check_writable, data_root
+from penstroke.inference.bundled import bundled_names
+from penstroke.inference.recognizer import Recognizer
 from penstroke.machine import allowed_cores, package_versions, processor_name
 
 
@@ -25,6 +27,7 @@ def diagnose() -> list[Check]:
         "devices": _devices,
         "data": _data,
         "cache": _cache,
+        "bundled models": _models,
         "training arithmetic": _gradient,
         "bfloat16 arithmetic": _bfloat16,
         "export arithmetic": _export,
@@ -55,6 +58,12 @@ def _data() -> str:
         if not all((data_root() / name / file.name).exists() for file in manifest.files)
     ]
     return str(data_root()) + (f"; not downloaded: {', '.join(missing)}" if missing else "")
+
+
+def _models() -> str:
+    return ", ".join(
+        f"{name} ({len(Recognizer.load(name).classes)} classes)" for name in bundled_names()
+    )
 
 
 def _cache() -> str:

@@ -120,7 +120,9 @@ def test_doctor_finds_this_machine_healthy(penstroke: Cli) -> None:
     found = json.loads(done.out)
     assert found["healthy"], found
     assert done.exit_code == 0
-    assert "gradient equals finite difference" in penstroke("doctor").out
+    words = penstroke("doctor").out
+    assert "gradient equals finite difference" in words
+    assert "digits (10 classes)" in words
 
 
 def test_a_sick_machine_is_told(
