@@ -14,26 +14,32 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 import penstroke
+from papers import photos
 from penstroke.config.recipes import load_recipe
 from penstroke.data.dataset import Dataset
 from penstroke.evaluation.evaluator import Evaluation
 from penstroke.evaluation.intervals import wilson
 from penstroke.inference.recognizer import Recognizer
 from penstroke.preprocessing.decoding import read_grey
-from penstroke.preprocessing.ink import Preprocessed, find_ink, preprocess
-from penstroke.preprocessing.segmentation import segment
+from penstroke.preprocessing.ink import (
+    DEFAULT_INK,
+    Preprocessed,
+    find_ink,
+    inspect_ink,
+    otsu,
+    preprocess,
+)
 from penstroke.reports.plots import set_accuracy_axis
 from penstroke.runs.trained import evaluate
 from penstroke.search.plan import hyperband
 from penstroke.serve.inference_worker import occlusion_map
-from penstroke.training.synthetic_paper import photograph
+from stroke_forms import draw
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/figures"
@@ -197,25 +203,34 @@ def placing() -> str:
     return _svg(figure)
 
 
-def papers(count: int = 8) -> str:
-    """Synthetic photos of digits, the ink found in them, and what a network reads."""
-    torch.manual_seed(5)
-    digits = penstroke.load_dataset("digits").train.images[: 3 * count]
-    photos = photograph(torch.from_numpy(digits).float() / 255)
-    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
-    axes = figure.subplots(3, count)
-    for column, image, window in zip(axes.T, photos.images[:, 0], photos.window[:, 0], strict=True):
-        rows, columns = window.any(dim=1), window.any(dim=0)
-        level = image[rows][:, columns].numpy()
-        grey = (level - level.min()) / np.ptp(level)
-        shown = (grey, segment(grey), preprocess(grey).pixels)
-        for axis, pixels in zip(column, shown, strict=True):
-            axis.imshow(pixels, cmap="gray", interpolation="nearest")
+def papers(kinds: tuple[str, ...], count: int = 8) -> str:
+    """Digits on paper: each photo, what a threshold takes for ink, the ink, and the input."""
+    random = np.random.default_rng(4)
+    figure = Figure(figsize=(7.6, 3.5), layout="constrained")
+    axes = figure.subplots(4, count)
+    for number, column in enumerate(axes.T):
+        kind = kinds[number * len(kinds) // count]
+        digit = draw(str((3 * number + 2) % 10), random)
+        photo = photos(digit[None], kind, seed=number)[0]
+        grey = read_grey(photo)
+        found = inspect_ink(grey, DEFAULT_INK).amount
+        shown = (photo, _thresholded(grey), found, preprocess(photo).pixels)
+        for axis, image in zip(column, shown, strict=True):
+            axis.imshow(image, cmap="gray", interpolation="nearest", vmin=0,
+                        vmax=1 if image.dtype == np.float32 else 255)  # fmt: skip
             axis.set(xticks=[], yticks=[])
             _colour(axis)
-    for axis, title in zip(axes[:, 0], ("photo", "ink", "28×28 input"), strict=True):
-        axis.set_ylabel(title, fontsize=10, color=INK)
+        if kind != kinds[(number - 1) * len(kinds) // count] or not number:
+            column[0].set_title(kind, fontsize=9, color=INK, loc="left")
+    for axis, title in zip(axes[:, 0], ("photo", "threshold", "ink", "28×28"), strict=True):
+        axis.set_ylabel(title, fontsize=9, color=INK)
     return _svg(figure)
+
+
+def _thresholded(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return 1 where `grey` (H, W) is of the rarer of the two classes of Otsu's threshold."""
+    is_light = grey * 255 >= otsu(grey)[1]
+    return (is_light if is_light.mean() < 0.5 else ~is_light).astype(np.float32)
 
 
 def luck(images: int = 1000, accuracy: float = 0.99, draws: int = 20_000) -> str:
@@ -312,7 +327,15 @@ FIGURES = {
     "pixels": pixels,
     "samples": samples,
     "placing": placing,
-    "papers": papers,
+    "paper-polarity": lambda: papers(("plain", "negative", "cropped to the ink")),
+    "paper-faint": lambda: papers(("20 of 255 levels", "pencil")),
+    "paper-frames": lambda: papers(("frame", "frame through the ink", "a line at the foot")),
+    "paper-lines": lambda: papers(("ruled", "faint grid", "grid")),
+    "paper-patterned": lambda: papers(("patterned",)),
+    "paper-light": lambda: papers(
+        ("lit from one side", "edge of a shadow", "edge of a table", "a circle of paper")
+    ),
+    "paper-small": lambda: papers(("16 pixels", "10 pixels")),
     "luck": luck,
     "hyperband": brackets,
     "intervals": widths,

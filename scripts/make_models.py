@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--digits", default="emnist-digits", help="EMNIST Digits, or a part of it")
     parser.add_argument("--letters", default="emnist-letters", help="EMNIST Letters, or a part")
     parser.add_argument("--seeds", type=int, default=1, help="runs; that of seed 0 is bundled")
-    parser.add_argument("--steps", type=int, default=6000, help="of the segmenter")
+    parser.add_argument("--steps", type=int, default=9000, help="of the segmenter")
     parser.add_argument("--external", nargs="+", default=[], help="images for the model card")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)

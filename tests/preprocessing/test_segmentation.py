@@ -9,6 +9,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
+from helpers import likeness
+from papers import read
+from penstroke.data.loading import load_dataset
 from penstroke.inference.recognizer import Recognizer
 from penstroke.preprocessing.ink import preprocess
 from penstroke.preprocessing.segmentation import segment
@@ -84,14 +87,11 @@ def photo(
 
 
 def is_found(images: list[npt.NDArray[np.uint8]], characters: list[Floats]) -> bool:
-    """Return whether nearly all come out as on plain paper, to within a pixel.
-
-    A shift by one pixel leaves a correlation of 0.8; two digits have less than 0.4.
-    """
-    values = []
-    for image, ink in zip(images, characters, strict=True):
-        seen, clean = (preprocess(one).pixels.ravel() for one in (image, 1 - ink))
-        values.append(np.corrcoef(seen, clean)[0, 1] if seen.any() else 0.0)
+    """Return whether nearly all come out as on plain paper."""
+    values = [
+        likeness(preprocess(image).pixels, preprocess(1 - ink).pixels)
+        for image, ink in zip(images, characters, strict=True)
+    ]
     return bool(np.median(values) > 0.85 and (np.array(values) > 0.75).mean() >= 0.9)
 
 
@@ -145,8 +145,19 @@ def test_a_small_character_is_looked_at_from_closer(characters: list[Floats]) ->
     small = np.asarray(Image.fromarray(characters[3].astype(np.float32)).resize((120, 120)))
     page[300:420, 500:620] -= 0.6 * small
     page[::50] -= 0.2
-    assert (segment(page) > 0.5).any(axis=1).sum() > 30  # of 64 rows; it has ten of the whole page
+    # Of 64 rows; it has ten of the whole page.
+    assert (segment(page).ink > 0.5).any(axis=1).sum() > 30
     assert is_found([np.asarray(page.clip(0, 1) * 255, np.uint8)], [characters[3]])
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("paper", ["ruled", "faintly ruled", "grid", "faint grid", "frame"])
+def test_digits_on_lines_are_read_and_never_wrong_with_confidence(paper: str) -> None:
+    test = load_dataset("mnist").test.unseal().subset(np.arange(40))
+    labels = [test.classes[label] for label in test.labels]
+    right, wrong, _ = read(Recognizer.load("digits"), test.images, labels, paper).sum(axis=0)
+    assert right >= 37
+    assert wrong == 0
 
 
 def test_small_images_scaled_to_their_digit_are_read_by_the_threshold() -> None:

@@ -197,7 +197,8 @@ def united(parts: Sequence[InkPart]) -> InkPart:
 
 def _components(ink: Intensities) -> list[InkPart]:
     """Return the components of `ink` (H, W): the fullest, if more than any page has."""
-    labels, boxes = find_components(ink > 0)
+    components = find_components(ink > 0)
+    labels, boxes = components.labels, components.boxes
     mass = np.bincount(labels.ravel(), ink.ravel(), len(boxes) + 1)[1:]
     parts = []
     fullest = np.sort(np.argsort(-mass, kind="stable")[:_MOST_COMPONENTS])

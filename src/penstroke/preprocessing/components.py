@@ -1,7 +1,8 @@
 """Connected components of an image: its inked pixels, grouped by touching one another."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +18,44 @@ _BESIDE = 0.5
 _APART, _WIDE = 0.15, 1.0
 """Of the height: a gap that no broken stroke leaves, and the width of two characters."""
 
+_Numbers = npt.NDArray[np.int64]
 
-class Components(NamedTuple):
+
+@dataclass
+class Components:
     """Groups of touching pixels, in the order in which their first rows begin.
 
-    `labels` (H, W) int32 numbers the pixels of component k with k + 1, and all others with 0;
-    `boxes` (N, 4) holds left, top, right, bottom, the latter two just outside.
+    `numbers` (R,) of the R runs of pixels, from 1, row by row: each from one of `starts` to just
+    before one of `ends`, which count the pixels of rows that are one longer than those of `mask`.
     """
 
-    labels: npt.NDArray[np.int32]
-    boxes: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.bool_]
+    numbers: _Numbers
+    starts: _Numbers
+    ends: _Numbers
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return int(self.numbers.max(initial=0))
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int32]:
+        """Of each pixel (H, W), the number of its component; 0 of all others."""
+        labels = np.zeros(self.mask.shape, np.int32)
+        labels[self.mask] = np.repeat(self.numbers, self.ends - self.starts)
+        return labels
+
+    @cached_property
+    def boxes(self) -> _Numbers:
+        """Left, top, right, bottom (N, 4); the latter two just outside."""
+        height, width = self.mask.shape
+        rows, left = np.divmod(self.starts, width + 1)
+        boxes = np.full((len(self), 4), (width, height, 0, 0), np.int64)
+        for column, values in ((0, left), (1, rows)):
+            np.minimum.at(boxes[:, column], self.numbers - 1, values)
+        for column, values in ((2, left + self.ends - self.starts), (3, rows + 1)):
+            np.maximum.at(boxes[:, column], self.numbers - 1, values)
+        return boxes
 
 
 def find_components(mask: npt.NDArray[np.bool_]) -> Components:
@@ -35,37 +64,26 @@ def find_components(mask: npt.NDArray[np.bool_]) -> Components:
     Rows are taken as runs of pixels, and runs that touch are united by their roots, all at once
     (Shiloach and Vishkin 1982): some tens of passes over arrays, however large the image.
     """
-    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
+    height, width = mask.shape
+    padded = np.zeros((height, width + 2), np.bool_)
     padded[:, 1:-1] = mask
-    steps = np.diff(padded, axis=1)
-    rows, starts = np.nonzero(steps == 1)
-    ends = np.nonzero(steps == -1)[1]
+    edges = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
+    starts, ends = edges[::2], edges[1::2]
     # The runs `lower` in the row below each of `upper` that touch it.
-    stride = mask.shape[1] + 2
-    below = (rows + 1) * stride
-    first = np.searchsorted(rows * stride + ends, below + starts, side="left")
-    counts = np.searchsorted(rows * stride + starts, below + ends, side="right") - first
-    upper = np.repeat(np.arange(len(rows)), counts)
-    within = np.arange(len(upper)) - np.repeat(counts.cumsum() - counts, counts)
-    lower = np.repeat(first, counts) + within
-    root = np.arange(len(rows))  # of each run, the least that pairs lead to
+    first = np.searchsorted(ends, starts + width + 1, side="left")
+    counts = np.searchsorted(starts, ends + width + 1, side="right") - first
+    runs = np.arange(len(starts))
+    upper = np.repeat(runs, counts)
+    lower = np.arange(len(upper)) + np.repeat(first - counts.cumsum() + counts, counts)
+    root = runs.copy()  # of each run, the least that pairs lead to
     while True:
-        low, high = np.sort([root[upper], root[lower]], axis=0)
-        if np.array_equal(low, high):
+        one, other = root[upper], root[lower]
+        if (one == other).all():
             break
-        np.minimum.at(root, high, low)
-        while not np.array_equal(root, root[root]):
+        np.minimum.at(root, np.maximum(one, other), np.minimum(one, other))
+        while (root != root[root]).any():
             root = root[root]
-    first, of_run = np.unique(root, return_inverse=True)
-    labels = np.zeros(mask.shape, np.int32)
-    labels[mask] = np.repeat(of_run + 1, ends - starts)
-    side = max(mask.shape)
-    boxes = np.full((len(first), 4), (side, side, 0, 0), np.int64)
-    for column, values in ((0, starts), (1, rows)):
-        np.minimum.at(boxes[:, column], of_run, values)
-    for column, values in ((2, ends), (3, rows + 1)):
-        np.maximum.at(boxes[:, column], of_run, values)
-    return Components(labels, boxes)
+    return Components(mask, (root == runs).cumsum()[root], starts, ends)
 
 
 def count_characters(ink: npt.NDArray[np.float32]) -> int:
@@ -75,10 +93,10 @@ def count_characters(ink: npt.NDArray[np.float32]) -> int:
     two are characters side by side only if both are large, and far apart or together as wide as
     they are high.
     """
-    labels, boxes = find_components(ink > 0)
-    if len(boxes) < 2:
-        return len(boxes)
-    mass = np.bincount(labels.ravel(), ink.ravel())[1:]
+    components = find_components(ink > 0)
+    if len(components) < 2:
+        return len(components)
+    boxes, mass = components.boxes, np.bincount(components.labels.ravel(), ink.ravel())[1:]
     parts: list[list[float]] = []  # left, top, right, bottom, mass
     is_kept = mass > SPECK * mass.max()
     order = np.argsort(boxes[is_kept, 0], kind="stable")

@@ -2,9 +2,9 @@
 
 It follows the way MNIST was made (LeCun et al. 1998, section III.A): the ink is cropped, its longer
 side scaled to 20 pixels with the proportion kept, and its centre of mass put at the centre of a
-28×28 field. Before that the ink must be found: by a threshold, on paper under even or uneven light,
-dark on light or light on dark; by a small network (`segmentation`) where that leaves a doubt. Used
-to import images, and by every recogniser, with the settings stored in its model.
+28×28 field. Before that the ink must be found: by a threshold where nothing but ink is on even
+paper, dark on light or light on dark; by a small network (`segmentation`) elsewhere. Used to import
+images, and by every recogniser, with the settings stored in its model.
 """
 
 from typing import Any, NamedTuple
@@ -74,14 +74,8 @@ class LoneInk(NamedTuple):
 DEFAULT_INK = InkSettings()
 _CENTER = 14.5
 """Where MNIST's centres of mass lie, from the image's edge: measured, 14.50 ± 0.3 both ways."""
-_SURFACE_SIDE = 40
-"""Pixels a side that suffice to describe the light on paper, which changes slowly."""
-_WIDEST_STROKE = 0.6
-"""Of the image's longer side: darker parts as wide as this are shadow, not ink."""
-_THICKEST = 0.42
-"""Of the image's longer side: no stroke is thicker, of a shadow most is."""
 _EVEN = 0.06
-"""Where the border's levels spread less than this, of the full range, the light is even."""
+"""Where a fifth of the border's levels differ less than this, of the full range, there is paper."""
 _BLANK = 0.07
 """Of the full range: an image of less contrast, 18 of 255, shows nothing."""
 _UNEVEN = 0.03
@@ -91,11 +85,12 @@ _ROUGH = 0.03
 _COARSE = 17
 """Pixels of the longer side: smaller images are cropped to their character, and show no paper."""
 _STRAIGHT = 0.85
-"""Of the side of a box: ink all along it, as of a frame."""
+"""Of the side of a box: ink all along it, as of a frame's."""
+_MOST_LINES = 3
+"""Rows and columns of ink all along the box: frames, grids and few characters have more."""
 _FAINT = 40
 """Of 255: less ink does not tell where a character ends; the edges of EMNIST's are blurred."""
-_THIN = 0.12
-"""Of the image: a component along the border that is no higher is an edge."""
+_STEPS = np.arange(256, dtype=np.float64)
 MARGIN = 8
 """Pixels of blank paper laid around a page, so that ink at its border is not taken for paper."""
 _BLOCKS = 48
@@ -120,55 +115,64 @@ def find_ink(
 ) -> Intensities:
     """Return how much ink each pixel of `grey` (H, W) bears, in 0..1; all zero if there is none.
 
-    Paper and ink are the two classes that Otsu's threshold (1979) separates, after the light on
-    the paper has been taken away where it is uneven. Ink is measured in steps from paper to full
-    ink; faint parts count where they hang on strong ones (hysteresis, Canny 1986). `alone`: the
-    image shows one character, so specks and what lies along the border do not belong to it.
+    Paper and ink are the two classes that Otsu's threshold (1979) separates. Ink is measured in
+    steps from paper to full ink; faint parts count where they hang on strong ones (hysteresis,
+    Canny 1986). `alone`: the image shows one character, on any paper.
     """
     if alone:
         return inspect_ink(grey, settings).amount
-    amount, strong = _measure_ink(grey, settings)
-    return _without_dirt(amount, strong, alone=False)[0]
+    level = median(border(grey))
+    return _without_dirt(*_measure_ink(grey, level, settings), alone=False)[0]
 
 
 def inspect_ink(grey: Intensities, settings: InkSettings) -> LoneInk:
     """Return the `find_ink` of a lone character, and what else is to be known of it.
 
-    Where texture, lines, frames or neighbours leave a doubt, or the ink is faint, it is that of
-    `segmentation.segment`, whose shape is another.
+    Unless nothing but ink is on even paper, it is that of `segmentation.segment`, whose shape is
+    another.
     """
-    amount, strong = _measure_ink(grey, settings)
-    ink, parts = _without_dirt(amount, strong, alone=True)
-    left = 0.0 if ink is amount else 1 - float(ink.sum()) / max(float(amount.sum()), 1e-6)
     contrast = float(np.ptp(grey))
-    is_in_doubt = contrast >= _BLANK and _is_in_doubt(grey, ink, parts)
-    if is_in_doubt:
-        ink = segment(grey)
-    characters = count_characters(ink) if is_in_doubt or parts > 1 else parts
-    is_faint = not parts and contrast > 0 and bool((ink if is_in_doubt else segment(grey)).any())
-    return LoneInk(ink, left, characters, is_faint)
+    if contrast < _BLANK:
+        is_faint = contrast > 0 and bool(segment(grey).ink.any())
+        return LoneInk(np.zeros_like(grey), 0.0, 0, is_faint)
+    amount = np.zeros_like(grey)
+    levels = np.sort(border(grey))
+    fifths = 2 * len(levels) // 5
+    is_coarse = max(grey.shape) < _COARSE
+    if is_coarse or levels[-1 - fifths] - levels[fifths] < _EVEN:
+        amount, strong = _measure_ink(grey, levels[len(levels) // 2], settings)
+        sides = (amount[0], amount[-1], amount[:, 0], amount[:, -1])
+        cut = sum(bool(side.any()) for side in sides)
+        # An image that was cropped to its character shows nothing but that.
+        if amount.any() and (is_coarse or cut in (0, len(sides))):
+            ink, parts = _without_dirt(amount, strong, alone=True)
+            if is_coarse or not _is_in_doubt(grey, ink, parts, is_cut=bool(cut)):
+                left_out = 0.0 if ink is amount else 1 - float(ink.sum() / amount.sum())
+                characters = count_characters(ink) if parts > 1 else 1
+                return LoneInk(ink, left_out, characters, is_faint=False)
+    ink, part = segment(grey)
+    # What lies beside the strokes that were found, by more than a pixel of theirs.
+    image = Image.fromarray(ink).resize(amount[part].shape[::-1], Image.Resampling.BILINEAR)
+    found = float(amount[part][np.asarray(image) > 0].sum())
+    left_out = 1 - found / float(amount.sum()) if amount.any() else 0.0
+    is_faint = contrast < settings.min_contrast and bool(ink.any())
+    return LoneInk(ink, left_out, count_characters(ink), is_faint)
 
 
-def _is_in_doubt(grey: Intensities, ink: Intensities, parts: int) -> bool:
+def _is_in_doubt(grey: Intensities, ink: Intensities, parts: int, *, is_cut: bool) -> bool:
     """Return whether `ink`, of `parts` components, may not be just the one character in `grey`."""
-    if max(grey.shape) < _COARSE:
-        return not parts
-    if not parts or _is_rough(grey, ink):
-        return True
     is_ink = ink > 0
-    if parts > 1 and float(grey[~is_ink].std()) > _UNEVEN * float(np.ptp(grey)):
-        return True
+    if parts > 1 or is_cut:
+        is_uneven = float(grey[~is_ink].std()) > _UNEVEN * float(np.ptp(grey))
+        if is_uneven or (parts > 1 and is_cut):
+            return True
     rows, columns = np.flatnonzero(is_ink.any(axis=1)), np.flatnonzero(is_ink.any(axis=0))
     box = is_ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    # A frame has ink all along the four sides of its box, and paper within.
-    depth = -(-max(box.shape) // 7)
-    sides = (box[:depth], box[-depth:], box[:, :depth].T, box[:, -depth:].T)
-    straight = sum(bool(side.sum(axis=1).max() > _STRAIGHT * side.shape[1]) for side in sides)
-    is_cut = [bool(end.any()) for end in (is_ink[0], is_ink[-1], is_ink[:, 0], is_ink[:, -1])]
-    if not any(is_cut):
-        return straight == len(sides) and float(box.mean()) < 0.5
-    # An image that was cropped to its character has nothing but that.
-    return not all(is_cut) or straight > 2 or parts > 1
+    lines = 0
+    for side, counts in zip(box.shape, (box.sum(axis=0), box.sum(axis=1)), strict=True):
+        is_line = counts > _STRAIGHT * side
+        lines += int(is_line[0]) + int(np.count_nonzero(is_line[1:] & ~is_line[:-1]))
+    return lines > _MOST_LINES or _is_rough(grey, ink)
 
 
 def _is_rough(grey: Intensities, ink: Intensities) -> bool:
@@ -213,8 +217,10 @@ def normalize(ink: Intensities, settings: InkSettings = DEFAULT_INK) -> Preproce
     height, width = cropped.shape
     scale = settings.box_pixels / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    image = Image.fromarray(cropped).resize(size, Image.Resampling.BICUBIC)
-    scaled = np.asarray(image, np.float32).clip(0.0, 1.0)
+    scaled: Intensities = cropped
+    if size != (width, height):
+        image = Image.fromarray(cropped).resize(size, Image.Resampling.BICUBIC)
+        scaled = np.minimum(np.maximum(image, np.float32(0)), np.float32(1))
     # Shrinking greys a thin stroke; MNIST's strokes reach full white.
     scaled = np.asarray(scaled / max(float(scaled.max()), 1e-6), np.float32)
     corner = []
@@ -253,23 +259,23 @@ def estimate_geometry(images: Pixels) -> InkSettings:
     return InkSettings(box_pixels=max(4, int(np.median(np.max(sides, axis=0)))), center=center)
 
 
-def _measure_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities, float]:
-    """Return how much ink, dirt included, each pixel (H, W) bears, and above what it is strong."""
-    nothing = np.zeros_like(grey), 1.0
-    if np.ptp(grey) < settings.min_contrast:
-        return nothing
-    depth = _depth(grey)
-    counts = _histogram(depth)
-    split = _otsu(counts)
-    below = counts.cumsum()
+def _measure_ink(
+    grey: Intensities, level: np.float32, settings: InkSettings
+) -> tuple[Intensities, float]:
+    """Return how much ink, dirt included, each pixel (H, W) bears, and above what it is strong.
+
+    `level` is that of the paper.
+    """
+    depth = np.maximum(level - grey if grey.mean() < level else grey - level, np.float32(0))
+    below, split = otsu(depth)
     paper, everything = below[split - 1], below[-1]
-    # The nine-tenths quantile of what lies above the threshold is full ink.
-    step = int(np.searchsorted(below, paper + 0.9 * (everything - paper))) / 255
+    # The nine-tenths quantile of what lies above the threshold is full ink. Half of a bell stands
+    # above the paper's level: its 0.68 quantile is the standard deviation.
+    quantiles = paper + 0.9 * (everything - paper), 0.84 * paper
+    step, deviation = (np.searchsorted(below, quantiles) / 255).tolist()
     if step < settings.min_contrast:
-        return nothing
+        return np.zeros_like(grey), 1.0
     threshold = split / 255
-    # Half of a bell stands above the paper's level: its 0.68 quantile is the standard deviation.
-    deviation = int(np.searchsorted(below, 0.84 * paper)) / 255
     faint = max(settings.noise_floor, min(3 * deviation, 0.6 * threshold) / step)
     amount = np.minimum(depth / np.float32(step), np.float32(1))
     return np.where(amount < faint, np.float32(0), amount), threshold / step
@@ -278,76 +284,23 @@ def _measure_ink(grey: Intensities, settings: InkSettings) -> tuple[Intensities,
 def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> tuple[Intensities, int]:
     """Return `amount` (H, W) without components that nowhere exceed `strong`, and the number left.
 
-    Around a lone character, without specks and what lies along the border too.
+    Around a lone character, without specks too.
     """
-    labels, boxes = find_components(amount > 0)
-    count = len(boxes)
+    components = find_components(amount > 0)
+    count = len(components)
     if count < 2:
         return amount, count
-    numbers = labels.ravel()
+    labels = components.labels
     keep = np.zeros(count + 1, np.bool_)
     keep[labels[amount > strong]] = True
     keep = keep[1:]
     if alone:
-        mass = np.bincount(numbers, amount.ravel(), count + 1)[1:]
+        mass = np.bincount(labels.ravel(), amount.ravel(), count + 1)[1:]
         keep &= mass > SPECK * mass.max()
-        # Edges of paper, shadows, ruled lines and parts of a neighbour touch the border, where the
-        # character does not; where it does, they lie along it.
-        character = int(mass.argmax())
-        (height, width), (left, top, right, bottom) = amount.shape, boxes.T
-        at_end = (left == 0) | (right == width)
-        at_top = (top == 0) | (bottom == height)
-        outside = at_end | at_top
-        if outside[character]:
-            is_flat = bottom - top <= max(2, _THIN * height)
-            is_upright = right - left <= max(2, _THIN * width)
-            outside = (is_flat & at_top) | (is_upright & at_end)
-            outside[character] = False
-        keep &= ~outside
     if keep.all() or not keep.any():
         return amount, count
     kept = np.where(np.concatenate([[False], keep])[labels], amount, np.float32(0))
     return kept, int(keep.sum())
-
-
-def _depth(grey: Intensities) -> Intensities:
-    """Return how far each pixel of `grey` (H, W) is from paper towards ink; 0 on the other side."""
-    ring = np.sort(border(grey))
-    paper, tenth = ring[len(ring) // 2], len(ring) // 10
-    if ring[-1 - tenth] - ring[tenth] < _EVEN:
-        return _depth_from(paper, grey, is_dark=bool(grey.mean() < paper))
-    small = averaged(grey, _SURFACE_SIDE)
-    is_bright = small > _otsu(_histogram(small)) / 255
-    is_dark = float(border(is_bright).mean()) > 0.5
-    if _is_drawn(small, is_bright ^ is_dark):
-        return _depth_from(median(small[is_bright == is_dark]), grey, is_dark=is_dark)
-    # Ink is what departs most from the light, which is estimated from the border.
-    y, x = np.mgrid[-1 : 1 : small.shape[0] * 1j, -1 : 1 : small.shape[1] * 1j]
-    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=2)
-    light = np.linalg.lstsq(border(terms), border(small), rcond=None)[0]
-    is_dark = float(((small - terms @ light) ** 3).sum()) < 0
-    return _depth_below(grey if is_dark else 1 - grey)
-
-
-def _depth_from(paper: Any, grey: Intensities, *, is_dark: bool) -> Intensities:
-    return np.asarray(np.maximum(paper - grey if is_dark else grey - paper, np.float32(0)))
-
-
-def _depth_below(grey: Intensities) -> Intensities:
-    """Return how far `grey` lies below the paper around it: a black top-hat (Serra 1982).
-
-    The paper is the closing of a small copy: what is darker than its surroundings, and narrower
-    than the widest stroke, is filled up. The image is continued beyond its border as it ends there,
-    so that dark corners are shadow.
-    """
-    small = averaged(grey, _SURFACE_SIDE)
-    reach = round(_WIDEST_STROKE * max(small.shape))
-    closed = _closing(np.pad(small, reach, mode="edge"), reach)[reach:-reach, reach:-reach]
-    smooth = Image.fromarray(closed).resize(grey.shape[::-1], Image.Resampling.BILINEAR)
-    depth = np.asarray(smooth, np.float32) - grey
-    # Noise lets the closing lie a little above the paper.
-    paper = median(depth[depth < depth.mean()]) if np.ptp(depth) else 0
-    return (depth - np.float32(paper)).clip(0, 1)
 
 
 def _closing(values: Intensities, side: int) -> Intensities:
@@ -381,33 +334,19 @@ def _upsampled(levels: Intensities, shape: tuple[int, ...]) -> Intensities:
     return np.asarray(image, np.float32)[: shape[0], : shape[1]]
 
 
-def _is_drawn(grey: Intensities, is_ink: npt.NDArray[np.bool_]) -> bool:
-    """Return whether ink that reaches the border is as thin as strokes, on paper of one level."""
-    if is_ink.all() or not is_ink.any():
-        return False
-    paper = np.sort(grey[~is_ink])
-    if grey[is_ink].mean() < paper[0]:
-        paper = paper[::-1]
-    outline = (is_ink[1:] ^ is_ink[:-1]).sum() + (is_ink[:, 1:] ^ is_ink[:, :-1]).sum()
-    thickness = 2 * is_ink.sum() / max(1, outline)
-    spread = abs(paper[len(paper) // 2] - paper[len(paper) // 20])
-    return bool(spread < _EVEN / 2 and thickness < _THICKEST * max(grey.shape))
-
-
 def border(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the outermost ring of `values` (H, W, …), its corners twice."""
     return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
-def _histogram(values: Intensities) -> npt.NDArray[np.int64]:
-    """Return how many of `values` in 0..1 fall into each of 256 steps."""
-    return np.bincount((values.ravel() * np.float32(255)).astype(np.intp), minlength=256)
+def otsu(depth: Intensities) -> tuple[npt.NDArray[np.int64], int]:
+    """Return how many of `depth` lie below each of 256 steps, and the step that separates best.
 
-
-def _otsu(counts: npt.NDArray[np.int64]) -> int:
-    """Return the step that separates `counts` (256,) into two classes of least variance."""
-    below = counts.cumsum()[:-1]
-    above = counts.sum() - below
-    sums = (counts * np.arange(256, dtype=np.float64)).cumsum()
+    Of the two classes that it makes, the variance is least.
+    """
+    counts = np.bincount((depth.ravel() * np.float32(255)).astype(np.intp), minlength=256)
+    everything = counts.cumsum()
+    sums = (counts * _STEPS).cumsum()
+    below, above = everything[:-1], everything[-1] - everything[:-1]
     gap = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
-    return int((below * above * gap**2).argmax()) + 1
+    return everything, int((below * above * gap**2).argmax()) + 1

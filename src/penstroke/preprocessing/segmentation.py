@@ -6,7 +6,7 @@
 
 import functools
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,20 @@ _FAINTEST = 0.25
 """Less ink is paper; half of it is where the outline runs."""
 
 
-def segment(grey: Intensities) -> Intensities:
-    """Return the ink, in 0..1, of the character in `grey` (H, W); all zero where there is none.
+class Segmented(NamedTuple):
+    """Ink in 0..1, at most `SIDE` pixels a side, and the `part` of the image that it shows."""
 
-    Its shape is that of the image, or of the part around a small character, which is looked at
-    again from closer, with a longer side of `SIDE` pixels.
+    ink: Intensities
+    part: tuple[slice, slice]
+
+
+def segment(grey: Intensities) -> Segmented:
+    """Return the ink of the character in `grey` (H, W); all zero where there is none.
+
+    It is that of the whole image, or of the part around a small character, which is looked at
+    again from closer.
     """
-    ink = _read(grey)
+    ink, part = _read(grey), (slice(0, grey.shape[0]), slice(0, grey.shape[1]))
     rows, columns = (np.flatnonzero((ink > 0.5).any(axis=axis)) for axis in (1, 0))
     if len(rows):
         extent = 1 + max(rows[-1] - rows[0], columns[-1] - columns[0])
@@ -39,8 +46,9 @@ def segment(grey: Intensities) -> Intensities:
             top, left = (max(0, int((side[0] - margin) * scale)) for side in (rows, columns))
             bottom, right = (int((side[-1] + 1 + margin) * scale) + 1 for side in (rows, columns))
             closer = _read(grey[top:bottom, left:right])
-            ink = closer if (closer > 0.5).any() else ink
-    return np.where(ink < _FAINTEST, np.float32(0), ink)
+            if (closer > 0.5).any():
+                ink, part = closer, (slice(top, bottom), slice(left, right))
+    return Segmented(np.where(ink < _FAINTEST, np.float32(0), ink), part)
 
 
 def standardize(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

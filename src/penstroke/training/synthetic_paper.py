@@ -1,11 +1,12 @@
 """Synthetic photos of characters on paper, and the ink of each: the ink segmenter's training data.
 
-A batch is drawn at once: characters of a data set under random pens and geometry, on paper under
-uneven light, with texture, ruled lines, grids, frames, neighbours that reach in, rubbed-out traces,
-dirt, and a camera's noise and blur; some as negatives, some blank. All draws come from torch's
-global generator.
+A batch is drawn at once: characters of a data set, and a few straight strokes, under random pens
+and geometry, on paper under uneven light, with texture, ruled lines, grids, frames, neighbours that
+reach in, rubbed-out traces, dirt, and a camera's noise and blur; some as negatives, some blank. All
+draws come from torch's global generator.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,12 +16,14 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from penstroke.config.settings import IMAGE_SIZE
-from penstroke.preprocessing.segmentation import SIDE
+from penstroke.preprocessing.segmentation import SIDE, standardize
 
 _GLYPH_BOX = 20
 """Pixels of a data set's 28 that a character fills: MNIST's box."""
-_EDGES = ((0.25, -0.45, 0.45, 0.1, 0.6), (0.15, 0.3, 0.5, 0.3, 0.95))
+_EDGES = ((0.3, -0.45, 0.45, 0.1, 0.65), (0.2, 0.25, 0.5, -0.6, 0.95))
 """Of shadows, and of tables: share of photos, distance from the middle in sides, darkening."""
+_STROKES = 4
+"""Of a drawn glyph, at most."""
 _COORDINATES = torch.arange(SIDE) + 0.5
 _DOWN, _ACROSS = torch.meshgrid(_COORDINATES, _COORDINATES, indexing="ij")
 
@@ -39,10 +42,14 @@ class Photos(NamedTuple):
 
 @dataclass
 class _Layout:
-    """Where things are in a batch; each (B, 1, 1), in pixels where it is a length."""
+    """Where things are in a batch; each (B, 1, 1), in pixels where it is a length.
+
+    `is_close` where the window is to be cropped to the character.
+    """
 
     window_height: Tensor
     window_width: Tensor
+    is_close: Tensor
     height: Tensor
     y: Tensor
     x: Tensor
@@ -64,13 +71,16 @@ def photograph(glyphs: Tensor) -> Photos:
 
     The other two thirds are around them. `glyphs` fill MNIST's box, bright on dark.
     """
+    glyphs = glyphs.clone()
+    glyphs[::5] = _drawn_glyphs(len(glyphs[::5]))
     characters, beside, cut = glyphs.chunk(3)
     count = len(characters)
     layout = _layout(count)
     pen = _pen(count)
     ink = _written(characters, layout.height, layout.y, layout.x, pen)
     ink = ink * (1 - _chosen(0.06, count))
-    pressure = 1 - _chosen(0.4, count) * _uniform(count, 0, 0.6) * (3 * _waves(count, 8)).sigmoid()
+    grains = (3 * _waves(count, int(torch.randint(6, 33, ())))).sigmoid()
+    pressure = 1 - _chosen(0.5, count) * _uniform(count, 0, 0.7) * grains
     second, trace = _second_characters(beside, layout, pen, ink)
     ink = torch.maximum(ink, second)
     dark = torch.maximum(ink * pressure, trace)
@@ -83,9 +93,38 @@ def photograph(glyphs: Tensor) -> Photos:
     reflected = 1 + layout.contrast * (_texture(count) - lines - dark)
     grey, window = _cropped(_camera(_light(count) * reflected, layout.contrast), ink, layout)
     grey = torch.where(_chosen(0.3, count) > 0, 1 - grey, grey)
-    level = grey - grey.flatten(1).median(dim=1).values.reshape(-1, 1, 1)
-    images = (level / (level.std(dim=(1, 2), correction=0, keepdim=True) + 0.01)).clamp(-6, 6)
+    images = torch.from_numpy(standardize(grey.numpy()))
     return Photos(*(part.unsqueeze(1) for part in (images, ink * window, window)))
+
+
+def _drawn_glyphs(count: int) -> Tensor:
+    """Return straight strokes (count, 28, 28): bars, corners, zigzags, triangles and boxes."""
+    points = torch.rand(count, _STROKES + 1, 2)
+    # Half of them go down and across by turns.
+    turned = points.clone()
+    turned[:, 1::2, 1] = points[:, :-1:2, 1]
+    turned[:, 2::2, 0] = turned[:, 1:-1:2, 0]
+    points = torch.where(_chosen(0.5, count) > 0, turned, points)
+    # After the last stroke nothing follows, or the way back to the first point.
+    last, number = torch.randint(2, _STROKES + 1, (count, 1)), torch.arange(_STROKES + 1)
+    end = torch.where(_chosen(0.35, count)[:, 0] > 0, 0, last)
+    chosen = torch.where(number < last, number, end)
+    points = points.gather(1, chosen.unsqueeze(2).expand(-1, -1, 2))
+    points[:, :, 1] *= torch.where(_chosen(0.5, count) > 0, _uniform(count, 0, 1), 1)[:, 0]
+    points = points - (points.amin(dim=1, keepdim=True) + points.amax(dim=1, keepdim=True)) / 2
+    extent = 2 * points.abs().amax(dim=(1, 2), keepdim=True)
+    points = IMAGE_SIZE / 2 + points * _GLYPH_BOX / extent.clamp(0.05)
+    points = points + torch.empty_like(points).uniform_(-0.7, 0.7)
+    places = torch.arange(IMAGE_SIZE) + 0.5
+    grid = torch.cartesian_prod(places, places)
+    half = _log_uniform(count, 0.6, 2)[:, 0]
+    ink = torch.zeros(count, IMAGE_SIZE * IMAGE_SIZE)
+    for start, stop in itertools.pairwise(points.unbind(dim=1)):
+        along, from_start = (stop - start).unsqueeze(1), grid - start.unsqueeze(1)
+        share = (from_start * along).sum(dim=2) / (along * along).sum(dim=2).clamp(1e-6)
+        distance = (from_start - share.clamp(0, 1).unsqueeze(2) * along).norm(dim=2)
+        ink = torch.maximum(ink, (half + 0.5 - distance).clamp(0, 1))
+    return ink.reshape(count, IMAGE_SIZE, IMAGE_SIZE)
 
 
 def _layout(count: int) -> _Layout:
@@ -94,13 +133,15 @@ def _layout(count: int) -> _Layout:
     # Even numbers of pixels lie in the middle of the square.
     height = (SIDE / aspect.clamp(1) / 2).round().clamp(9) * 2
     width = (SIDE * aspect.clamp(max=1) / 2).round().clamp(9) * 2
-    is_tight = _chosen(0.4, count) > 0
-    share = torch.where(is_tight, _uniform(count, 0.8, 1.05), _uniform(count, 0.3, 0.9))
+    is_close, is_tight = _chosen(0.3, count), _chosen(0.25, count)
+    is_large = torch.maximum(is_close, is_tight) > 0
+    share = torch.where(is_large, _uniform(count, 0.8, 1.05), _uniform(count, 0.3, 0.9))
     character = (share * torch.minimum(height, width * 1.35)).clamp(12, SIDE + 2)
     free_y, free_x = ((height - character) / 2).clamp(0), ((width - character * 0.8) / 2).clamp(0)
     return _Layout(
         window_height=height,
         window_width=width,
+        is_close=is_close,
         height=character,
         y=SIDE / 2 + _uniform(count, -1, 1) * free_y,
         x=SIDE / 2 + _uniform(count, -1, 1) * free_x,
@@ -197,17 +238,18 @@ def _frame(layout: _Layout) -> Tensor:
         for place in reach[axis]:
             side = (width / 2 + 0.5 - (distances[axis] - place).abs()).clamp(0, 1)
             side = torch.where(is_closed & ~is_between, 0.0, side)
-            frame = torch.maximum(frame, side * _chosen(0.8, count))
+            frame = torch.maximum(frame, torch.where(is_closed, side, side * _chosen(0.8, count)))
     return frame * _chosen(0.3, count)
 
 
 def _ruled_lines(layout: _Layout) -> Tensor:
     """Return ruled lines, and some grids, in 0..1."""
     count = len(layout.height)
-    period = _uniform(count, 0.25, 1.3) * layout.height.clamp(14)
+    period = (_log_uniform(count, 0.1, 1.3) * layout.height).clamp(3.5)
     width = torch.minimum(_log_uniform(count, 0.4, 2.6), layout.height * 0.09)
+    width = torch.minimum(width, period / 4)
     tilt = _uniform(count, -0.05, 0.05) * _chosen(0.6, count)
-    is_ruled = _chosen(0.25, count)
+    is_ruled = _chosen(0.3, count)
     lines = torch.zeros(count, SIDE, SIDE)
     for angle, share in ((tilt, torch.ones_like(tilt)), (tilt + math.pi / 2, _chosen(0.45, count))):
         distance = _along(angle) - _uniform(count, 0, SIDE)
@@ -263,7 +305,7 @@ def _camera(grey: Tensor, contrast: Tensor) -> Tensor:
     sharp, *others = (grey + noise * torch.randn(count, SIDE, SIDE)).clamp(-0.3, 1.3).chunk(4)
     seen = [sharp]
     for part in others:
-        side = int(SIDE * float(_log_uniform(1, 0.18, 1)))
+        side = int(SIDE * float(_log_uniform(1, 0.14, 1)))
         small = F.interpolate(part.unsqueeze(1), (side, side), mode="bilinear", antialias=True)
         seen.append(F.interpolate(small, (SIDE, SIDE), mode="bilinear").squeeze(1))
     return torch.cat(seen)
@@ -272,10 +314,10 @@ def _camera(grey: Tensor, contrast: Tensor) -> Tensor:
 def _cropped(grey: Tensor, ink: Tensor, layout: _Layout) -> tuple[Tensor, Tensor]:
     """Return the photos, all outside of them replaced by their nearest pixel; and the windows.
 
-    A third of the windows with ink are cropped to it, closely.
+    Windows that are to be close, and have ink, are cropped to it.
     """
     count = len(grey)
-    is_close = (_chosen(0.33, count) * ink.amax(dim=(1, 2), keepdim=True) > 0.5).reshape(-1, 1)
+    is_close = (layout.is_close * ink.amax(dim=(1, 2), keepdim=True) > 0.5).reshape(-1, 1)
     places = torch.arange(SIDE)
     nearest, is_inside = [], []
     for axis, side in ((2, layout.window_height), (1, layout.window_width)):
