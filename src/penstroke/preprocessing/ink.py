@@ -220,7 +220,7 @@ def normalize(ink: Intensities, settings: InkSettings = DEFAULT_INK) -> Preproce
     scaled: Intensities = cropped
     if size != (width, height):
         image = Image.fromarray(cropped).resize(size, Image.Resampling.BICUBIC)
-        scaled = np.minimum(np.maximum(image, np.float32(0)), np.float32(1))
+        scaled = np.minimum(np.maximum(np.asarray(image), np.float32(0)), np.float32(1))
     # Shrinking greys a thin stroke; MNIST's strokes reach full white.
     scaled = np.asarray(scaled / max(float(scaled.max()), 1e-6), np.float32)
     corner = []
