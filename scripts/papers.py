@@ -99,7 +99,7 @@ def _lines(low: float, high: float, *, is_grid: bool) -> Paper:
         is_line = np.zeros(SIDE, bool)
         is_line[(starts[:, None] + np.arange(width)).ravel().clip(max=SIDE - 1)] = True
         lines = is_line[:, None] | (is_line[None] & is_grid)
-        return np.minimum(0.95 - random.uniform(low, high) * lines, 0.95 - 0.75 * ink)
+        return np.asarray(np.minimum(0.95 - random.uniform(low, high) * lines, 0.95 - 0.75 * ink))
 
     return paper
 
@@ -159,7 +159,7 @@ def _lit_from_one_side(ink: Floats, random: np.random.Generator) -> Floats:
 def _patterned(ink: Floats, random: np.random.Generator) -> Floats:
     bent = _DOWN + 5 * np.sin(_ACROSS / random.uniform(20, 60)) + random.uniform(-1, 1) * _ACROSS
     waves = 0.5 + 0.5 * np.sin(2 * np.pi * bent / random.uniform(9, 25))
-    return 0.92 - 0.7 * np.maximum(ink, random.uniform(0.1, 0.45) * waves)
+    return np.asarray(0.92 - 0.7 * np.maximum(ink, random.uniform(0.1, 0.45) * waves))
 
 
 def _faint(ink: Floats, random: np.random.Generator) -> Floats:
@@ -185,8 +185,8 @@ def _small(side: int) -> Paper:
         margin = (bottom - top) // 8
         seen = _plain(ink, random)[top - margin : bottom + margin, left - margin : right + margin]
         image = Image.fromarray(seen.astype(np.float32))
-        size = (max(1, round(side * part / max(image.size))) for part in image.size)
-        return np.asarray(image.resize(tuple(size), Image.Resampling.BOX), np.float64)
+        size = [max(1, round(side * part / max(image.size))) for part in image.size]
+        return np.asarray(image.resize(size, Image.Resampling.BOX), np.float64)
 
     return paper
 
