@@ -2,16 +2,18 @@
 
     python scripts/bundled_data.py [digits] [letters] [--digits DATA_SET] [--letters DATA_SET]
 
-Five are imported. `nist-digits` and `nist-letters` are EMNIST's characters, normalised as
-MNIST's are, without the images of which MNIST's test split has a copy. `drawn-digits` are digits
-drawn as strokes (`stroke_forms.py`). `photographed-digits` and `photographed-letters` are further
-ones of these on synthetic paper, as preprocessing finds them. No character is in two of them.
+Six are imported. `nist-digits`
+and `nist-letters` are EMNIST's characters, normalised as MNIST's are, without the images of which
+MNIST's test split has a copy. `drawn-digits` and `drawn-letters` are drawn as strokes
+(`stroke_forms.py`). `photographed-digits` and `photographed-letters` are further ones of these on
+synthetic paper, as preprocessing finds them. No character is in two of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +24,7 @@ import torch
 from PIL import Image
 
 from penstroke import load_dataset
+from penstroke.config.class_names import merged
 from penstroke.data.dataset import Dataset
 from penstroke.data.loading import imported_folder
 from penstroke.preprocessing.ink import normalize, preprocess
@@ -62,29 +65,31 @@ def main() -> None:
 
 
 def make_digits(source: str) -> None:
-    random = np.random.default_rng(0)
     train, mnist_test = load_dataset(source).train, load_dataset("mnist").test.unseal()
     copies = {pair.second for pair in pairs_across(mnist_test.images, train.images, print)}
     print(f"{source}: {len(copies)} images left out, of which MNIST's test split has a copy")
     kept = np.setdiff1d(np.arange(len(train)), list(copies))
     images, labels = normalized(train.subset(kept))
-    plain = len(images) - _ON_PAPER
-    import_dataset("nist-digits", (images[:plain], labels[:plain]))
-    import_dataset("drawn-digits", drawn(_DRAWN, random))
-    more = drawn(_DRAWN_ON_PAPER, random)
-    on_paper = np.concatenate([images[plain:], more[0]]), np.concatenate([labels[plain:], more[1]])
-    import_dataset("photographed-digits", photographed(on_paper, random))
+    import_parts("digits", (images, labels), string.digits)
 
 
 def make_letters(source: str) -> None:
-    random = np.random.default_rng(0)
     data = load_dataset(source)
-    images, labels = normalized(data.train)
-    plain = len(images) - _ON_PAPER
     test = normalized(data.test.unseal())
-    import_dataset("nist-letters", (images[:plain], labels[:plain]), test)
-    on_paper = images[plain:], labels[plain:]
-    import_dataset("photographed-letters", photographed(on_paper, random))
+    import_parts("letters", normalized(data.train), string.ascii_letters, test)
+
+
+def import_parts(
+    kind: str, characters: Characters, names: str, test: Characters | None = None
+) -> None:
+    """Import `characters`, others of `names` that are drawn, and some of both on paper."""
+    random = np.random.default_rng(0)
+    plain = len(characters[0]) - _ON_PAPER
+    import_dataset(f"nist-{kind}", (characters[0][:plain], characters[1][:plain]), test)
+    import_dataset(f"drawn-{kind}", drawn(_DRAWN, names, random))
+    parts = [(characters[0][plain:], characters[1][plain:]), drawn(_DRAWN_ON_PAPER, names, random)]
+    images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    import_dataset(f"photographed-{kind}", photographed((images, labels), random))
 
 
 def normalized(dataset: Dataset) -> Characters:
@@ -95,10 +100,11 @@ def normalized(dataset: Dataset) -> Characters:
     return np.stack([normalize(ink).pixels for ink in inks]), names
 
 
-def drawn(count: int, random: np.random.Generator) -> Characters:
-    """Return `count` digits drawn as strokes, each digit equally often."""
-    labels = np.array([str(number % 10) for number in range(count)])
-    return np.stack([draw(label, random) for label in labels]), labels
+def drawn(count: int, names: str, random: np.random.Generator) -> Characters:
+    """Return `count` characters drawn as strokes, each of `names` equally often."""
+    shown = [names[number % len(names)] for number in range(count)]
+    images = np.stack([draw(name, random) for name in shown])
+    return images, np.array([merged(name) for name in shown])
 
 
 def photographed(characters: Characters, random: np.random.Generator) -> Characters:
