@@ -25,6 +25,7 @@ from PIL import Image
 
 from penstroke import load_dataset
 from penstroke.config.class_names import merged
+from penstroke.config.settings import DataConfig
 from penstroke.data.dataset import Dataset
 from penstroke.data.loading import imported_folder
 from penstroke.preprocessing.ink import normalize, preprocess
@@ -37,9 +38,9 @@ Characters = tuple[Pixels, npt.NDArray[np.str_]]
 """Images (N, 28, 28), and the class name of each."""
 
 WORK = Path(".cache/models")
-_DRAWN, _DRAWN_ON_PAPER = 30_000, 15_000
-_ON_PAPER = 40_000
-"""Of EMNIST's digits, and of its letters."""
+_DRAWN, _DRAWN_ON_PAPER = 30_000, 3_000
+_ON_PAPER = 7_000
+"""Of EMNIST's digits, and of its letters: what probabilities and thresholds are also fitted to."""
 _FAINTEST = 51
 """Of 255: what is fainter in EMNIST's blurred images is paper."""
 _STRETCHED = 0.15
@@ -65,7 +66,8 @@ def main() -> None:
 
 
 def make_digits(source: str) -> None:
-    train, mnist_test = load_dataset(source).train, load_dataset("mnist").test.unseal()
+    train = load_dataset(DataConfig(dataset=source, validation_fraction=0)).train
+    mnist_test = load_dataset("mnist").test.unseal()
     copies = {pair.second for pair in pairs_across(mnist_test.images, train.images, print)}
     print(f"{source}: {len(copies)} images left out, of which MNIST's test split has a copy")
     kept = np.setdiff1d(np.arange(len(train)), list(copies))
@@ -74,7 +76,7 @@ def make_digits(source: str) -> None:
 
 
 def make_letters(source: str) -> None:
-    data = load_dataset(source)
+    data = load_dataset(DataConfig(dataset=source, validation_fraction=0))
     test = normalized(data.test.unseal())
     import_parts("letters", normalized(data.train), string.ascii_letters, test)
 

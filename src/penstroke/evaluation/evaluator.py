@@ -81,7 +81,10 @@ class Evaluation:
     def ood_threshold(self) -> float | None:
         """The least max-logit score of an image that is accepted; None without validation."""
         validation = self.predictions.get("validation")
-        return None if validation is None else ood_threshold(validation)
+        if validation is None:
+            return None
+        knows_others = self.data.outliers is not None
+        return ood_threshold(validation, self.data.validation_sources, knows_others=knows_others)
 
     @cached_property
     def operating_points(self) -> tuple[OperatingPoint, ...]:
