@@ -70,11 +70,11 @@ LIGHTS: dict[str, Floats] = {
 
 @pytest.fixture(scope="module")
 def characters() -> list[Floats]:
-    """A digit of each class as ink in 0..1, (240, 240), six-tenths as high."""
+    """Three digits of each class as ink in 0..1, (240, 240), six-tenths as high."""
     random = np.random.default_rng(2)
     large = [
         Image.fromarray(draw(str(label), random)).resize((200, 200), Image.Resampling.BICUBIC)
-        for label in range(10)
+        for label in [*range(10)] * 3
     ]
     return [np.pad(np.asarray(image) / 255.0, 20) for image in large]
 
