@@ -2,8 +2,6 @@
 PYTHON ?= python3
 # Other data sets of digits and letters than EMNIST's own: EMNIST="--digits NAME --letters NAME".
 EMNIST ?=
-# Letters that the ink segmenter is trained on.
-LETTERS ?= emnist-letters
 # Pages whose output is written by their own commands. The last three take half an hour, and need the data sets of
 # docs/data.md.
 MEASURED ?= README.md docs/tutorial.md docs/evaluation.md docs/inference.md docs/fine-tuning.md
@@ -76,8 +74,8 @@ bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and
 	@.venv-peers/bin/pip install --quiet numpy pillow "torch>=2.9,<2.14" skorch keras tensorflow-cpu \
 	  "ray[tune]" keras-tuner tensorboard
 
-models: $(VENV)/.dev ## make the bundled models and the ink segmenter (an hour; needs MNIST; LETTERS=DATA_SET)
-	@$(BIN)/python scripts/make_models.py --letters $(LETTERS)
+models: $(VENV)/.dev ## make the bundled models and the ink segmenter (two hours; needs MNIST and EMNIST)
+	@$(BIN)/python scripts/make_models.py $(EMNIST)
 	@$(BIN)/python scripts/reference.py
 
 results: $(VENV)/.dev ## repeat the published projects, presets and letters; writes docs/ (two hours and more)
