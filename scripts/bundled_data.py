@@ -17,6 +17,7 @@ import string
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -146,12 +147,12 @@ def stretched(image: Pixels, random: np.random.Generator) -> Pixels:
         most = longer if side > _NARROW * longer else min(_WIDENED * side, longer)
         size.append(max(2, round(side + share * (most - side))))
     scaled = Image.fromarray(character).resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return normalize(np.asarray(scaled, np.float32) / 255).pixels
+    return normalize(np.asarray(scaled, np.float32) / np.float32(255)).pixels
 
 
 def import_dataset(name: str, train: Characters, test: Characters | None = None) -> None:
     """Import `train`, and `test` if given, as the data set `name`; what was there is replaced."""
-    arrays = {"x_train": train[0], "y_train": train[1]}
+    arrays: dict[str, Any] = {"x_train": train[0], "y_train": train[1]}
     if test is not None:
         arrays |= {"x_test": test[0], "y_test": test[1]}
     WORK.mkdir(parents=True, exist_ok=True)
