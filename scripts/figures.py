@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,9 @@ def papers(kinds: tuple[str, ...], count: int = 8) -> str:
         photo = photos(digit[None], kind, seed=number)[0]
         grey = read_grey(photo)
         found = inspect_ink(grey, DEFAULT_INK).amount
-        shown = (photo, _thresholded(grey), found, preprocess(photo).pixels)
+        shown: Sequence[npt.NDArray[Any]] = (
+            photo, _thresholded(grey), found, preprocess(photo).pixels,
+        )  # fmt: skip
         for axis, image in zip(column, shown, strict=True):
             axis.imshow(image, cmap="gray", interpolation="nearest", vmin=0,
                         vmax=1 if image.dtype == np.float32 else 255)  # fmt: skip
