@@ -34,10 +34,10 @@ def main() -> None:
     recognizer = penstroke.Recognizer.load(options.model)
     test = penstroke.load_dataset("mnist").test.unseal()
     labels = [test.classes[label] for label in test.labels[: options.images]]
-    print("| paper | right | confidently wrong | empty |\n|---|--:|--:|--:|")
+    print("| paper | right, % | confidently wrong, % | empty, % |\n|---|--:|--:|--:|")
     for name in PAPERS:
         shares = 100 * read(recognizer, test.images[: options.images], labels, name).mean(axis=0)
-        print(f"| {name} | " + " | ".join(f"{share:.1f} %" for share in shares) + " |", flush=True)
+        print(f"| {name} | " + " | ".join(f"{share:.1f}" for share in shares) + " |", flush=True)
 
 
 def read(
