@@ -17,7 +17,7 @@ from penstroke.inference.recognizer import CONFIDENCE_THRESHOLD, OperatingPoint,
 BINS = 15
 PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 """Of the operating points, where they are shown."""
-_REJECTED, _REJECTED_BESIDE_OTHERS = 0.001, 0.005
+_REJECTED = 0.001
 _LOWEST, _HIGHEST = 0.05, 20.0
 _FEW_MISTAKES = 10
 _FULL_WEIGHT = 500
@@ -75,21 +75,17 @@ def calibration_error_by_source(predictions: Predictions, sources: Sources) -> d
     }
 
 
-def ood_threshold(
-    predictions: Predictions, sources: Sources | None = None, *, knows_others: bool = False
-) -> float | None:
+def ood_threshold(predictions: Predictions, sources: Sources | None = None) -> float | None:
     """Return the max-logit score that all but 1 in 1,000 validation images exceed.
 
-    Of a network that `knows_others`, since it was shown characters of other classes, all but 5 in
-    1,000. Of several `sources` (N,) the median, so that one of bad images does not let
-    everything pass. None without images, or where the threshold would reject nothing.
+    Of several `sources` (N,) the median, so that one of bad images does not let everything pass.
+    None without images, or where the threshold would reject nothing.
     """
     if not len(predictions):
         return None
     scores = max_logit_score(predictions.logits)
-    share = _REJECTED_BESIDE_OTHERS if knows_others else _REJECTED
     by_source = _rows_by_source(sources, len(predictions)).values()
-    threshold = float(np.median([np.quantile(scores[rows], share) for rows in by_source]))
+    threshold = float(np.median([np.quantile(scores[rows], _REJECTED) for rows in by_source]))
     return threshold if threshold > 0 else None
 
 

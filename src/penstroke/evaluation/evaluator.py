@@ -83,8 +83,7 @@ class Evaluation:
         validation = self.predictions.get("validation")
         if validation is None:
             return None
-        knows_others = self.data.outliers is not None
-        return ood_threshold(validation, self.data.validation_sources, knows_others=knows_others)
+        return ood_threshold(validation, self.data.validation_sources)
 
     @cached_property
     def operating_points(self) -> tuple[OperatingPoint, ...]:
