@@ -43,9 +43,10 @@ PRINTED_BY = {
 """The commands that print the messages of a module; of cli/NAME.py, else, the command NAME."""
 NAMED_ELSEWHERE = {
     ("cli/audit.py", "--exclude"), ("cli/evaluate.py", "--card"),
+    ("cli/image_arguments.py", "--confidence-threshold"),
     ("runs/grouping.py", "--overwrite"),
 }  # fmt: skip
-"""Options in sentences that name another command: `train`, `runs show`."""
+"""Options in sentences that name another command: `train`, `runs show`; or for `predict` alone."""
 FOREIGN = re.compile(r"(ray start|npm|python -m|pip install|git) [^`]*")
 COMMAND = re.compile(
     r"(?:penstroke |… |`)((?:data|check|train|tune|evaluate|compare|report|predict|read|serve"

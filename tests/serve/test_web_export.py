@@ -21,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from browsing import faults
-from helpers import Outcome, drawn_digit, random_images
+from helpers import Outcome, drawn_digit, likeness, random_images
 from penstroke.data.loading import load_dataset
 from penstroke.errors import StorageError
 from penstroke.inference.recognizer import Recognizer
@@ -183,6 +183,9 @@ def test_its_ink_is_that_of_python(page: Page, kind: str, settings: InkSettings)
     prepared = [preprocess(png(image), settings) for image in samples]
     wanted = np.stack([one.pixels for one in prepared])
     assert rows[:, 0].tolist() == [one.characters for one in prepared]
+    if kind == "under a lamp":  # here the page has its threshold alone
+        assert min(map(likeness, found, wanted)) > 0.7
+        return
     # Sums in another order may round a grey level the other way.
     assert np.abs(found - wanted.astype(int)).max() <= 2
     assert (found == wanted).mean() > 0.99

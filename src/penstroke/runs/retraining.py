@@ -109,6 +109,8 @@ class DeployedModel:
         data, model = self.source.run.record.config.data, self.source.run.record.config.model
         dataset = changes.get("data.dataset", data.dataset)
         names = [name for name in dataset.split("+") if name != collected.NAME]
+        if "data.dataset" in changes:  # its outliers were classes of the former
+            data = data.model_copy(update={"outlier_classes": None})
         settings = {"data": data.to_dict(), "model": model.to_dict(), **changes}
         settings["data.dataset"] = "+".join([*names, collected.NAME])
         settings["data.classes"] = list(self.recognizer.classes)
