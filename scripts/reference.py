@@ -291,9 +291,11 @@ def models_page() -> str:
         run = find_run(name)
         data, size = run.record.config.data.dataset, run.model_path.stat().st_size
         accuracy = run.summary().test_accuracy or 0.0
+        classes = run.record.data.classes
         rows.append(
-            f"| [{name}](#{name}) | {' '.join(run.record.data.classes)} | {data} | "
-            f"{100 * accuracy:.2f} % | {size / 1000:.0f} kB |"
+            f"| [{name}](#{name}) | {classes[0]} … {classes[-1]} ({len(classes)}) | "
+            f"{data.replace('+', ', ')} | {100 * accuracy:.2f} % | "
+            f"{size / 1000:.0f} kB |"
         )
         card = (run.path / "card.md").read_text(encoding="utf-8")
         cards.append(re.sub(r"^#", "##", card, flags=re.MULTILINE).rstrip())
