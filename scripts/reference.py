@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 import penstroke
 from penstroke.cli.main import app
+from penstroke.cli.models import span
 from penstroke.config import recipes, space
 from penstroke.config import settings as config
 from penstroke.inference.bundled import bundled_names
@@ -291,9 +292,8 @@ def models_page() -> str:
         run = find_run(name)
         data, size = run.record.config.data.dataset, run.model_path.stat().st_size
         accuracy = run.summary().test_accuracy or 0.0
-        classes = run.record.data.classes
         rows.append(
-            f"| [{name}](#{name}) | {classes[0]} … {classes[-1]} ({len(classes)}) | "
+            f"| [{name}](#{name}) | {span(run.record.data.classes)} | "
             f"{data.replace('+', ', ')} | {100 * accuracy:.2f} % | "
             f"{size / 1000:.0f} kB |"
         )

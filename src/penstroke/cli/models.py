@@ -1,5 +1,6 @@
 """`penstroke models`: the bundled models and their cards."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from penstroke.cli.console import exit_json, percent, print_table, say
@@ -25,7 +26,7 @@ def list_command(as_json: bool = JSON) -> None:
     ]  # fmt: skip
     exit_json({"models": facts})
     rows = [
-        (one["name"], _span(one["classes"]), one["dataset"], percent(one["test_accuracy"]),
+        (one["name"], span(one["classes"]), one["dataset"], percent(one["test_accuracy"]),
          f"{one['size_bytes'] / 1000:.0f} kB")
         for one in facts
     ]  # fmt: skip
@@ -33,7 +34,8 @@ def list_command(as_json: bool = JSON) -> None:
     say("\nnext: penstroke predict IMAGE --model NAME")
 
 
-def _span(classes: list[str]) -> str:
+def span(classes: Sequence[str]) -> str:
+    """Return the classes in short: each of a few, else the first, the last and how many."""
     if len(classes) <= 10:
         return "".join(classes)
     return f"{classes[0]} … {classes[-1]} ({len(classes)})"
