@@ -1,15 +1,12 @@
 """Makes the data sets that the bundled models are trained on, from MNIST, EMNIST and nothing else.
 
-    python scripts/bundled_data.py [digits] [letters] [--digits DATA_SET] [--letters DATA_SET]
-
-Four are imported: `nist-digits` and `nist-letters`, EMNIST's characters, normalised as MNIST's are,
-without the images of which MNIST's test split has a copy; `drawn-digits` and `drawn-letters`, drawn
-as strokes (`stroke_forms.py`).
+`make_models.py data` does so. Four are imported: `nist-digits` and `nist-letters`, EMNIST's
+characters, normalised as MNIST's are, without the images of which MNIST's test split has a copy;
+`drawn-digits` and `drawn-letters`, drawn as strokes (`stroke_forms.py`).
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import string
 import subprocess
@@ -19,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from penstroke import load_dataset
 from penstroke.config.class_names import merged
@@ -37,19 +33,6 @@ Characters = tuple[Pixels, npt.NDArray[np.str_]]
 WORK = Path(".cache/models")
 _FAINTEST = 51
 """Of 255: what is fainter in EMNIST's blurred images is paper."""
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--digits", default="emnist-digits", help="EMNIST Digits, or a part of it")
-    parser.add_argument("--letters", default="emnist-letters", help="EMNIST Letters, or a part")
-    parser.add_argument("kinds", nargs="*", help="digits, letters; both unless named")
-    options = parser.parse_args()
-    torch.set_num_threads(1)  # the same sums everywhere
-    if "digits" in options.kinds or not options.kinds:
-        make_digits(options.digits)
-    if "letters" in options.kinds or not options.kinds:
-        make_letters(options.letters)
 
 
 def make_digits(source: str) -> None:
@@ -88,13 +71,8 @@ def import_dataset(name: str, train: Characters, test: Characters | None = None)
     arrays: dict[str, Any] = {"x_train": train[0], "y_train": train[1]}
     if test is not None:
         arrays |= {"x_test": test[0], "y_test": test[1]}
-    WORK.mkdir(parents=True, exist_ok=True)
     np.savez(WORK / f"{name}.npz", **arrays)
     shutil.rmtree(imported_folder(name), ignore_errors=True)
     command = ["data", "import", name, str(WORK / f"{name}.npz"), "--preprocessed"]
     split = [] if test is not None else ["--test-fraction", "0"]
     subprocess.run([sys.executable, "-m", "penstroke", *command, *split], check=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,10 +4,10 @@
 
 `segmenter` trains the network that finds a character's ink in a photo
 (`penstroke.preprocessing.segmentation`), on the characters of MNIST's and EMNIST's training images
-on synthetic paper. `data` makes what the recognisers are trained on (`bundled_data.py`), by the
-means of the segmenter; their settings are in `scripts/bundled`. The images of --external are
-evaluated for the model cards. Each takes a quarter of an hour to an hour on one core. The same
-command on the same machine writes the same bytes; a training that was stopped resumes.
+on synthetic paper, within an hour on one core. `data` makes what the recognisers are trained on
+(`bundled_data.py`), in minutes; their settings are in `scripts/bundled`, and each takes up to ten
+minutes. The images of --external are evaluated for the model cards. The same command on the same
+machine writes the same bytes; a training that was stopped resumes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from penstroke.inference.bundled import BUNDLED
 from penstroke.inference.onnx_session import CHECKSUM
 from penstroke.inference.recognizer import Recognizer
 from penstroke.models.ink_segmenter import InkSegmenter
-from penstroke.models.onnx_export import Deployed, serialize_onnx
+from penstroke.models.onnx_export import export_onnx, serialize_onnx
 from penstroke.preprocessing.segmentation import SIDE
 from penstroke.reports.model_card import write_card
 from penstroke.runs.trained import load_network
@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=9000, help="of the segmenter")
     parser.add_argument("--external", nargs="+", default=[], help="images for the model card")
     options = parser.parse_args()
+    torch.set_num_threads(1)  # the same sums everywhere
     WORK.mkdir(parents=True, exist_ok=True)
     chosen = options.models or ["segmenter", "data", *MODELS]
     if "segmenter" in chosen:
@@ -80,7 +81,6 @@ def main() -> None:
 
 
 def make_segmenter(data: list[str], steps: int) -> None:
-    torch.set_num_threads(1)  # the same sums everywhere
     glyphs = [torch.from_numpy(load_dataset(name).train.images) for name in data]
     segmenter = train(torch.cat(glyphs), steps)
     content = serialize_onnx(
@@ -125,11 +125,7 @@ def bundle(run: Run, name: str) -> None:
     metadata = {
         key: value for key, value in Recognizer.load(run.path).metadata.items() if key != CHECKSUM
     }
-    example = torch.zeros(2, 28, 28, dtype=torch.uint8)
-    content = serialize_onnx(
-        Deployed(load_network(run)), example, ("images", "logits"), {**metadata, "run": name},
-        half_precision=True,
-    )  # fmt: skip
+    content = export_onnx(load_network(run), {**metadata, "run": name}, half_precision=True)
     write_atomically(folder / "model.onnx", content)
     write_text_atomically(folder / "card.md", write_card(Run.open(folder)) + _LICENCE)
     sizes = {file.name: file.stat().st_size for file in sorted(folder.glob("*.*"))}

@@ -65,7 +65,7 @@ def show_left_out(what: str, lines: Sequence[str]) -> None:
 def progress_bar(
     text: str, *columns: str, total: float | None = None, hint: str = "", **task: Any
 ) -> Iterator[Callable[..., None]]:
-    """Show a bar with the time left, once it is known; nothing where stderr is no terminal.
+    """Show a bar with the time left, once it is known; nothing where stderr is not a terminal.
 
     Yields a function that takes what rich's `Progress.update` takes: advance, completed, total.
     With a `hint` on how to resume, Ctrl-C prints it and ends the command.

@@ -6,11 +6,12 @@ from typing import Literal
 
 from penstroke.cli.console import exit_json, say
 from penstroke.cli.options import JSON, argument, option
+from penstroke.inference.bundled import DEFAULT_MODEL
 
 
 def command(
     run: str = argument("Bundled model, or name or path of a run or study. By default digits.",
-                        default="digits", metavar="[MODEL|RUN|STUDY]"),
+                        default=DEFAULT_MODEL, metavar="[MODEL|RUN|STUDY]"),
     to: Literal["onnx", "csv", "web"] = option(
         "Format: onnx (the model), csv (the history; of a study each seed of each trial) or web "
         "(an offline page).", "onnx"),

@@ -13,6 +13,7 @@ import typer
 from penstroke.cli.console import exit_json, note
 from penstroke.cli.options import argument, option
 from penstroke.errors import ImageError, near_match
+from penstroke.inference.bundled import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from penstroke.inference.recognizer import Recognizer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 IMAGES = argument("Image files, folders or patterns; - is stdin.", metavar="IMAGE…")
 MODEL = option(
     "Model: a bundled one (`penstroke models list`), a run's name or path, or a model.onnx.",
-    "digits",
+    DEFAULT_MODEL,
     metavar="MODEL",
 )
 PRECISION = option(

@@ -34,10 +34,10 @@ def split(
     --init-from`). A writer of several parts who is held out in one is held out in all.
 
     `config.dataset` is only a name here, or names joined by + of the `parts`, the data sets in a
-    union; `config.classes` are
-    the first of those of `whole`; the images of one of the `writers` (N,) are kept together, but
-    those of "" are on their own. Raises ConfigError if there are fewer images or writers than the
-    split needs, or an excluded image is not there; DataError if none are left to validate on.
+    union; `config.classes` are the first of those of `whole`; the images of one of the `writers`
+    (N,) are kept together, but those of "" are on their own. Raises ConfigError if there are fewer
+    images or writers than the split needs, or an excluded image is not there; DataError if none are
+    left to validate on.
     """
     kept, kept_test = _kept(whole, test, config)
     parts = [

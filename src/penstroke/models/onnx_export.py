@@ -30,14 +30,19 @@ class Deployed(nn.Module):
         return logits
 
 
-def export_onnx(network: nn.Module, metadata: Mapping[str, Any]) -> bytes:
+def export_onnx(
+    network: nn.Module, metadata: Mapping[str, Any], *, half_precision: bool = False
+) -> bytes:
     """Return `network` as an ONNX file: `images` uint8 (B, 28, 28) → `logits` float32 (B, K).
 
-    Each value of `metadata` is stored as JSON under its key, with a checksum of the whole.
+    Each value of `metadata` is stored as JSON under its key, with a checksum of the whole; for
+    `half_precision` see `serialize_onnx`.
     """
     # Batch norm folds into the convolution before it; dropout is nothing in evaluation.
     example = torch.zeros(2, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
-    return serialize_onnx(Deployed(network), example, ("images", "logits"), metadata)
+    return serialize_onnx(
+        Deployed(network), example, ("images", "logits"), metadata, half_precision=half_precision
+    )
 
 
 def serialize_onnx(
