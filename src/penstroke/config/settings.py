@@ -275,10 +275,35 @@ class ResNetConfig(Settings):
         return self
 
 
-AnyModelConfig = MLPConfig | CNNConfig | ResNetConfig
+class CRNNConfig(Settings):
+    """A line reader: convolution blocks along a strip, then one output layer a column, for CTC.
+
+    After Shi et al. 2017, with a wide convolution along the line in place of the recurrent layers.
+    """
+
+    architecture: Literal["crnn"] = Field("crnn", description="kind of network")
+    filters: ListOf[Annotated[int, Field(ge=1)]] = Field(
+        (24, 48, 80, 80, 128, 160), min_length=6, max_length=6,
+        description="output channels of the six convolutions; the first two halve the strip",
+    )  # fmt: skip
+    context: int = Field(
+        5, ge=1, description="columns of 4 pixels that the last convolution sees; odd"
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the output layer")
+    activation: Activation = Field("relu", description="activation in each block")
+
+    @field_validator("context")
+    @classmethod
+    def _be_odd(cls, context: int) -> int:
+        if context % 2 == 0:
+            raise ValueError("must be odd: as many columns before as after")
+        return context
+
+
+AnyModelConfig = MLPConfig | CNNConfig | ResNetConfig | CRNNConfig
 ModelConfig = Annotated[AnyModelConfig, Field(discriminator="architecture")]
 ARCHITECTURES: dict[str, type[AnyModelConfig]] = {
-    "mlp": MLPConfig, "cnn": CNNConfig, "resnet": ResNetConfig,
+    "mlp": MLPConfig, "cnn": CNNConfig, "resnet": ResNetConfig, "crnn": CRNNConfig,
 }  # fmt: skip
 
 

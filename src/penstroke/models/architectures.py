@@ -1,9 +1,24 @@
-"""The three architectures: what follows the normalised pixels, as named parts in order."""
+"""The four architectures: what follows the normalised pixels, as named parts in order."""
 
 from torch import nn
 
-from penstroke.config.settings import IMAGE_SIZE, CNNConfig, Convolution, MLPConfig, ResNetConfig
-from penstroke.models.blocks import Dropout, Flatten, Residual, convolution_block, dense_block
+from penstroke.config.settings import (
+    IMAGE_SIZE,
+    CNNConfig,
+    Convolution,
+    CRNNConfig,
+    MLPConfig,
+    ResNetConfig,
+)
+from penstroke.models.blocks import (
+    ACTIVATIONS,
+    Columns,
+    Dropout,
+    Flatten,
+    Residual,
+    convolution_block,
+    dense_block,
+)
 
 Parts = dict[str, nn.Module]
 
@@ -44,6 +59,34 @@ def resnet(config: ResNetConfig, num_classes: int) -> Parts:
     if config.dropout:
         head.append(Dropout(config.dropout))
     return {"stages": stages, "head": head, "output": nn.Linear(channels * size**2, num_classes)}
+
+
+def crnn(config: CRNNConfig, num_classes: int) -> Parts:
+    """Return convolutions, columns, output layer: strips (B, 1, 32, W) → (B, W/4, classes)."""
+    first, second, third, fourth, fifth, last = config.filters
+    activation = ACTIVATIONS[config.activation]
+    blocks = (
+        (first, (3, 3), (1, 1), (2, 2)),
+        (second, (3, 3), (1, 1), (2, 2)),
+        (third, (3, 3), (1, 1), None),
+        (fourth, (3, 3), (1, 1), (2, 1)),
+        (fifth, (3, 3), (1, 1), (2, 1)),
+        (last, (2, 3), (0, 1), None),  # of the 32 rows, one is left
+        (last, (1, config.context), (0, config.context // 2), None),
+    )
+    convolutions, channels = nn.Sequential(), 1
+    for filters, kernel, padding, pool in blocks:
+        convolutions.append(nn.Conv2d(channels, filters, kernel, padding=padding, bias=False))
+        convolutions.append(nn.BatchNorm2d(filters))
+        if pool:
+            convolutions.append(nn.MaxPool2d(pool))
+        convolutions.append(activation())
+        channels = filters
+    head = nn.Sequential(Columns())
+    if config.dropout:
+        head.append(Dropout(config.dropout))
+    output = nn.Linear(channels, num_classes)
+    return {"convolutions": convolutions, "head": head, "output": output}
 
 
 def _dense_parts(

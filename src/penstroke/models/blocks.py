@@ -44,6 +44,14 @@ class Flatten(nn.Module):
         return features.permute(0, 2, 3, 1).flatten(1)
 
 
+class Columns(nn.Module):
+    """Features (B, C, 1, T) of a strip to one row a column, (B, T, C)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, 1, T) to (B, T, C)."""
+        return features.squeeze(2).transpose(1, 2)
+
+
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) by 16 random bits a feature, four from each draw.
 

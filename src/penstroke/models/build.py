@@ -11,10 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from penstroke.config.class_names import is_same_character
-from penstroke.config.settings import AnyModelConfig, CNNConfig, MLPConfig, ResNetConfig
+from penstroke.config.settings import (
+    AnyModelConfig,
+    CNNConfig,
+    CRNNConfig,
+    MLPConfig,
+    ResNetConfig,
+)
 from penstroke.data.dataset import Dataset
 from penstroke.errors import ConfigError
-from penstroke.models.architectures import cnn, mlp, resnet
+from penstroke.models.architectures import cnn, crnn, mlp, resnet
 from penstroke.models.blocks import Normalize
 
 Weights = Mapping[str, npt.NDArray[np.generic]]
@@ -48,6 +54,8 @@ def build_network(
                 parts = cnn(config, num_classes)
             case ResNetConfig():
                 parts = resnet(config, num_classes)
+            case CRNNConfig():
+                parts = crnn(config, num_classes)
     return nn.Sequential(OrderedDict({"normalize": Normalize(mean=mean, std=std)} | parts))
 
 

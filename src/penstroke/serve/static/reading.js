@@ -61,11 +61,14 @@ export class Reading {
    * @param {object} answer of the service, to it
    */
   show(content, answer) {
+    const [before, index] = [this.#labels, this.#selected?.index];
     this.#answer = answer;
     this.#content = content;
     this.#selected = null;
-    if (answer.lines) this.#showLine();
-    else this.#showCharacter();
+    if (!answer.lines) return this.#showCharacter();
+    this.#showLine();
+    // An answer may come once more, to the same drawing: who has chosen a character keeps it.
+    if (index !== undefined && before === this.#labels) this.#select(index);
   }
 
   /**
@@ -75,7 +78,7 @@ export class Reading {
   example(isLine) {
     const { sheet } = this.#surface;
     const { content } = sheet;
-    if (isLine) return this.#selected && this.#exampleOfPart(this.#selected);
+    if (isLine) return this.#selected && this.#exampleOfPart(this.#selected.character);
     const answer = this.#content === content ? this.#answer : null;
     if (sheet.isBlank || sheet.isOpen || answer?.status === "empty") return null;
     return { of: content, answer: answer && facts(answer), body: this.#whole(content) };
@@ -98,15 +101,19 @@ export class Reading {
   }
 
   #select(index) {
-    this.#selected = this.#characters[index];
+    this.#selected = { index, character: this.#characters[index] };
     this.#view.select(index);
     this.#boxes.select(index);
-    this.#bars.show(this.#selected.probabilities);
+    this.#bars.show(this.#selected.character.probabilities);
   }
 
   /** From the first line to the last. */
   get #characters() {
-    return this.#answer.lines.flatMap((line) => line.characters);
+    return this.#answer?.lines?.flatMap((line) => line.characters) ?? [];
+  }
+
+  get #labels() {
+    return this.#characters.map(({ label }) => label).join(" ");
   }
 
   /** Where what was read lies on the sheet. */

@@ -1,0 +1,91 @@
+"""Data sets of lines: strips of writing of any width, each with its text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from penstroke.data.dataset import Rows, Writers
+from penstroke.errors import DataError
+from penstroke.preprocessing.strips import STRIP_HEIGHT, Strip
+
+
+@dataclass(frozen=True, eq=False)
+class LineDataset:
+    """Strips and their texts.
+
+    Attributes:
+        pixels: of all strips one after the other, uint8, row by row (see
+            `penstroke.preprocessing.strips`).
+        widths: (N,) int64, of each strip in pixels.
+        texts: what each says, in characters of `alphabet`.
+        alphabet: every character that a text may hold, each once.
+        writers: (N,) who wrote each line, "" where that is not known; None if it never is.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    widths: npt.NDArray[np.int64]
+    texts: tuple[str, ...]
+    alphabet: str
+    writers: Writers | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.texts):
+            raise DataError(f"{len(self.widths)} lines but {len(self.texts)} texts")
+        if self.writers is not None and len(self.writers) != len(self.texts):
+            raise DataError(f"{len(self.texts)} texts but {len(self.writers)} writers")
+        if int(self.widths.sum()) * STRIP_HEIGHT != len(self.pixels):
+            raise DataError(f"{len(self.pixels)} pixels do not fit the widths of the lines")
+        if unknown := set("".join(self.texts)) - set(self.alphabet):
+            raise DataError(
+                f"texts hold {''.join(sorted(unknown))!r}, which is not in the alphabet"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        strips: Sequence[Strip],
+        texts: Sequence[str],
+        alphabet: str | None = None,
+        writers: Writers | None = None,
+    ) -> LineDataset:
+        """Return the data set of `strips`, each (STRIP_HEIGHT, W) uint8, and their `texts`.
+
+        Without an `alphabet`, it is the characters of the texts, sorted.
+        """
+        pixels = np.concatenate([np.zeros(0, np.uint8), *(strip.reshape(-1) for strip in strips)])
+        widths = np.array([strip.shape[1] for strip in strips], np.int64)
+        known = "".join(sorted(set("".join(texts)))) if alphabet is None else alphabet
+        return cls(pixels, widths, tuple(texts), known, writers)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(self.widths)]) * STRIP_HEIGHT
+
+    def strip(self, row: int) -> Strip:
+        """Return the strip at `row`: (STRIP_HEIGHT, W) uint8."""
+        start, end = self._starts[row : row + 2]
+        return self.pixels[start:end].reshape(STRIP_HEIGHT, -1)
+
+    def subset(self, rows: Rows) -> LineDataset:
+        """Return the lines at `rows` as a data set of the same alphabet."""
+        writers = None if self.writers is None else self.writers[rows]
+        strips, texts = [self.strip(int(row)) for row in rows], [self.texts[row] for row in rows]
+        return LineDataset.of(strips, texts, self.alphabet, writers)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over strips, texts and alphabet."""
+        digest = hashlib.sha256(json.dumps([self.alphabet, self.texts]).encode())
+        digest.update(np.ascontiguousarray(self.widths, "<i8").data)
+        digest.update(np.ascontiguousarray(self.pixels).data)
+        return digest.hexdigest()

@@ -1,0 +1,53 @@
+"""An image of one line of writing as a strip: what a line reader's network reads."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from penstroke.preprocessing.decoding import ImageLike, Intensities, read_grey
+
+STRIP_HEIGHT: Final = 32
+"""Pixels; a strip is as wide as its line, of the same proportions."""
+PAPER: Final = 64
+"""The level of paper in a strip; ink is above, up to 255."""
+_LEVELS_PER_DEVIATION = 38
+_LEAST_WIDTH = 16
+_FAINTEST = 4 / 255
+"""Standard deviation of the intensities below which an image counts as blank: it is noise."""
+
+Strip = npt.NDArray[np.uint8]
+"""A line (STRIP_HEIGHT, W): paper at PAPER, ink above it."""
+
+
+def line_strip(image: ImageLike, max_pixels: int = 50_000_000) -> Strip:
+    """Return the line in `image`, dark ink on lighter paper or the reverse, as a strip.
+
+    ImageError: it is not an image, or has more than `max_pixels`.
+    """
+    return strip_of(read_grey(image, max_pixels, working_side=max_pixels))
+
+
+def strip_of(grey: Intensities) -> Strip:
+    """Return the line that fills `grey` (H, W), intensities in 0..1, as a strip."""
+    height, width = grey.shape
+    wide = max(_LEAST_WIDTH, round(width * STRIP_HEIGHT / height))
+    scaled = Image.fromarray(grey.astype(np.float32)).resize(
+        (wide, STRIP_HEIGHT), Image.Resampling.BOX if height > STRIP_HEIGHT
+        else Image.Resampling.BICUBIC,
+    )  # fmt: skip
+    return standardized(np.asarray(scaled)[None])[0]
+
+
+def standardized(greys: Intensities) -> npt.NDArray[np.uint8]:
+    """Return greys (B, H, W) as levels of strips: each with its median at PAPER, ink above it.
+
+    Ink is what is further from the median: writing covers less than half of the paper.
+    """
+    depth = np.median(greys, axis=(1, 2), keepdims=True) - greys
+    deviation = np.sqrt((depth**2).mean(axis=(1, 2), keepdims=True)).clip(_FAINTEST)
+    depth /= deviation
+    depth *= np.where((depth**3).mean(axis=(1, 2), keepdims=True) < 0, -1, 1)
+    levels = np.rint(PAPER + _LEVELS_PER_DEVIATION * depth).clip(0, 255)
+    return np.asarray(levels, np.uint8)
