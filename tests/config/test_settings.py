@@ -238,3 +238,25 @@ def test_a_setting_that_came_later_names_no_run_anew() -> None:
     assert "balance" not in plain.to_toml()
     with pytest.raises(ConfigError, match=r"train\.balance: input should be less than or equal"):
         load_recipe("balanced", {"train.balance": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"architecture": "cnn"}}, 'synthesis: lines need model.architecture = "crnn"'),
+        ({"synthesis": None}, r"data\.dataset: synthetic lines need the settings \[synthesis\]"),
+        ({"train.balance": 0.5}, r"train\.balance: is for characters, not for lines"),
+        ({"train.outlier_exposure": 0.5}, r"train\.outlier_exposure: is for characters"),
+        ({"train.augment.scale": 0.1}, r"train\.augment: is for characters"),
+        ({"data.classes": ["1", "2"]}, r"data\.classes: is for characters"),
+        ({"synthesis.share": 0.0}, r"synthesis\.share: input should be greater than 0"),
+    ],
+)
+def test_a_line_reader_refuses_settings_of_characters(
+    changes: dict[str, Any], message: str
+) -> None:
+    lines = RunConfig.parse(
+        {"data": {"dataset": "synthetic"}, "model": {"architecture": "crnn"}, "synthesis": {}}
+    )
+    with pytest.raises(ConfigError, match=message):
+        lines.replace(changes)

@@ -35,7 +35,7 @@ class Recipe(RunConfig):
 
     def run_config(self) -> RunConfig:
         """Return the part that decides the run."""
-        return RunConfig(data=self.data, model=self.model, train=self.train)
+        return RunConfig(**{name: getattr(self, name) for name in RunConfig.model_fields})
 
 
 def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:

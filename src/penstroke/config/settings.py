@@ -434,6 +434,28 @@ class TrainConfig(Settings):
         return self
 
 
+class SynthesisConfig(Settings):
+    """Lines composed of the images of single characters, new ones in each epoch."""
+
+    characters: str = Field(
+        "digits", min_length=1, description="data set of the characters; a+b is a union"
+    )
+    lines_per_epoch: int = Field(
+        20_000, ge=1, description="lines in an epoch, composed and real ones together"
+    )
+    share: float = Field(
+        0.4, gt=0, le=1, description="fraction of composed lines where there are real ones as well"
+    )
+
+
+SYNTHETIC = "synthetic"
+"""The data set of a line reader for which all lines are composed."""
+_OF_CHARACTERS_IN_DATA = ("exclude", "classes", "outlier_classes", "folds")
+_OF_CHARACTERS_IN_TRAIN = (
+    "balance", "label_smoothing", "outlier_exposure", "outlier_class_weight", "augment",
+)  # fmt: skip
+
+
 class RunConfig(Settings):
     """Everything that decides the outcome of one training run."""
 
@@ -441,6 +463,32 @@ class RunConfig(Settings):
     data: DataConfig = Field(default_factory=DataConfig, description="data")
     model: ModelConfig = Field(default_factory=CNNConfig, description="network")
     train: TrainConfig = Field(default_factory=TrainConfig, description="training")
+    synthesis: SynthesisConfig | None = Field(
+        None, description="lines composed for a line reader; none: only those of the data set"
+    )
+
+    @model_validator(mode="after")
+    def _check_lines(self) -> Self:
+        if not self.reads_lines:
+            if self.synthesis or self.data.dataset == SYNTHETIC:
+                name = "synthesis" if self.synthesis else "data.dataset"
+                raise ValueError(f'{name}: lines need model.architecture = "crnn"')
+            return self
+        if self.data.dataset == SYNTHETIC and self.synthesis is None:
+            raise ValueError(
+                "data.dataset: synthetic lines need the settings [synthesis]; add them, or name a "
+                "data set of lines"
+            )
+        for part, names in (("data", _OF_CHARACTERS_IN_DATA), ("train", _OF_CHARACTERS_IN_TRAIN)):
+            settings: Settings = getattr(self, part)
+            for name in names:
+                if getattr(settings, name) != type(settings).model_fields[name].get_default(
+                    call_default_factory=True
+                ):
+                    raise ValueError(
+                        f"{part}.{name}: is for characters, not for lines (crnn); remove it"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _check_outliers(self) -> Self:
@@ -459,6 +507,15 @@ class RunConfig(Settings):
                 "train.checkpoint_metric=last"
             )
         return self
+
+    @property
+    def reads_lines(self) -> bool:
+        """Whether the network reads lines, rather than single characters."""
+        return isinstance(self.model, CRNNConfig)
+
+    def epoch_size(self, images: int) -> int:
+        """Return the images or lines in an epoch, given how many training ones there are."""
+        return self.synthesis.lines_per_epoch if self.synthesis else images
 
     def seeds(self, count: int) -> list[Self]:
         """Return copies that differ in their training seed alone, from its own upwards."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ Writers = npt.NDArray[np.str_]
 Sources = npt.NDArray[np.str_]
 """Which data set of a union each image (N,) is of."""
 
+T = TypeVar("T")
 _sealed: ContextVar[bool] = ContextVar("test_split_is_sealed", default=False)
 
 
@@ -137,20 +139,20 @@ def concatenate(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:
     )  # fmt: skip
 
 
-class SealedTest:
-    """The sealed test split: its size is known, its images are opened by evaluation alone."""
+class Sealed(Generic[T]):
+    """A sealed test split: its `size` is known, `content` is opened by evaluation alone.
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+    `content` is the images or lines, or what composes them once they are to be opened.
+    """
+
+    def __init__(self, size: int, content: T | Callable[[], T]) -> None:
+        self._size = size
+        self._content = content
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return self._size
 
-    def class_counts(self) -> Labels:
-        """Return how many images each class has: (K,) int64."""
-        return self._dataset.class_counts()
-
-    def unseal(self) -> Dataset:
+    def unseal(self) -> T:
         """Return the test split; for `penstroke.evaluation.evaluator` alone, which records it.
 
         Raises SealedTestError inside `sealed()`, for example in a search.
@@ -160,7 +162,19 @@ class SealedTest:
                 "the test split is sealed here, as settings are chosen on validation data: "
                 "evaluate the chosen run afterwards"
             )
-        return self._dataset
+        return self._content() if callable(self._content) else self._content
+
+
+class SealedTest(Sealed[Dataset]):
+    """The sealed test images of a data set."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(len(dataset), dataset)
+        self._dataset = dataset
+
+    def class_counts(self) -> Labels:
+        """Return how many images each class has: (K,) int64."""
+        return self._dataset.class_counts()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.data.dataset import Rows, Writers
+from penstroke.data.dataset import Dataset, Rows, Sealed, Sources, Writers
 from penstroke.errors import DataError
 from penstroke.preprocessing.strips import STRIP_HEIGHT, Strip
 
@@ -89,3 +89,37 @@ class LineDataset:
         digest.update(np.ascontiguousarray(self.widths, "<i8").data)
         digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class LineSplits:
+    """Training, validation and (sealed) test lines, and the characters to compose more of.
+
+    All lines are over one alphabet, which includes that of the composed ones.
+
+    Attributes:
+        name: of the data set.
+        train: real lines to learn from; none where all are composed.
+        validation: to choose settings and epochs by; may be empty.
+        test: sealed; `penstroke.evaluate` opens it, and records that.
+        fingerprint: SHA-256 of all real lines and of the characters, before they are split.
+        characters: training characters that more training lines are composed of; None without
+            `RunConfig.synthesis`.
+        split_writers: SHA-256 of the writers whose lines were kept together; None if by line.
+        validation_sources: (N,) which data set of a union each validation line is of; None if that
+            is not known.
+    """
+
+    name: str
+    train: LineDataset
+    validation: LineDataset
+    test: Sealed[LineDataset]
+    fingerprint: str
+    characters: Dataset | None = None
+    split_writers: str | None = None
+    validation_sources: Sources | None = None
+
+    @property
+    def alphabet(self) -> str:
+        """Every character that a text may hold; class k + 1 of the network is the k-th."""
+        return self.train.alphabet
