@@ -435,17 +435,52 @@ class TrainConfig(Settings):
 
 
 class SynthesisConfig(Settings):
-    """Lines composed of the images of single characters, new ones in each epoch."""
+    """Lines composed of single characters, every one new: what they say, hand and paper."""
 
     characters: str = Field(
         "digits", min_length=1, description="data set of the characters; a+b is a union"
     )
+    content: Literal["numbers", "words"] = Field(
+        "numbers", description="what is written: numbers, amounts and dates, or words and numbers"
+    )
     lines_per_epoch: int = Field(
-        20_000, ge=1, description="lines in an epoch, composed and real ones together"
+        32_000, ge=1, description="lines in an epoch, composed and real ones together"
     )
     share: float = Field(
-        0.4, gt=0, le=1, description="fraction of composed lines where there are real ones as well"
+        0.4, gt=0, le=1, description="share of synthetic lines in a batch where there are real ones"
     )
+    least_height: float = Field(
+        0.3, gt=0, le=1, description="least height of a character, as a share of the strip's"
+    )
+    slant_degrees: float = Field(25.0, ge=0, le=45, description="greatest slant of a hand")
+    gap: float = Field(
+        0.12, ge=-0.5, description="mean gap between characters, as a share of their height"
+    )
+    joined_zeros: float = Field(
+        0.1, ge=0, le=1, description="share of lines whose zeros are written together"
+    )
+    stroke_width: float = Field(
+        0.8, ge=0, le=1, description="greatest thinning or thickening of strokes"
+    )
+    blank: float = Field(0.02, ge=0, le=1, description="share of lines without writing")
+    neighbours: float = Field(
+        0.25, ge=0, le=1, description="share with parts of other writing at the border"
+    )
+    least_contrast: float = Field(
+        0.12, gt=0, le=1, description="least difference of ink and paper, of 1"
+    )
+    texture: float = Field(0.5, ge=0, le=1, description="share on paper with a texture")
+    patterned_paper: float = Field(
+        0.3, ge=0, le=1, description="share on printed patterns, as on cheques"
+    )
+    ruled_lines: float = Field(0.3, ge=0, le=1, description="share with ruled lines")
+    frames: float = Field(0.35, ge=0, le=1, description="share with the frame of a cell")
+    low_resolution: float = Field(0.5, ge=0, le=1, description="share in fewer pixels")
+    blur: float = Field(0.5, ge=0, le=1, description="share that is blurred")
+    noise: float = Field(
+        0.15, ge=0, le=1, description="greatest noise of the camera, as a share of the contrast"
+    )
+    compression: float = Field(0.15, ge=0, le=1, description="share compressed as JPEG")
 
 
 SYNTHETIC = "synthetic"

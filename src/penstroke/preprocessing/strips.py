@@ -46,8 +46,8 @@ def standardized(greys: Intensities) -> npt.NDArray[np.uint8]:
     Ink is what is further from the median: writing covers less than half of the paper.
     """
     depth = np.median(greys, axis=(1, 2), keepdims=True) - greys
-    deviation = np.sqrt((depth**2).mean(axis=(1, 2), keepdims=True)).clip(_FAINTEST)
+    deviation = np.sqrt((depth * depth).mean(axis=(1, 2), keepdims=True)).clip(_FAINTEST)
     depth /= deviation
-    depth *= np.where((depth**3).mean(axis=(1, 2), keepdims=True) < 0, -1, 1)
+    depth *= np.where((depth * depth * depth).mean(axis=(1, 2), keepdims=True) < 0, -1, 1)
     levels = np.rint(PAPER + _LEVELS_PER_DEVIATION * depth).clip(0, 255)
     return np.asarray(levels, np.uint8)
