@@ -13,15 +13,21 @@ from PIL import Image, ImageDraw
 from penstroke.config.class_names import as_text
 from penstroke.config.settings import SynthesisConfig
 from penstroke.data.dataset import Dataset
-from penstroke.data.line_paper import Grey, photograph
+from penstroke.data.line_paper import photograph
 from penstroke.data.line_texts import SIGNS, number, words
 from penstroke.data.lines import LineDataset
 from penstroke.preprocessing.strips import STRIP_HEIGHT, Strip, standardized
 
 Generator = np.random.Generator
+Ink = npt.NDArray[np.uint8]
+"""Coverage (H, W), 255 where the pen was."""
 _OVERSAMPLING = 4
 """Of drawn signs."""
 _WIDEST = 2048
+_FAINTEST = 50
+"""Of 255: what is fainter is not taken for a part of a character."""
+_LEAST_CHANGE = 20
+"""Of 256: a smaller change of a stroke's width is left out."""
 _UNREAD = "=#"
 """Signs that close an amount, and are none of its characters."""
 _SIGN_STROKES: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
@@ -98,6 +104,10 @@ class LineSynthesizer:
         for label, name in enumerate(names):
             rows.setdefault(name, []).append(np.flatnonzero(characters.labels == label))
         self._rows = {name: np.concatenate(parts) for name, parts in rows.items()}
+        inked = characters.images > _FAINTEST
+        self._boxes = np.stack(
+            [edge for axis in (2, 1) for edge in _extent(inked.any(axis))], axis=1
+        )  # top, bottom, left, right
 
     def batch(self, count: int, seed: int) -> LineDataset:
         """Return `count` lines, drawn by `seed`."""
@@ -114,7 +124,7 @@ class LineSynthesizer:
         ink = self._written(text, hand, rng)
         if rng.random() < config.neighbours:
             self._add_neighbours(ink, rng)
-        grey = photograph(ink.clip(0, 1), hand.height, config, rng)
+        grey = photograph(ink / np.float32(255), hand.height, config, rng)
         if rng.random() < 0.03:
             grey = 1 - grey
         return standardized(grey[None])[0], text
@@ -140,7 +150,7 @@ class LineSynthesizer:
             joins_zeros=rng.random() < config.joined_zeros,
         )  # fmt: skip
 
-    def _written(self, text: str, hand: _Hand, rng: Generator) -> Grey:
+    def _written(self, text: str, hand: _Hand, rng: Generator) -> Ink:
         """Return the ink (STRIP_HEIGHT, W) of `text`, placed somewhere on the strip."""
         if text and self.config.content == "numbers" and rng.random() < 0.03:
             text += _UNREAD[rng.integers(len(_UNREAD))]
@@ -159,7 +169,7 @@ class LineSynthesizer:
             extra = rng.uniform(0.2, 0.9) * hand.height if rng.random() < 0.03 else 0.0
         last = places[-1] + inks[-1][0].shape[1] if places else STRIP_HEIGHT * rng.uniform(0.5, 4)
         width = int(np.clip(round(last + margins[1]), 16, _WIDEST))
-        canvas = np.zeros((STRIP_HEIGHT, width), np.float32)
+        canvas = np.zeros((STRIP_HEIGHT, width), np.uint8)
         # Mostly inside; a tall or low-lying line may be cut a little.
         free = STRIP_HEIGHT - hand.height
         top = (
@@ -176,23 +186,19 @@ class LineSynthesizer:
             self._join_zeros(canvas, text, inks, places, tops, hand)
         return canvas
 
-    def _character(self, character: str, hand: _Hand, rng: Generator) -> tuple[Grey, float]:
+    def _character(self, character: str, hand: _Hand, rng: Generator) -> tuple[Ink, float]:
         """Return the ink of one character, and how far below the line's top it begins."""
         if character == " ":
-            return np.zeros((1, max(1, round(hand.height * rng.uniform(0.35, 1.0)))), np.float32), 0
+            return np.zeros((1, max(1, round(hand.height * rng.uniform(0.35, 1.0)))), np.uint8), 0
         if character in self._rows:
             return self._glyph(character, hand, rng)
         return _sign(character, hand, rng)
 
-    def _glyph(self, character: str, hand: _Hand, rng: Generator) -> tuple[Grey, float]:
+    def _glyph(self, character: str, hand: _Hand, rng: Generator) -> tuple[Ink, float]:
         rows = self._rows[character]
-        image = self._images[rows[rng.integers(len(rows))]].astype(np.float32) / 255
-        image = _weighted(image, hand.weight + rng.normal(0, 0.1))
-        down, across = image.max(1) > 0.2, image.max(0) > 0.2
-        if not down.any():
-            return np.zeros((1, 1), np.float32), 0.0
-        top, bottom = int(down.argmax()), len(down) - int(down[::-1].argmax())
-        left, right = int(across.argmax()), len(across) - int(across[::-1].argmax())
+        row = rows[rng.integers(len(rows))]
+        image = _weighted(self._images[row], hand.weight + rng.normal(0, 0.1))
+        top, bottom, left, right = self._boxes[row]
         tall, wide = bottom - top, right - left
         # A character fills the box of its data set; the flat ones are as wide as others are high.
         scale = hand.height * (1 + rng.normal(0, hand.jitter)) / max(tall, 0.75 * wide)
@@ -213,15 +219,15 @@ class LineSynthesizer:
             (width, height), Image.Transform.AFFINE, (a, b, x0, c, d, y0),
             Image.Resampling.BILINEAR if scale < 1.2 else Image.Resampling.BICUBIC,
         )  # fmt: skip
-        array = np.asarray(ink).clip(0, 1)
-        seen = np.flatnonzero(array.max(0) > 0.1)
+        array = np.asarray(ink)
+        seen = np.flatnonzero(array.max(0) > _FAINTEST)
         if len(seen):
             array = array[:, seen[0] : seen[-1] + 1]
         # Flat and low characters stand on the line.
         return array, max(0.0, hand.height - height) * rng.uniform(0.6, 1.0)
 
     def _join_zeros(
-        self, canvas: Grey, text: str, inks: Sequence[tuple[Grey, float]],
+        self, canvas: Ink, text: str, inks: Sequence[tuple[Ink, float]],
         places: Sequence[float], tops: Sequence[float], hand: _Hand,
     ) -> None:  # fmt: skip
         """Draw the stroke that goes on from one zero to the next, at their tops."""
@@ -233,10 +239,10 @@ class LineSynthesizer:
                 stroke = _strokes([(start, middle, end)], hand.pen, canvas.shape)
                 np.maximum(canvas, stroke, out=canvas)
 
-    def _add_neighbours(self, canvas: Grey, rng: Generator) -> None:
+    def _add_neighbours(self, canvas: Ink, rng: Generator) -> None:
         """Let other writing reach in from outside, where it can be told from that of the line."""
         height, width = canvas.shape
-        used = np.flatnonzero(canvas.max(1) > 0.2)
+        used = np.flatnonzero(canvas.max(1) > _FAINTEST)
         above, below = (used[0], height - 1 - used[-1]) if len(used) else (height // 3, height // 3)
         for _ in range(int(rng.integers(1, 4))):
             hand = self._hand(rng)
@@ -256,7 +262,7 @@ class LineSynthesizer:
             _paste(canvas, ink, left, top)
 
 
-def _sign(character: str, hand: _Hand, rng: Generator) -> tuple[Grey, float]:
+def _sign(character: str, hand: _Hand, rng: Generator) -> tuple[Ink, float]:
     """Return a sign drawn as strokes, and how far below the line's top it begins."""
     strokes = [np.array(stroke) for stroke in _SIGN_STROKES[character]]
     pen = hand.pen * (1 + rng.normal(0, 0.1)) * (rng.uniform(1, 2) if character in ".:" else 1)
@@ -284,7 +290,7 @@ def _strokes(
     strokes: Sequence[Sequence[Sequence[float]] | npt.NDArray[np.float64]],
     pen: float,
     shape: tuple[int, ...],
-) -> Grey:
+) -> Ink:
     """Return polylines of points (x, y), in pixels, drawn with a round pen of that width."""
     image = Image.new("L", (shape[1] * _OVERSAMPLING, shape[0] * _OVERSAMPLING))
     draw = ImageDraw.Draw(image)
@@ -295,22 +301,32 @@ def _strokes(
         for x, y in (points[0], points[-1]):
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
     small = image.resize((shape[1], shape[0]), Image.Resampling.BOX)
-    return np.asarray(small, np.float32) / 255
+    return np.asarray(small)
 
 
-def _weighted(image: Grey, weight: float) -> Grey:
+def _weighted(image: Ink, weight: float) -> Ink:
     """Return a character with thinner (`weight` below 0) or thicker strokes, by up to a pixel."""
+    share = round(256 * min(abs(weight), 1.0))
+    if share < _LEAST_CHANGE:
+        return image
     choose = np.minimum if weight < 0 else np.maximum
     changed = image.copy()
     choose(changed[1:], image[:-1], out=changed[1:])
     choose(changed[:-1], image[1:], out=changed[:-1])
     choose(changed[:, 1:], image[:, :-1], out=changed[:, 1:])
     choose(changed[:, :-1], image[:, 1:], out=changed[:, :-1])
-    share = min(abs(weight), 1.0)
-    return (1 - share) * image + share * changed
+    mixed = image.astype(np.uint16) * (256 - share) + changed.astype(np.uint16) * share
+    return (mixed >> 8).astype(np.uint8)
 
 
-def _paste(canvas: Grey, ink: Grey, left: int, top: int) -> None:
+def _extent(inked: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return first and end (N,) of what is true in rows (N, L); all of a row where nothing is."""
+    none = ~inked.any(1)
+    end = inked.shape[1] - inked[:, ::-1].argmax(1)
+    return np.where(none, 0, inked.argmax(1)), np.where(none, inked.shape[1], end)
+
+
+def _paste(canvas: Ink, ink: Ink, left: int, top: int) -> None:
     """Put `ink` on `canvas`, its corner at (left, top); what lies outside is cut off."""
     height, width = canvas.shape
     rows = slice(max(top, 0), min(top + ink.shape[0], height))

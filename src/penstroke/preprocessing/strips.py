@@ -45,9 +45,11 @@ def standardized(greys: Intensities) -> npt.NDArray[np.uint8]:
 
     Ink is what is further from the median: writing covers less than half of the paper.
     """
-    depth = np.median(greys, axis=(1, 2), keepdims=True) - greys
-    deviation = np.sqrt((depth * depth).mean(axis=(1, 2), keepdims=True)).clip(_FAINTEST)
-    depth /= deviation
-    depth *= np.where((depth * depth * depth).mean(axis=(1, 2), keepdims=True) < 0, -1, 1)
-    levels = np.rint(PAPER + _LEVELS_PER_DEVIATION * depth).clip(0, 255)
-    return np.asarray(levels, np.uint8)
+    flat = greys.reshape(len(greys), -1).astype(np.float32)
+    middle = flat.shape[1] // 2
+    depth = np.partition(flat, middle, axis=1)[:, middle, None] - flat
+    squared = depth * depth
+    depth /= np.sqrt(squared.mean(1, keepdims=True)).clip(_FAINTEST)
+    depth *= np.where(np.einsum("ij,ij->i", squared, depth) < 0, -1, 1)[:, None]
+    levels = (PAPER + 0.5 + _LEVELS_PER_DEVIATION * depth).clip(0, 255)
+    return levels.astype(np.uint8).reshape(greys.shape)
