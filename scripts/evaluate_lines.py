@@ -24,8 +24,9 @@ import numpy as np
 from PIL import Image
 
 from composing import Box, Composed, Pool, compose_line, compose_page, overlap, photo_pool
-from penstroke.inference.line_reader import PageReading, read_page
+from penstroke.inference.character_lines import read_page
 from penstroke.inference.overlay import overlay_svg
+from penstroke.inference.readings import PageReading
 from penstroke.inference.recognizer import Recognizer
 from penstroke.preprocessing.ink import normalize
 

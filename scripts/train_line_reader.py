@@ -27,7 +27,8 @@ from torch import nn
 
 from composing import Composed, Ink, LineStyle, Pool, compose_line, cropped, drawn_pool, overlap
 from penstroke import load_dataset
-from penstroke.inference.line_reader import Scale, find_page_lines, run_networks, scorer_inputs
+from penstroke.inference.character_lines import run_networks, scorer_inputs
+from penstroke.inference.page_lines import Scale, find_page_lines
 from penstroke.inference.recognizer import Recognizer
 from penstroke.inference.segments import TextLine, around, split_lines, united
 from penstroke.inference.viterbi import WEIGHTS, Step, all_features, possible_steps, posteriors

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser
 
 from browsing import opened
 from helpers import drawn_digit
-from penstroke.inference.line_reader import CharacterReading, LineReading, PageReading
 from penstroke.inference.overlay import overlay_svg
+from penstroke.inference.readings import CharacterReading, LineReading, PageReading
 from penstroke.inference.segments import Box
 from penstroke.preprocessing.decoding import ImageLike
 from penstroke.preprocessing.ink import DEFAULT_INK

@@ -29,7 +29,7 @@ def command(
     overlays = iter(_overlay_paths(names, overlay) if overlay else ())
 
     def answer(name: str, source: bytes | Path) -> dict[str, Any]:
-        from penstroke.inference.line_reader import read_page
+        from penstroke.inference.character_lines import read_page
         from penstroke.inference.overlay import overlay_svg
 
         path = next(overlays, None)

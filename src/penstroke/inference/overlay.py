@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from penstroke.config.class_names import as_text
-from penstroke.inference.line_reader import CharacterReading, PageReading
+from penstroke.inference.readings import CharacterReading, PageReading
 from penstroke.preprocessing.decoding import ImageLike, open_image, read_grey
 from penstroke.preprocessing.ink import InkSettings
 

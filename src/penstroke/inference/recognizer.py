@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -13,18 +11,12 @@ import numpy.typing as npt
 from pydantic import ConfigDict, Field
 
 from penstroke.config.settings import IMAGE_SIZE, Settings
-from penstroke.errors import ConfigError, ModelFileError, PenstrokeError
-from penstroke.files import explained
-from penstroke.inference.bundled import bundled_run, reinstall_hint
-from penstroke.inference.onnx_session import open_session
+from penstroke.errors import ModelFileError
+from penstroke.inference.model_file import CONFIDENCE_THRESHOLD as CONFIDENCE_THRESHOLD
+from penstroke.inference.model_file import MODEL_FORMAT_VERSION, ModelFile, finite
+from penstroke.inference.model_file import OperatingPoint as OperatingPoint
 from penstroke.preprocessing.decoding import ImageLike, as_batch
 from penstroke.preprocessing.ink import InkSettings, Pixels, Preprocessed, preprocess
-
-MODEL_FORMAT_VERSION = 1
-"""Of the metadata inside model.onnx."""
-
-CONFIDENCE_THRESHOLD = 0.5
-"""With a calibrated probability below it, an answer is more likely wrong than right."""
 
 _PROBE = np.stack([
     np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8),
@@ -86,15 +78,7 @@ class Recognition:
         return plain | {"probabilities": dict(self.probabilities)}
 
 
-class OperatingPoint(Settings):
-    """A confidence threshold, and what of the answers above it was shown on held-out images."""
-
-    precision: float = Field(gt=0, lt=1, description="least share of answers that are right")
-    confidence_threshold: float = Field(ge=0, le=1, description="least probability of a label")
-    answered: float = Field(ge=0, le=1, description="share of the images of known characters")
-
-
-class Recognizer:
+class Recognizer(ModelFile):
     """Recognises characters with a model.onnx that Penstroke wrote. Needs no torch.
 
     Attributes:
@@ -117,10 +101,11 @@ class Recognizer:
         ('7', (28, 28))
     """
 
+    _input, _output = "images", "logits"
+
     def __init__(self, session: Any, metadata: Mapping[str, Any]) -> None:
-        self._session = session
-        self.metadata = metadata
-        facts = _Metadata.parse(metadata, source="model")
+        super().__init__(session, metadata)
+        facts = _Metadata.parse(metadata)
         self.classes = tuple(facts.classes)
         self.ink = facts.ink
         self.temperature = facts.temperature
@@ -128,79 +113,12 @@ class Recognizer:
         self.ood_threshold = facts.ood_threshold or None
         self.operating_points = tuple(facts.operating_points)
 
-    @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        *,
-        confidence_threshold: float | None = None,
-        precision: float | None = None,
-    ) -> Recognizer:
-        """Open a bundled model by its name, a model.onnx, or the run directory that holds one.
+    @property
+    def _columns(self) -> int:
+        return len(self.classes)
 
-        `confidence_threshold`: least probability of a label; the model's own (0.5) unless given.
-        `precision`: least share of answers that are right, as it was shown on held-out images; sets
-        the confidence threshold to that of an operating point.
-
-        Raises:
-            ConfigError: both are given, or the precision was not shown.
-            ModelFileError: the file is missing, damaged, not Penstroke's, or of a newer version; or
-                it reaches outside itself, for other files or foreign operators; its checksum is
-                wrong; or its output is not finite.
-        """
-        path = bundled_run(path) or Path(path)
-        path = path / "model.onnx" if path.is_dir() else path
-        with reinstall_hint(path):
-            with explained(f"read the model {path}", ModelFileError):
-                content = path.read_bytes()
-            recognizer = cls.from_bytes(content, str(path))
-        recognizer.set_threshold(confidence_threshold, precision)
-        return recognizer
-
-    @classmethod
-    def from_bytes(
-        cls, content: bytes, name: str = "the model", *, threads: int | None = None
-    ) -> Recognizer:
-        """Open the bytes of a model.onnx, called `name` in messages. Raises as `load` does.
-
-        `threads` limits those of ONNX Runtime, which uses every core unless given.
-        """
-        session = open_session(content, name, threads)
-        recognizer = cls(session, _read_metadata(session, name))
-        try:
-            recognizer.probabilities(_PROBE)
-        except ModelFileError as error:
-            raise ModelFileError(f"{name} cannot be used: {error}") from error
-        return recognizer
-
-    def set_threshold(
-        self, confidence_threshold: float | None = None, precision: float | None = None
-    ) -> None:
-        """Set the least probability of a label, by itself or by a precision, as in `load`.
-
-        Raises ConfigError if both are given, or the precision was not shown.
-        """
-        if confidence_threshold is not None:
-            if precision is not None:
-                raise ConfigError("precision sets the confidence threshold: give one of the two")
-            self.confidence_threshold = confidence_threshold
-        if precision is None:
-            return
-        shown = [point for point in self.operating_points if point.precision >= precision]
-        if not shown:
-            highest = max((point.precision for point in self.operating_points), default=None)
-            name = self.metadata.get("run") or "the model"
-            raise ConfigError(
-                f"precision {precision:g} was not shown of {name} on held-out images; "
-                + (
-                    "no precision was: train it again, by this version, or with more validation "
-                    "images; or give a confidence threshold instead"
-                    if highest is None
-                    else f"the highest that was is {highest:g}: more validation images of each "
-                    "source (data.validation_fraction) or a better network may show more"
-                )
-            )
-        self.confidence_threshold = min(shown, key=lambda p: p.precision).confidence_threshold
+    def _probe(self) -> None:
+        self.probabilities(_PROBE)
 
     @overload
     def recognize(self, image: ImageLike) -> Recognition: ...
@@ -267,20 +185,11 @@ class Recognizer:
 
         Raises ModelFileError if the model cannot be run, or its output is not finite.
         """
-        try:
-            logits: npt.NDArray[np.float32] = np.concatenate(
-                [
-                    self._session.run(["logits"], {"images": np.ascontiguousarray(part)})[0]
-                    for part in np.array_split(images, max(1, -(-len(images) // BATCH)))
-                ]
-            )
-        except PenstrokeError:  # a worker's deadline
-            raise
-        except Exception as error:  # ONNX Runtime's exceptions have no other base in common
-            raise ModelFileError(f"the model cannot be run: {error}") from error
+        parts = np.array_split(images, max(1, -(-len(images) // BATCH)))
+        logits = np.concatenate([self._run(part) for part in parts])
         if logits.shape != (len(images), len(self.classes)):
             raise ModelFileError(f"the model gives logits of shape {logits.shape}")
-        return _finite(logits, "logits")
+        return finite(logits, "logits")
 
     def softmax(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the softmax of logits (B, K) at the model's temperature."""
@@ -288,15 +197,7 @@ class Recognizer:
             scaled = logits / self.temperature
             powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
             shares = np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
-        return _finite(shares, "probabilities")
-
-
-def _finite(values: npt.NDArray[np.float32], what: str) -> npt.NDArray[np.float32]:
-    if not np.isfinite(values).all():
-        raise ModelFileError(
-            f"the model gives {what} that are not finite (nan, infinity): train or export it again"
-        )
-    return values
+        return finite(shares, "probabilities")
 
 
 def max_logit_score(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -338,32 +239,3 @@ class _Metadata(Settings):
     )
     ood_threshold: float | None = Field(None, ge=0, description="least ood_score of a label")
     operating_points: list[OperatingPoint] = Field([], description="thresholds by precision")
-
-
-def _read_metadata(session: Any, name: str) -> dict[str, Any]:
-    """Return the metadata of the model called `name`; ModelFileError where they cannot be used."""
-    raw = session.get_modelmeta().custom_metadata_map
-    if "penstroke_format" not in raw:
-        raise ModelFileError(f"{name} is an ONNX model, but not one that Penstroke wrote")
-    try:
-        metadata = {key: json.loads(value) for key, value in raw.items()}
-        version = int(metadata["penstroke_format"])
-        if version <= MODEL_FORMAT_VERSION:
-            _check_graph(session, len(_Metadata.parse(metadata).classes))
-    except (ValueError, TypeError, IndexError, RecursionError, ConfigError) as error:
-        raise ModelFileError(f"{name}: the metadata of the model is damaged: {error}") from error
-    if version > MODEL_FORMAT_VERSION:
-        raise ModelFileError(
-            f"{name} was written by a newer Penstroke (format {version}; this one reads up to "
-            f"{MODEL_FORMAT_VERSION}): upgrade with pip install -U penstroke"
-        )
-    return metadata
-
-
-def _check_graph(session: Any, classes: int) -> None:
-    (images,), (logits,) = session.get_inputs(), session.get_outputs()
-    sides = [(one.name, one.type) for one in (images, logits)]
-    if sides != [("images", "tensor(uint8)"), ("logits", "tensor(float)")]:
-        raise ValueError("the graph does not turn images of uint8 into logits of float")
-    if logits.shape[1] != classes:
-        raise ValueError(f"it names {classes} classes for {logits.shape[1]} logits")

@@ -2,7 +2,7 @@
 
 No network is asked here. What touches is split wherever a split may be right, so that a character
 is one segment or several neighbouring ones, and hardly ever less than one (over-segmentation: Casey
-and Lecolinet 1996). Which neighbours make a character, `penstroke.inference.line_reader` decides.
+and Lecolinet 1996). Which neighbours make a character, `character_lines` decides.
 """
 
 from bisect import bisect_left

@@ -93,7 +93,7 @@ def all_features(
 ) -> Floats:  # fmt: skip
     """Return the features (N, 10) of `steps`, with those that come from networks.
 
-    The latter belong to the B characters, which come first: see `line_reader.NetworkOutputs`. For
+    The latter belong to the B characters, which come first (`character_lines.NetworkOutputs`). For
     `familiarity`, where the network has none, stands the logarithm of the probability, which is too
     sure of scraps.
     """

@@ -21,7 +21,7 @@ from PIL import Image
 
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import ImageTooComplexError, PenstrokeError
-from penstroke.inference.line_reader import read_page
+from penstroke.inference.character_lines import read_page
 from penstroke.inference.recognizer import Recognition, Recognizer
 from penstroke.preprocessing.ink import Pixels, Preprocessed
 from penstroke.serve.messages import Message, pack, read_message

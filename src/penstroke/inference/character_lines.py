@@ -5,27 +5,24 @@ line that explains it best is the answer: segmentation by recognition (LeCun et 
 VII).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from penstroke.config.class_names import as_text
 from penstroke.errors import ImageTooComplexError
 from penstroke.inference.onnx_session import open_session
+from penstroke.inference.page_lines import Scale, find_page_lines
+from penstroke.inference.readings import CharacterReading, LineReading, PageReading
 from penstroke.inference.recognizer import BATCH, Recognizer, max_logit_score
 from penstroke.inference.segments import (
-    Box,
     InkPart,
     TextLine,
-    UnsplitLine,
     around,
-    find_unsplit_lines,
     split_lines,
     too_complex,
     united,
@@ -39,97 +36,14 @@ from penstroke.inference.viterbi import (
     viterbi_path,
 )
 from penstroke.preprocessing.decoding import ImageLike, Intensities, read_grey
-from penstroke.preprocessing.ink import (
-    MARGIN,
-    InkSettings,
-    correct_illumination,
-    find_ink,
-    normalize,
-)
+from penstroke.preprocessing.ink import normalize
 
-_WORKING_SIDES = (1200, 2400, 4800)
-"""Pixels of the longer side: lines are sought at about this size first, and larger where characters
-are small."""
-_LEAST_HEIGHT = 24  # pixels of a character, of which 20 are kept: with fewer, a larger side pays
 _CONFIDENCE_THRESHOLD = 0.8  # below this probability a character is `rejected`
-_MOST_HEIGHT = 200  # pixels of a character: the image is made smaller where they are higher
-_GOOD_HEIGHT = 100  # pixels of a character: then they have about this height
 MOST_SHAPES = 50_000  # a page of 60 lines of 80 characters has half as many: 15 s
 _MOST_PIXELS = 40_000_000  # of the boxes of all of them, or 10,000 each
 _SPACE = 0.65  # of a character's height: a wider gap is a space
 _SCORER_SIZE = (24, 32)  # rows and columns of what the character scorer sees
 _SCORER_ROWS, _SCORER_COLUMNS = 1.5, 2.0  # how much of the line that is, in heights of a character
-
-
-@dataclass(frozen=True)
-class CharacterReading:
-    """One character of a line.
-
-    Attributes:
-        probability: that it is of the likeliest class, `label`, and one whole character.
-        probabilities: by class, if it is one whole character.
-        box: around its ink, in pixels of the upright image.
-        status: `ok`, or `rejected` where the probability is below 0.8.
-        split: whether ink was split to separate it from a neighbour.
-        space_before: whether a wide gap separates it from the character before.
-    """
-
-    label: str
-    probability: float
-    probabilities: Mapping[str, float]
-    box: Box
-    status: Literal["ok", "rejected"]
-    split: bool
-    space_before: bool
-
-    def top(self, count: int) -> list[tuple[str, float]]:
-        """Return the `count` likeliest classes with their probabilities, likeliest first."""
-        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values."""
-        return vars(self) | {"probabilities": dict(self.probabilities), "box": list(self.box)}
-
-
-@dataclass(frozen=True)
-class LineReading:
-    """A line's characters from left to right; at least one."""
-
-    characters: tuple[CharacterReading, ...]
-
-    @property
-    def text(self) -> str:
-        """The characters, with a space where a wide gap is; a class of both cases in upper case."""
-        return "".join(" " * c.space_before + as_text(c.label) for c in self.characters)
-
-    @property
-    def box(self) -> Box:
-        """Around all its characters, in pixels of the upright image."""
-        return around(character.box for character in self.characters)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values."""
-        characters = [character.to_dict() for character in self.characters]
-        return {"text": self.text, "box": list(self.box), "characters": characters}
-
-
-@dataclass(frozen=True)
-class PageReading:
-    """The lines of an upright image (width, height in pixels) from top to bottom, if any."""
-
-    lines: tuple[LineReading, ...]
-    width: int
-    height: int
-
-    @property
-    def text(self) -> str:
-        """The lines, one below the other."""
-        return "\n".join(line.text for line in self.lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values."""
-        lines = [line.to_dict() for line in self.lines]
-        return {"text": self.text, "width": self.width, "height": self.height, "lines": lines}
 
 
 def read_page(
@@ -178,55 +92,6 @@ def _refuse_too_large(lattices: Sequence[tuple[TextLine, Sequence[Step]]], max_s
     area = sum(box.width * box.height for box in boxes)
     if area > max(_MOST_PIXELS, 10_000 * len(boxes)):
         raise too_complex("shapes that overlap all over")
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How an image of `width`×`height` was reduced: a pixel is `across`×`down` of the image's."""
-
-    width: int
-    height: int
-    across: int
-    down: int
-
-    def original(self, box: Box) -> Box:
-        """Return `box`, found in the reduced image with its margin, in pixels of the image."""
-        return Box(
-            max(0, box.left - MARGIN) * self.across,
-            max(0, box.top - MARGIN) * self.down,
-            min(self.width, (box.right - MARGIN) * self.across),
-            min(self.height, (box.bottom - MARGIN) * self.down),
-        )
-
-
-def find_page_lines(whole: Intensities, settings: InkSettings) -> tuple[list[UnsplitLine], Scale]:
-    """Return the lines of a grey image (H, W), found where characters are large enough."""
-    height, width = whole.shape
-    for side in _WORKING_SIDES:
-        found, sides = _lines_at(whole, side, settings)
-        enough = not found or _median_height(found) >= _LEAST_HEIGHT
-        if enough or sides == whole.shape:
-            break
-    if found and _median_height(found) > _MOST_HEIGHT:
-        side = round(max(sides) * _GOOD_HEIGHT / _median_height(found))
-        smaller, smaller_sides = _lines_at(whole, side, settings)
-        if smaller and _median_height(smaller) >= _LEAST_HEIGHT:
-            found, sides = smaller, smaller_sides
-    factor = round(max(whole.shape) / max(sides))
-    return found, Scale(width, height, min(factor, width), min(factor, height))
-
-
-def _lines_at(
-    whole: Intensities, side: int, settings: InkSettings
-) -> tuple[list[UnsplitLine], tuple[int, ...]]:
-    """Return the lines of `whole` (H, W) when it is averaged down to `side`, and its sides then."""
-    grey = read_grey(whole, settings.max_pixels, side)
-    ink = find_ink(correct_illumination(grey), settings, alone=False)
-    return find_unsplit_lines(ink), grey.shape
-
-
-def _median_height(lines: Sequence[UnsplitLine]) -> float:
-    return float(np.median([line.height for line in lines]))
 
 
 class NetworkOutputs(NamedTuple):

@@ -25,7 +25,8 @@ from helpers import SMALL_CNN, drawn_digit, random_images
 from penstroke.config.settings import DataConfig, RunConfig, TrainConfig
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import ImageError, ImageTooComplexError
-from penstroke.inference.line_reader import PageReading, read_page
+from penstroke.inference.character_lines import read_page
+from penstroke.inference.readings import PageReading
 from penstroke.inference.recognizer import Recognizer
 from penstroke.preprocessing.decoding import ImageLike
 
