@@ -1,0 +1,115 @@
+"""Decoding against every text that the columns can write."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstroke.inference.decoding import (
+    align,
+    decode,
+    greedy,
+    text_log_probability,
+    text_probability,
+)
+
+Columns = npt.NDArray[np.float64]
+
+
+def log_softmax(logits: npt.ArrayLike) -> Columns:
+    scores: Columns = np.asarray(logits, np.float64)
+    scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return scores
+
+
+def columns_of(classes: list[int], count: int, probability: float = 0.97) -> Columns:
+    """Columns in which each of `classes`, of `count`, has the `probability`."""
+    rest = (1 - probability) / (count - 1)
+    return np.log(np.where(np.arange(count) == np.array(classes)[:, None], probability, rest))
+
+
+def every_text(columns: Columns, alphabet: str) -> dict[str, float]:
+    """The probability of each text, by summing over all paths."""
+    found: dict[str, float] = {}
+    for path in itertools.product(range(columns.shape[1]), repeat=len(columns)):
+        text = "".join(alphabet[k - 1] for k, _ in itertools.groupby(path) if k)
+        probability = math.exp(sum(columns[t, k] for t, k in enumerate(path)))
+        found[text] = found.get(text, 0.0) + probability
+    return found
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> tuple[Columns, str]:
+    columns, characters = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    sharpness = draw(st.sampled_from([0.0, 1.0, 4.0, 20.0]))
+    return log_softmax(rng.normal(size=(columns, characters + 1)) * sharpness), "abc"[:characters]
+
+
+@given(lines(), st.sampled_from([1, 2, 5, 1000]))
+def test_the_likeliest_of_all_texts(line: tuple[Columns, str], count: int) -> None:
+    columns, alphabet = line
+    every = every_text(columns, alphabet)
+    found = decode(columns, alphabet, count=count)
+    likeliest = sorted(every.values(), reverse=True)[:count]
+    assert [one.probability for one in found] == pytest.approx(likeliest, abs=1e-12)
+    assert [every[one.text] for one in found] == pytest.approx(likeliest, abs=1e-12)
+    assert len({one.text for one in found}) == len(found)
+
+
+@given(lines())
+def test_the_probability_of_each_text(line: tuple[Columns, str]) -> None:
+    columns, alphabet = line
+    every = every_text(columns, alphabet)
+    assert sum(every.values()) == pytest.approx(1)
+    for text, probability in every.items():
+        assert text_probability(columns, text, alphabet) == pytest.approx(probability, abs=1e-12)
+
+
+def test_a_text_that_needs_more_columns_is_impossible() -> None:
+    columns = columns_of([1, 1], 2)
+    assert text_log_probability(columns, "aa", "a") == -np.inf
+    assert text_log_probability(columns[:0], "a", "a") == -np.inf
+    assert text_probability(columns[:0], "", "a") == 1
+
+
+def test_greedy_merges_repeats_and_drops_blanks() -> None:
+    assert greedy(columns_of([0, 1, 1, 0, 1, 2, 2, 0], 3), "ab") == "aab"
+    assert greedy(columns_of([0, 0], 3), "ab") == ""
+
+
+def test_greedy_is_not_the_likeliest_text() -> None:
+    # "" is the likeliest path, but more paths write "a".
+    columns = np.log([[0.6, 0.4], [0.6, 0.4]])
+    assert greedy(columns, "a") == ""
+    (found,) = decode(columns, "a")
+    assert found.text == "a"
+    assert found.probability == pytest.approx(0.64)
+
+
+def test_spans_are_the_columns_of_each_character() -> None:
+    columns = columns_of([0, 1, 1, 0, 1, 2, 2, 2, 0], 3)
+    columns[6] = np.log([0.005, 0.005, 0.99])
+    spans = align(columns, "aab", "ab")
+    assert [(span.first, span.last) for span in spans] == [(1, 2), (4, 4), (5, 7)]
+    assert spans[2].peak == 6
+    assert spans[2].probability == pytest.approx(0.99)
+    assert decode(columns, "ab")[0].spans == spans
+    assert align(columns, "", "ab") == ()
+
+
+def test_probabilities_of_single_precision_and_long_lines() -> None:
+    classes = [0, 1, 0, 2] * 250
+    columns = columns_of(classes, 14, 0.9999).astype(np.float32)
+    (found,) = decode(columns, "0123456789,.-")
+    assert found.text == "01" * 250
+    assert found.probability == pytest.approx(0.905, abs=0.01)
+    noise = log_softmax(np.random.default_rng(0).normal(size=(120, 14)))
+    first, second = decode(noise, "0123456789,.-", count=2)
+    assert 0 < second.probability <= first.probability < 1e-50
