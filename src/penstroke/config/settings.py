@@ -283,7 +283,7 @@ class CRNNConfig(Settings):
 
     architecture: Literal["crnn"] = Field("crnn", description="kind of network")
     filters: ListOf[Annotated[int, Field(ge=1)]] = Field(
-        (24, 48, 80, 80, 128, 160), min_length=6, max_length=6,
+        (32, 48, 80, 80, 128, 160), min_length=6, max_length=6,
         description="output channels of the six convolutions; the first two halve the strip",
     )  # fmt: skip
     context: int = Field(
