@@ -23,11 +23,11 @@ def number(rng: Generator) -> str:
     return "-" + text if rng.random() < 0.04 else text
 
 
-def words(rng: Generator, letters: Sequence[str]) -> str:
+def words(rng: Generator, letters: Sequence[str], *, has_digits: bool) -> str:
     """Return one to four words of `letters`, and numbers, with spaces between."""
     parts = []
     for _ in range(int(rng.choice(4, p=(0.4, 0.3, 0.2, 0.1))) + 1):
-        if rng.random() < 0.2:
+        if has_digits and rng.random() < 0.2:
             parts.append(_digits(rng, int(rng.integers(1, 6))))
         else:
             parts.append("".join(rng.choice(letters, int(rng.integers(1, 9)))))

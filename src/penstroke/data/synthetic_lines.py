@@ -117,7 +117,10 @@ class LineSynthesizer:
 
     def _line(self, rng: Generator) -> tuple[Strip, str]:
         config = self.config
-        text = number(rng) if config.content == "numbers" else words(rng, self.letters)
+        if config.content == "numbers":
+            text = number(rng)
+        else:
+            text = words(rng, self.letters, has_digits="0" in self._rows)
         if rng.random() < config.blank:
             text = ""
         hand = self._hand(rng)
