@@ -12,7 +12,7 @@ def command(
     report: bool = REPORT,
     as_json: bool = JSON,
 ) -> None:  # fmt: skip
-    """Compare runs on the same test images.
+    """Compare runs on the same test images, or lines.
 
     The first is the baseline. Runs that differ only in their seed are grouped. A difference is
     reported only if it exceeds what the choice of test images and of seeds explains.
@@ -41,7 +41,7 @@ def _compare_runs(names: list[str], report: bool) -> None:
     comparison = compare_runs([find_run(name) for name in names])
     page = {"report": str(write_comparison_report(comparison))} if report else {}
     exit_json(vars(comparison) | page)
-    say(f"{comparison.dataset}, {comparison.images:,} test images\n")
+    say(f"{comparison.evaluated_on}\n")
     headings = ("", *(group.name for group in comparison.groups))
     print_table(headings, comparison_table(comparison), "123456789")
     say("\n" + "\n".join(comparison.claim_texts))

@@ -78,6 +78,25 @@ def new_writer_interval(
     return (max(low, 0.0), min(high, 1.0)), effective
 
 
+def error_rate_interval(
+    errors: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], seed: int = 0
+) -> Interval:
+    """Return the 95 % interval of the sum of `errors` over that of `sizes`: both (U,), of units.
+
+    A unit is a line of writing, or all lines of one writer; its `sizes` are of characters. As
+    `new_writer_interval`, of the share without an error; percentiles of the draws where there are
+    more errors than characters. Of one unit, Wilson's over its characters.
+    """
+    count = len(sizes)
+    if count < 2:
+        return wilson(int(np.minimum(errors, sizes).sum()), int(sizes.sum()))
+    if errors.sum() < sizes.sum():
+        (low, high), _ = new_writer_interval(sizes - errors, sizes, seed)
+        return 1 - high, 1 - low
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    return _percentiles((draws @ errors) / (draws @ sizes))
+
+
 @dataclass(frozen=True)
 class SeedVariation:
     """Mean and standard deviation over seeds, and a 95 % interval of the mean; nan for one seed."""

@@ -4,14 +4,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from penstroke.data.dataset import Writers
 from penstroke.evaluation.calibration import calibration
-from penstroke.evaluation.comparison import Difference, Right, compare, holm
+from penstroke.evaluation.comparison import Difference, compare, holm
 from penstroke.evaluation.intervals import Interval, seed_variation, wilson
 from penstroke.evaluation.metrics import Metrics, compute_metrics
 from penstroke.evaluation.predictions import Predictions
@@ -19,6 +19,7 @@ from penstroke.evaluation.predictions import Predictions
 _LUCK = "Only `train --seeds` shows how much is due to the luck of training."
 RightBySeed = Mapping[int, npt.NDArray[np.bool_]]
 """(images,) of each seed: which images its run read correctly."""
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +99,8 @@ class Claim:
     seeds: int
     difference: Difference
     p: float  # adjusted for the number of groups compared with the baseline (Holm 1979)
+    figure: str = "accuracy"  # what is compared, in words
+    unit: str = "images"  # that it is a share of
 
     @property
     def is_significant(self) -> bool:
@@ -114,12 +117,14 @@ class Claim:
         else:
             text = f"No evidence of a difference between {self.group} and {self.baseline}"
             if difference.more_images is not None:  # to two digits: it is a rough figure
-                needed.append(f"about {int(float(f'{difference.more_images:.2g}')):,} test images")
+                needed.append(
+                    f"about {int(float(f'{difference.more_images:.2g}')):,} test {self.unit}"
+                )
             if difference.more_seeds is not None:
                 needed.append(f"{difference.more_seeds:,} seeds of each")
         text += f", over {self.seeds} seeds each: " if self.seeds > 1 else ", with one run each: "
         text += (
-            f"{100 * difference.accuracy:+.2f} % accuracy, 95 % interval "
+            f"{100 * difference.accuracy:+.2f} % {self.figure}, 95 % interval "
             f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f} %, "
             f"p {'< 0.0001' if self.p < 1e-4 else f'= {self.p:.2g}'}."
         )
@@ -141,6 +146,11 @@ class Comparison:
     images: int
     groups: tuple[RunGroup, ...]
     claims: tuple[Claim, ...]
+
+    @property
+    def evaluated_on(self) -> str:
+        """The test images in words."""
+        return f"{self.dataset}, {self.images:,} test images"
 
     @property
     def claim_texts(self) -> list[str]:
@@ -168,22 +178,29 @@ def compare_groups(dataset: str, groups: Sequence[RunGroup]) -> Comparison:
 
 
 def claims_against_first(
-    groups: Sequence[tuple[str, RightBySeed]], writers: Writers | None = None
+    groups: Sequence[tuple[str, RightBySeed]],
+    writers: Writers | None = None,
+    *,
+    figure: str = "accuracy",
+    unit: str = "images",
 ) -> tuple[Claim, ...]:
     """Return a claim for each group, by name and images read correctly, against the first.
 
-    With `writers` (images,), chance is in the choice of writers.
+    With `writers` (images,), chance is in the choice of writers. `figure` and `unit` are the words
+    for what is compared.
     """
     (baseline, baseline_right), *others = groups
-    differences = [compare(*_side_by_side(right, baseline_right), writers) for _, right in others]
+    differences = [compare(*side_by_side(right, baseline_right), writers) for _, right in others]
     p_values = holm([difference.p for difference in differences])
     return tuple(
-        Claim(name, baseline, min(len(right), len(baseline_right)), difference, p)
+        Claim(name, baseline, min(len(right), len(baseline_right)), difference, p, figure, unit)
         for (name, right), difference, p in zip(others, differences, p_values, strict=True)
     )
 
 
-def _side_by_side(this: RightBySeed, that: RightBySeed) -> tuple[Right, Right]:
+def side_by_side(
+    this: Mapping[int, npt.NDArray[Scalar]], that: Mapping[int, npt.NDArray[Scalar]]
+) -> tuple[npt.NDArray[Scalar], npt.NDArray[Scalar]]:
     """Return as many rows of both as there are of either, those of one seed beside each other."""
     shared = this.keys() & that.keys()
     orders = (sorted(group, key=lambda seed: (seed not in shared, seed)) for group in (this, that))

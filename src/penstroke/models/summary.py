@@ -28,8 +28,13 @@ class NetworkSummary:
     multiply_adds: int
 
 
-def summarize(network: nn.Module) -> NetworkSummary:
-    """Return the summary of `network`, which keeps its mode and its weights."""
+def summarize(
+    network: nn.Module, size: tuple[int, int] = (IMAGE_SIZE, IMAGE_SIZE)
+) -> NetworkSummary:
+    """Return the summary of `network`, which keeps its mode and its weights.
+
+    Shapes and multiply-adds are those of an image of `size`: height and width in pixels.
+    """
     layers: list[LayerSummary] = []
 
     def describe(name: str, module: nn.Module, output: Tensor) -> None:
@@ -46,7 +51,7 @@ def summarize(network: nn.Module) -> NetworkSummary:
     ]
     was_training, device = network.training, next(network.parameters()).device
     with torch.no_grad():
-        network.eval()(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, device=device))
+        network.eval()(torch.zeros(1, 1, *size, device=device))
     network.train(was_training)
     for hook in hooks:
         hook.remove()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from penstroke.evaluation.calibration import Calibration
+    from penstroke.evaluation.line_metrics import CoverageCurve, LengthMetrics
 
 INK = "#010203"
 """Stands for the page's text colour while matplotlib draws; becomes `currentColor` in the SVG."""
@@ -211,4 +212,30 @@ def reliability(raw: Calibration, calibrated: Calibration) -> str:
     # All bins of a good network lie near 1.
     span = max(0.0, lowest - 0.05 * (1 - lowest) - 0.005), 1.005
     axis.set(xlabel="confidence", ylabel="accuracy", xlim=span, ylim=span)
+    return to_svg(figure)
+
+
+def exact_by_length(groups: Sequence[LengthMetrics]) -> str:
+    """Return an SVG: the share of lines read exactly, with its interval, by length of the text."""
+    figure, (axis,) = new_figure(max(3.4, 1.2 + 0.45 * len(groups)), 3.1)
+    for place, group in enumerate(groups):
+        ends = [group.exact.low, group.exact.high]
+        axis.plot([place, place], ends, "-", color=BLUE, linewidth=5, alpha=0.35)
+        axis.plot(place, group.exact.value, "o", color=BLUE, markersize=5)
+    names = [
+        f"{one.shortest}" if one.shortest == one.longest else f"{one.shortest}–{one.longest}"
+        for one in groups
+    ]
+    axis.set_xticks(range(len(groups)), names)
+    axis.set(xlabel="characters", ylabel="read exactly", xlim=(-0.6, len(groups) - 0.4))
+    set_accuracy_axis(axis, [end for one in groups for end in (one.exact.low, one.exact.value)])
+    return to_svg(figure)
+
+
+def coverage(curve: CoverageCurve) -> str:
+    """Return an SVG: the share of right answers by the share of lines that are answered."""
+    figure, (axis,) = new_figure(4.6, 3.1)
+    axis.plot(curve.coverage, curve.precision, "-", color=BLUE, linewidth=1.6)
+    axis.set(xlabel="coverage", ylabel="precision", xlim=(0, 1.01))
+    set_accuracy_axis(axis, curve.precision)
     return to_svg(figure)

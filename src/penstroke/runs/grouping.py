@@ -8,9 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from penstroke.config.settings import expand
+from penstroke.config.settings import SYNTHETIC, expand
 from penstroke.config.toml import flatten
 from penstroke.errors import ConfigError, RunError, near_match
+from penstroke.evaluation.line_comparison import (
+    LineComparison,
+    LineRunGroup,
+    LineRunResult,
+    compare_line_groups,
+)
+from penstroke.evaluation.line_metrics import LinePredictions
 from penstroke.evaluation.predictions import Predictions
 from penstroke.evaluation.result_table import ResultTable, RunScore, TableRow
 from penstroke.evaluation.run_groups import Comparison, RunGroup, RunResult, compare_groups
@@ -18,16 +25,18 @@ from penstroke.models.summary import summarize
 from penstroke.runs.run import Run
 from penstroke.runs.trained import load_network
 
+LINE_PREDICTIONS = "predictions/test.csv"
 _LATENCY_CALLS = 40
 _REPLICATES = {"train.seed", "data.fold"}
 """Settings in which repetitions of one experiment differ."""
 
 
-def compare_runs(runs: Sequence[Run]) -> Comparison:
+def compare_runs(runs: Sequence[Run]) -> Comparison | LineComparison:
     """Compare `runs`, grouped by settings in the order given; the first group is the baseline.
 
-    Predictions on the test images are read from the run directories: nothing is unsealed. RunError
-    if there is only one group, or the runs were evaluated on different images, or not yet.
+    Predictions on the test split are read from the run directories: nothing is unsealed. RunError
+    if there is only one group, the runs were evaluated on different images, or not yet, or some
+    read lines and some characters.
     """
     by_key: dict[object, list[Run]] = {}
     first = runs[0].record
@@ -38,25 +47,66 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
             f"{', '.join(run.name for run in runs)} differ in their seed alone, so there is "
             "nothing to compare: name runs with other settings too"
         )
-    for run in runs:
-        if run.record.data.fingerprint != first.data.fingerprint:
-            raise RunError(
-                f"{run.path} was evaluated on {run.record.config.data.dataset} "
-                f"{run.record.data.fingerprint[:12]}…, {runs[0].path} on "
-                f"{first.config.data.dataset} {first.data.fingerprint[:12]}…: compare accuracies "
-                "on the same test images only"
-            )
+    _check_same_test(runs)
     _check_distinct(runs)
     members = [sorted(group, key=_seed) for group in by_key.values()]
+    leaders = [group[0] for group in members]
+    names, dataset = _names(leaders), first.config.data.dataset
+    if first.config.reads_lines:
+        return compare_line_groups(dataset, _line_groups(names, members))
     results = [tuple(map(_result, group)) for group in members]
     labels = results[0][0].predictions.labels
     if any(not np.array_equal(r.predictions.labels, labels) for group in results for r in group):
         raise RunError("the runs were not evaluated on the same test images: evaluate them again")
-    leaders = [group[0] for group in members]
     networks = [summarize(load_network(run)) for run in leaders]
-    columns = zip(_names(leaders), results, networks, _latencies(leaders), strict=True)
+    columns = zip(names, results, networks, _latencies(leaders), strict=True)
     groups = [RunGroup(name, r, n.parameters, n.multiply_adds, ms) for name, r, n, ms in columns]
-    return compare_groups(first.config.data.dataset, groups)
+    return compare_groups(dataset, groups)
+
+
+def _check_same_test(runs: Sequence[Run]) -> None:
+    """Raise a RunError unless all runs read the same, lines or characters, of one data set.
+
+    Line readers of one data set may compose more lines to train on, of different characters.
+    """
+    first = runs[0]
+    config, fingerprint = first.record.config, first.record.data.fingerprint
+    words = {True: "lines", False: "single characters"}
+    for run in runs:
+        data = run.record.config.data
+        if run.record.config.reads_lines != config.reads_lines:
+            raise RunError(
+                f"{first.path} reads {words[config.reads_lines]}, {run.path} "
+                f"{words[not config.reads_lines]}: compare runs that read the same"
+            )
+        is_same = config.reads_lines and data.dataset == config.data.dataset != SYNTHETIC
+        if run.record.data.fingerprint != fingerprint and not is_same:
+            raise RunError(
+                f"{run.path} was evaluated on {data.dataset} {run.record.data.fingerprint[:12]}…, "
+                f"{first.path} on {config.data.dataset} {fingerprint[:12]}…: compare accuracies "
+                "on the same test images only"
+            )
+
+
+def _line_groups(names: Sequence[str], members: Sequence[Sequence[Run]]) -> list[LineRunGroup]:
+    groups = [
+        LineRunGroup(
+            name,
+            tuple(
+                LineRunResult(
+                    str(run.path), _seed(run), LinePredictions.load(run.path / LINE_PREDICTIONS),
+                    run.elapsed_seconds(),
+                )
+                for run in group
+            ),
+            sum(weights.size for weights in group[0].model().weights.values()),
+        )
+        for name, group in zip(names, members, strict=True)
+    ]  # fmt: skip
+    texts = groups[0].runs[0].predictions.texts
+    if any(run.predictions.texts != texts for group in groups for run in group.runs):
+        raise RunError("the runs were not evaluated on the same test lines: evaluate them again")
+    return groups
 
 
 def tabulate(
