@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from penstroke.cli.console import exit_json, program, progress_bar, say, show_left_out
 from penstroke.cli.options import JSON, argument, given_options, option, takes
@@ -11,9 +11,12 @@ from penstroke.errors import ConfigError, MissingExtraError
 from penstroke.files import cache_root
 
 if TYPE_CHECKING:
-    from penstroke.data.image_import import ImportResult
+    from penstroke.data.image_import import Import
 
 _FOR_IDX = {"label_offset"}
+_NOT_FOR_LINES = {
+    "classes", "map", "merge_case", "preprocessed", "transposed", "label_offset",
+}  # fmt: skip
 _FOR_BOTH = {"name", "source", "classes", "replace", "as_json", "transposed"}
 
 
@@ -23,18 +26,23 @@ class ImportOptions:
 
     name: str = argument("Name of the new data set.")
     source: Path = argument("Folder, .zip, .csv, .parquet, .npz, .npy or .mat file, or IDX files.")
+    lines: bool = option(
+        "Images are lines of text, each with its text in place of a class.", False, "--lines"
+    )
     labels: Literal["folder", "table"] | None = option(
         "Where the labels are; detected by default.")  # fmt: skip
     pattern: str | None = option(
-        "Pattern of labels, and perhaps of writers, in file names: (?P<label>…), (?P<writer>…).",
+        "Pattern of labels, and perhaps of writers, in file names: (?P<label>…), (?P<writer>…); "
+        "of lines (?P<text>…).",
         metavar="REGEX")  # fmt: skip
     images: Path | None = option("Folder or zip with the images that a table names.")
     file_column: str | None = option("Column of a table with the file names.")
-    label_column: str | None = option("Column of a table or Parquet file with the labels.")
+    label_column: str | None = option("Column of a table or Parquet file with the labels or texts.")
     image_column: str | None = option("Column of a Parquet file with the images.")
     writer_column: str | None = option("Column of a table or Parquet file with the writers.")
     writer_folders: bool = option(
-        "Folder above that of a class names the writer.", False, "--writer-folders")  # fmt: skip
+        "Folder above that of a class, or the folder of a line, names the writer.", False,
+        "--writer-folders")  # fmt: skip
     encoding: str = option("Text encoding of a table.", "utf-8")
     classes: str | None = option(
         "Classes to keep, separated by commas: digits, letters, upper, lower, alphanumeric, or "
@@ -72,20 +80,24 @@ class ImportOptions:
 def command(options: ImportOptions) -> None:
     """Import images as a data set: a folder per class, a zip, a table, Parquet, arrays or IDX.
 
-    Each image is normalised to 28×28 pixels. A report shows the results beside the originals. The
-    same command resumes an import that was interrupted.
+    Each image is normalised to 28×28 pixels, or, of --lines, to 32 pixels in height. A report shows
+    the results beside the originals. The same command resumes an import that was interrupted.
     """
     from penstroke.data.catalogue import check_new_name
     from penstroke.data.idx import holds_idx, import_idx
     from penstroke.data.loading import imported_folder, imported_names
 
     check_new_name(options.name)
-    is_idx = holds_idx(options.source)
+    is_idx = not options.lines and holds_idx(options.source)
     if is_idx and options.name in imported_names() and not options.replace:
         raise ConfigError(f'the data set "{options.name}" already exists; use --replace')
     for name, typed in given_options(options).items():
         if is_idx and name not in _FOR_IDX | _FOR_BOTH:
             raise ConfigError(f"{typed} is for images, but {options.source} holds IDX files")
+        if options.lines and (
+            name in _NOT_FOR_LINES or (name, options.labels) == ("labels", "folder")
+        ):
+            raise ConfigError(f"{typed} is for characters, not for --lines")
         if not is_idx and name in _FOR_IDX:
             raise ConfigError(f"{typed} is for IDX files only")
     if not is_idx:
@@ -103,6 +115,7 @@ def command(options: ImportOptions) -> None:
 
 def _import_images(options: ImportOptions) -> None:
     from penstroke.data.image_import import ClassMap, ImportSettings, import_images, parse_map
+    from penstroke.data.line_import import import_lines
     from penstroke.data.loading import imported_folder
     from penstroke.data.sources.contents import SourceOptions
 
@@ -113,7 +126,7 @@ def _import_images(options: ImportOptions) -> None:
             file_column=options.file_column, label_column=options.label_column,
             image_column=options.image_column, writer_column=options.writer_column,
             writer_folders=options.writer_folders, encoding=options.encoding,
-            transposed=options.transposed,
+            transposed=options.transposed, lines=options.lines,
         ),
         classes=ClassMap(
             wanted=options.class_names(), renamed=parse_map(options.map or []),
@@ -127,7 +140,7 @@ def _import_images(options: ImportOptions) -> None:
     page = options.report or cache_root() / "imports" / name / "index.html"
     problems: list[str] = []
     with progress_bar("reading", columns, total=1.0, hint=hint) as update:
-        result = import_images(
+        result: Import[Any] = (import_lines if options.lines else import_images)(
             name, options.source, imported_folder(name), settings, workers=options.workers,
             progress=lambda done, total: update(completed=done, total=total),
             replace_existing=options.replace,
@@ -138,8 +151,8 @@ def _import_images(options: ImportOptions) -> None:
     report = None if problems else str(page)
     exit_json({**result.to_dict(), "report": report})
     train, test = result.train, result.test
-    say(f"{name}: {len(train):,} training and {len(test):,} test images of {len(train.classes)} "
-        "classes")  # fmt: skip
+    what = "lines" if options.lines else f"images of {len(train.classes)} classes"
+    say(f"{name}: {len(train):,} training and {len(test):,} test {what}")
     for what, how in [*result.decisions.items(), *(("note", text) for text in result.notes)]:
         say(f"  {what:<15}{how}")
     unreadable = [f"{image}: {why}" for image, why in result.unreadable]
@@ -150,10 +163,11 @@ def _import_images(options: ImportOptions) -> None:
         show_left_out(what, images)
     if report:
         say(f"\nreport  {report}")
-    say(f"\nnext: {program()} data show {name}\n      {program()} train --dataset {name}")
+    recipe = "numbers " if options.lines else ""
+    say(f"\nnext: {program()} data show {name}\n      {program()} train {recipe}--dataset {name}")
 
 
-def _write_report(result: "ImportResult", page: Path) -> list[str]:
+def _write_report(result: "Import[Any]", page: Path) -> list[str]:
     """Write the import report; without the packages for it, return what is missing."""
     try:  # the data set is complete all the same
         from penstroke.reports.import_report import write_import_report

@@ -6,7 +6,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from penstroke.config.settings import ListOf, Settings
+from penstroke.config.settings import SYNTHETIC, ListOf, Settings
 from penstroke.config.toml import read_toml
 from penstroke.data import collected
 from penstroke.errors import ConfigError, near_match
@@ -121,6 +121,8 @@ def check_new_name(name: str) -> None:
     """Raise ConfigError if an imported data set cannot be called `name`."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ConfigError(f'"{name}" cannot be the name of a data set: use a-z, 0-9 and -')
+    if name == SYNTHETIC:
+        raise ConfigError(f'the name "{name}" stands for composed lines: choose another')
     if name in catalogue() or name == collected.NAME:
         raise ConfigError(
             f'the name "{name}" is already taken by the catalogue: choose another, or, if yours is '

@@ -106,7 +106,12 @@ class Dataset:
     @property
     def writer_count(self) -> int:
         """Number of known writers."""
-        return 0 if self.writers is None else len(np.unique(self.writers[self.writers != ""]))
+        return writer_count(self.writers)
+
+
+def writer_count(writers: Writers | None) -> int:
+    """Return the number of known writers in `writers` (N,)."""
+    return 0 if writers is None else len(np.unique(writers[writers != ""]))
 
 
 def united_classes(parts: Sequence[Dataset], first: Sequence[str] = ()) -> tuple[str, ...]:

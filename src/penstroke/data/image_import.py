@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,11 @@ import numpy.typing as npt
 from penstroke.config.class_names import check_class_name, class_order, merged
 from penstroke.data import store
 from penstroke.data.catalogue import check_new_name
-from penstroke.data.dataset import Dataset, Labels, Rows, Writers
+from penstroke.data.dataset import Dataset, Labels, Rows, Writers, writer_count
 from penstroke.data.shards import (
     EMPTY,
     OK,
+    Kind,
     PreprocessedImages,
     read_shards,
     shard_jobs,
@@ -39,6 +40,7 @@ from penstroke.data.sources.contents import (
 )
 from penstroke.data.sources.listing import list_source
 from penstroke.data.splitting import draw_test
+from penstroke.data.store import Stored
 from penstroke.errors import ConfigError, DataError, StorageError, near_match
 from penstroke.files import explained, lock, write_text_atomically
 
@@ -121,17 +123,17 @@ class ImportSettings:
 
 
 @dataclass(frozen=True)
-class ImportResult:
+class Import(Generic[Stored]):
     """An imported data set, and how it came about."""
 
     name: str
     source: Path
-    train: Dataset  # validation among them
-    test: Dataset
+    train: Stored  # validation among them
+    test: Stored
     rows: tuple[Rows, Rows]  # positions of the training and of the test images in `images`
     decisions: dict[str, str]  # where labels came from, preprocessing, the split
     notes: tuple[str, ...]  # what was left out or is worth knowing, one line each
-    parts: tuple[Part, ...]  # the images of the source that were read, labelled by class
+    parts: tuple[Part, ...]  # the images of the source that were read, labelled by class or text
     images: PreprocessedImages  # the same, preprocessed
     unreadable: tuple[LeftOut, ...]
     left_out: tuple[LeftOut, ...]  # images without a label, files of other kinds
@@ -140,7 +142,7 @@ class ImportResult:
     @cached_property
     def refs(self) -> list[ImageRef]:
         """The images of all parts, in the order of `images`."""
-        return _refs(self.parts)
+        return refs_of(self.parts)
 
     @property
     def empty(self) -> list[str]:
@@ -151,10 +153,9 @@ class ImportResult:
         """Return plain values for JSON."""
         splits = {"train": self.train, "test": self.test}
         return {
-            "name": self.name, "source": printable(str(self.source)), "classes": self.train.classes,
+            "name": self.name, "source": printable(str(self.source)),
             "train": len(self.train), "test": len(self.test),
             "writers": {k: split.writer_count for k, split in splits.items()},
-            "class_counts": {k: split.class_counts().tolist() for k, split in splits.items()},
             "decisions": self.decisions, "notes": list(self.notes), "empty": self.empty,
             "unreadable": [image._asdict() for image in self.unreadable],
             "left_out": [image._asdict() for image in self.left_out],
@@ -162,9 +163,40 @@ class ImportResult:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class ImportResult(Import[Dataset]):
+    """An imported data set of characters."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        splits = {"train": self.train, "test": self.test}
+        return super().to_dict() | {
+            "classes": self.train.classes,
+            "class_counts": {k: split.class_counts().tolist() for k, split in splits.items()},
+        }
+
+
+Result = TypeVar("Result", bound=Import[Any])
+Progress = Callable[[int, int], None]
+"""Called with how many images were read, and of how many."""
+
+
+@dataclass(frozen=True)
+class Preparation(Generic[Result]):
+    """What an import will read: the `parts` of what was `listed`, each image as of the `kind`.
+
+    `assemble` makes the data set of what was read, and of what could not be.
+    """
+
+    listed: Sequence[SourceContents]
+    parts: tuple[Part, ...]
+    kind: Kind
+    assemble: Callable[[PreprocessedImages, tuple[LeftOut, ...]], Result]
+
+
 def import_images(
     name: str, source: Path, destination: Path, settings: ImportSettings, *,
-    workers: int = 1, progress: Callable[[int, int], None] = lambda done, total: None,
+    workers: int = 1, progress: Progress = lambda done, total: None,
     replace_existing: bool = True, finish: Callable[[ImportResult], None] = lambda result: None,
 ) -> ImportResult:  # fmt: skip
     """Bring the images of `source` into the stored data set `destination`.
@@ -177,15 +209,8 @@ def import_images(
     setting does not go with the source; DataError if there are no images, too few classes, or too
     many unreadable images; nothing is written.
     """
-    check_new_name(name)
-    if not 0 <= settings.test_fraction < 1:
-        raise ConfigError(
-            f"--test-fraction: {settings.test_fraction:g} is out of range: from 0 to below 1"
-        )
-    sources = [source] if settings.test is None else [source, settings.test]
-    listed = [list_source(path, settings.options) for path in sources]
+    listed = list_sources(name, source, settings)
     parts, notes = _select(listed, settings.classes)
-    missing = tuple(image for contents in listed for image in contents.missing)
     preprocessed = settings.preprocessed
     if preprocessed is None:
         preprocessed = all(contents.are_preprocessed for contents in listed)
@@ -199,13 +224,48 @@ def import_images(
         "that)" if preprocessed else "ink found, its longer side scaled to 20 pixels, its centre "
         "of mass moved to the middle",
     }  # fmt: skip
-    folder = working_folder(name, parts, preprocessed=preprocessed)
+    left_out = tuple(file for contents in listed for file in contents.left_out)
+
+    def assemble(images: PreprocessedImages, unreadable: tuple[LeftOut, ...]) -> ImportResult:
+        problems = (unreadable, left_out)
+        return _assemble(name, source, settings, parts, images, problems, decisions, notes)
+
+    preparation = Preparation(listed, parts, "array" if preprocessed else "image", assemble)
+    return run_import(
+        name, source, destination, settings, preparation, workers=workers, progress=progress,
+        replace_existing=replace_existing, finish=finish,
+    )  # fmt: skip
+
+
+def list_sources(name: str, source: Path, settings: ImportSettings) -> list[SourceContents]:
+    """Return what `source`, and the source of the test images if there is one, hold.
+
+    Raises ConfigError if a data set cannot have that `name`, or a setting is out of range.
+    """
+    check_new_name(name)
+    if not 0 <= settings.test_fraction < 1:
+        raise ConfigError(
+            f"--test-fraction: {settings.test_fraction:g} is out of range: from 0 to below 1"
+        )
+    sources = [source] if settings.test is None else [source, settings.test]
+    return [list_source(path, settings.options) for path in sources]
+
+
+def run_import(
+    name: str, source: Path, destination: Path, settings: ImportSettings,
+    preparation: Preparation[Result], *, workers: int, progress: Progress, replace_existing: bool,
+    finish: Callable[[Result], None],
+) -> Result:  # fmt: skip
+    """Read, assemble and store the data set of `preparation`; see `import_images`."""
+    parts, kind = preparation.parts, preparation.kind
+    missing = tuple(image for contents in preparation.listed for image in contents.missing)
+    folder = working_folder(name, parts, kind=kind)
     stored = folder / "stored"  # an import that was killed after the data set was written
     if not replace_existing and destination.exists() and not _says(stored, repr(settings)):
         raise ConfigError(f'the data set "{name}" already exists; use --replace')
     with _locked(folder):
-        images = PreprocessedImages.allocate(sum(len(part.images) for part in parts))
-        jobs = shard_jobs(parts, folder, preprocessed=preprocessed)
+        images = PreprocessedImages.allocate(sum(len(part.images) for part in parts), kind)
+        jobs = shard_jobs(parts, folder, kind=kind)
         firsts = np.cumsum([0, *(len(job.places) for job in jobs)])
         total, done = len(images.status), 0
         limit = settings.max_unreadable
@@ -218,7 +278,7 @@ def import_images(
                 progress(done, total)
                 if len(images.errors) + len(missing) > most:
                     break
-        refs, errors = _refs(parts), sorted(images.errors.items())
+        refs, errors = refs_of(parts), sorted(images.errors.items())
         unreadable = (*(LeftOut(refs[row].name, printable(e)) for row, e in errors), *missing)
         if len(unreadable) > most:
             shutil.rmtree(folder, ignore_errors=True)
@@ -229,10 +289,7 @@ def import_images(
                 f"{source}: {count:,} of {total:,} images cannot be read (after {done:,}), more "
                 f"than --max-unreadable {limit:g} allows; nothing was written{shown}"
             )
-        left_out = tuple(file for contents in listed for file in contents.left_out)
-        result = _assemble(
-            name, source, settings, parts, images, (unreadable, left_out), decisions, notes
-        )
+        result = preparation.assemble(images, unreadable)
         used = ([refs[row].name for row in rows] for rows in result.rows)
         names = dict(zip(("train", "test"), used, strict=True))  # in the order of the arrays
         record = json.dumps(result.to_dict() | {"images": names}, ensure_ascii=False, indent=1)
@@ -306,13 +363,14 @@ def check_renamed(renamed: Mapping[str, str], known: Sequence[str]) -> None:
             )
 
 
-def _refs(parts: Sequence[Part]) -> list[ImageRef]:
+def refs_of(parts: Sequence[Part]) -> list[ImageRef]:
+    """Return the images of all `parts`."""
     return [image for part in parts for image in part.images]
 
 
 def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part, ...], list[str]]:
     """Return the parts with the images that are wanted, labelled by class, and notes."""
-    given = [image for contents in listed for image in _refs(contents.parts)]
+    given = [image for contents in listed for image in refs_of(contents.parts)]
     words = sorted({word for image in given for word in (image.given, image.label)})
     renamed = expand_ranges(classes.renamed, words)
     notes = [note for contents in listed for note in contents.notes]
@@ -344,7 +402,7 @@ def _select(listed: list[SourceContents], classes: ClassMap) -> tuple[tuple[Part
             f"{count:,} images of a validation split are training images here: each run carves its "
             "own validation images from those"
         )
-    if others := len(given) - len(_refs(parts)):
+    if others := len(given) - len(refs_of(parts)):
         notes.append(f"{others:,} images of other classes were left out")
     return tuple(part for part in parts if part.images), notes
 
@@ -355,49 +413,82 @@ def _assemble(
     decisions: dict[str, str], notes: list[str],
 ) -> ImportResult:  # fmt: skip
     """Choose the classes, split, and note what is worth knowing."""
-    refs = _refs(parts)
+    refs = refs_of(parts)
     rows = np.flatnonzero(images.status == OK)
     classes = settings.classes.chosen(Counter(refs[row].label for row in rows))
     index = {name: number for number, name in enumerate(classes)}
     labels: Labels = np.array([index[refs[row].label] for row in rows], np.int64)
+    division = divide(source, settings, refs, images, rows, labels)
+    train, test = (
+        Dataset(images.images[rows[side]], labels[side], classes, division.writers_of(side))
+        for side in division.sides
+    )
+    decisions = {**decisions, **division.decisions("each class")}
+    notes += [*division.notes, *_class_notes(train, test)]
+    return ImportResult(
+        name, source, train, test, division.rows, decisions, tuple(notes), parts, images, *missing,
+        division.conflicts,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Division:
+    """Images of an import, divided into training and test images."""
+
+    rows: tuple[Rows, Rows]  # of the training and of the test images
+    sides: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]  # the same, among all of them
+    drawn: str  # how the test images were drawn, with {} for of what; "" if they were given
+    writers: Writers
+    notes: tuple[str, ...]
+    conflicts: tuple[tuple[str, ...], ...]
+
+    def writers_of(self, side: npt.NDArray[np.bool_]) -> Writers | None:
+        """Return the writers of the images of one side; None if none is known at all."""
+        return self.writers[side] if (self.writers != "").any() else None
+
+    def decisions(self, drawn_of: str) -> dict[str, str]:
+        """Return in words how the images were split, and how many writers are on each side."""
+        given = "given by the source; each run carves its validation images from training"
+        split = {"split": self.drawn.format(drawn_of) or given}
+        if not (self.writers != "").any():
+            return split
+        train, test = (writer_count(self.writers[side]) for side in self.sides)
+        return {"writers": f"{train:,} of training images, {test:,} of test images", **split}
+
+
+def divide(
+    source: Path, settings: ImportSettings, refs: list[ImageRef], images: PreprocessedImages,
+    rows: Rows, labels: Labels,
+) -> Division:  # fmt: skip
+    """Divide the images at `rows`, of the `labels` that are drawn evenly, into training and test.
+
+    DataError: the source has test images only.
+    """
     digests = images.digests[rows]
-    is_test = np.array([refs[row].split == "test" for row in rows])
+    is_test = np.array([refs[row].split == "test" for row in rows], bool)
     writers = np.array([refs[row].writer for row in rows], np.str_)
-    if settings.test is not None or is_test.any():
-        how = "given by the source; each run carves its validation images from training"
-    else:
+    drawn = ""
+    if settings.test is None and not is_test.any():
         several = len(np.unique(writers[writers != ""])) > 1
         is_test = draw_test(
             labels, digests, settings.test_fraction, settings.seed, writers if several else None
         )
-        how = f"test drawn: {100 * settings.test_fraction:g} % of each class, seed {settings.seed}"
-        how += ", whole writers" if several else ""
+        drawn = f"test drawn: {100 * settings.test_fraction:g} % of {{}}, seed {settings.seed}"
+        drawn += ", whole writers" if several else ""
     if is_test.all():
         raise DataError(f"{source} holds test images only, and none to train on")
-    train, test = (
-        Dataset(
-            images.images[rows[side]], labels[side], classes,
-            writers[side] if (writers != "").any() else None,
-        )
-        for side in (~is_test, is_test)
-    )  # fmt: skip
     copies, conflicts = _find_copies(refs, images, rows)
-    notes += copies
-    notes += _page_notes(refs, images, rows)
+    notes = [*copies, *_page_notes(refs, images, rows)]
     training = set(map(bytes, digests[~is_test]))
     if count := sum(bytes(digest) in training for digest in digests[is_test]):
         notes.append(  # a given split may have some
             f"{count:,} test images are training images too, byte for byte: the test is too easy"
         )
-    if train.writer_count + test.writer_count:
-        decisions["writers"] = (
-            f"{train.writer_count:,} of training images, {test.writer_count:,} of test images"
-        )
+    if (writers != "").any():
         notes += _writer_notes(writers, is_test)
-    notes += _class_notes(train, test)
-    return ImportResult(
-        name, source, train, test, (rows[~is_test], rows[is_test]), {**decisions, "split": how},
-        tuple(notes), parts, images, *missing, conflicts,
+    return Division(
+        (rows[~is_test], rows[is_test]), (~is_test, is_test), drawn, writers, tuple(notes),
+        conflicts,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from penstroke.data.dataset import Dataset, Rows, Sealed, Sources, Writers
+from penstroke.data.dataset import Dataset, Rows, Sealed, Sources, Writers, writer_count
 from penstroke.errors import DataError
 from penstroke.preprocessing.strips import STRIP_HEIGHT, Strip
 
@@ -82,6 +83,16 @@ class LineDataset:
         strips, texts = [self.strip(int(row)) for row in rows], [self.texts[row] for row in rows]
         return LineDataset.of(strips, texts, self.alphabet, writers)
 
+    @property
+    def writer_count(self) -> int:
+        """Number of known writers."""
+        return writer_count(self.writers)
+
+    def character_counts(self) -> dict[str, int]:
+        """Return how often each character of the alphabet occurs in the texts."""
+        counts = Counter("".join(self.texts))
+        return {character: counts[character] for character in self.alphabet}
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over strips, texts and alphabet."""
@@ -89,6 +100,23 @@ class LineDataset:
         digest.update(np.ascontiguousarray(self.widths, "<i8").data)
         digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
+
+
+def united_alphabet(parts: Sequence[LineDataset]) -> str:
+    """Return the characters of all the alphabets, sorted."""
+    return "".join(sorted({character for part in parts for character in part.alphabet}))
+
+
+def united_lines(parts: Sequence[LineDataset]) -> LineDataset:
+    """Return the lines of all `parts`, over their `united_alphabet`."""
+    writers = [np.full(len(p), "") if p.writers is None else p.writers for p in parts]
+    return LineDataset(
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.widths for part in parts]),
+        tuple(text for part in parts for text in part.texts),
+        united_alphabet(parts),
+        np.concatenate(writers) if any(p.writers is not None for p in parts) else None,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """From a name to checked arrays: catalogue, imports, the collection, and unions of them."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +15,8 @@ from penstroke.data.catalogue import ROLES, DataFile, Manifest, Role, catalogue
 from penstroke.data.dataset import Dataset, DataSplits, Writers, concatenate, united_classes
 from penstroke.data.download import explain_mismatch
 from penstroke.data.idx import decode_idx, to_dataset
-from penstroke.data.splitting import split, stratified_split
+from penstroke.data.lines import LineDataset, LineSplits
+from penstroke.data.splitting import split, split_lines, stratified_split
 from penstroke.errors import ConfigError, DataError, MissingExtraError, StorageError, near_match
 from penstroke.files import cache_root, data_root, explained, sha256
 from penstroke.preprocessing.decoding import read_grey
@@ -53,9 +54,7 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
     """
     if isinstance(config, str):
         config = DataConfig(dataset=config)
-    names = config.dataset.split("+")
-    if len(set(names)) < len(names):
-        raise ConfigError(f'data.dataset: "{config.dataset}" names a data set twice')
+    names = _names(config)
     loaded = [_load_one(name) for name in names]
     parts = [pair for pair, _ in loaded]
     train, test = parts[0]
@@ -71,7 +70,45 @@ def load_dataset(config: DataConfig | str) -> DataSplits:
     return split(train, test, config, [(pair[0].labels, fixed) for pair, fixed in loaded], together)
 
 
-def _kept_together(names: list[str], parts: list[Dataset], config: DataConfig) -> Writers | None:
+def load_lines(config: DataConfig | str) -> LineSplits:
+    """Return the training, validation and sealed test lines that `config` asks for.
+
+    As `load_dataset`, for imported data sets of lines; the alphabet of a union is that of all its
+    parts.
+    """
+    if isinstance(config, str):
+        config = DataConfig(dataset=config)
+    names = _names(config)
+    known = [name for name in imported_names() if is_of_lines(name)]
+    for name in names:
+        if name not in known:
+            others = [*catalogue(), *imported_names(), collected.NAME]
+            problem = f'"{name}" holds characters, not lines'
+            if name not in others:
+                problem = f'unknown data set of lines "{name}"{near_match(name, known)}'
+            raise ConfigError(
+                f"data.dataset: {problem}; `penstroke data import NAME SOURCE --lines` makes one, "
+                f"and there {'are' if known else 'is'} {', '.join(known) or 'none'}"
+            )
+    parts = [store.load_lines(imported_folder(name)) for name in names]
+    return split_lines(parts, config, _kept_together(names, [train for train, _ in parts], config))
+
+
+def is_of_lines(name: str) -> bool:
+    """Return whether the imported data set `name` holds lines, and not characters."""
+    return store.load_index(imported_folder(name)).alphabet is not None
+
+
+def _names(config: DataConfig) -> list[str]:
+    names = config.dataset.split("+")
+    if len(set(names)) < len(names):
+        raise ConfigError(f'data.dataset: "{config.dataset}" names a data set twice')
+    return names
+
+
+def _kept_together(
+    names: list[str], parts: Sequence[Dataset | LineDataset], config: DataConfig
+) -> Writers | None:
     """Return the writer of each training image that is split by writer, "" of others; None: none.
 
     By default the catalogue's data sets are split by image, as their published runs were.
@@ -114,6 +151,11 @@ def _load_one(name: str) -> tuple[Pair, npt.NDArray[np.bool_] | None]:
     if name in manifests:
         return _load_catalogued(manifests[name]), None
     if name in imported_names():
+        if is_of_lines(name):
+            raise ConfigError(
+                f'data.dataset: "{name}" holds lines of text, not characters; `penstroke data '
+                "list` shows which data sets hold characters"
+            )
         return store.load(imported_folder(name)), None
     known = [*manifests, *imported_names(), collected.NAME]
     raise ConfigError(

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from penstroke.errors import DataError, ImageError, PenstrokeError, StorageError
 from penstroke.files import cache_root, write_atomically
 from penstroke.preprocessing.decoding import page_count, read_grey
 from penstroke.preprocessing.ink import DEFAULT_INK, inspect_ink, normalize
+from penstroke.preprocessing.strips import STRIP_HEIGHT, Strip, is_blank, strip_of
 from penstroke.workers import map_unordered
 
 OK, EMPTY, UNREADABLE = range(3)
@@ -39,32 +40,40 @@ _INK = DEFAULT_INK.model_copy(update={"max_pixels": 16_000_000})
 """A phone's photo passes, and two workers stay within a gigabyte."""
 
 
+Kind = Literal["image", "array", "line"]
+"""What an image is: of a character; preprocessed already, an array that is taken as it is; or of a
+line, which becomes a strip."""
+
+
 class ShardJob(NamedTuple):
     """One shard to be read, of the images at `places` in the source: travels to a worker."""
 
     path: Path
     source: Source
     places: tuple[str | int, ...]
-    preprocessed: bool = False  # arrays are preprocessed already, and are taken as they are
+    kind: Kind = "image"
 
 
 @dataclass(frozen=True)
 class PreprocessedImages:
-    """Images brought to 28×28, and what happened to each, in the order of the source."""
+    """Images brought to 28×28, or to strips, and what happened to each, in the source's order."""
 
-    images: Images  # (N, 28, 28), ink bright on dark; zero where there is none
+    images: Images  # (N, 28, 28), ink bright on dark, zero where there is none; or (N,) strips
     status: npt.NDArray[np.uint8]  # (N,): OK, EMPTY or UNREADABLE
     dropped: npt.NDArray[np.float32]  # (N,): share of the ink that was taken for dirt or edges
-    sides: npt.NDArray[np.int32]  # (N,): longer side of the ink in the source, pixels
+    sides: npt.NDArray[np.int32]  # (N,): longer side of the ink in the source, or a line's height
     pages: npt.NDArray[np.int32]  # (N,): pages or frames of the file, of which the first is read
     digests: npt.NDArray[np.uint8]  # (N, 16), of the contents: equal where they are the same bytes
     errors: dict[int, str]  # why an image is unreadable, by position
 
     @classmethod
-    def allocate(cls, count: int) -> PreprocessedImages:
+    def allocate(cls, count: int, kind: Kind) -> PreprocessedImages:
         """Return room for `count` images."""
+        images = np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+        if kind == "line":
+            images = _as_rows([np.zeros((STRIP_HEIGHT, 0), np.uint8)] * count)
         return cls(
-            np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8), np.zeros(count, np.uint8),
+            images, np.zeros(count, np.uint8),
             np.zeros(count, np.float32), np.zeros(count, np.int32), np.ones(count, np.int32),
             np.zeros((count, 16), np.uint8), {},
         )  # fmt: skip
@@ -77,12 +86,20 @@ class PreprocessedImages:
         self.errors.update({first + row: error for row, error in shard.errors.items()})
 
 
+def _as_rows(strips: Sequence[Strip]) -> npt.NDArray[Any]:
+    """Return an array (N,) of the strips, which differ in width."""
+    rows = np.empty(len(strips), object)
+    for row, strip in enumerate(strips):
+        rows[row] = strip
+    return rows
+
+
 _ARRAYS = ("images", "status", "dropped", "sides", "pages", "digests")
 
 
-def working_folder(name: str, parts: Sequence[Part], *, preprocessed: bool) -> Path:
+def working_folder(name: str, parts: Sequence[Part], *, kind: Kind) -> Path:
     """Return where the shards of these images are kept until they are a data set."""
-    settings = [_FORMAT_VERSION, preprocessed, _INK.to_dict()]
+    settings = [_FORMAT_VERSION, kind, _INK.to_dict()]
     digest = sha256(json.dumps(settings).encode())
     for part in parts:
         where: list[object] = [part.source.kind, part.source.member, part.source.pixels]
@@ -94,7 +111,7 @@ def working_folder(name: str, parts: Sequence[Part], *, preprocessed: bool) -> P
     return cache_root() / "importing" / f"{name}-{digest.hexdigest()[:16]}"
 
 
-def shard_jobs(parts: Sequence[Part], folder: Path, *, preprocessed: bool) -> list[ShardJob]:
+def shard_jobs(parts: Sequence[Part], folder: Path, *, kind: Kind) -> list[ShardJob]:
     """Return one job per shard, in the order of the images; no shard holds two sources."""
     total = sum(len(part.images) for part in parts)
     size = min(max(total // _SHARDS, _MIN_IMAGES), _MAX_IMAGES)
@@ -103,7 +120,7 @@ def shard_jobs(parts: Sequence[Part], folder: Path, *, preprocessed: bool) -> li
         for first in range(0, len(part.images), size):
             places = tuple(image.place for image in part.images[first : first + size])
             path = folder / f"shard-{len(jobs):05d}.npz"
-            jobs.append(ShardJob(path, part.source, places, preprocessed))
+            jobs.append(ShardJob(path, part.source, places, kind))
     return jobs
 
 
@@ -145,10 +162,10 @@ class ShardWriter:
         """Read the images of `job`, and write their shard."""
         if job.source not in self._readers:
             self._readers = {job.source: open_source(job.source)}
-        shard = PreprocessedImages.allocate(len(job.places))
+        shard = PreprocessedImages.allocate(len(job.places), job.kind)
         for row, place in enumerate(job.places):
             try:
-                _preprocess(shard, row, self._readers[job.source](place), job.preprocessed)
+                _preprocess(shard, row, self._readers[job.source](place), job.kind)
             except ImageError as error:
                 shard.errors[row] = str(error).removeprefix("image ")
             except PenstrokeError:
@@ -158,7 +175,11 @@ class ShardWriter:
         shard.status[list(shard.errors)] = UNREADABLE
         stream = io.BytesIO()
         errors = np.frombuffer(json.dumps(shard.errors).encode(), np.uint8)
-        np.savez(stream, errors=errors, **{name: getattr(shard, name) for name in _ARRAYS})
+        arrays = {name: getattr(shard, name) for name in _ARRAYS}
+        if job.kind == "line":
+            widths = [strip.shape[1] for strip in shard.images]
+            arrays |= {"images": np.concatenate(shard.images, axis=1), "widths": np.array(widths)}
+        np.savez(stream, errors=errors, **arrays)
         write_atomically(job.path, stream.getvalue())
 
 
@@ -168,14 +189,17 @@ def load_shard(job: ShardJob) -> PreprocessedImages | None:
         with job.path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             errors = {int(n): str(why) for n, why in json.loads(bytes(arrays["errors"])).items()}
             values: Any = {name: arrays[name] for name in _ARRAYS}
+            if job.kind == "line":
+                ends = np.cumsum(arrays["widths"])
+                values["images"] = _as_rows(np.split(values["images"], ends[:-1], axis=1))
         shard = PreprocessedImages(**values, errors=errors)
     except (OSError, LookupError, TypeError, AttributeError, *DAMAGE):
         return None
     return shard if len(shard.images) == len(job.places) else None
 
 
-def _preprocess(shard: PreprocessedImages, row: int, content: Content, preprocessed: bool) -> None:
-    """Bring one image to 28×28, and note in `shard` what it was."""
+def _preprocess(shard: PreprocessedImages, row: int, content: Content, kind: Kind) -> None:
+    """Bring one image to what its kind asks for, and note in `shard` what it was."""
     if isinstance(content, bytes):
         digest = sha256(content)
         shard.pages[row] = page_count(content)
@@ -183,19 +207,31 @@ def _preprocess(shard: PreprocessedImages, row: int, content: Content, preproces
         digest = sha256(f"{content.dtype.str} {content.shape}".encode())
         digest.update(np.ascontiguousarray(content).data)
     shard.digests[row] = np.frombuffer(digest.digest()[:16], np.uint8)
-    if preprocessed and isinstance(content, np.ndarray):
+    if kind == "line":
+        grey = read_grey(content, _INK.max_pixels, working_side=_INK.max_pixels)
+        shard.sides[row] = len(grey)
+        is_empty, pixels = is_blank(grey), strip_of(grey)
+    else:
+        is_empty, pixels, shard.sides[row], shard.dropped[row] = _character(content, kind)
+    if is_empty:
+        shard.status[row] = EMPTY
+    else:
+        shard.images[row] = pixels
+
+
+def _character(content: Content, kind: Kind) -> tuple[bool, Images, int, float]:
+    """Return whether there is no ink, the 28×28, the longer side of the ink, the share dropped."""
+    dropped = 0.0
+    if kind == "array" and isinstance(content, np.ndarray):
         if content.shape != (IMAGE_SIZE, IMAGE_SIZE) or content.dtype != np.uint8:
             shape = "×".join(map(str, content.shape))
             raise ImageError(f"is {shape} {content.dtype}, not 28×28 uint8: it needs --preprocess")
         ink: Any = content
         pixels: Any = content
-        is_blank = float(np.ptp(content)) / 255 < _INK.min_contrast
+        is_empty = float(np.ptp(content)) / 255 < _INK.min_contrast
     else:
-        ink, shard.dropped[row], *_ = inspect_ink(read_grey(content, _INK.max_pixels), _INK)
-        pixels, is_blank, *_ = normalize(ink, _INK)
+        ink, dropped, *_ = inspect_ink(read_grey(content, _INK.max_pixels), _INK)
+        pixels, is_empty, *_ = normalize(ink, _INK)
     sides = [np.flatnonzero(ink.any(axis=axis)) for axis in (0, 1)]  # of the box around the ink
-    shard.sides[row] = max((int(side[-1] - side[0]) + 1 for side in sides if len(side)), default=0)
-    if is_blank:
-        shard.status[row] = EMPTY
-    else:
-        shard.images[row] = pixels
+    side = max((int(side[-1] - side[0]) + 1 for side in sides if len(side)), default=0)
+    return is_empty, pixels, side, dropped

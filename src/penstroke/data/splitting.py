@@ -12,7 +12,18 @@ import numpy.typing as npt
 
 from penstroke.config.class_names import class_of
 from penstroke.config.settings import DataConfig
-from penstroke.data.dataset import Dataset, DataSplits, Images, Labels, Rows, SealedTest, Writers
+from penstroke.data.dataset import (
+    Dataset,
+    DataSplits,
+    Images,
+    Labels,
+    Rows,
+    Sealed,
+    SealedTest,
+    Sources,
+    Writers,
+)
+from penstroke.data.lines import LineDataset, LineSplits, united_alphabet, united_lines
 from penstroke.errors import ConfigError, DataError
 from penstroke.files import sha256
 
@@ -40,13 +51,80 @@ def split(
     left to validate on.
     """
     kept, kept_test = _kept(whole, test, config)
+    parts = parts or [(whole.labels, None)]
+    train, validation = _divided(whole.labels, whole.classes, kept, config, parts, writers)
+    classes, used = config.classes or whole.classes, whole
+    trained, validated, tested = (
+        replace(dataset.subset(rows), classes=classes)
+        for dataset, rows in ((whole, train), (whole, validation), (test, kept_test))
+    )
+    if config.classes:  # images of other classes may come and go
+        used = whole.subset(np.flatnonzero(whole.labels < len(classes)))
+    outliers = _outliers(whole, config)
+    prints = [replace(used, classes=classes).fingerprint, tested.fingerprint]
+    if outliers is not None:
+        prints.append(sha256(outliers.tobytes()))
+    return DataSplits(
+        config.dataset, trained, validated, SealedTest(tested), sha256(" ".join(prints).encode()),
+        _writers_sha256(writers), _sources(config, parts)[validation], outliers,
+    )  # fmt: skip
+
+
+def split_lines(
+    parts: Sequence[tuple[LineDataset, LineDataset]],
+    config: DataConfig,
+    writers: Writers | None = None,
+) -> LineSplits:
+    """Return the lines of the `parts`, (train, test) each, divided as `split` divides images.
+
+    Lines have no classes: they are drawn at random, whatever their texts. Raises ConfigError if
+    there are fewer lines or writers than the split needs, an excluded line is not there, or a
+    setting is for characters only.
+    """
+    for setting in ("classes", "outlier_classes"):
+        if getattr(config, setting):
+            raise ConfigError(
+                f"data.{setting}: lines, which {config.dataset} holds, have no classes"
+            )
+    whole, test = (united_lines(splits) for splits in zip(*parts, strict=True))
+    alphabet = united_alphabet((whole, test))
+    whole, test = (replace(lines, alphabet=alphabet) for lines in (whole, test))
+    drawn: list[Part] = [(np.zeros(len(train), np.int64), None) for train, _ in parts]
+    kept, labels = _not_excluded(len(whole), config), np.zeros(len(whole), np.int64)
+    train, validation = _divided(labels, ("line",), kept, config, drawn, writers)
+    return LineSplits(
+        config.dataset, whole.subset(train), whole.subset(validation), Sealed(len(test), test),
+        sha256(f"{whole.fingerprint} {test.fingerprint}".encode()),
+        split_writers=_writers_sha256(writers),
+        validation_sources=_sources(config, drawn)[validation],
+    )  # fmt: skip
+
+
+def _writers_sha256(writers: Writers | None) -> str | None:
+    return None if writers is None else sha256("\n".join(writers.tolist()).encode())
+
+
+def _sources(config: DataConfig, parts: Sequence[Part]) -> Sources:
+    """Return which data set of `config.dataset` each image of the `parts` is of."""
+    datasets = config.dataset.split("+") if len(parts) > 1 else [config.dataset]
+    return np.repeat(datasets, [len(labels) for labels, _ in parts])
+
+
+def _divided(
+    everything: Labels, classes: Sequence[str], kept: Rows, config: DataConfig,
+    parts: Sequence[Part], writers: Writers | None,
+) -> tuple[Rows, Rows]:  # fmt: skip
+    """Return which of the `kept` images to train on and which to validate on; see `split`.
+
+    `everything` are the labels of all images, of the `classes`, whether kept or not.
+    """
     parts = [
         (labels, fixed if config.validates and not config.folds else None)
-        for labels, fixed in parts or [(whole.labels, None)]
+        for labels, fixed in parts
     ]
     is_drawn = np.concatenate([np.full(len(labels), fixed is None) for labels, fixed in parts])
-    _check_class_sizes(whole.labels[kept[is_drawn[kept]]], whole.classes, config)
-    sides = np.full(len(whole), -1)  # of the excluded images
+    _check_class_sizes(everything[kept[is_drawn[kept]]], classes, config)
+    sides = np.full(len(everything), -1)  # of the excluded images
     first = 0
     for labels, fixed in parts:
         rows = kept[(kept >= first) & (kept < first + len(labels))]
@@ -61,7 +139,7 @@ def split(
         of_writer = np.full(len(names), -1)
         np.maximum.at(of_writer, writer, sides)
         sides = np.where((writers == "") | (sides < 0), sides, of_writer[writer])
-        _check_every_class_is_trained_on(whole, sides, config)
+        _check_every_class_is_trained_on(everything, classes, sides, config)
     held_out = 1 if config.folds is None else config.fold
     train = np.flatnonzero((sides >= 0) & (sides != held_out))
     validation = np.flatnonzero(sides == held_out)
@@ -74,27 +152,9 @@ def split(
                 f"data.max_train_images: {count} is more than the {len(drawn)} images of "
                 f"{config.dataset} that are left for training"
             )
-        _, chosen = stratified_split(whole.labels[drawn], count, config.split_seed)
+        _, chosen = stratified_split(everything[drawn], count, config.split_seed)
         train = np.sort(np.concatenate([drawn[chosen], train[~is_drawn[train]]]))
-    classes, used = config.classes or whole.classes, whole
-    trained, validated, tested = (
-        replace(dataset.subset(rows), classes=classes)
-        for dataset, rows in ((whole, train), (whole, validation), (test, kept_test))
-    )
-    if config.classes:  # images of other classes may come and go
-        used = whole.subset(np.flatnonzero(whole.labels < len(classes)))
-    datasets = config.dataset.split("+") if len(parts) > 1 else [config.dataset]
-    sources = np.repeat(datasets, [len(labels) for labels, _ in parts])
-    outliers = _outliers(whole, config)
-    prints = [replace(used, classes=classes).fingerprint, tested.fingerprint]
-    if outliers is not None:
-        prints.append(sha256(outliers.tobytes()))
-    return DataSplits(
-        config.dataset, trained, validated, SealedTest(tested), sha256(" ".join(prints).encode()),
-        None if writers is None else sha256("\n".join(writers.tolist()).encode()),
-        sources[validation],
-        outliers,
-    )  # fmt: skip
+    return train, validation
 
 
 def _outliers(whole: Dataset, config: DataConfig) -> Images | None:
@@ -104,7 +164,7 @@ def _outliers(whole: Dataset, config: DataConfig) -> Images | None:
         if (there := class_of(name, whole.classes)) is None:
             raise ConfigError(f'data.outlier_classes: {config.dataset} has no images of "{name}"')
         numbers.append(whole.classes.index(there))
-    rows = _not_excluded(whole, config)
+    rows = _not_excluded(len(whole), config)
     return whole.images[rows[np.isin(whole.labels[rows], numbers)]] if numbers else None
 
 
@@ -223,7 +283,7 @@ def _linked(one: Rows, other: Rows) -> Rows:
 
 def _kept(whole: Dataset, test: Dataset, config: DataConfig) -> tuple[Rows, Rows]:
     """Return the rows of `whole` and of `test` that `config` does not leave out."""
-    kept, kept_test = _not_excluded(whole, config), np.arange(len(test))
+    kept, kept_test = _not_excluded(len(whole), config), np.arange(len(test))
     if config.classes:
         count = len(config.classes)
         kept = kept[whole.labels[kept] < count]
@@ -237,16 +297,16 @@ def _kept(whole: Dataset, test: Dataset, config: DataConfig) -> tuple[Rows, Rows
     return kept, kept_test
 
 
-def _not_excluded(whole: Dataset, config: DataConfig) -> Rows:
+def _not_excluded(count: int, config: DataConfig) -> Rows:
     exclude = config.exclude or ()  # sorted
-    if exclude and (last := exclude[-1]) >= len(whole):
+    if exclude and (last := exclude[-1]) >= count:
         raise ConfigError(
             f"data.exclude: there is no training image {last} in {config.dataset}, which has "
-            f"{len(whole)}, the first being 0"
+            f"{count}, the first being 0"
         )
-    if exclude and len(exclude) == len(whole):
+    if exclude and len(exclude) == count:
         raise ConfigError(f"data.exclude: it leaves no training image of {config.dataset}")
-    return np.delete(np.arange(len(whole)), np.array(exclude, np.intp))
+    return np.delete(np.arange(count), np.array(exclude, np.intp))
 
 
 def _sides(labels: Labels, config: DataConfig, writers: Writers | None) -> Rows:
@@ -270,13 +330,15 @@ def _sides(labels: Labels, config: DataConfig, writers: Writers | None) -> Rows:
     return sides
 
 
-def _check_every_class_is_trained_on(whole: Dataset, sides: Rows, config: DataConfig) -> None:
+def _check_every_class_is_trained_on(
+    labels: Labels, classes: Sequence[str], sides: Rows, config: DataConfig
+) -> None:
     """Refuse to hold out all images of a class because one writer wrote them."""
-    for label in np.unique(whole.labels[sides >= 0]):
-        present = np.unique(sides[(whole.labels == label) & (sides >= 0)])
+    for label in np.unique(labels[sides >= 0]):
+        present = np.unique(sides[(labels == label) & (sides >= 0)])
         if len(present) == 1 and (config.folds or present[0] == 1):
             raise ConfigError(
-                f'data.split_by: too few writers of {config.dataset} wrote "{whole.classes[label]}"'
+                f'data.split_by: too few writers of {config.dataset} wrote "{classes[label]}"'
                 ": holding out whole writers leaves none of it to train on; data.split_by=image "
                 "splits by image"
             )
@@ -300,10 +362,8 @@ def _check_class_sizes(labels: Labels, classes: Sequence[str], config: DataConfi
     fraction = 1 / config.folds if config.folds else _validation_fraction(counts, config)
     if not fraction or round(fraction * int(counts[rarest])) >= 1:
         return
-    problem = (
-        f'{config.dataset} has only {counts[rarest]} training images of "{classes[rarest]}": '
-        f"too few to"
-    )
+    of_class = f' of "{classes[rarest]}"' if len(classes) > 1 else ""
+    problem = f"{config.dataset} has only {counts[rarest]} training images{of_class}: too few to"
     if config.folds:
         raise ConfigError(f"data.folds: {problem} make {config.folds} folds; set fewer")
     raise ConfigError(

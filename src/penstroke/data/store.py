@@ -6,10 +6,10 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,15 @@ from pydantic import Field
 
 from penstroke.config.settings import ListOf, Settings
 from penstroke.config.toml import read_toml
-from penstroke.data.dataset import Dataset
+from penstroke.data.dataset import Dataset, Writers
+from penstroke.data.lines import LineDataset
 from penstroke.errors import ConfigError, DataError, StorageError
 from penstroke.files import explained, sha256, write_text_atomically
 
-FORMAT_VERSION = 2  # 1 knew no writers
+FORMAT_VERSION = 3  # 2 knew no lines, 1 no writers
 INDEX = "dataset.toml"
+
+Stored = TypeVar("Stored", Dataset, LineDataset)
 
 
 class StoredIndex(Settings):
@@ -31,14 +34,16 @@ class StoredIndex(Settings):
     format_version: int = Field(description="of this folder's layout")
     name: str = Field(description="data set")
     title: str = Field("", description="one line for a list")
-    classes: ListOf[str] = Field(description="class names")
+    classes: ListOf[str] = Field((), description="class names; none of lines")
+    alphabet: str | None = Field(None, description="characters of the texts of lines")
+    lines: int | None = Field(None, description="number of lines, of both splits")
     train_fingerprint: str = Field(description="SHA-256 of the training split")
     test_fingerprint: str = Field(description="SHA-256 of the test split")
     writers: str | None = Field(None, description="SHA-256 of the writers of both, if known")
 
 
 def save(
-    folder: Path, name: str, train: Dataset, test: Dataset, title: str = "",
+    folder: Path, name: str, train: Stored, test: Stored, title: str = "",
     beside: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Write the two splits to `folder`, replacing what was there, all of it or nothing.
@@ -46,19 +51,21 @@ def save(
     `beside` are texts to keep with them, by the name of their file. Raises StorageError if it
     cannot be written; nothing is left behind.
     """
+    what: dict[str, Any] = (
+        {"classes": train.classes} if isinstance(train, Dataset)
+        else {"alphabet": train.alphabet, "lines": len(train) + len(test)}
+    )  # fmt: skip
     index = StoredIndex(
-        format_version=FORMAT_VERSION, name=name, title=title, classes=train.classes,
+        format_version=FORMAT_VERSION, name=name, title=title, **what,
         train_fingerprint=train.fingerprint, test_fingerprint=test.fingerprint,
-        writers=_writers_sha256((train, test)),
+        writers=_writers_sha256(train.writers, test.writers),
     )  # fmt: skip
     with explained(f"write {folder}", StorageError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             for split, dataset in (("train", train), ("test", test)):
-                for kind in ("images", "labels", "writers"):
-                    if (array := getattr(dataset, kind)) is None:
-                        continue
+                for kind, array in _arrays(dataset).items():
                     with (temporary / f"{split}-{kind}.npy").open("wb") as stream:
                         np.save(stream, np.ascontiguousarray(array), allow_pickle=False)  # no copy
                         stream.flush()
@@ -76,30 +83,65 @@ def save(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _arrays(dataset: Dataset | LineDataset) -> dict[str, npt.NDArray[Any]]:
+    """Return what is stored of `dataset`, by the name of its file."""
+    arrays = {} if dataset.writers is None else {"writers": dataset.writers}
+    if isinstance(dataset, Dataset):
+        return {"images": dataset.images, "labels": dataset.labels, **arrays}
+    texts = np.array(dataset.texts, np.str_)
+    return {"pixels": dataset.pixels, "widths": dataset.widths, "texts": texts, **arrays}
+
+
 def load(folder: Path) -> tuple[Dataset, Dataset]:
     """Return (train, test) from `folder`.
 
-    Raises DataError if it is not there, was written by a newer version, is damaged or was changed.
+    Raises DataError if it is not there, holds lines, was written by a newer version, is damaged or
+    was changed.
     """
     index = load_index(folder)
-    splits: list[Dataset] = []
-    for split in ("train", "test"):
+    if index.alphabet is not None:
+        raise DataError(f"{folder} holds lines, not characters")
+
+    def read(split: str, writers: Writers | None) -> Dataset:
         labels = _read_npy(folder / f"{split}-labels.npy").astype(np.int64, copy=False)
+        return Dataset(_read_npy(folder / f"{split}-images.npy"), labels, index.classes, writers)
+
+    return _load(folder, index, read)
+
+
+def load_lines(folder: Path) -> tuple[LineDataset, LineDataset]:
+    """Return (train, test) of a data set of lines from `folder`; raises as `load`."""
+    index = load_index(folder)
+    if (alphabet := index.alphabet) is None:
+        raise DataError(f"{folder} holds characters, not lines")
+
+    def read(split: str, writers: Writers | None) -> LineDataset:
+        widths = _read_npy(folder / f"{split}-widths.npy").astype(np.int64, copy=False)
+        texts = tuple(_read_npy(folder / f"{split}-texts.npy", "U").tolist())
+        pixels = _read_npy(folder / f"{split}-pixels.npy")
+        return LineDataset(pixels, widths, texts, alphabet, writers)
+
+    return _load(folder, index, read)
+
+
+def _load(
+    folder: Path, index: StoredIndex, read: Callable[[str, Writers | None], Stored]
+) -> tuple[Stored, Stored]:
+    splits: list[Stored] = []
+    for split in ("train", "test"):
         writers = _read_npy(folder / f"{split}-writers.npy", "U") if index.writers else None
-        images = _read_npy(folder / f"{split}-images.npy")
-        dataset = Dataset(images, labels, index.classes, writers)
+        dataset = read(split, writers)
         if dataset.fingerprint != getattr(index, f"{split}_fingerprint"):
             raise DataError(
                 f"{folder}/{split}-*.npy was changed: its SHA-256 is not the recorded one"
             )
         splits.append(dataset)
-    if _writers_sha256(splits) != index.writers:
+    if _writers_sha256(*(split.writers for split in splits)) != index.writers:
         raise DataError(f"{folder}/*-writers.npy was changed: its SHA-256 is not the recorded one")
     return splits[0], splits[1]
 
 
-def _writers_sha256(splits: Sequence[Dataset]) -> str | None:
-    writers = [split.writers for split in splits]
+def _writers_sha256(*writers: Writers | None) -> str | None:
     known = [names.tolist() for names in writers if names is not None]
     return sha256(json.dumps(known).encode()) if known else None
 

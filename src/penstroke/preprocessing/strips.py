@@ -1,19 +1,23 @@
 """An image of one line of writing as a strip: what a line reader's network reads."""
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from penstroke.errors import ImageError
 from penstroke.preprocessing.decoding import ImageLike, Intensities, read_grey
 
 STRIP_HEIGHT: Final = 32
 """Pixels; a strip is as wide as its line, of the same proportions."""
+COLUMN_WIDTH: Final = 4
+"""Pixels of a strip that a network reads as one column: at most one character each."""
 PAPER: Final = 64
 """The level of paper in a strip; ink is above, up to 255."""
 _LEVELS_PER_DEVIATION = 38
-_LEAST_WIDTH = 16
+_LEAST_WIDTH, _GREATEST_WIDTH = 16, 16_384
 _FAINTEST = 4 / 255
 """Standard deviation of the intensities below which an image counts as blank: it is noise."""
 
@@ -30,14 +34,34 @@ def line_strip(image: ImageLike, max_pixels: int = 50_000_000) -> Strip:
 
 
 def strip_of(grey: Intensities) -> Strip:
-    """Return the line that fills `grey` (H, W), intensities in 0..1, as a strip."""
+    """Return the line that fills `grey` (H, W), intensities in 0..1, as a strip.
+
+    ImageError: it is over 500 times as wide as high.
+    """
+    strip: Strip = standardized(_scaled(grey)[None])[0]
+    return strip
+
+
+def _scaled(grey: Intensities) -> Intensities:
     height, width = grey.shape
     wide = max(_LEAST_WIDTH, round(width * STRIP_HEIGHT / height))
+    if wide > _GREATEST_WIDTH:
+        raise ImageError(f"image is {width}×{height}: too long and low for a line")
     scaled = Image.fromarray(grey.astype(np.float32)).resize(
         (wide, STRIP_HEIGHT), Image.Resampling.BOX if height > STRIP_HEIGHT
         else Image.Resampling.BICUBIC,
     )  # fmt: skip
-    return standardized(np.asarray(scaled)[None])[0]
+    return np.asarray(scaled)
+
+
+def is_blank(grey: Intensities) -> bool:
+    """Return whether `grey` (H, W), intensities in 0..1, shows nothing but even paper."""
+    return float(_scaled(grey).std()) < _FAINTEST
+
+
+def needed_columns(text: str) -> int:
+    """Return how many columns a strip needs to be read as `text`: equal neighbours need a gap."""
+    return len(text) + sum(one == following for one, following in pairwise(text))
 
 
 def standardized(greys: Intensities) -> npt.NDArray[np.uint8]:

@@ -1,16 +1,17 @@
-"""The report of an import: images as they came, beside the 28×28 that a network reads."""
+"""The report of an import: images as they came, beside what a network reads of them."""
 
 import contextlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from penstroke.data.dataset import Images
-from penstroke.data.image_import import ImportResult
+from penstroke.data.image_import import Import
+from penstroke.data.line_import import LineImportResult
 from penstroke.data.shards import EMPTY, OK, PreprocessedImages
 from penstroke.data.sources.contents import Content
 from penstroke.data.sources.listing import open_source
@@ -24,12 +25,15 @@ _MUCH_DROPPED = 0.05
 """Share of the ink; what is dropped below it is dust."""
 _TINY = 8
 """Pixels of the longer side; smaller characters have too little detail."""
-_THUMBNAIL = 168
+_LOW = 12
+"""Pixels of a line's height; a network sees it enlarged to 32."""
+_THUMBNAIL, _LINE_THUMBNAIL = 168, 640
+"""Pixels of the longer side."""
 _BEHIND = (128, 128, 128, 255)
 
 
 class ShownImage(NamedTuple):
-    """One image of the source: as it came, a data URI (None if it is gone), and as (28, 28)."""
+    """One image of the source: as it came, a data URI (None if it is gone), and as it is read."""
 
     original: str | None
     preprocessed: Images
@@ -37,30 +41,35 @@ class ShownImage(NamedTuple):
     name: str
 
 
-def write_import_report(result: ImportResult, path: Path) -> Path:
+def write_import_report(result: Import[Any], path: Path) -> Path:
     """Write the page about an import to `path`."""
-    suspicious, refs = _suspicious(result.images), result.refs
-    by_class: dict[str, list[int]] = {name: [] for name in result.train.classes}
-    for row in np.sort(np.concatenate(result.rows)).tolist():
-        by_class[refs[row].label].append(row)
-    # A few of each class, spread over its images in their order.
-    samples = {
-        name: [rows[k * len(rows) // _SAMPLES] for k in range(_SAMPLES)]
-        if len(rows) > _SAMPLES
-        else rows
-        for name, rows in by_class.items()
-    }
+    refs, rows = result.refs, np.sort(np.concatenate(result.rows)).tolist()
+    if isinstance(result, LineImportResult):
+        suspicious = _suspicious_lines(result)
+        samples = {"": _spread(rows, _SHOWN)}
+    else:
+        suspicious = _suspicious(result.images)
+        by_class: dict[str, list[int]] = {name: [] for name in result.train.classes}
+        for row in rows:
+            by_class[refs[row].label].append(row)
+        samples = {name: _spread(of_class, _SAMPLES) for name, of_class in by_class.items()}
     wanted = {row for _, _, notes in suspicious for row in list(notes)[:_SHOWN]}
     return write_page(
         path,
         "import.html.j2",
         name=f"Import of {result.name}",
         result=result,
+        of_lines=isinstance(result, LineImportResult),
         suspicious=suspicious,
         shown=_SHOWN,
         samples=samples,
         images=_shown_images(result, sorted(wanted.union(*samples.values()))),
     )
+
+
+def _spread(rows: list[int], count: int) -> list[int]:
+    """Return `count` of the rows, or all if there are fewer, spread over them in their order."""
+    return [rows[k * len(rows) // count] for k in range(count)] if len(rows) > count else rows
 
 
 def _suspicious(images: PreprocessedImages) -> list[tuple[str, str, dict[int, str]]]:
@@ -90,9 +99,47 @@ def _suspicious(images: PreprocessedImages) -> list[tuple[str, str, dict[int, st
     ]
 
 
-def _shown_images(result: ImportResult, wanted: Sequence[int]) -> dict[int, ShownImage]:
+def _suspicious_lines(result: LineImportResult) -> list[tuple[str, str, dict[int, str]]]:
+    """Return (title, reason, note by row) of lines to look at first, the worst first."""
+    images, refs = result.images, result.refs
+    rows = np.concatenate(result.rows)
+    pixels = np.array([images.images[row].shape[1] / len(refs[row].label) for row in rows])
+    usual, order = float(np.median(pixels)), np.argsort(pixels, kind="stable")
+    squeezed, sparse = (
+        order[pixels[order] < usual / 3],
+        order[::-1][pixels[order[::-1]] > 3 * usual],
+    )
+    low = rows[images.sides[rows] < _LOW]
+    return [
+        (
+            "Narrow for its text",
+            "An image is this narrow where its text has too many characters, or it is cut off. "
+            f"Less than {usual / 3:.0f} pixels per character; {usual:.0f} are usual here.",
+            {int(rows[k]): f"{pixels[k]:.0f} px per character" for k in squeezed},
+        ),
+        (
+            "Wide for its text",
+            "An image is this wide where its text lacks characters, or there is much empty paper. "
+            f"More than {3 * usual:.0f} pixels per character; {usual:.0f} are usual here.",
+            {int(rows[k]): f"{pixels[k]:.0f} px per character" for k in sparse},
+        ),
+        (
+            "Without ink",
+            "Nothing stands out from the paper. These images were left out.",
+            {int(row): "" for row in np.flatnonzero(images.status == EMPTY)},
+        ),
+        (
+            "Low",
+            f"The image is less than {_LOW} pixels high: details are guesswork.",
+            {int(row): f"{images.sides[row]} px" for row in low[np.argsort(images.sides[low])]},
+        ),
+    ]
+
+
+def _shown_images(result: Import[Any], wanted: Sequence[int]) -> dict[int, ShownImage]:
     """Return what the page shows of each row; sources are read again, in order."""
     shown, first = {}, 0
+    side = _LINE_THUMBNAIL if isinstance(result, LineImportResult) else _THUMBNAIL
     for part in result.parts:
         rows = [row for row in wanted if first <= row < first + len(part.images)]
         if rows:
@@ -100,13 +147,14 @@ def _shown_images(result: ImportResult, wanted: Sequence[int]) -> dict[int, Show
         for row in rows:
             ref, original = part.images[row - first], None
             with contextlib.suppress(ImageError):  # deleted since
-                original = _thumbnail(reader(ref.place))
-            shown[row] = ShownImage(original, result.images.images[row], ref.label, ref.name)
+                original = _thumbnail(reader(ref.place), side)
+            pixels = result.images.images[row]
+            shown[row] = ShownImage(original, pixels, ref.label, ref.name)
         first += len(part.images)
     return shown
 
 
-def _thumbnail(content: Content) -> str:
+def _thumbnail(content: Content, side: int) -> str:
     """Return an image as it came, upright and small, as a data URI."""
     if not isinstance(content, bytes):
         return png_uri(np.asarray(read_grey(content) * 255, np.uint8))
@@ -114,9 +162,9 @@ def _thumbnail(content: Content) -> str:
         warnings.simplefilter("ignore")
         try:
             with open_image(content) as image:
-                image.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
+                image.draft("RGB", (side, side))
                 upright = ImageOps.exif_transpose(image)
-                upright.thumbnail((_THUMBNAIL, _THUMBNAIL))
+                upright.thumbnail((side, side))
                 if upright.mode not in ("L", "RGB"):  # over a grey that shows dark and light ink
                     upright = upright.convert("RGBA")
                     paper = Image.new("RGBA", upright.size, _BEHIND)

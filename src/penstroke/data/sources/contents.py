@@ -45,7 +45,7 @@ class SourceOptions:
     """How a source says what its images show; what is None is detected."""
 
     labels: Literal["folder", "table"] | None = None
-    pattern: str | None = None  # regular expression for paths: groups `label`, perhaps `writer`
+    pattern: str | None = None  # for paths: groups `label` (of lines `text`), perhaps `writer`
     images: Path | None = None  # folder or zip that the names in a table start from
     file_column: str | None = None
     label_column: str | None = None
@@ -54,6 +54,11 @@ class SourceOptions:
     writer_folders: bool = False  # the folder above that of a class is called after the writer
     encoding: str = "utf-8"  # of a table
     transposed: bool | None = None  # images of an array are stored column by column, as EMNIST's
+    lines: bool = False  # images are lines, and what is called a label here is the text of one
+
+    def label_of(self, value: object) -> str:
+        """Return the label, or the text, that a cell holds; "" if it is missing."""
+        return parse_text(value) if self.lines else parse_label(value)
 
 
 class ImageRef(NamedTuple):
@@ -147,6 +152,18 @@ def parse_label(value: object) -> str:
         return ""
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     return "" if value is None or text.strip() in _MISSING else whole_number(text)
+
+
+def parse_text(value: object) -> str:
+    """Return the text of a line that a cell or a file holds, to the letter; "" if it is missing.
+
+    White space around it is removed, and white space in it is one space, unless it is the end of a
+    line.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    lines = unicodedata.normalize("NFC", str(value)).strip().splitlines()
+    return "\n".join(" ".join(line.split()) for line in lines)
 
 
 def whole_number(text: str) -> str:

@@ -18,18 +18,23 @@ from penstroke.data.sources.contents import (
     Reader,
     Source,
     SourceContents,
+    SourceOptions,
     Split,
     check_size,
     is_image,
     not_read,
+    parse_text,
     printable,
     split_of,
     stamp_of,
     whole_number,
 )
-from penstroke.data.sources.tables import Table
+from penstroke.data.sources.tables import Table, decoded
 from penstroke.errors import ArchiveError, ConfigError, DataError, ImageError
 from penstroke.files import reason
+
+_NAMED_BY_TEXT = re.compile(r"(.+)_\d+")
+_MAX_TEXT_BYTES = 20_000
 
 
 @dataclass(frozen=True)
@@ -106,19 +111,18 @@ def _read_zipped(archive: ZipReader, place: str) -> bytes:
         raise ImageError(str(error).partition(f"{place} ")[2] or str(error)) from None
 
 
-def label_by_path(
-    listing: FileListing, pattern: str | None = None, *, writer_folders: bool = False
-) -> SourceContents:
-    """Label images by the folder they lie in, or by what the group `label` of `pattern` matches.
+def label_by_path(listing: FileListing, options: SourceOptions) -> SourceContents:
+    """Label images by the folder they lie in, or by what the group `label` of a pattern matches.
 
-    The label is what follows the last `_` of the folder's name: `digit_3` is 3, `upper_A` is A.
-    Folders above that are splits if they are called so; with a pattern, all folders may be. The
-    writer is what the pattern's group `writer` matches, or, with `writer_folders`, the folder above
-    that of the class, unless that is a split. Raises
-    ConfigError if `pattern` is not a regular expression or lacks that group, DataError if it
-    matches no image.
+    For lines, the group is `text`. The label is what follows the last `_` of the folder's name:
+    `digit_3` is 3, `upper_A` is A. Folders above that are splits if they are called so; with a
+    pattern, all folders may be. The writer is what the pattern's group `writer` matches, or, with
+    `writer_folders`, the folder above that of the class, unless that is a split. Raises ConfigError
+    if the pattern is not a regular expression or lacks that group, DataError if it matches no
+    image.
     """
-    expression = _compiled(pattern) if pattern is not None else None
+    pattern, group = options.pattern, "text" if options.lines else "label"
+    expression = _compiled(pattern, group) if pattern is not None else None
     images, others = [], []
     left_out = [not_read(file) for file in listing.stamps if not is_image(file)]
     for file in filter(is_image, listing.stamps):
@@ -126,13 +130,13 @@ def label_by_path(
         if expression:
             folders.append(parent)
             match = expression.search(file)
-            given = printable(match["label"] or "") if match else ""
-            label = whole_number(given)
+            given = printable(match[group] or "") if match else ""
+            label = parse_text(given) if options.lines else whole_number(given)
             writer = match.groupdict().get("writer") if match else ""
         else:
             given = printable(parent) if parent not in (".", "..") else ""
             label = whole_number(given.rpartition("_")[2] or given)
-            writer = folders[-1] if writer_folders and not split_of(folders[-1:]) else ""
+            writer = folders[-1] if options.writer_folders and not split_of(folders[-1:]) else ""
         if label:
             who = printable(writer or "")
             images.append(listing.image(file, given, label, split_of(folders), who))
@@ -141,7 +145,10 @@ def label_by_path(
     if not expression:
         what, why = "one folder per class", "outside the folder of a class were left out"
     elif images or not others:
-        what, why = "labels in the names of files", "that the pattern does not match were left out"
+        what, why = (
+            f"{group}s in the names of files",
+            "that the pattern does not match were left out",
+        )
         why += f", for example {others[0]!r}" if others else ""
     else:
         raise DataError(
@@ -190,13 +197,67 @@ def label_by_table(
     )
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def label_lines(listing: FileListing, options: SourceOptions) -> SourceContents:
+    """Label lines by the text files beside them; if there are none, by the names of the images.
+
+    The text of `a.png` is in `a.gt.txt` or `a.txt`, as OCR programs have it; with neither, in a
+    name of the form TEXT_NUMBER: `12.50_003.png` says 12.50. With `writer_folders`, the folder of
+    an image is called after its writer.
+    """
+    read = open_files(listing.source)
+    names = list(filter(is_image, listing.stamps))
+    beside = {name: _text_file(name, listing) for name in names}
+    has_files = any(beside.values())
+    images, left_out = [], []
+    for name in names:
+        *folders, base = name.split("/")
+        text, why = "", "has a name that is not TEXT_NUMBER, such as 12.50_003.png"
+        if has_files:
+            text, why = _text_in(read, beside[name], options)
+        elif match := _NAMED_BY_TEXT.fullmatch(posixpath.splitext(base)[0]):
+            text = parse_text(match[1])
+        if not text:
+            left_out.append(LeftOut(printable(name), why))
+            continue
+        by_folder = options.writer_folders and not split_of(folders[-1:])
+        writer = printable("".join(folders[-1:])) if by_folder else ""
+        images.append(listing.image(name, text, text, split_of(folders), writer))
+    others = listing.stamps.keys() - {*names, *beside.values()}
+    left_out += map(not_read, sorted(others))
+    what = "text files beside the images" if has_files else "names of files, TEXT_NUMBER"
+    return listing.contents(f"texts in the {what}", images, left_out=left_out)
+
+
+def _text_file(name: str, listing: FileListing) -> str | None:
+    """Return the file with the text of the image `name`, if there is one."""
+    stem = posixpath.splitext(name)[0]
+    stems = (stem, stem.removesuffix(".bin").removesuffix(".nrm"))
+    files = (stem + ending for stem in stems for ending in (".gt.txt", ".txt"))
+    return next((file for file in files if file in listing.stamps), None)
+
+
+def _text_in(read: Reader, file: str | None, options: SourceOptions) -> tuple[str, str]:
+    """Return the text of a line that the text file `file` holds, or "" and why there is none."""
+    if file is None:
+        return "", "has no .gt.txt or .txt beside it"
+    try:
+        content = read(file)
+        assert isinstance(content, bytes)
+        if len(content) > _MAX_TEXT_BYTES:
+            return "", f"has no text: {file} is too long to be one line"
+        text = parse_text(decoded(content, file, options.encoding))
+    except (ImageError, DataError) as error:
+        return "", f"has no text: {error}"
+    return text, f"has no text: {file} is empty"
+
+
+def _compiled(pattern: str, group: str) -> re.Pattern[str]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise ConfigError(f"--pattern: {pattern!r} is not a regular expression: {error}") from None
-    if "label" not in expression.groupindex:
-        raise ConfigError(f"--pattern: {pattern!r} needs a group called label: (?P<label>…)")
+    if group not in expression.groupindex:
+        raise ConfigError(f"--pattern: {pattern!r} needs a group called {group}: (?P<{group}>…)")
     return expression
 
 

@@ -30,7 +30,13 @@ from penstroke.data.sources.contents import (
     printable,
     split_of,
 )
-from penstroke.data.sources.image_files import label_by_path, label_by_table, list_files, open_files
+from penstroke.data.sources.image_files import (
+    label_by_path,
+    label_by_table,
+    label_lines,
+    list_files,
+    open_files,
+)
 from penstroke.data.sources.pixel_tables import TableFile, is_pixel_table, list_pixel_table
 from penstroke.data.sources.row_files import list_parquet, open_parquet, parquet_files
 from penstroke.data.sources.tables import read_rows
@@ -79,12 +85,15 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
     It is a folder or zip of images, labelled by folder, by a labels.csv in it, or by their names;
     a table whose images lie beside it or in `options.images`; a table of pixels, or a folder or zip
     of them; a Parquet file or a folder of them; or arrays: NPZ, NPY, MAT, or one split of IDX
-    files. Raises ConfigError if an option does not go with the source, DataError if it is not
-    there, is damaged, or holds no images with labels.
+    files. Lines, if `options` ask for them, are never arrays, and are labelled by a table, by text
+    files beside them or by their names. Raises ConfigError if an option does not go with the
+    source, DataError if it is not there, is damaged, or holds no images with labels.
     """
     suffix = _suffix(path.name) if path.is_file() else ""
     if files := parquet_files(path):
         contents = list_parquet(files, options)
+    elif options.lines:
+        contents = _list_line_files(path, options)
     elif path.is_file() and array_files(path):
         contents = list_arrays(path, options)
     elif suffix in _TABLES and is_pixel_table(TableFile(path), options):
@@ -106,6 +115,17 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
             f"; {note}" for note in (*contents.notes, *_advice(contents))
         ))  # fmt: skip
     return contents
+
+
+def _list_line_files(path: Path, options: SourceOptions) -> SourceContents:
+    if path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return _list_table(path, options)
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise DataError(
+            f"{path} is not a folder, a .zip, a .csv of texts or a .parquet file, in which images "
+            "of lines may be"
+        )
+    return _list_image_files(path, options)
 
 
 def _check_writers(path: Path, contents: SourceContents, options: SourceOptions) -> None:
@@ -212,11 +232,11 @@ def _list_image_files(path: Path, options: SourceOptions) -> SourceContents:
     listing = list_files(path)
     tables = [n for n in listing.stamps if posixpath.basename(n) == TABLE and n.count("/") <= 1]
     if options.pattern is not None or options.labels == "folder":
-        return label_by_path(listing, options.pattern, writer_folders=options.writer_folders)
+        return label_by_path(listing, options)
     if TABLE not in tables and len(tables) != 1:
         if options.labels == "table":
             raise DataError(f"{path} holds no {TABLE} at its top: --labels folder?")
-        return label_by_path(listing, writer_folders=options.writer_folders)
+        return label_lines(listing, options) if options.lines else label_by_path(listing, options)
     file = TABLE if TABLE in tables else tables[0]
     content = open_files(listing.source)(file)
     assert isinstance(content, bytes)

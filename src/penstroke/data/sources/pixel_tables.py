@@ -28,7 +28,7 @@ from penstroke.data.sources.tables import (
     LABEL_NAMES,
     SPLIT_NAMES,
     encoding_of,
-    pick_column,
+    pick_label_column,
     pick_writer_column,
 )
 from penstroke.errors import ConfigError, DataError
@@ -162,12 +162,12 @@ def _columns_of(rows: list[list[str]], where: str, options: SourceOptions) -> _C
         return _Columns(len(head), 0, None, None)
     names = [name.lower() for name in head]
     split = next((names.index(name) for name in SPLIT_NAMES if name in names), None)
-    by = pick_writer_column(head, options.writer_column, where)
+    by = pick_writer_column(head, options, where)
     writer = None if by is None else head.index(by)
     numbering = tuple(at for at, name in enumerate(names) if name in _NUMBERING)
     label = None
     if options.label_column or set(names) & set(LABEL_NAMES):
-        label = head.index(pick_column(head, options.label_column, LABEL_NAMES, "label", where))
+        label = head.index(pick_label_column(head, options, where))
     elif _is_square(len(head) - len(numbering) - (split is not None) - (writer is not None)):
         raise DataError(
             f"{where} has {len(head):,} columns of pixels, but none of labels: import the table "

@@ -22,9 +22,9 @@ from penstroke.data.sources.contents import (
 from penstroke.data.sources.rows import SequentialReader, labelled_rows
 from penstroke.data.sources.tables import (
     IMAGE_NAMES,
-    LABEL_NAMES,
     SPLIT_NAMES,
     pick_column,
+    pick_label_column,
     pick_writer_column,
 )
 from penstroke.errors import DataError, ImageError, MissingExtraError
@@ -85,7 +85,7 @@ def _list_file(path: Path, options: SourceOptions, left_out: list[LeftOut]) -> P
 
     columns = file.schema_arrow.names
     image = pick_column(columns, options.image_column, IMAGE_NAMES, "image", path.name)
-    label = pick_column(columns, options.label_column, LABEL_NAMES, "label", path.name)
+    label = pick_label_column(columns, options, path.name)
     kind = file.schema_arrow.field(image).type
     if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         kind = kind.field("bytes").type
@@ -98,9 +98,11 @@ def _list_file(path: Path, options: SourceOptions, left_out: list[LeftOut]) -> P
     words = [split_of(path.stem.split("-")[:1])] * len(labels)
     if split := next((name for name in columns if name.strip().lower() in SPLIT_NAMES), None):
         words = _values(file, split, path)
-    writer = pick_writer_column(columns, options.writer_column, path.name)
+    writer = pick_writer_column(columns, options, path.name)
     writers = None if writer is None else _values(file, writer, path)
-    refs = labelled_rows(labels, words, f"row {{}} of {path.name}", left_out, writers)
+    refs = labelled_rows(
+        labels, words, f"row {{}} of {path.name}", left_out, writers, options.label_of
+    )
     return Part(Source("parquet", path, image), refs, stamp_of(path))
 
 

@@ -48,6 +48,7 @@ def labelled_rows(
     name: str,
     left_out: list[LeftOut],
     writers: Sequence[Any] | None = None,
+    label_of: Callable[[Any], str] = parse_label,
 ) -> tuple[ImageRef, ...]:
     """Return the rows with a label as images, and add the others to `left_out`.
 
@@ -57,7 +58,7 @@ def labelled_rows(
     writers = [""] * len(labels) if writers is None else writers
     for row, (value, split, writer) in enumerate(zip(labels, splits, writers, strict=True)):
         shown = name.format(row)
-        if label := parse_label(value):
+        if label := label_of(value):
             word = parse_split("" if split is None else str(split), shown)
             refs.append(ImageRef(shown, label, label, word, row, writer=parse_label(writer)))
         else:

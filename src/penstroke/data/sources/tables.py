@@ -19,7 +19,10 @@ from penstroke.errors import ConfigError, DataError, near_match
 FILE_NAMES = ("file", "filename", "file_name", "path", "filepath", "file_path", "image",
               "image_path", "picture", "img")  # fmt: skip
 LABEL_NAMES = ("label", "labels", "class", "character", "char", "target", "symbol", "text", "y")
+TEXT_NAMES = ("text", "transcription", "transcript", "ground_truth", *LABEL_NAMES)
 WRITER_NAMES = ("writer", "writer_id", "writerid", "writers", "author")
+GROUP_NAMES = (*WRITER_NAMES, "group", "group_id", "document", "form")
+"""Of lines."""
 SPLIT_NAMES = ("split", "subset", "partition")
 IMAGE_NAMES = ("image", "images", "img", "picture", "png", "bytes")
 _DELIMITERS = ",;\t|"
@@ -64,11 +67,18 @@ def pick_column(
     )
 
 
-def pick_writer_column(columns: Sequence[str], wanted: str | None, where: str) -> str | None:
+def pick_label_column(columns: Sequence[str], options: SourceOptions, where: str) -> str:
+    """Return the column of labels, or of the texts of lines; see `pick_column`."""
+    usual = TEXT_NAMES if options.lines else LABEL_NAMES
+    return pick_column(columns, options.label_column, usual, "label", where)
+
+
+def pick_writer_column(columns: Sequence[str], options: SourceOptions, where: str) -> str | None:
     """Return the column of writers, see `pick_column`; None if there is and should be none."""
-    if wanted is None and not {*WRITER_NAMES} & {name.strip().lower() for name in columns}:
+    wanted, usual = options.writer_column, GROUP_NAMES if options.lines else WRITER_NAMES
+    if wanted is None and not {*usual} & {name.strip().lower() for name in columns}:
         return None
-    return pick_column(columns, wanted, WRITER_NAMES, "writer", where)
+    return pick_column(columns, wanted, usual, "writer", where)
 
 
 def read_rows(content: bytes, where: str, options: SourceOptions) -> Table:
@@ -77,21 +87,30 @@ def read_rows(content: bytes, where: str, options: SourceOptions) -> Table:
     Raises ConfigError if a column that was named is not there, or the encoding is unknown;
     DataError if it cannot be decoded or read, lacks a column, or labels a file in two ways.
     """
-    lines = _parsed(_decoded(content, where, options.encoding), where, options)
+    lines = _parsed(decoded(content, where, options.encoding), where, options)
     _, header = next(lines, (0, []))
     if not header:
         raise DataError(f"{where} is empty")
     file_at = header.index(pick_column(header, options.file_column, FILE_NAMES, "file", where))
-    label_at = header.index(pick_column(header, options.label_column, LABEL_NAMES, "label", where))
+    label_at = header.index(pick_label_column(header, options, where))
     lower = [name.strip().lower() for name in header]
     split_at = next((lower.index(name) for name in SPLIT_NAMES if name in lower), -1)
-    writer_column = pick_writer_column(header, options.writer_column, where)
+    writer_column = pick_writer_column(header, options, where)
     writer_at = -1 if writer_column is None else header.index(writer_column)
     first: dict[str, tuple[int, str, Split, str]] = {}
     repeated, left_out = 0, []
     for number, cells in lines:
         cell = [cell.strip() for cell in cells] + [""] * len(header)  # a short row, and no split
-        name, label, line = cell[file_at], parse_label(cell[label_at]), f"{where}, line {number}"
+        name, label, line = (
+            cell[file_at],
+            options.label_of(cell[label_at]),
+            f"{where}, line {number}",
+        )
+        if options.lines and any(cell[len(header) : len(cells)]):
+            raise DataError(
+                f"{line}: it has {len(cells)} cells, but there are {len(header)} columns: put "
+                "double quotes around a text that holds the delimiter"
+            )
         split, writer = parse_split(cell[split_at], line), parse_label(cell[writer_at])
         if not name or not label:
             if any(cells):
@@ -138,7 +157,8 @@ def encoding_of(start: bytes, encoding: str) -> str:
     return "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
 
 
-def _decoded(content: bytes, where: str, encoding: str) -> str:
+def decoded(content: bytes, where: str, encoding: str) -> str:
+    """Return the text of a file called `where`; DataError if it has another encoding."""
     try:
         text = content.decode(encoding_of(content[:2], encoding))
     except UnicodeDecodeError as error:
@@ -150,7 +170,7 @@ def _decoded(content: bytes, where: str, encoding: str) -> str:
     except LookupError:
         raise ConfigError(f"--encoding: {encoding!r} is unknown; try cp1252") from None
     if "\0" in text:
-        raise DataError(f"{where} is not a table: it holds zero bytes")
+        raise DataError(f"{where} is not text: it holds zero bytes")
     return text
 
 
@@ -158,7 +178,7 @@ def _parsed(text: str, where: str, options: SourceOptions) -> Iterator[tuple[int
     """Yield (line number, cells); the delimiter is the one that parts the header best."""
     head = next(iter(text.splitlines()), "")
     named = filter(None, (options.file_column, options.label_column, options.writer_column))
-    known = {*FILE_NAMES, *LABEL_NAMES, *map(str.lower, named)}
+    known = {*FILE_NAMES, *TEXT_NAMES, *map(str.lower, named)}
 
     def fits(delimiter: str) -> tuple[int, int]:
         cells = next(csv.reader([head], delimiter=delimiter), [])
