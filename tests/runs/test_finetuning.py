@@ -154,7 +154,7 @@ def test_images_that_both_trained_on_judge_nothing(source: PretrainedRun) -> Non
     assert "their figures are too optimistic" in training.notes[0]
     assert ready(config, source).notes == ()
     list(training.epochs())
-    found = source.measure_forgetting(training.best_network(), training.data.train)
+    found = source.measure_forgetting(training.best_network(), training.characters.train)
     held_out = load_dataset(source.run.record.config.data).validation
     assert found.trained_on > 0.7 * len(held_out)
     assert found.images == len(held_out) - found.trained_on

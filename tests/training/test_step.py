@@ -13,7 +13,7 @@ from penstroke.errors import TrainingError
 from penstroke.machine import allowed_cores
 from penstroke.training.batches import Batches
 from penstroke.training.device import available_devices, resolve_auto
-from penstroke.training.step import score, train_step
+from penstroke.training.step import character_loss, score, train_step
 from penstroke.training.train_state import Optimizer
 
 
@@ -39,14 +39,15 @@ def test_a_step_equals_torchs_plain_one(name: str) -> None:
     plain = kind(textbook.parameters(), lr=0.01, weight_decay=0.1, **extra)
     images, labels = torch.rand(8, 1, 28, 28), torch.arange(8) % 3
     for _ in range(3):
-        loss, right = train_step(ours, optimizer, 0.01, images, labels, config)
+        taken = character_loss(ours, images, labels, config)
+        train_step(taken, optimizer, 0.01)
         logits = textbook(images)
         expected = F.cross_entropy(logits, labels)
-        assert right == (logits.argmax(1) == labels).sum()
+        assert taken.correct == (logits.argmax(1) == labels).sum()
         plain.zero_grad()
         torch.autograd.backward(expected)
         plain.step()
-        torch.testing.assert_close(loss, expected.detach())
+        torch.testing.assert_close(taken.loss, expected.detach())
     for a, b in zip(ours.parameters(), textbook.parameters(), strict=True):
         torch.testing.assert_close(a, b)
 

@@ -60,7 +60,7 @@ def command(options: RetrainOptions) -> None:
                 follow(training)
                 with progress_bar("exporting and evaluating"):
                     training.finish(report=options.report)
-            outcome = served.replace_if_not_worse(training.run, training.data, options.margin)
+            outcome = served.replace_if_not_worse(training.run, training.characters, options.margin)
     _show(outcome)
 
 

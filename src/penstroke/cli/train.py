@@ -162,8 +162,8 @@ def follow(training: Training) -> None:
     plural = "" if resolved.threads == 1 else "s"
     threads = f", {resolved.threads} thread{plural}" if resolved.device == "cpu" else ""
     resumed = f", resuming after epoch {done}" if training.checkpoint else ""
-    say(f"{training.run.path}: {record.config.model.architecture} on {len(training.data.train):,} "
-        f"images of {training.data.name}, {resolved.precision} on {resolved.device}"
+    say(f"{training.run.path}: {record.config.model.architecture} on {_amount(training)}, "
+        f"{resolved.precision} on {resolved.device}"
         f"{threads}{resumed}")  # fmt: skip
     if pretrained := record.pretrained:
         known, new = pretrained.known_classes, pretrained.new_classes
@@ -178,6 +178,18 @@ def follow(training: Training) -> None:
             say(_epoch_line(epoch.metrics, total, marks_best))
 
 
+def _amount(training: Training) -> str:
+    """Return what is trained on, in words."""
+    config, count = training.run.record.config, len(training.data.train)
+    kind = "lines" if config.reads_lines else "images"
+    parts = [f"{count:,} {kind} of {training.data.name}"] if count else []
+    if synthesis := config.synthesis:
+        share = f" ({synthesis.share:.0%} of each batch)" if count else ""
+        parts.append(f"lines composed of {synthesis.characters}{share}")
+        return f"{' and '.join(parts)}, {synthesis.lines_per_epoch:,} an epoch"
+    return parts[0]
+
+
 def _epoch_line(metrics: dict[str, Any], total: int, marks_best: bool) -> str:
     """Return one epoch as a line, with a star where it is the best so far."""
     words = [f"epoch {metrics['epoch']:>{len(str(total))}}/{total}"]
@@ -185,6 +197,8 @@ def _epoch_line(metrics: dict[str, Any], total: int, marks_best: bool) -> str:
         if f"{split}_loss" in metrics:
             loss, accuracy = metrics[f"{split}_loss"], metrics[f"{split}_accuracy"]
             words.append(f"{split} loss {loss:.4f} accuracy {percent(accuracy)}")
+    if (error_rate := metrics.get("val_character_error_rate")) is not None:
+        words.append(f"character errors {percent(error_rate)}")
     words.append(f"{metrics['elapsed_seconds']:.1f} s")
     is_best = metrics["best_epoch"] == metrics["epoch"]
     return "  ".join(words) + (" *" if marks_best and is_best else "")
@@ -197,8 +211,11 @@ def _show_figures(run: Run) -> None:
     if summary.val_accuracy is not None:
         kept = f"(epoch {summary.best_epoch}, the one kept)" if summary.best_epoch else ""
         say(f"validation accuracy  {percent(summary.val_accuracy)}  {kept}")
+    more = f"macro F1 {summary.test_f1:.4f}" if summary.test_f1 is not None else ""
+    if (error_rate := summary.test_character_error_rate) is not None:
+        more = f"character errors {percent(error_rate)}"
     say(f"test accuracy        {percent(summary.test_accuracy)}  loss {summary.test_loss:.4f}  "
-        f"macro F1 {summary.test_f1:.4f}")  # fmt: skip
+        f"{more}")  # fmt: skip
     if summary.source_images:
         say(f"on the old data      {percent(summary.source_accuracy_before)} before, "
             f"{percent(summary.source_accuracy_after)} now: {summary.source_images:,} "
@@ -216,7 +233,8 @@ def _show_figures(run: Run) -> None:
         say(f"report               {values['report']}")
     example = "examples/seven.png"  # there in a clone: the first command to try should work
     image = example if Path(example).exists() else "IMAGE.png"
-    say(f"\nnext: {program()} predict {image} --model {run.path}")
+    command = "read" if run.record.config.reads_lines else "predict"
+    say(f"\nnext: {program()} {command} {image} --model {run.path}")
 
 
 def _show_variation(runs: list[Run]) -> None:

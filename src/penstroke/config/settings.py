@@ -485,7 +485,7 @@ class SynthesisConfig(Settings):
 
 SYNTHETIC = "synthetic"
 """The data set of a line reader for which all lines are composed."""
-_OF_CHARACTERS_IN_DATA = ("exclude", "classes", "outlier_classes", "folds")
+_OF_CHARACTERS_IN_DATA = ("classes", "outlier_classes", "folds")
 _OF_CHARACTERS_IN_TRAIN = (
     "balance", "label_smoothing", "outlier_exposure", "outlier_class_weight", "augment",
 )  # fmt: skip

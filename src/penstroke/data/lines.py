@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from penstroke.data.dataset import Dataset, Rows, Sealed, Sources, Writers, writer_count
 from penstroke.errors import DataError
-from penstroke.preprocessing.strips import STRIP_HEIGHT, Strip
+from penstroke.preprocessing.strips import LEVELS_PER_DEVIATION, PAPER, STRIP_HEIGHT, Strip
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,16 @@ class LineDataset:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the outputs of a network stand for: CTC's blank, "", then the alphabet."""
+        return ("", *self.alphabet)
+
+    @property
+    def mean_and_std(self) -> tuple[float, float]:
+        """Paper, and a standard deviation of ink, in 0..1: a padded line is one on more paper."""
+        return PAPER / 255, LEVELS_PER_DEVIATION / 255
+
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:
         return np.concatenate([[0], np.cumsum(self.widths)]) * STRIP_HEIGHT
@@ -92,6 +102,11 @@ class LineDataset:
         """Return how often each character of the alphabet occurs in the texts."""
         counts = Counter("".join(self.texts))
         return {character: counts[character] for character in self.alphabet}
+
+    def is_in(self, other: LineDataset) -> npt.NDArray[np.bool_]:
+        """Return which lines (N,) are in `other` too, pixel for pixel."""
+        known = {other.strip(row).tobytes() for row in range(len(other))}
+        return np.array([self.strip(row).tobytes() in known for row in range(len(self))], bool)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,6 +151,8 @@ class LineSplits:
         split_writers: SHA-256 of the writers whose lines were kept together; None if by line.
         validation_sources: (N,) which data set of a union each validation line is of; None if that
             is not known.
+        too_narrow: training lines that were left out, as their texts have more characters than the
+            network's output has columns.
     """
 
     name: str
@@ -146,8 +163,14 @@ class LineSplits:
     characters: Dataset | None = None
     split_writers: str | None = None
     validation_sources: Sources | None = None
+    too_narrow: int = 0
 
     @property
     def alphabet(self) -> str:
         """Every character that a text may hold; class k + 1 of the network is the k-th."""
         return self.train.alphabet
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """See `LineDataset.classes`."""
+        return self.train.classes

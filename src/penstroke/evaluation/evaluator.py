@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from penstroke.data.dataset import Dataset, DataSplits
+from penstroke.data.lines import LineDataset, LineSplits
 from penstroke.evaluation.calibration import (
     Calibration,
     calibration,
@@ -171,6 +172,12 @@ def evaluate_network(
     return Evaluation(network, data, test, predictions, history, train)
 
 
-def open_test(data: DataSplits) -> Dataset:
-    """Return the test images, for an audit of the data, which chooses no settings."""
+@overload
+def open_test(data: DataSplits) -> Dataset: ...
+@overload
+def open_test(data: LineSplits) -> LineDataset: ...
+
+
+def open_test(data: DataSplits | LineSplits) -> Dataset | LineDataset:
+    """Return the test split, for figures, or an audit of the data, which choose no settings."""
     return data.test.unseal()

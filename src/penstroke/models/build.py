@@ -19,6 +19,7 @@ from penstroke.config.settings import (
     ResNetConfig,
 )
 from penstroke.data.dataset import Dataset
+from penstroke.data.lines import LineDataset
 from penstroke.errors import ConfigError
 from penstroke.models.architectures import cnn, crnn, mlp, resnet
 from penstroke.models.blocks import Normalize
@@ -29,7 +30,7 @@ _HEAD = "output."
 """The last layer of every architecture: one row of weights and one bias for each class."""
 
 
-def network_for(config: AnyModelConfig, dataset: Dataset, seed: int = 0) -> nn.Module:
+def network_for(config: AnyModelConfig, dataset: Dataset | LineDataset, seed: int = 0) -> nn.Module:
     """Return a new network for the classes and the pixels of `dataset`; see `build_network`."""
     mean, std = dataset.mean_and_std
     return build_network(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import MissingExtraError
 from penstroke.inference.onnx_session import CHECKSUM, content_checksum
+from penstroke.preprocessing.strips import COLUMN_WIDTH, PAPER, STRIP_HEIGHT
 
 _FEW = 256
 """Weights: so few are not worth storing in half the bytes."""
@@ -45,6 +46,36 @@ def export_onnx(
     )
 
 
+class DeployedLines(nn.Module):
+    """A line reader as it is deployed: strips as they are stored in, log-probabilities out."""
+
+    def __init__(self, network: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = temperature
+
+    def forward(self, strips: Tensor) -> Tensor:
+        """Map strips (B, 32, W) uint8 to log-probabilities (B, W/4, 1+A) float32."""
+        logits = self.network(strips.unsqueeze(1).to(torch.float32) / 255)
+        return torch.log_softmax(logits / self.temperature, dim=2)
+
+
+def export_line_onnx(
+    network: nn.Module, metadata: Mapping[str, Any], *, half_precision: bool = False
+) -> bytes:
+    """Return a line reader as an ONNX file: `strips` uint8 → `log_probs`, see `DeployedLines`.
+
+    The width W is any multiple of 4; `metadata` holds the `temperature`. For the rest see
+    `export_onnx`.
+    """
+    example = torch.full((2, STRIP_HEIGHT, 16 * COLUMN_WIDTH), PAPER, dtype=torch.uint8)
+    return serialize_onnx(
+        DeployedLines(network, metadata["temperature"]), example, ("strips", "log_probs"), metadata,
+        dynamic={"strips": {2: "width"}, "log_probs": {1: "columns"}},
+        half_precision=half_precision,
+    )  # fmt: skip
+
+
 def serialize_onnx(
     network: nn.Module,
     example: Tensor,
@@ -52,11 +83,12 @@ def serialize_onnx(
     metadata: Mapping[str, Any],
     *,
     half_precision: bool = False,
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
 ) -> bytes:
     """Return a network of one input and one output, called `names`, as an ONNX file.
 
-    Both have a first dimension of any size. With `half_precision` its weights are stored in 16
-    bits, and computed with in 32.
+    Both have a first dimension of any size, and others that `dynamic` names by their positions.
+    With `half_precision` its weights are stored in 16 bits, and computed with in 32.
     """
     try:
         import onnx
@@ -69,7 +101,7 @@ def serialize_onnx(
         torch.onnx.export(
             network.to("cpu").eval(), (example,), graph, dynamo=False,  # type: ignore[arg-type]
             input_names=names[:1], output_names=names[1:],
-            dynamic_axes={name: {0: "batch"} for name in names},
+            dynamic_axes={name: {0: "batch", **(dynamic or {}).get(name, {})} for name in names},
         )  # fmt: skip
     model = onnx.load_model_from_string(graph.getvalue())
     if half_precision:

@@ -16,7 +16,7 @@ COLUMN_WIDTH: Final = 4
 """Pixels of a strip that a network reads as one column: at most one character each."""
 PAPER: Final = 64
 """The level of paper in a strip; ink is above, up to 255."""
-_LEVELS_PER_DEVIATION = 38
+LEVELS_PER_DEVIATION = 38
 _LEAST_WIDTH, _GREATEST_WIDTH = 16, 16_384
 _FAINTEST = 4 / 255
 """Standard deviation of the intensities below which an image counts as blank: it is noise."""
@@ -75,5 +75,5 @@ def standardized(greys: Intensities) -> npt.NDArray[np.uint8]:
     squared = depth * depth
     depth /= np.sqrt(squared.mean(1, keepdims=True)).clip(_FAINTEST)
     depth *= np.where(np.einsum("ij,ij->i", squared, depth) < 0, -1, 1)[:, None]
-    levels = (PAPER + 0.5 + _LEVELS_PER_DEVIATION * depth).clip(0, 255)
+    levels = (PAPER + 0.5 + LEVELS_PER_DEVIATION * depth).clip(0, 255)
     return levels.astype(np.uint8).reshape(greys.shape)

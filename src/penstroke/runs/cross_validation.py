@@ -136,7 +136,7 @@ def finish_fold(training: Training) -> None:
     if run.status == "finished":
         return
     with run.locked():
-        predictions = predict(training.best_network(), training.data.validation)
+        predictions = predict(training.best_network(), training.characters.validation)
         predictions.save(run.path / _VALIDATION)
         figures = compute_metrics(predictions).figures("val_")
         facts = {"epochs": len(run.history()), "elapsed_seconds": run.elapsed_seconds()}

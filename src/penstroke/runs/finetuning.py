@@ -7,7 +7,9 @@ from pathlib import Path
 from torch import nn
 
 from penstroke.data.dataset import Dataset
+from penstroke.data.lines import LineDataset
 from penstroke.data.loading import load_dataset
+from penstroke.data.run_data import load_data
 from penstroke.errors import PenstrokeError, RunError
 from penstroke.evaluation.forgetting import Forgetting, measure_forgetting
 from penstroke.files import sha256
@@ -32,10 +34,14 @@ class PretrainedRun(PretrainedWeights):
             run=self.run.name, sha256=self.sha256, known_classes=known, new_classes=new
         )
 
-    def count_trained_on(self, images: Dataset) -> int:
-        """Return how many of `images` the run was trained on; 0 if its data cannot be loaded."""
+    def count_trained_on(self, held_out: Dataset | LineDataset) -> int:
+        """Return how many of `held_out` the run was trained on; 0 if its data cannot be loaded."""
         with contextlib.suppress(PenstrokeError):
-            return int(images.is_in(load_dataset(self.run.record.config.data).train).sum())
+            trained_on = load_data(self.run.record.config).train
+            if isinstance(held_out, Dataset) and isinstance(trained_on, Dataset):
+                return int(held_out.is_in(trained_on).sum())
+            if isinstance(held_out, LineDataset) and isinstance(trained_on, LineDataset):
+                return int(held_out.is_in(trained_on).sum())
         return 0
 
     def measure_forgetting(self, tuned: nn.Module, new: Dataset) -> Forgetting:

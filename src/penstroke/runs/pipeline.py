@@ -9,19 +9,28 @@ from torch import nn
 
 from penstroke.config.settings import Resolved, RunConfig
 from penstroke.data.dataset import DataSplits
-from penstroke.data.loading import load_dataset
+from penstroke.data.lines import LineSplits
+from penstroke.data.run_data import load_data
 from penstroke.errors import DataError, RunError
 from penstroke.evaluation.evaluator import SPLITS
 from penstroke.files import sha256, write_atomically
 from penstroke.machine import machine_facts, package_versions
 from penstroke.models.build import ensemble_weights
-from penstroke.preprocessing.ink import estimate_geometry
+from penstroke.preprocessing.ink import DEFAULT_INK, estimate_geometry
 from penstroke.reports.run_report import write_run_report
 from penstroke.runs.epochs import last_checkpoint, save_each
 from penstroke.runs.finetuning import PretrainedRun
 from penstroke.runs.record import DataFacts, folder_path, now
 from penstroke.runs.run import Run, RunRecord, run_name
-from penstroke.runs.trained import evaluate, model_file, network_of, summary_of
+from penstroke.runs.trained import (
+    evaluate,
+    evaluate_lines,
+    line_model_file,
+    model_file,
+    network_of,
+    summary_of,
+    summary_of_lines,
+)
 from penstroke.training.checkpoint import Checkpoint
 from penstroke.training.device import resolve_auto
 from penstroke.training.loop import Epoch, fit
@@ -68,10 +77,16 @@ class Training:
     """A run to be trained, anew or from `checkpoint`; `notes` are what people should know of it."""
 
     run: Run
-    data: DataSplits
+    data: DataSplits | LineSplits
     checkpoint: Checkpoint | None = None
     notes: tuple[str, ...] = ()
     pretrained: PretrainedRun | None = None
+
+    @property
+    def characters(self) -> DataSplits:
+        """Its data, where these are images of characters."""
+        assert isinstance(self.data, DataSplits)
+        return self.data
 
     @property
     def epochs_done(self) -> int:
@@ -100,6 +115,9 @@ class Training:
             return
         with self.run.locked():
             network = self.best_network()
+            if isinstance(self.data, LineSplits):
+                _finish_lines(self.run, network, self.data)
+                return
             if self.pretrained is not None:
                 forgetting = self.pretrained.measure_forgetting(network, self.data.train)
                 forgetting.save(self.run.path)
@@ -121,13 +139,15 @@ def start_or_resume(
     that run has other settings, or another process trains it. ConfigError: the batch is too large.
     DataError: there are no test images, which a fold does without (`needs_test`).
     """
-    data = load_dataset(config.data)
+    data = load_data(config)
     if needs_test and not len(data.test):  # better now than after the training
         raise DataError(
             f"{data.name} has no test images to evaluate a run on: add some, or use "
             "`penstroke train --folds 5`, which needs none"
         )
-    config.train.epochs_for(len(data.train))  # refuses an impossible batch size before any write
+    config.train.epochs_for(
+        config.epoch_size(len(data.train))
+    )  # refuses an impossible batch size before any write
     weights = (pretrained.sha256,) if pretrained else ()
     path = path or folder_path(run_name(stem, config, data.fingerprint, *weights))
     if overwrite and (old := Run.at_or_damaged(path)):
@@ -145,12 +165,18 @@ def start_or_resume(
             pretrained=pretrained.facts(data.classes) if pretrained else None,
         ))  # fmt: skip
         checkpoint, notes = None, []
+    kind = "lines" if config.reads_lines else "images"
     if pretrained and (seen := pretrained.count_trained_on(data.validation)):
         seen_note = (
             f"{pretrained.run.name} was trained on {seen:,} of the {len(data.validation):,} "
-            "validation images: their figures are too optimistic"
+            f"validation {kind}: their figures are too optimistic"
         )
         notes = [seen_note, *notes]
+    if isinstance(data, LineSplits) and data.too_narrow:
+        notes = [
+            f"{data.too_narrow:,} training lines are left out: each is too narrow for its text",
+            *notes,
+        ]
     return Training(run, data, checkpoint, tuple(notes), pretrained)
 
 
@@ -172,8 +198,8 @@ def make_ensemble(members: Sequence[Run], data: DataSplits, *, report: bool = Tr
     return run
 
 
-def data_facts(data: DataSplits) -> DataFacts:
-    """Return the record of the images."""
+def data_facts(data: DataSplits | LineSplits) -> DataFacts:
+    """Return the record of the images or lines."""
     mean, std = data.train.mean_and_std
     return DataFacts(
         fingerprint=data.fingerprint,
@@ -183,7 +209,7 @@ def data_facts(data: DataSplits) -> DataFacts:
         test_images=len(data.test),
         mean=mean,
         std=max(std, 1e-6),
-        ink=estimate_geometry(data.train.images),
+        ink=DEFAULT_INK if isinstance(data, LineSplits) else estimate_geometry(data.train.images),
         split_writers=data.split_writers,
     )
 
@@ -204,8 +230,14 @@ def _evaluate_and_export(run: Run, network: nn.Module, data: DataSplits, *, repo
     summary.write(run.path)
 
 
+def _finish_lines(run: Run, network: nn.Module, data: LineSplits) -> None:
+    figures = evaluate_lines(run, data, network)
+    write_atomically(run.model_path, line_model_file(network, run))
+    summary_of_lines(run, figures).write(run.path)
+
+
 def _check_same(
-    run: Run, config: RunConfig, data: DataSplits, pretrained: PretrainedRun | None
+    run: Run, config: RunConfig, data: DataSplits | LineSplits, pretrained: PretrainedRun | None
 ) -> None:
     """Raise RunError if `run` has other settings, images or pretrained weights."""
     there = run.record.pretrained

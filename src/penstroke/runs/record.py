@@ -66,8 +66,10 @@ class DataFacts(Settings):
     """The data set a network was trained on."""
 
     fingerprint: str = Field(description="SHA-256 of the data set")
-    classes: ListOf[str] = Field(description="class names")
-    train_images: int = Field(description="images trained on")
+    classes: ListOf[str] = Field(
+        description="class names; of lines the blank, an empty one, and the alphabet"
+    )
+    train_images: int = Field(description="images or lines trained on, without synthetic ones")
     validation_images: int = Field(description="images that chose the epoch")
     test_images: int = Field(description="images under seal")
     mean: float = Field(description="of the training pixels, in 0..1")

@@ -50,6 +50,7 @@ class EpochLine(Summary):
     learning_rate: float | None = None
     val_loss: float | None = None
     val_accuracy: float | None = None
+    val_character_error_rate: float | None = None
     elapsed_seconds: float | None = None
 
 
@@ -70,7 +71,10 @@ class RunRecord(Record):
 
 
 class RunSummary(Summary):
-    """The final figures of a run: accuracies and F1 as shares, losses in nats, None if unknown."""
+    """The final figures of a run: accuracies and F1 as shares, losses in nats, None if unknown.
+
+    The accuracy of a line reader is the share of the lines that are read exactly.
+    """
 
     epochs: int = 0
     best_epoch: int | None = None
@@ -85,11 +89,13 @@ class RunSummary(Summary):
     val_auroc: float | None = None
     val_f1: float | None = None
     val_balanced_accuracy: float | None = None
+    val_character_error_rate: float | None = None
     test_accuracy: float | None = None
     test_loss: float | None = None
     test_auroc: float | None = None
     test_f1: float | None = None
     test_balanced_accuracy: float | None = None
+    test_character_error_rate: float | None = None
     test_ece: float | None = None
     test_writers: int | None = None
     test_new_writer_low: float | None = None
@@ -216,7 +222,8 @@ class Run(Folder[RunRecord]):
     @property
     def total_epochs(self) -> int:
         """Epochs of the whole training, unless patience runs out before."""
-        return self.record.config.train.epochs_for(self.record.data.train_images)
+        config = self.record.config
+        return config.train.epochs_for(config.epoch_size(self.record.data.train_images))
 
     def elapsed_seconds(self) -> float:
         """Return the seconds of training in total; of an ensemble, those of its members."""

@@ -1,22 +1,30 @@
 """The trained network of a run, its evaluation, and its model file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
 
 from penstroke.data.dataset import DataSplits
+from penstroke.data.lines import LineSplits
 from penstroke.data.loading import load_dataset
 from penstroke.errors import RunError
-from penstroke.evaluation.evaluator import SPLITS, Evaluation, evaluate_network
+from penstroke.evaluation.evaluator import SPLITS, Evaluation, evaluate_network, open_test
 from penstroke.evaluation.forgetting import Forgetting
 from penstroke.files import write_atomically
-from penstroke.inference.recognizer import OperatingPoint, model_metadata
+from penstroke.inference.model_file import (
+    CONFIDENCE_THRESHOLD,
+    LINES,
+    MODEL_FORMAT_VERSION,
+    OperatingPoint,
+)
+from penstroke.inference.recognizer import model_metadata
 from penstroke.machine import package_version
 from penstroke.models.build import Ensemble, Weights, build_network, load_weights
-from penstroke.models.onnx_export import export_onnx
+from penstroke.models.onnx_export import export_line_onnx, export_onnx
 from penstroke.runs.record import DataFacts
 from penstroke.runs.run import Run, RunRecord, RunSummary, find_run
+from penstroke.training.line_step import score_lines
 
 WRITERS_TABLE = "predictions/writers.csv"
 
@@ -98,6 +106,51 @@ def model_file(
         data_fingerprint=data.fingerprint, penstroke_version=package_version("penstroke"), **facts,
     )  # fmt: skip
     return export_onnx(network, metadata)
+
+
+def evaluate_lines(run: Run, data: LineSplits, network: nn.Module) -> dict[str, float]:
+    """Return the validation and test figures of a line reader: `val_…` and `test_…`.
+
+    Opens the test split, which is recorded in the run first.
+    """
+    run.log_test_opening("evaluate")
+    splits = {"val": data.validation, "test": open_test(data)}
+    figures: dict[str, float] = {}
+    for prefix, lines in splits.items():
+        if len(lines):
+            loss, accuracy, error_rate = score_lines(network, lines)
+            figures |= {
+                f"{prefix}_loss": loss,
+                f"{prefix}_accuracy": accuracy,
+                f"{prefix}_character_error_rate": error_rate,
+            }
+    return figures
+
+
+def line_model_file(network: nn.Module, run: Run, *, half_precision: bool = False) -> bytes:
+    """Return the ONNX file that a `LineReader` opens."""
+    data = run.record.data
+    metadata = {
+        "penstroke_format": MODEL_FORMAT_VERSION,
+        "kind": LINES,
+        "alphabet": "".join(data.classes),
+        "temperature": 1.0,
+        "confidence_threshold": CONFIDENCE_THRESHOLD,
+        "operating_points": [],
+        "data_fingerprint": data.fingerprint,
+        "penstroke_version": package_version("penstroke"),
+        "run": run.name,
+        "dataset": run.record.config.data.dataset,
+    }
+    return export_line_onnx(network, metadata, half_precision=half_precision)
+
+
+def summary_of_lines(run: Run, figures: Mapping[str, float]) -> RunSummary:
+    """Return the final figures of a line reader's `run`."""
+    return RunSummary.parse({
+        "epochs": len(run.history()), "best_epoch": run.best_epoch(), **figures,
+        "elapsed_seconds": run.elapsed_seconds(),
+    })  # fmt: skip
 
 
 def summary_of(run: Run, evaluation: Evaluation) -> RunSummary:

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import time
+from functools import partial
 
 import torch
 
@@ -14,7 +15,8 @@ from penstroke.errors import StorageError, TrainingError
 from penstroke.files import cache_root, sha256, write_text_atomically
 from penstroke.machine import allowed_threads
 from penstroke.models.build import build_network
-from penstroke.training.step import train_step
+from penstroke.training.line_step import line_loss, sample_lines
+from penstroke.training.step import character_loss, train_step
 from penstroke.training.train_state import Optimizer
 
 _WORTHWHILE_RATIO = 1.1
@@ -54,13 +56,19 @@ def seconds_a_step(
     network = build_network(config.model, num_classes=num_classes, mean=0.5, std=0.5)
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = Optimizer(network, train)
-    images = torch.rand(train.batch_size, 1, IMAGE_SIZE, IMAGE_SIZE, device=train.device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(train.batch_size, dtype=torch.int64, device=train.device)
+    if config.reads_lines:
+        sample = sample_lines(train.batch_size, num_classes)
+        loss = partial(line_loss, network, sample, train)
+    else:
+        images = torch.rand(train.batch_size, 1, IMAGE_SIZE, IMAGE_SIZE, device=train.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros(train.batch_size, dtype=torch.int64, device=train.device)
+        loss = partial(character_loss, network, images, labels, train)
 
     def step() -> None:
-        loss, _ = train_step(network, optimizer, 1e-4, images, labels, train)
-        loss.item()  # waits for the device
+        taken = loss()
+        train_step(taken, optimizer, 1e-4)
+        taken.loss.item()  # waits for the device
 
     step()  # warms up
     taken = 0

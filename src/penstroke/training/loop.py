@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from penstroke.config.settings import RunConfig, TrainConfig
 from penstroke.data.dataset import DataSplits
+from penstroke.data.lines import LineSplits
 from penstroke.errors import TrainingError
 from penstroke.models.build import PretrainedWeights, load_weights, network_for
-from penstroke.training.batches import Batches
 from penstroke.training.checkpoint import Checkpoint
 from penstroke.training.device import resolve_auto
-from penstroke.training.regional_forms import add_regional_forms
-from penstroke.training.step import score, train_step
+from penstroke.training.line_task import LineTask
+from penstroke.training.step import train_step
+from penstroke.training.task import CharacterTask, Task, seed_of
 from penstroke.training.train_state import TrainState
 
 _START_DIVISOR = 25.0
@@ -35,8 +35,9 @@ class Epoch:
     """The figures of one epoch, and the state that training can resume from.
 
     `metrics`: epoch, train_loss, train_accuracy, val_loss and val_accuracy (absent without
-    validation images), learning_rate, best_epoch, elapsed_seconds (of training, in total). `state`:
-    weights and optimiser, as a `Checkpoint`; `fit(config, data, state)` resumes from it.
+    validation images), learning_rate, best_epoch, elapsed_seconds (of training, in total); of
+    lines val_character_error_rate as well, an accuracy being the share that is read exactly.
+    `state`: weights and optimiser, as a `Checkpoint`; `fit(config, data, state)` resumes from it.
     """
 
     metrics: dict[str, Any]
@@ -45,7 +46,7 @@ class Epoch:
 
 def fit(
     config: RunConfig,
-    data: DataSplits,
+    data: DataSplits | LineSplits,
     state: Checkpoint | None = None,
     *,
     pretrained: PretrainedWeights | None = None,
@@ -71,15 +72,28 @@ def fit(
         ['best_epoch', 'elapsed_seconds', 'epoch']
     """
     config = resolve_auto(config)
-    train = config.train.model_copy(update={"epochs": config.train.epochs_for(len(data.train))})
-    network = network_for(config.model, data.train, _seed(train.seed, 0))
+    with contextlib.closing(_task(config, data)) as task:
+        yield from _fit(task, config, data, state, pretrained)
+
+
+def _task(config: RunConfig, data: DataSplits | LineSplits) -> Task:
+    if isinstance(data, LineSplits):
+        return LineTask(config, data)
+    return CharacterTask(config, data)
+
+
+def _fit(
+    task: Task,
+    config: RunConfig,
+    data: DataSplits | LineSplits,
+    state: Checkpoint | None,
+    pretrained: PretrainedWeights | None,
+) -> Iterator[Epoch]:
+    train = config.train.model_copy(update={"epochs": config.train.epochs_for(task.size)})
+    network = network_for(config.model, data.train, seed_of(train.seed, 0))
     if pretrained is not None:
         pretrained.copy_into(network, data.classes)
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    others = None
-    if data.outliers is not None:
-        others = torch.from_numpy(data.outliers).unsqueeze(1).to(train.device)
-    batches, validation = (Batches(split, train.device) for split in (data.train, data.validation))
     train_state = TrainState(network, train)
     best, done, elapsed = Best(), 0, 0.0
     if state is not None:
@@ -90,14 +104,13 @@ def fit(
         started = time.perf_counter()
         epoch = done + 1
         with _explain_out_of_memory(train):
-            metrics = {"epoch": epoch, **_train_epoch(train_state, batches, others, train, epoch)}
-        if len(validation):
-            metrics["val_loss"], metrics["val_accuracy"] = score(train_state.deployed, validation)
-            if not math.isfinite(metrics["val_loss"]):
-                raise TrainingError(
-                    f"the validation loss became {metrics['val_loss']} after epoch {epoch}: lower "
-                    "train.learning_rate; the checkpoint of the epoch before is kept"
-                )
+            metrics = {"epoch": epoch, **_train_epoch(train_state, task, train, epoch)}
+        metrics |= task.score(train_state.deployed)
+        if not math.isfinite(metrics.get("val_loss", 0.0)):
+            raise TrainingError(
+                f"the validation loss became {metrics['val_loss']} after epoch {epoch}: lower "
+                "train.learning_rate; the checkpoint of the epoch before is kept"
+            )
         best = best.after(metrics, train.checkpoint_metric)
         elapsed += time.perf_counter() - started
         metrics |= {"best_epoch": best.epoch, "elapsed_seconds": elapsed}
@@ -134,33 +147,25 @@ class Best:
 
 
 def _train_epoch(
-    train_state: TrainState,
-    batches: Batches,
-    others: Tensor | None,
-    config: TrainConfig,
-    epoch: int,
+    train_state: TrainState, task: Task, config: TrainConfig, epoch: int
 ) -> dict[str, float]:
-    steps = config.steps_per_epoch(len(batches))
-    losses = torch.zeros(steps, dtype=torch.float64, device=batches.labels.device)
-    correct = torch.zeros((), dtype=torch.int64, device=batches.labels.device)
+    steps = config.steps_per_epoch(task.size)
+    losses = torch.zeros(steps, dtype=torch.float64, device=config.device)
+    correct = torch.zeros((), dtype=torch.int64, device=config.device)
     sizes = []
     learning_rate = config.learning_rate
     # Seeded anew for each epoch: no random state needs to be stored, and none of ours leaks out.
     with torch.random.fork_rng():
-        torch.manual_seed(_seed(config.seed, epoch, 1))
-        order = batches.shuffled(config.batch_size, _seed(config.seed, epoch, 2), config.balance)
-        for step, (images, labels) in enumerate(order):
+        torch.manual_seed(seed_of(config.seed, epoch, 1))
+        for step, batch in enumerate(task.batches(epoch)):
             total_step = (epoch - 1) * steps + step
             learning_rate = learning_rate_at(total_step, steps, config)
-            forms = config.augment.regional_forms
-            images = add_regional_forms(images, labels, batches.classes, forms)
-            losses[step], correct_here = train_step(
-                train_state.network, train_state.optimizer, learning_rate, images, labels, config,
-                others,
-            )  # fmt: skip
+            loss = task.loss(train_state.network, batch)
+            train_step(loss, train_state.optimizer, learning_rate)
             train_state.update_average(total_step)
-            correct += correct_here
-            sizes.append(len(labels))
+            losses[step] = loss.loss
+            correct += loss.correct
+            sizes.append(loss.size)
     if len(bad := torch.nonzero(~torch.isfinite(losses))):
         step = int(bad[0])
         value = "nan" if math.isnan(float(losses[step])) else "infinite"
@@ -170,8 +175,8 @@ def _train_epoch(
         )
     loss_sum = float(losses.cpu() @ torch.tensor(sizes, dtype=torch.float64))
     return {
-        "train_loss": loss_sum / len(batches),
-        "train_accuracy": int(correct) / len(batches),
+        "train_loss": loss_sum / task.size,
+        "train_accuracy": int(correct) / task.size,
         "learning_rate": learning_rate,
     }
 
@@ -213,8 +218,3 @@ def _explain_out_of_memory(train: TrainConfig) -> Iterator[None]:
                 f"try {max(train.batch_size // 2, 2)}, or a smaller network"
             ) from error
         raise
-
-
-def _seed(*parts: int) -> int:
-    """Return one seed from several numbers, well apart from those of their neighbours."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -1,6 +1,7 @@
 """One training step, and one pass of scoring."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -15,16 +16,29 @@ from penstroke.training.train_state import Optimizer
 _SCORING_BATCH = 250  # its activations stay in the cache: 3 times as fast as 1,000
 
 
-def train_step(
+class StepLoss(NamedTuple):
+    """Of one batch: `objective` is lowered, the mean `loss` and the number `correct` are shown."""
+
+    objective: Tensor
+    loss: Tensor
+    correct: Tensor
+    size: int
+
+
+def train_step(loss: StepLoss, optimizer: Optimizer, learning_rate: float) -> None:
+    """Take one step against the gradients of `loss`."""
+    torch.autograd.backward(loss.objective)
+    optimizer.step(learning_rate)
+
+
+def character_loss(
     network: nn.Module,
-    optimizer: Optimizer,
-    learning_rate: float,
     images: Tensor,
     labels: Tensor,
     config: TrainConfig,
     others: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Take one step on images (B, 1, 28, 28) in 0..1; return (mean loss, number correct).
+) -> StepLoss:
+    """Return the loss of a batch of images (B, 1, 28, 28) in 0..1.
 
     `others` (N, 1, 28, 28) uint8 are characters to be rejected, of which some are drawn.
     """
@@ -44,9 +58,7 @@ def train_step(
     weights = (config.outlier_exposure_weight, class_weight)
     for weight, some in zip(weights, outlier_logits, strict=False):
         objective = objective + weight * uniform_cross_entropy(some)
-    torch.autograd.backward(objective)
-    optimizer.step(learning_rate)
-    return loss.detach(), (logits.argmax(1) == labels).sum()
+    return StepLoss(objective, loss.detach(), (logits.argmax(1) == labels).sum(), len(labels))
 
 
 def predict_in_order(network: nn.Module, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,0 +1,77 @@
+"""The data of a run: images of characters, or lines, real and composed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from penstroke.config.settings import SYNTHETIC, RunConfig, SynthesisConfig
+from penstroke.data.dataset import DataSplits, Sealed
+from penstroke.data.lines import LineDataset, LineSplits
+from penstroke.data.loading import load_dataset, load_lines
+from penstroke.data.synthetic_lines import LineSynthesizer
+from penstroke.files import sha256
+from penstroke.preprocessing.strips import COLUMN_WIDTH, needed_columns
+
+VALIDATION_LINES, TEST_LINES = 1000, 2000
+"""Lines that are composed to validate and to test on, where there are no real ones."""
+
+
+def load_data(config: RunConfig) -> DataSplits | LineSplits:
+    """Return the images or lines that a run of `config` needs; raises as `load_dataset` does."""
+    return line_splits(config) if config.reads_lines else load_dataset(config.data)
+
+
+def line_splits(config: RunConfig) -> LineSplits:
+    """Return the lines of a line reader, and the characters to compose more of."""
+    data, synthesis = config.data, config.synthesis
+    lines = None if data.dataset == SYNTHETIC else _wide_enough(load_lines(data))
+    if synthesis is None:
+        assert lines is not None, "refused by RunConfig"
+        return lines
+    characters = load_dataset(
+        data.replace({
+            "dataset": synthesis.characters, "split_by": None, "exclude": None,
+            "max_train_images": data.max_train_images if lines is None else None,
+        })
+    )  # fmt: skip
+    composed = LineSynthesizer(characters.train, synthesis).alphabet
+    if lines is None:
+        validation = LineDataset.of([], [], composed)
+        if len(characters.validation):
+            validation = LineSynthesizer(characters.validation, synthesis).batch(
+                VALIDATION_LINES, seed=0
+            )
+        test: Sealed[LineDataset] = Sealed(
+            TEST_LINES, partial(_composed_test, characters, synthesis)
+        )
+        empty = LineDataset.of([], [], composed)
+        fingerprint = characters.fingerprint
+        return LineSplits(SYNTHETIC, empty, validation, test, fingerprint, characters.train)
+    alphabet = "".join(sorted({*lines.alphabet, *composed}))
+    return replace(
+        lines,
+        train=replace(lines.train, alphabet=alphabet),
+        validation=replace(lines.validation, alphabet=alphabet),
+        test=Sealed(len(lines.test), partial(_opened_test, lines, alphabet)),
+        fingerprint=sha256(f"{lines.fingerprint} {characters.fingerprint}".encode()),
+        characters=characters.train,
+    )
+
+
+def _composed_test(characters: DataSplits, synthesis: SynthesisConfig) -> LineDataset:
+    return LineSynthesizer(characters.test.unseal(), synthesis).batch(TEST_LINES, seed=1)
+
+
+def _opened_test(lines: LineSplits, alphabet: str) -> LineDataset:
+    return replace(lines.test.unseal(), alphabet=alphabet)
+
+
+def _wide_enough(lines: LineSplits) -> LineSplits:
+    """Return `lines` without the training lines that are too narrow for CTC to learn."""
+    needed = np.array([needed_columns(text) for text in lines.train.texts], np.int64)
+    rows = np.flatnonzero(-(-lines.train.widths // COLUMN_WIDTH) >= needed)
+    left_out = len(lines.train) - len(rows)
+    return replace(lines, train=lines.train.subset(rows), too_narrow=left_out)
