@@ -11,7 +11,10 @@ from penstroke.data.line_texts import SIGNS
 from penstroke.data.synthetic_lines import LineSynthesizer
 from penstroke.preprocessing.strips import PAPER, STRIP_HEIGHT
 
-PLAIN = dict.fromkeys(("neighbours", "texture", "patterned_paper", "ruled_lines", "frames", "low_resolution", "blur", "noise", "compression", "blank"), 0.0)  # fmt: skip
+PLAIN = dict.fromkeys(
+    ("neighbours", "texture", "patterned_paper", "ruled_lines", "frames", "low_resolution", "blur",
+     "noise", "compression", "blank"), 0.0,
+)  # fmt: skip
 """Nothing on the paper but the writing."""
 
 
