@@ -23,7 +23,9 @@ from matplotlib.ticker import PercentFormatter
 import penstroke
 from papers import photos
 from penstroke.config.recipes import load_recipe
+from penstroke.config.settings import SynthesisConfig
 from penstroke.data.dataset import Dataset
+from penstroke.data.synthetic_lines import LineSynthesizer
 from penstroke.evaluation.evaluator import Evaluation
 from penstroke.evaluation.intervals import wilson
 from penstroke.inference.recognizer import Recognizer
@@ -36,6 +38,7 @@ from penstroke.preprocessing.ink import (
     otsu,
     preprocess,
 )
+from penstroke.preprocessing.strips import PAPER
 from penstroke.reports.plots import set_accuracy_axis
 from penstroke.runs.trained import evaluate
 from penstroke.search.plan import hyperband
@@ -46,6 +49,8 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/figures"
 INK = "#7d8894"
 """Legible on white and on black: an image cannot know the background of its page."""
+_LONGEST_LINE = 200
+"""Pixels; longer synthetic lines are not drawn."""
 COLOURS = ("#3b82c4", "#d97706", "#2f9e6e", "#b565c4")
 
 
@@ -85,6 +90,21 @@ def samples(count: int = 14) -> str:
     axis.set_yticks(28 * np.arange(len(rows)) + 13.5, train.classes)
     _colour(axis)
     axis.tick_params(length=0)
+    return _svg(figure)
+
+
+def synthetic_lines(rows: int = 8, columns: int = 3) -> str:
+    """Synthetic lines as a line reader's training sees them, each over its text."""
+    train = penstroke.load_dataset("digits").train
+    lines = LineSynthesizer(train, SynthesisConfig()).batch(4 * rows * columns, seed=1)
+    short = [row for row in range(len(lines)) if lines.widths[row] <= _LONGEST_LINE]
+    figure = Figure(figsize=(7.6, 4.6), layout="constrained")
+    for axis, row in zip(figure.subplots(rows, columns).flat, short, strict=False):
+        strip = lines.strip(row)
+        wide = np.full((strip.shape[0], _LONGEST_LINE), PAPER, np.uint8)
+        wide[:, : strip.shape[1]] = strip
+        _show(axis, 255 - wide)
+        axis.set_xlabel(lines.texts[row] or "(blank)", fontsize=8, color=INK, labelpad=2)
     return _svg(figure)
 
 
@@ -329,6 +349,7 @@ def _svg(figure: Figure) -> str:
 FIGURES = {
     "pixels": pixels,
     "samples": samples,
+    "synthetic-lines": synthetic_lines,
     "placing": placing,
     "paper-polarity": lambda: papers(("plain", "negative", "cropped to the ink")),
     "paper-faint": lambda: papers(("20 of 255 levels", "pencil")),
