@@ -77,6 +77,7 @@ class _Hand:
     widening: float
     gap: float
     gap_deviation: float
+    sign_gap: float
     jitter: float
     pen: float
     weight: float
@@ -145,6 +146,7 @@ class LineSynthesizer:
             gap=height * ((0.0 if tight else config.gap) + rng.normal(0, 0.05)
                           + (rng.exponential(0.2) if rng.random() < 0.25 else 0)),
             gap_deviation=height * rng.uniform(0.02, 0.1),
+            sign_gap=rng.uniform(0.0, 0.35),
             jitter=rng.uniform(0.02, 0.12),
             pen=height * rng.uniform(0.05, 0.14),
             weight=rng.uniform(-config.stroke_width, config.stroke_width),
@@ -164,8 +166,8 @@ class LineSynthesizer:
         x, places, extra = max(0.0, margins[0]), [], 0.0
         for position, (character, (ink, _)) in enumerate(zip(text, inks, strict=True)):
             gap = hand.gap + rng.normal(0, hand.gap_deviation)
-            if character in _SIGN_STROKES:
-                gap += hand.height * rng.uniform(-0.05, 0.12)
+            if character in _SIGN_STROKES or text[position + 1 : position + 2] in SIGNS:
+                gap += hand.height * rng.uniform(-0.05, hand.sign_gap)
             x += extra if position else 0.0
             places.append(x)
             x = max(places[-1] + 0.4 * ink.shape[1], places[-1] + ink.shape[1] + gap)
