@@ -26,7 +26,7 @@ from penstroke.evaluation.intervals import (
     wilson,
 )
 from penstroke.files import csv_of, explained, write_atomically
-from penstroke.inference.decoding import decode
+from penstroke.inference.line_decoding import decode
 
 Span = tuple[int, int]
 """First and last column of a character in the network's output; a column is 4 pixels wide."""
