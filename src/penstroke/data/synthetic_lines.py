@@ -161,7 +161,7 @@ class LineSynthesizer:
             text += _UNREAD[rng.integers(len(_UNREAD))]
         inks = [self._character(character, hand, rng) for character in text]
         margins = STRIP_HEIGHT * np.where(
-            rng.random(2) < 0.6, rng.uniform(-0.02, 0.25, 2), rng.uniform(0, 1.6, 2)
+            rng.random(2) < 0.7, rng.uniform(-0.02, 0.25, 2), rng.uniform(0, 1.3, 2)
         )
         x, places, extra = max(0.0, margins[0]), [], 0.0
         for position, (character, (ink, _)) in enumerate(zip(text, inks, strict=True)):
