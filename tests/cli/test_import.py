@@ -61,7 +61,7 @@ def test_36_classes_of_real_images_and_what_was_left_out(penstroke: Cli, shared:
     assert len(facts["classes"]) == 36
     assert facts["train"] + facts["test"] == 6199
     assert facts["empty"] == ["lower_i/083.png"]
-    assert facts["decisions"]["labels"] == "labels in labels.csv; images in a zip"
+    assert facts["decisions"]["labels"] == "the table labels.csv; images in a zip"
     assert done.err == ""
 
 

@@ -1,19 +1,18 @@
 from __future__ import annotations
 
-import csv
 import io
 import json
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 from pyarrow import parquet
 
 from helpers import write_scrawls
+from line_images import amounts, amounts_zip, folder_of, line_png, table, zip_of
 from penstroke.config.settings import DataConfig
 from penstroke.data import store
 from penstroke.data.dataset import sealed
@@ -26,54 +25,12 @@ from penstroke.errors import ConfigError, DataError, SealedTestError
 from penstroke.files import cache_root
 from penstroke.preprocessing.strips import PAPER, STRIP_HEIGHT, line_strip
 
-Row = Sequence[str]
 LINES = ImportSettings(options=SourceOptions(lines=True))
 
 
 @pytest.fixture(autouse=True)
 def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
-
-
-def line_png(text: str, paper: int = 230, height: int = 40) -> bytes:
-    """A PNG of `text` on paper of one grey level; another `paper` makes other bytes of it."""
-    image = Image.new("L", (20 + 14 * len(text), height), paper)
-    ImageDraw.Draw(image).text((10, height // 2), text, fill=20, anchor="lm", font_size=24)
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
-
-
-def table(header: str, rows: Sequence[Row]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream).writerows([header.split(","), *rows])
-    return stream.getvalue()
-
-
-def zip_of(path: Path, files: Mapping[str, bytes | str]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def folder_of(path: Path, files: Mapping[str, bytes | str]) -> Path:
-    for name, content in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def amounts(count: int, first: int = 0) -> list[str]:
-    return [f"{number * 37 % 1000}.{number % 100:02d}" for number in range(first, first + count)]
-
-
-def amounts_zip(path: Path, count: int = 40, header: str = "file,text", *more: Row) -> Path:
-    """A zip of amounts, each in an image; `more` are the further columns of each row."""
-    texts = amounts(count)
-    rows = [(f"{n}.png", text, *(column[n] for column in more)) for n, text in enumerate(texts)]
-    images = {f"{n}.png": line_png(text) for n, text in enumerate(texts)}
-    return zip_of(path, {**images, "labels.csv": table(header, rows)})
 
 
 def bring(source: Path, settings: ImportSettings = LINES, name: str = "mine") -> LineImportResult:
@@ -186,7 +143,7 @@ def test_what_cannot_be_learned_is_left_out_and_listed(tmp_path: Path) -> None:
     assert sorted(unreadable) == ["damaged.png", "gone.png"]
     assert unreadable["gone.png"] == "is in labels.csv, but not in the source"
     left_out = dict(made.left_out)
-    assert "has no label" in left_out["empty-text.png"]
+    assert left_out["empty-text.png"].startswith("has no text (an empty cell; ")
     assert left_out["two-lines.png"].startswith("has a text of several lines")
     assert left_out["control.png"] == "has a text with a character that cannot be printed (U+0007)"
     assert left_out["narrow.png"].startswith("is too narrow for its text: 10 columns, but 23")

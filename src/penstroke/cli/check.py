@@ -25,11 +25,17 @@ def command(
     """
     from penstroke.config.recipes import load_recipe
     from penstroke.data.loading import load_dataset
+    from penstroke.errors import ConfigError
     from penstroke.files import runs_root
     from penstroke.quality.checks import TrainingSetup, check, range_test
     from penstroke.reports.check_report import write_check_report
 
     config = load_recipe(recipe, changes_from(changes, {"data.dataset": dataset})).run_config()
+    if config.reads_lines:
+        raise ConfigError(
+            f"{recipe} reads lines, but the checks are for recipes of single characters: train for "
+            "one epoch instead (`penstroke train --epochs 1`)"
+        )
     setup = TrainingSetup.from_config(config, load_dataset(config.data))
     with progress_bar("checking") as update:
         # The recipe's own rate is judged by the same check, so that both commands agree.

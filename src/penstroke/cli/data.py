@@ -17,7 +17,8 @@ app.command("audit")(audit.command)
 def list_command(as_json: bool = JSON) -> None:
     """List the data sets: those of the catalogue, imported ones, and collected corrections.
 
-    Data sets can be combined, as in mnist+collected.
+    Data sets of one kind can be combined, as in mnist+collected. Those of lines have an alphabet
+    in place of classes.
     """
     from penstroke.data import collected
     from penstroke.data.catalogue import catalogue
@@ -28,16 +29,24 @@ def list_command(as_json: bool = JSON) -> None:
     for name, manifest in catalogue().items():
         present = all((data_root() / name / f.name).exists() for f in manifest.files)
         where = "comes with it" if not manifest.files else "here" if present else "to download"
-        rows.append((name, len(manifest.classes), where, manifest.title))
+        rows.append((name, "characters", len(manifest.classes), where, manifest.title))
+    alphabets = {}
     for name in imported_names():
         index = load_index(imported_folder(name))
-        rows.append((name, len(index.classes), "imported", index.title))
+        title, kind, classes = index.title, "characters", len(index.classes)
+        if index.alphabet is not None:
+            kind, classes = "lines", len(index.alphabet)
+            alphabets[name] = {"lines": index.lines, "alphabet": index.alphabet}
+            title = f"{index.lines:,} lines of {index.alphabet}; {title}"
+        rows.append((name, kind, classes, "imported", title))
     if labels := collected.labels():
         where = f"{len(labels)} images"
-        rows.append((collected.NAME, len(set(labels.values())), where, collected.TITLE))
-    keys = ("name", "classes", "where", "title")
-    exit_json({"datasets": [dict(zip(keys, row, strict=True)) for row in rows]})
-    print_table(("name", "classes", "where", "what it is"), rows, "1")
+        classes = len(set(labels.values()))
+        rows.append((collected.NAME, "characters", classes, where, collected.TITLE))
+    keys = ("name", "kind", "classes", "where", "title")
+    found = [dict(zip(keys, row, strict=True)) | alphabets.get(str(row[0]), {}) for row in rows]
+    exit_json({"datasets": found})
+    print_table(("name", "kind", "classes", "where", "what it is"), rows, "2")
     say(f"\ndata folder: {data_root()} (PENSTROKE_DATA)")
 
 
@@ -47,11 +56,17 @@ def show_command(
     sheet: Path | None = option("Where to write the contact sheet (PNG).", metavar="FILE"),
     as_json: bool = JSON,
 ) -> None:
-    """Show the size of each class, and write a contact sheet of training images."""
+    """Show the size of each class, and write a contact sheet of training images.
+
+    Of lines, how often each character occurs, and a sheet of training lines with their texts.
+    """
     from penstroke.config.settings import DataConfig
-    from penstroke.data.loading import load_dataset
+    from penstroke.data.loading import holds_lines, load_dataset
     from penstroke.reports.contact_sheet import contact_sheet
 
+    if holds_lines(name):
+        _show_lines(name, sheet)
+        return
     splits = load_dataset(DataConfig(dataset=name, validation_fraction=0))
     mean, std = splits.train.mean_and_std
     path = sheet or cache_root() / "sheets" / f"{name}.png"
@@ -77,6 +92,35 @@ def show_command(
         say(f"\ntraining images of {writers:,} known writers")
     say(f"\npixels: mean {mean:.4f}, standard deviation {std:.4f} of full scale")
     say(f"sheet:  {path}")
+
+
+def _show_lines(name: str, sheet: Path | None) -> None:
+    from penstroke.config.settings import DataConfig
+    from penstroke.data.loading import load_lines
+    from penstroke.reports.contact_sheet import line_sheet
+
+    splits = load_lines(DataConfig(dataset=name, validation_fraction=0))
+    lines, path = splits.train, sheet or cache_root() / "sheets" / f"{name}.png"
+    write_atomically(path, line_sheet(lines))
+    counts, lengths = lines.character_counts(), sorted(map(len, lines.texts))
+    exit_json({
+        "name": name, "kind": "lines", "alphabet": splits.alphabet,
+        "lines": {"train": len(lines), "test": len(splits.test)},
+        "train_writers": lines.writer_count, "character_counts": {"train": counts},
+        "text_lengths": {"least": lengths[0], "most": lengths[-1]},
+        "fingerprint": splits.fingerprint, "sheet": str(path),
+    })  # fmt: skip
+    widest = max(counts.values())
+    rows = [
+        ("space" if character == " " else character, f"{count:,}", "█" * round(30 * count / widest))
+        for character, count in counts.items()
+    ]
+    print_table(("character", "train", ""), rows, "1")
+    say(f"\n{len(lines):,} training lines of {lengths[0]} to {lengths[-1]} characters, "
+        f"{len(splits.test):,} test lines")  # fmt: skip
+    if writers := lines.writer_count:
+        say(f"training lines of {writers:,} known writers")
+    say(f"\nsheet:  {path}")
 
 
 @app.command("download")

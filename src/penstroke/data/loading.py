@@ -79,7 +79,7 @@ def load_lines(config: DataConfig | str) -> LineSplits:
     if isinstance(config, str):
         config = DataConfig(dataset=config)
     names = _names(config)
-    known = [name for name in imported_names() if is_of_lines(name)]
+    known = [name for name in imported_names() if holds_lines(name)]
     for name in names:
         if name not in known:
             others = [*catalogue(), *imported_names(), collected.NAME]
@@ -94,9 +94,12 @@ def load_lines(config: DataConfig | str) -> LineSplits:
     return split_lines(parts, config, _kept_together(names, [train for train, _ in parts], config))
 
 
-def is_of_lines(name: str) -> bool:
-    """Return whether the imported data set `name` holds lines, and not characters."""
-    return store.load_index(imported_folder(name)).alphabet is not None
+def holds_lines(name: str) -> bool:
+    """Return whether `name` is, or begins with, a data set of lines, and not of characters."""
+    first = name.split("+")[0]
+    return first in imported_names() and (
+        store.load_index(imported_folder(first)).alphabet is not None
+    )
 
 
 def _names(config: DataConfig) -> list[str]:
@@ -151,7 +154,7 @@ def _load_one(name: str) -> tuple[Pair, npt.NDArray[np.bool_] | None]:
     if name in manifests:
         return _load_catalogued(manifests[name]), None
     if name in imported_names():
-        if is_of_lines(name):
+        if holds_lines(name):
             raise ConfigError(
                 f'data.dataset: "{name}" holds lines of text, not characters; `penstroke data '
                 "list` shows which data sets hold characters"

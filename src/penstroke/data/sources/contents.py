@@ -56,6 +56,11 @@ class SourceOptions:
     transposed: bool | None = None  # images of an array are stored column by column, as EMNIST's
     lines: bool = False  # images are lines, and what is called a label here is the text of one
 
+    @property
+    def label_word(self) -> str:
+        """What an image has: a label, or a text."""
+        return "text" if self.lines else "label"
+
     def label_of(self, value: object) -> str:
         """Return the label, or the text, that a cell holds; "" if it is missing."""
         return parse_text(value) if self.lines else parse_label(value)

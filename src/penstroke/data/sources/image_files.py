@@ -189,7 +189,7 @@ def label_by_table(
         for name in by_name.values() if name != _normalized(posixpath.join(base, table_name))
     ]  # fmt: skip
     return listing.contents(
-        f"labels in {table_name}",
+        f"the table {table_name}",
         images,
         *notes,
         missing=missing,

@@ -111,9 +111,9 @@ def list_source(path: Path, options: SourceOptions) -> SourceContents:
         raise ConfigError("--transposed is for IDX files, arrays and pixel tables only")
     _check_writers(path, contents, options)
     if not len(contents) and not contents.missing:
-        raise DataError(f"{path} holds no images ({', '.join(SUFFIXES)}) with a label" + "".join(
-            f"; {note}" for note in (*contents.notes, *_advice(contents))
-        ))  # fmt: skip
+        what = f"images ({', '.join(SUFFIXES)}) with a {options.label_word}"
+        notes = (f"; {note}" for note in (*contents.notes, *_advice(contents)))
+        raise DataError(f"{path} holds no {what}{''.join(notes)}")
     return contents
 
 

@@ -100,9 +100,7 @@ def _list_file(path: Path, options: SourceOptions, left_out: list[LeftOut]) -> P
         words = _values(file, split, path)
     writer = pick_writer_column(columns, options, path.name)
     writers = None if writer is None else _values(file, writer, path)
-    refs = labelled_rows(
-        labels, words, f"row {{}} of {path.name}", left_out, writers, options.label_of
-    )
+    refs = labelled_rows(labels, words, f"row {{}} of {path.name}", left_out, writers, options)
     return Part(Source("parquet", path, image), refs, stamp_of(path))
 
 

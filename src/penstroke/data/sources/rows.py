@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from penstroke.data.sources.contents import Content, ImageRef, LeftOut, parse_label
+from penstroke.data.sources.contents import Content, ImageRef, LeftOut, SourceOptions, parse_label
 from penstroke.data.sources.tables import parse_split
 from penstroke.errors import ImageError
 
@@ -48,19 +48,19 @@ def labelled_rows(
     name: str,
     left_out: list[LeftOut],
     writers: Sequence[Any] | None = None,
-    label_of: Callable[[Any], str] = parse_label,
+    options: SourceOptions | None = None,
 ) -> tuple[ImageRef, ...]:
     """Return the rows with a label as images, and add the others to `left_out`.
 
     `name` is a row's name, with {} for its number, from 0 on.
     """
-    refs = []
+    refs, options = [], options or SourceOptions()
     writers = [""] * len(labels) if writers is None else writers
     for row, (value, split, writer) in enumerate(zip(labels, splits, writers, strict=True)):
         shown = name.format(row)
-        if label := label_of(value):
+        if label := options.label_of(value):
             word = parse_split("" if split is None else str(split), shown)
             refs.append(ImageRef(shown, label, label, word, row, writer=parse_label(writer)))
         else:
-            left_out.append(LeftOut(shown, f"has no label ({value!s})"))
+            left_out.append(LeftOut(shown, f"has no {options.label_word} ({value!s})"))
     return tuple(refs)

@@ -114,7 +114,7 @@ def read_rows(content: bytes, where: str, options: SourceOptions) -> Table:
         split, writer = parse_split(cell[split_at], line), parse_label(cell[writer_at])
         if not name or not label:
             if any(cells):
-                left_out.append(_incomplete(name, cell[label_at], line))
+                left_out.append(_incomplete(name, cell[label_at], line, options))
         elif name not in first:
             first[name] = number, label, split, writer
         elif first[name][1:] == (label, split, writer):
@@ -136,10 +136,11 @@ def _words(*cells: str) -> str:
     return " ".join(filter(None, cells))
 
 
-def _incomplete(name: str, label: str, line: str) -> LeftOut:
+def _incomplete(name: str, label: str, line: str, options: SourceOptions) -> LeftOut:
     if not name:
         return LeftOut(printable(line), "names no file")
-    return LeftOut(printable(name), f"has no label ({label or 'an empty cell'}; {printable(line)})")
+    why = f"has no {options.label_word} ({label or 'an empty cell'}; {printable(line)})"
+    return LeftOut(printable(name), why)
 
 
 def parse_split(word: str, where: str) -> Split:
