@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from torch import nn
 
+from ctc import Columns, log_softmax
 from penstroke.data.loading import load_dataset
 from penstroke.evaluation.calibration import (
     calibration,
     calibration_error_by_source,
+    compare_with_accuracy,
+    fit_line_temperature,
     fit_temperature,
+    line_operating_points,
     ood_threshold,
     operating_points,
     temperature_note,
@@ -18,6 +22,7 @@ from penstroke.evaluation.calibration import (
 from penstroke.evaluation.evaluator import Evaluation
 from penstroke.evaluation.intervals import wilson, wilson_low
 from penstroke.evaluation.predictions import Predictions
+from penstroke.inference.line_decoding import decode, greedy
 
 
 def calibrated(count: int, temperature: float = 1.0, seed: int = 0) -> Predictions:
@@ -203,3 +208,42 @@ def test_an_evaluation_fits_by_the_sources_of_its_data() -> None:
     assert found.operating_points == operating_points(*rest, sources) != operating_points(*rest)
     alone = replace(found, data=replace(data, validation_sources=np.repeat(["one"], 2635)))
     assert (alone.temperature, alone.calibration_error_by_source) == (fit_temperature(both), {})
+
+
+def written(count: int, seed: int = 0) -> tuple[list[Columns], list[str]]:
+    """Columns, and the texts of paths drawn from them."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(count, 6, 4)) * 2
+    logits[:, 1::2, 0] += 4
+    columns = [log_softmax(one) for one in logits]
+    steps = np.exp(columns).cumsum(axis=2)
+    paths = (random.random((count, 6, 1)) > steps).sum(axis=2).clip(max=3)
+    return columns, [greedy(np.eye(4)[path], "abc") for path in paths]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_the_temperature_of_lines_that_was_put_in_is_found(temperature: float) -> None:
+    columns, texts = written(1500)
+    sharper = [log_softmax(one * temperature) for one in columns]
+    found = fit_line_temperature(sharper, texts, "abc")
+    assert found == pytest.approx(temperature, rel=0.08)
+    read = [decode(log_softmax(one / found), "abc")[0] for one in sharper]
+    is_right = np.array([one.text == text for one, text in zip(read, texts, strict=True)])
+    probabilities = np.array([one.probability for one in read])
+    assert compare_with_accuracy(probabilities, is_right).ece < 0.04
+    assert fit_line_temperature([], [], "abc") == 1
+
+
+def test_lines_read_without_a_mistake_leave_a_doubt() -> None:
+    columns = [log_softmax(np.array([[0, 3.0], [3, 0]]))] * 200
+    found = fit_line_temperature(columns, ["a"] * 200, "a")
+    (read,) = decode(log_softmax(columns[0] / found), "a")
+    assert read.probability == pytest.approx(1 - 1 / 201, abs=1e-3)
+
+
+def test_operating_points_of_lines_are_those_of_characters() -> None:
+    found = calibrated(3000)
+    points = line_operating_points(found.confidence, found.is_right)
+    assert points
+    assert points == operating_points(found, 1.0, None)
+    assert line_operating_points(np.zeros(0), np.zeros(0, bool)) == ()
