@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from penstroke.data.loading import load_dataset as load_dataset
     from penstroke.errors import PenstrokeError as PenstrokeError
     from penstroke.evaluation.evaluator import Evaluation as Evaluation
+    from penstroke.inference.line_reader import LineReader as LineReader
     from penstroke.inference.recognizer import Recognition as Recognition
     from penstroke.inference.recognizer import Recognizer as Recognizer
     from penstroke.runs.pipeline import train as train
@@ -58,6 +59,7 @@ _HOMES = {
     "Evaluation": "evaluation.evaluator",
     "evaluate": "runs.trained",
     "load_recipe": "config.recipes",
+    "LineReader": "inference.line_reader",
     "Recognition": "inference.recognizer",
     "Recognizer": "inference.recognizer",
     "Run": "runs.run",

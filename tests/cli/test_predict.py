@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from helpers import SMALL_CNN, Outcome, drawn_digit
+from line_models import write_line_model
 from penstroke.inference.recognizer import model_metadata
 from penstroke.models.build import build_network
 from penstroke.models.onnx_export import export_onnx
@@ -169,7 +171,7 @@ def test_lines_as_a_table(penstroke: Cli, model: Path, sevens: Path) -> None:
     done = penstroke("read", sevens, "--model", model)
     assert done.exit_code == 0, done.err
     headings, *rows = done.out.splitlines()
-    assert headings.split() == ["image", "line", "text", "alternatives"]
+    assert headings.split() == ["image", "line", "text", "confidence", "alternatives"]
     assert [row.split()[1] for row in rows] == ["1", "2"]
     assert re.match(r"\S+ +1 +([abc])\1 \1  ", rows[0])
     assert "1: " in rows[0]  # an untrained network is never sure
@@ -219,3 +221,63 @@ def test_lines_asked_for_wrongly(penstroke: Cli, model: Path, sevens: Path, tmp_
     bad = penstroke("read", tmp_path / "bad.png", sevens, "--model", model, "--json")
     assert (bad.exit_code, "not an image" in bad.err) == (1, True)
     assert [answer["status"] for answer in json.loads(bad.out)["answers"]] == ["error", "ok"]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_line_model(tmp_path_factory.mktemp("reader") / "numbers.onnx")
+
+
+def test_whole_lines_with_a_table(
+    penstroke: Cli, reader: Path, sevens: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    table = tmp_path / "out.csv"
+    done = penstroke(
+        "read", sevens, tmp_path / "bad.png", "--model", reader, "--csv", table, "--top", 2,
+        "--one-line", "--json",
+    )  # fmt: skip
+    assert done.exit_code == 1
+    (line,) = json.loads(done.out)["answers"][0]["lines"]
+    assert line["status"] == "rejected"  # an untrained network is never sure
+    assert len(line["alternatives"]) == 1
+    headings, first, second = csv.reader(table.read_text().splitlines())
+    assert headings == ["file", "line", "text", "probability", "status", "box"]
+    assert first[1:3] == ["1", line["text"]]
+    assert first[4:] == ["rejected", "0 0 460 260"]
+    assert second[2:5] == ["", "", "error"]
+    shown = penstroke("read", sevens, "--model", reader, "--one-line", "--csv", table)
+    assert "not sure: or " in shown.out
+    assert f"table  {table}" in shown.out
+
+
+def test_what_a_line_may_say(penstroke: Cli, reader: Path, sevens: Path, tmp_path: Path) -> None:
+    def read(*options: object) -> Outcome:
+        return penstroke("read", sevens, "--one-line", "--model", reader, "--json", *options)
+
+    def text(*options: object) -> str:
+        return str(json.loads(read(*options).out)["answers"][0]["text"])
+
+    assert re.fullmatch(r"\d{3},\d", text("--format", r"\d{3},\d"))
+    choices = tmp_path / "ids.txt"
+    choices.write_text("12\n7\n777\n7\n")
+    assert text("--choices", choices) in ("12", "7", "777")
+    assert "given several times: 7" in read("--choices", choices).err
+    luhn = text("--check-digit", "luhn", "--format", r"\d{4}")
+    digits = [int(digit) for digit in luhn]
+    assert (sum(digits[1::2]) + sum(sum(divmod(2 * d, 10)) for d in digits[0::2])) % 10 == 0
+    for options, message in (
+        (("--format", "("), "format"),
+        (("--format", "[a-z]+"), "admits no text that this model can write"),
+        (("--choices", tmp_path / "none.txt"), "does not exist"),
+        (("--check-digit", "sum"), "--check-digit"),
+    ):
+        wrong = read(*options)
+        assert (wrong.exit_code, message in wrong.err) == (2, True), wrong.err
+
+
+def test_a_model_of_the_other_kind(penstroke: Cli, reader: Path, model: Path, sevens: Path) -> None:
+    lines = penstroke("predict", sevens, "--model", reader)
+    assert (lines.exit_code, "give it to `penstroke read`" in lines.err) == (1, True)
+    characters = penstroke("read", sevens, "--model", model, "--format", "1")
+    assert (characters.exit_code, "reads one character at a time" in characters.err) == (2, True)

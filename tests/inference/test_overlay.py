@@ -31,7 +31,7 @@ def page_of(*labels: str, size: int = 200) -> PageReading:
         )
         for k, label in enumerate(labels)
     )  # fmt: skip
-    return PageReading((LineReading(characters),), size, size)
+    return PageReading((LineReading(characters, Box(0, 0, size, size), 0.8),), size, size)
 
 
 def parsed(page: PageReading, image: ImageLike) -> ElementTree.Element:

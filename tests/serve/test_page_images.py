@@ -197,7 +197,7 @@ def test_a_large_photo_is_made_small_enough(browser: Browser, page_url: str) -> 
         assert response.value.request.headers["content-type"] == "image/jpeg"
         page.get_by_role("button", name="Clear").click()
         page.get_by_role("radio", name="A line").check()
-        with page.expect_response("**/v1/recognize/line?*") as response:
+        with page.expect_response("**/v1/read?*") as response:
             page.evaluate(make, False)
         answer = response.value.json()
         assert 3_990_000 < answer["width"] * answer["height"] <= 4_000_000

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from starlette.testclient import TestClient
 
 import serving
 from helpers import drawn_digit
+from line_models import ALPHABET, write_line_model
+from penstroke.inference.line_reader import LineReader
 from penstroke.inference.recognizer import Recognizer
 from serving import Running, ask, exchange, png
 
@@ -143,6 +146,62 @@ def test_lines(client: TestClient) -> None:
     assert len(told["lines"]) == 1
     drawn = client.post("/v1/recognize/line", json=SEVEN).json()
     assert "text" in drawn
+
+
+@pytest.fixture(scope="module")
+def with_lines(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service with a model of characters, and one of lines that has learned nothing."""
+    lines = write_line_model(tmp_path_factory.mktemp("lines") / "numbers.onnx")
+    with serving.client(model, lines) as found:
+        yield found
+
+
+def test_lines_read_as_a_whole(with_lines: TestClient, tmp_path: Path) -> None:
+    models = with_lines.get("/v1/models").json()["models"]
+    assert [(m["name"], m["kind"]) for m in models] == [
+        ("small", "characters"),
+        ("numbers", "lines"),
+    ]
+    assert models[1]["classes"] == list(ALPHABET)
+    image, kind = png(np.hstack([drawn_digit(100)] * 3)), {"content-type": "image/png"}
+    told = with_lines.post("/v1/read?top=3&one_line=1", content=image, headers=kind).json()
+    assert told["model"] == "numbers"
+    expected = LineReader.load(write_line_model(tmp_path / "same.onnx")).read_line(image, count=3)
+    again = expected.to_dict()
+    assert told["text"] == expected.text
+    assert (
+        told["lines"][0]["alternatives"][0]["text"] == again["lines"][0]["alternatives"][0]["text"]
+    )
+    assert len(told["lines"][0]["alternatives"]) == 2
+    assert (told["width"], told["height"]) == (300, 100)
+    page = with_lines.post("/v1/read", content=image, headers=kind)
+    assert page.status_code == 200, page.text
+
+
+def test_a_format_and_a_check_digit(with_lines: TestClient) -> None:
+    image, kind = png(np.hstack([drawn_digit(100)] * 3)), {"content-type": "image/png"}
+    query = {"format": r"\d{4}", "check_digit": "luhn", "one_line": 1}
+    told = with_lines.post("/v1/read", params=query, content=image, headers=kind).json()
+    (line,) = told["lines"]
+    assert line["text"].isdigit()
+    assert len(line["text"]) == 4
+    assert line["status"] == "rejected"  # it fits, but is not there
+    for wrong in ({"format": "["}, {"format": "[a-z]"}, {"check_digit": "sum"}, {"top": 0}):
+        refused = with_lines.post("/v1/read", params=wrong, content=image, headers=kind)
+        assert refused.status_code == 422, refused.text
+
+
+def test_each_route_takes_its_kind_of_model(with_lines: TestClient) -> None:
+    image, kind = png(drawn_digit(100)), {"content-type": "image/png"}
+    for path in ("/v1/recognize", "/v1/recognize/line"):
+        refused = with_lines.post(f"{path}?model=numbers", content=image, headers=kind)
+        assert refused.status_code == 422
+        assert "reads whole lines: send it to /v1/read" in refused.json()["error"]["message"]
+        assert with_lines.post(path, content=image, headers=kind).json()["model"] == "small"
+    told = with_lines.post("/v1/read?model=small", content=image, headers=kind).json()
+    assert told["model"] == "small"
+    refused = with_lines.post("/v1/read?model=small&format=1", content=image, headers=kind)
+    assert "need a model that reads whole lines" in refused.json()["error"]["message"]
 
 
 def test_boxes_of_a_scaled_photo(client: TestClient) -> None:

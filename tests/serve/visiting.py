@@ -111,7 +111,7 @@ def strokes_asked(
 ) -> list[Any]:
     """Return the strokes of the first question after `act` that `is_last` holds for."""
     with page.expect_request(
-        lambda r: "/v1/recognize" in r.url and is_last(json.loads(r.post_data or "{}")["strokes"])
+        lambda r: "/v1/re" in r.url and is_last(json.loads(r.post_data or "{}")["strokes"])
     ) as request:
         act()
     return list(body_of(request)["strokes"])
@@ -124,7 +124,7 @@ def asks_nothing(page: Page, act: Callable[[], object]) -> bool:
     act()
     page.wait_for_timeout(250)
     page.remove_listener("request", listener)
-    return not any("/v1/recognize" in url for url in questions)
+    return not any("/v1/re" in url for url in questions)
 
 
 def eventually(page: Page, condition: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from penstroke.cli.console import exit_json, note
+from penstroke.cli.console import exit_json, note, progress_bar
 from penstroke.cli.options import argument, option
 from penstroke.errors import ImageError, near_match
 from penstroke.inference.bundled import DEFAULT_MODEL
@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from penstroke.inference.recognizer import Recognizer
 
 IMAGES = argument("Image files, folders or patterns; - is stdin.", metavar="IMAGE…")
-MODEL = option(
-    "Model: a bundled one (`penstroke models list`), a run's name or path, or a model.onnx.",
-    DEFAULT_MODEL,
-    metavar="MODEL",
-)
+
+
+def model_option(default: str) -> Any:
+    """Return the option that names a model."""
+    return option(
+        "Model: a bundled one (`penstroke models list`), a run's name or path, or a model.onnx.",
+        default,
+        metavar="MODEL",
+    )
+
+
+MODEL = model_option(DEFAULT_MODEL)
 PRECISION = option(
     "Least share of answers that are right, as shown on held-out images; the model card lists what "
     "was shown.",
@@ -106,18 +113,26 @@ def answer_each(
     answer: Callable[[str, bytes | Path], dict[str, Any]],
     show: Callable[[list[dict[str, Any]]], None],
     model: str,
+    keep: Callable[[list[dict[str, Any]]], None] = lambda _: None,
 ) -> None:
-    """Answer for each image and its source; exit with 1 if an image could not be read."""
+    """Answer for each image and its source; exit with 1 if an image could not be read.
+
+    `keep` is called with all answers before they are printed, `show` prints them for people.
+    """
     answers: list[dict[str, Any]] = []
-    for name in names:
-        try:
-            if name != "-":
-                _note_pages(Path(name))
-            answers.append(answer(name, sys.stdin.buffer.read() if name == "-" else Path(name)))
-        except ImageError as error:
-            text = f"{error}{_similar(Path(name))}"
-            answers.append({"image": name, "status": "error", "error": text})
-            note(f"error: {text}")
+    columns = "{task.completed:,.0f} of {task.total:,.0f}"
+    with progress_bar("reading", columns, total=len(names)) as update:
+        for name in names:
+            try:
+                if name != "-":
+                    _note_pages(Path(name))
+                answers.append(answer(name, sys.stdin.buffer.read() if name == "-" else Path(name)))
+            except ImageError as error:
+                text = f"{error}{_similar(Path(name))}"
+                answers.append({"image": name, "status": "error", "error": text})
+                note(f"error: {text}")
+            update(advance=1)
+    keep(answers)
     exit_code = int(any(one["status"] == "error" for one in answers))
     exit_json({"model": model, "answers": answers}, exit_code)
     show(answers)

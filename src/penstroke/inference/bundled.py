@@ -9,13 +9,19 @@ from penstroke.errors import ModelFileError
 BUNDLED = Path(__file__).parents[1] / "bundled"
 """The folder of their run directories, which `make models` writes."""
 DEFAULT_MODEL = "digits"
-"""The model that reads where none is named."""
+"""The model that recognises characters where none is named."""
+_LINES_MODEL = "numbers"
 
 
 def bundled_names() -> list[str]:
     """Return the names of the bundled models: the default, then the others, sorted."""
     names = (path.parent.name for path in BUNDLED.glob("*/model.onnx"))
     return sorted(names, key=lambda name: (name != DEFAULT_MODEL, name))
+
+
+def default_reader() -> str:
+    """Return the name of the bundled model that reads lines where none is named."""
+    return _LINES_MODEL if _LINES_MODEL in bundled_names() else DEFAULT_MODEL
 
 
 def bundled_run(name: str | Path) -> Path | None:

@@ -5,6 +5,7 @@ line that explains it best is the answer: segmentation by recognition (LeCun et 
 VII).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
@@ -65,11 +66,20 @@ def read_page(
     _refuse_too_large(lattices, max_shapes)
     lattices = [pair for pair in lattices if not all(step.is_dirt for step in pair[1])]
     readings = [
-        LineReading(tuple(_characters(recognizer.classes, *lattice, outputs, scale)))
+        tuple(_characters(recognizer.classes, *lattice, outputs, scale))
         for lattice, outputs in zip(lattices, run_networks(recognizer, lattices), strict=True)
     ]
-    written = tuple(line for line in readings if line.characters)
+    written = tuple(_line(characters) for characters in readings if characters)
     return PageReading(written, width=whole.shape[1], height=whole.shape[0])
+
+
+def _line(characters: Sequence[CharacterReading]) -> LineReading:
+    is_sure = all(character.status == "ok" for character in characters)
+    return LineReading(
+        tuple(characters), around(character.box for character in characters),
+        math.prod(character.probability for character in characters),
+        "ok" if is_sure else "rejected",
+    )  # fmt: skip
 
 
 def _refuse_too_many(shapes: int, most: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -80,12 +81,8 @@ class ModelFile:
                 newer version; or it reaches outside itself, for other files or foreign operators;
                 its checksum is wrong; or its output is not finite.
         """
-        path = bundled_run(path) or Path(path)
-        path = path / "model.onnx" if path.is_dir() else path
-        with reinstall_hint(path):
-            with explained(f"read the model {path}", ModelFileError):
-                content = path.read_bytes()
-            model = cls.from_bytes(content, str(path))
+        with model_content(path) as (content, name):
+            model = cls.from_bytes(content, name)
         model.set_threshold(confidence_threshold, precision)
         return model
 
@@ -98,7 +95,11 @@ class ModelFile:
         `threads` limits those of ONNX Runtime, which uses every core unless given.
         """
         session = open_session(content, name, threads)
-        metadata = _read_metadata(session, name)
+        return cls.of_session(session, read_metadata(session, name), name)
+
+    @classmethod
+    def of_session(cls, session: Any, metadata: Mapping[str, Any], name: str) -> Self:
+        """Return the model of an open `session`, checked. Raises as `load` does."""
         if metadata.get("kind") != cls.kind:
             raise ModelFileError(f"{name} {_KINDS[metadata.get('kind')]}")
         try:
@@ -176,6 +177,20 @@ class ModelFile:
         self.confidence_threshold = min(shown, key=lambda p: p.precision).confidence_threshold
 
 
+@contextlib.contextmanager
+def model_content(path: str | Path) -> Iterator[tuple[bytes, str]]:
+    """Yield the bytes and the name of the model file that `path` stands for, as `load` has it.
+
+    An error in the block says how to restore it, if it is a bundled one.
+    """
+    path = bundled_run(path) or Path(path)
+    path = path / "model.onnx" if path.is_dir() else path
+    with reinstall_hint(path):
+        with explained(f"read the model {path}", ModelFileError):
+            content = path.read_bytes()
+        yield content, str(path)
+
+
 def finite(values: Floats, what: str) -> Floats:
     """Return `values`; ModelFileError where one is not finite."""
     if not np.isfinite(values).all():
@@ -185,7 +200,7 @@ def finite(values: Floats, what: str) -> Floats:
     return values
 
 
-def _read_metadata(session: Any, name: str) -> dict[str, Any]:
+def read_metadata(session: Any, name: str) -> dict[str, Any]:
     """Return the metadata of the model called `name`; ModelFileError where they cannot be used."""
     raw = session.get_modelmeta().custom_metadata_map
     if "penstroke_format" not in raw:

@@ -27,7 +27,8 @@ def overlay_svg(page: PageReading, image: ImageLike, ink: InkSettings) -> str:
     layers = ""
     for number, line in enumerate(page.lines, start=1):
         name = quoteattr(f"line {number}: {_valid(line.text)}")
-        height = float(np.median([c.box.height for c in line.characters]))
+        heights = [c.box.height for c in line.characters] or [line.box.height]
+        height = float(np.median(heights))
         groups = "".join(_group(character, height) for character in line.characters)
         layers += f'<g inkscape:groupmode="layer" inkscape:label={name}>\n{groups}</g>\n'
     return (

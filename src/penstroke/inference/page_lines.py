@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from penstroke.inference.segments import Box, UnsplitLine, find_unsplit_lines
 from penstroke.preprocessing.decoding import Intensities, read_grey
@@ -15,6 +17,11 @@ are small."""
 _LEAST_HEIGHT = 24  # pixels of a character, of which 20 are kept: with fewer, a larger side pays
 _MOST_HEIGHT = 200  # pixels of a character: the image is made smaller where they are higher
 _GOOD_HEIGHT = 100  # pixels of a character: then they have about this height
+_MARGIN = 0.2  # around a line that is cut out, of its height
+_REACH = 0.6  # how far a line goes above and below its tall characters, in heights of one
+_LEAST_TALL = 4  # tall characters in a line whose slope is told from them
+_SLIGHT = 0.3  # rise over a whole line, in heights of a character, that is left as it is
+_STEEPEST = np.radians(20)  # steeper lines are not lines
 
 
 @dataclass(frozen=True)
@@ -64,3 +71,99 @@ def _lines_at(
 
 def _median_height(lines: Sequence[UnsplitLine]) -> float:
     return float(np.median([line.height for line in lines]))
+
+
+@dataclass(frozen=True, eq=False)
+class LineImage:
+    """One line of writing, cut out of an image and turned level.
+
+    `grey` (H, W) in 0..1; `sides` (H, W): of the whole image; `left` and `top`: where its corner
+    lies in that, pixels; `angle`: by how much the line falls to the right there, radians.
+    """
+
+    grey: Intensities
+    sides: tuple[int, ...]
+    left: float = 0.0
+    top: float = 0.0
+    angle: float = 0.0
+
+    def original(self, left: float, top: float, right: float, bottom: float) -> Box:
+        """Return the box around what lies in that box of this image, in pixels of the whole one."""
+        across, down = np.array([left, right, left, right]), np.array([top, top, bottom, bottom])
+        cosine, sine = np.cos(self.angle), np.sin(self.angle)
+        x = self.left + cosine * across - sine * down
+        y = self.top + sine * across + cosine * down
+        edges = [
+            np.rint(np.array([values.min(), values.max()])).clip(0, side).astype(int).tolist()
+            for values, side in ((x, self.sides[1]), (y, self.sides[0]))
+        ]
+        return Box(edges[0][0], edges[1][0], edges[0][1], edges[1][1])
+
+
+def cut_out(whole: Intensities, found: Sequence[UnsplitLine], scale: Scale) -> list[LineImage]:
+    """Return the lines that were found in `whole` (H, W), each with a margin and turned level."""
+    image = Image.fromarray(whole)
+    return [_cut_out(image, line, scale) for line in found]
+
+
+def _cut_out(image: Image.Image, line: UnsplitLine, scale: Scale) -> LineImage:
+    boxes, tall = (
+        np.array([scale.original(part.box) for part in parts], np.float64)
+        for parts in (line.parts, line.tall)
+    )
+    sides = (image.height, image.width)
+    height = float(np.median(tall[:, 3] - tall[:, 1]))
+    angle = _angle(tall, height)
+    lefts, tops, rights, bottoms = _turned(boxes, angle).T
+    _, tall_tops, _, tall_bottoms = _turned(tall, angle).T
+    # What reaches far above or below the others is a ruled line, or of another line.
+    top = max(tops.min(), np.median(tall_tops) - _REACH * height)
+    bottom = min(bottoms.max(), np.median(tall_bottoms) + _REACH * height)
+    margin = _MARGIN * (bottom - top)
+    left, top, right, bottom = (
+        lefts.min() - margin, top - margin, rights.max() + margin, bottom + margin
+    )  # fmt: skip
+    if not angle:
+        left, top = max(0, int(left)), max(0, int(top))
+        edges = (left, top, min(image.width, int(right) + 1), min(image.height, int(bottom) + 1))
+        return LineImage(np.asarray(image.crop(edges)), sides, left, top)
+    size = (round(right - left), round(bottom - top))
+    cosine, sine = np.cos(angle), np.sin(angle)
+    x, y = cosine * left - sine * top, sine * left + cosine * top
+    grey = image.transform(
+        size, Image.Transform.AFFINE, (cosine, -sine, x, sine, cosine, y),
+        Image.Resampling.BILINEAR, fillcolor=np.nan,
+    )  # fmt: skip
+    level = np.asarray(grey)
+    is_outside = np.isnan(level)
+    if is_outside.any():
+        level = np.where(is_outside, np.median(level[~is_outside]), level)
+    return LineImage(level, sides, float(x), float(y), angle)
+
+
+def _turned(boxes: npt.NDArray[np.float64], angle: float) -> npt.NDArray[np.float64]:
+    """Return boxes (N, 4) of the image as they are when it is turned level about its corner."""
+    across, down = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    along = np.cos(angle) * across + np.sin(angle) * down
+    below = np.cos(angle) * down - np.sin(angle) * across
+    halves = (boxes[:, 2:] - boxes[:, :2]) / 2
+    middles = np.stack([along, below], axis=1)
+    return np.concatenate([middles - halves, middles + halves], axis=1)
+
+
+def _angle(tall: npt.NDArray[np.float64], height: float) -> float:
+    """Return by how much tall boxes (N, 4) of a line fall to the right, radians; 0 if hardly.
+
+    It is the median slope of all pairs (Theil 1950, Sen 1968).
+    """
+    some = tall[:: max(1, len(tall) // 100)]
+    across, down = (some[:, 0] + some[:, 2]) / 2, (some[:, 1] + some[:, 3]) / 2
+    first, second = np.triu_indices(len(some), 1)
+    far = np.abs(across[second] - across[first]) > height
+    first, second = first[far], second[far]
+    if len(some) < _LEAST_TALL or not len(first):
+        return 0.0
+    slopes = (down[second] - down[first]) / (across[second] - across[first])
+    angle = float(np.arctan(np.median(slopes)))
+    is_slight = abs(np.tan(angle)) * float(np.ptp(across)) < _SLIGHT * height
+    return 0.0 if is_slight or abs(angle) > _STEEPEST else angle

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from penstroke.config.class_names import as_text
-from penstroke.inference.segments import Box, around
+from penstroke.inference.segments import Box
+
+LineStatus = Literal["ok", "rejected", "empty"]
 
 
 @dataclass(frozen=True)
@@ -38,26 +40,44 @@ class CharacterReading:
         return vars(self) | {"probabilities": dict(self.probabilities), "box": list(self.box)}
 
 
+class Alternative(NamedTuple):
+    """What a line may say instead."""
+
+    text: str
+    probability: float
+
+
 @dataclass(frozen=True)
 class LineReading:
-    """A line's characters from left to right; at least one."""
+    """A line's characters from left to right.
+
+    Attributes:
+        box: where it was read, in pixels of the upright image.
+        probability: that the whole text is right.
+        status: `ok`; `rejected` where the model is not sure enough, or a constraint admits nothing
+            that is written there; `empty` where nothing is.
+        alternatives: other texts, likeliest first, where they were asked for.
+    """
 
     characters: tuple[CharacterReading, ...]
+    box: Box
+    probability: float
+    status: LineStatus = "ok"
+    alternatives: tuple[Alternative, ...] = ()
 
     @property
     def text(self) -> str:
         """The characters, with a space where a wide gap is; a class of both cases in upper case."""
         return "".join(" " * c.space_before + as_text(c.label) for c in self.characters)
 
-    @property
-    def box(self) -> Box:
-        """Around all its characters, in pixels of the upright image."""
-        return around(character.box for character in self.characters)
-
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        characters = [character.to_dict() for character in self.characters]
-        return {"text": self.text, "box": list(self.box), "characters": characters}
+        return {
+            "text": self.text, "box": list(self.box), "probability": self.probability,
+            "status": self.status,
+            "alternatives": [one._asdict() for one in self.alternatives],
+            "characters": [character.to_dict() for character in self.characters],
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)

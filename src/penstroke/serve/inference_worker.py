@@ -20,8 +20,11 @@ import numpy as np
 from PIL import Image
 
 from penstroke.config.settings import IMAGE_SIZE
-from penstroke.errors import ImageTooComplexError, PenstrokeError
+from penstroke.errors import ConfigError, ImageTooComplexError, PenstrokeError
 from penstroke.inference.character_lines import read_page
+from penstroke.inference.constraints import AllOf, CheckDigit, Constraint, Format
+from penstroke.inference.line_reader import LineReader, open_model
+from penstroke.inference.readings import PageReading
 from penstroke.inference.recognizer import Recognition, Recognizer
 from penstroke.preprocessing.ink import Pixels, Preprocessed
 from penstroke.serve.messages import Message, pack, read_message
@@ -40,7 +43,7 @@ _PIXELS_OF_A_SHAPE = 2500
 @dataclass(eq=False)
 class _Task:
     number: int
-    recognizer: Recognizer
+    model: Recognizer | LineReader
     options: Options
     image: Preprocessed | None = None
     answer: dict[str, Any] | None = None
@@ -56,13 +59,13 @@ def main() -> None:
         connection.makefile("rb") as incoming,
         contextlib.suppress(BrokenPipeError, ConnectionResetError),
     ):
-        models: dict[str, Recognizer] = {}
+        models: dict[str, Recognizer | LineReader] = {}
         while (message := read_message(incoming)) is not None:
             for reply in respond(models, message):
                 connection.sendall(reply)
 
 
-def respond(models: dict[str, Recognizer], message: Message) -> Iterator[bytes]:
+def respond(models: dict[str, Recognizer | LineReader], message: Message) -> Iterator[bytes]:
     """Yield the replies to one message: load models and keep only some, or recognise images.
 
     Images are answered batch by batch, each with its number: as many together as fit in
@@ -93,16 +96,17 @@ def respond(models: dict[str, Recognizer], message: Message) -> Iterator[bytes]:
                 yield _answer(batch)
 
 
-def load_single_threaded(content: bytes) -> Recognizer:
-    """Return the recognizer in the bytes of a model.onnx, warm, with one thread.
+def load_single_threaded(content: bytes) -> Recognizer | LineReader:
+    """Return the model in the bytes of a model.onnx, warm, with one thread.
 
     The workers run in parallel; ONNX Runtime's own threads spin while they wait, and would take the
     processor from the other workers.
     """
-    recognizer = Recognizer.from_bytes(content, threads=1)
-    for size in (1, 8):
-        recognizer.probabilities(np.zeros((size, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
-    return recognizer
+    model = open_model(content, threads=1)
+    if isinstance(model, Recognizer):
+        for size in (1, 8):
+            model.probabilities(np.zeros((size, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
+    return model
 
 
 def _prepare(task: _Task, upload: Upload, max_pixels: int) -> None:
@@ -110,12 +114,29 @@ def _prepare(task: _Task, upload: Upload, max_pixels: int) -> None:
         with time_limit(TASK_SECONDS):
             if task.options.page:
                 page = upload_to_image(upload, max_pixels)
-                most = _MOST_SHAPES - page.width * page.height // _PIXELS_OF_A_SHAPE
-                task.answer = read_page(task.recognizer, page, max_shapes=most).to_dict()
-            else:
-                task.image = preprocess_upload(upload, task.recognizer.ink, max_pixels)
+                task.answer = _read(task.model, page, task.options).to_dict()
+            elif isinstance(task.model, Recognizer):
+                task.image = preprocess_upload(upload, task.model.ink, max_pixels)
     except Exception as fault:  # of this image, not of the batch
         task.error = _reported(fault)
+
+
+def _read(model: Recognizer | LineReader, page: Image.Image, options: Options) -> PageReading:
+    constraints: list[Constraint] = []
+    if options.format is not None:
+        constraints.append(Format(options.format))
+    if options.check_digit is not None:
+        constraints.append(CheckDigit(options.check_digit))
+    if isinstance(model, LineReader):
+        read = model.read_line if options.one_line else model.read_page
+        return read(page, AllOf(tuple(constraints)) if constraints else None, options.top or 1)
+    if constraints or options.one_line:
+        raise ConfigError(
+            "model: it reads one character at a time: format, check_digit and one_line need a "
+            "model that reads whole lines"
+        )
+    most = _MOST_SHAPES - page.width * page.height // _PIXELS_OF_A_SHAPE
+    return read_page(model, page, max_shapes=most)
 
 
 @contextlib.contextmanager
@@ -152,12 +173,12 @@ def _reported(fault: Exception) -> tuple[int, str, str]:
 
 def _answer(batch: list[_Task]) -> bytes:
     """Run each network once, on all its images of the batch; return the reply."""
-    for recognizer in {task.recognizer for task in batch}:
-        ready = [(t, t.image) for t in batch if t.recognizer is recognizer and t.image]
+    for recognizer in {task.model for task in batch if isinstance(task.model, Recognizer)}:
+        ready = [(t, t.image) for t in batch if t.model is recognizer and t.image]
         try:
             recognitions = recognizer.recognize_preprocessed([image for _, image in ready])
             for (task, _), recognition in zip(ready, recognitions, strict=True):
-                task.answer = _character(task, recognition)
+                task.answer = _character(recognizer, task.options, recognition)
         except PenstrokeError as fault:  # an output that is not finite, for one of them
             error = _reported(fault)
             for task, _ in ready:
@@ -166,14 +187,16 @@ def _answer(batch: list[_Task]) -> bytes:
     return pack([[task.number, task.error] for task in batch], contents)
 
 
-def _character(task: _Task, recognition: Recognition) -> dict[str, Any]:
+def _character(
+    recognizer: Recognizer, options: Options, recognition: Recognition
+) -> dict[str, Any]:
     answer = recognition.to_dict()
-    if task.options.top:
-        answer["probabilities"] = dict(recognition.top(task.options.top))
+    if options.top:
+        answer["probabilities"] = dict(recognition.top(options.top))
     answer["input_image"] = data_url(recognition.input_image)
     answer["occlusion_map"] = None
-    if task.options.occlusion and recognition.status != "empty":
-        answer["occlusion_map"] = data_url(occlusion_map(task.recognizer, recognition.input_image))
+    if options.occlusion and recognition.status != "empty":
+        answer["occlusion_map"] = data_url(occlusion_map(recognizer, recognition.input_image))
     return answer
 
 

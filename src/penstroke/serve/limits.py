@@ -86,7 +86,7 @@ class Limits:
 
     def _check_sizes(self, scope: Scope, size: int) -> None:
         settings = self._settings
-        is_image = scope["path"].startswith("/v1/recognize")
+        is_image = scope["path"].startswith(("/v1/recognize", "/v1/read"))
         most = settings.max_body_bytes if is_image else min(MAX_JSON_BYTES, settings.max_body_bytes)
         if size > most:
             raise ApiError(413, "too_large", f"the body is larger than {most:,} bytes")

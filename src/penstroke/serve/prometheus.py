@@ -78,5 +78,5 @@ class Metrics:
         """Return all metrics in the text format of Prometheus."""
         self._served.clear()  # they may have been exchanged
         for model in self._models:
-            self._served.labels(model.name, model.sha256, len(model.metadata["classes"]))
+            self._served.labels(model.name, model.sha256, len(model.classes))
         return generate_latest(self._registry)

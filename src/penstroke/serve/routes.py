@@ -83,15 +83,33 @@ async def recognize(
 ) -> schemas.CharacterAnswer:
     """Recognise one character: a PNG, JPEG or WebP, a form with the file `image`, or strokes."""
     options = Options(query.top, occlusion=bool(query.occlusion))
-    return schemas.CharacterAnswer(**await _recognize(request, query, options))
+    model = (await _service(request)).models.pick_recognizer(query.model)
+    return schemas.CharacterAnswer(**await _recognize(request, model, options))
 
 
 @router.post("/v1/recognize/line", **_UPLOADS)
 async def recognize_line(
     request: Request, query: Annotated[schemas.PageQuery, Query()]
 ) -> schemas.PageAnswer:
-    """Read lines of characters, from top to bottom; boxes are in pixels of the image."""
-    return schemas.PageAnswer(**await _recognize(request, query, Options(page=True)))
+    """Read lines of characters one by one, from top to bottom; boxes are in pixels of the image."""
+    model = (await _service(request)).models.pick_recognizer(query.model)
+    return schemas.PageAnswer(**await _recognize(request, model, Options(page=True)))
+
+
+@router.post("/v1/read", **_UPLOADS)
+async def read(
+    request: Request, query: Annotated[schemas.LinesQuery, Query()]
+) -> schemas.PageAnswer:
+    """Read lines of writing, such as numbers, with a model that reads each as a whole.
+
+    With a model of single characters it answers as /v1/recognize/line does.
+    """
+    options = Options(
+        query.top, page=True, one_line=bool(query.one_line), format=query.format,
+        check_digit=query.check_digit,
+    )  # fmt: skip
+    model = (await _service(request)).models.pick_reader(query.model)
+    return schemas.PageAnswer(**await _recognize(request, model, options))
 
 
 @router.post(
@@ -104,7 +122,7 @@ async def recognize_batch(
 ) -> schemas.BatchAnswer:
     """Recognise the character in each of up to 64 files `image` of a form."""
     started, service, options = time.perf_counter(), await _service(request), Options(query.top)
-    model = service.models.pick(query.model)
+    model = service.models.pick_recognizer(query.model)
     service.pool.refuse_if_full(options)
     images = await to_thread(form_images, await read_upload(request, FORM))
     most = min(_MAX_BATCH, service.settings.queue_size)
@@ -128,13 +146,10 @@ async def recognize_batch(
     return schemas.BatchAnswer(results=results, **_used(model, started))
 
 
-async def _recognize(
-    request: Request, query: schemas.PageQuery, options: Options
-) -> dict[str, Any]:
+async def _recognize(request: Request, model: ServedModel, options: Options) -> dict[str, Any]:
     """Return the answer of a worker, with the model and the time it took."""
     started = time.perf_counter()
     service = await _service(request)
-    model = service.models.pick(query.model)
     service.pool.refuse_if_full(options)
     upload = await read_upload(request, *_BODIES)
     answer = json.loads(await service.pool.recognize(model, options, upload))

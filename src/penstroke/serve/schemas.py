@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from penstroke.inference.constraints import CheckDigitName
+from penstroke.inference.readings import LineStatus
 from penstroke.inference.recognizer import RejectionReason, Status
 
 Box = tuple[int, int, int, int]
@@ -13,6 +15,22 @@ class PageQuery(BaseModel):
     """How to read lines."""
 
     model: str | None = Field(None, description="a name in /v1/models; the first if left out")
+
+
+class LinesQuery(PageQuery):
+    """How to read lines with a model that reads them whole."""
+
+    model: str | None = Field(
+        None, description="a name in /v1/models; the first that reads whole lines if left out"
+    )
+    top: int = Field(1, ge=1, le=20, description="number of texts that are weighed for a line")
+    one_line: int = Field(0, ge=0, le=1, description="1: the image is one line")
+    format: str | None = Field(
+        None, max_length=200, description="regular expression of what a line may say"
+    )
+    check_digit: CheckDigitName | None = Field(
+        None, description="check digit that the numbers have"
+    )
 
 
 class BatchQuery(PageQuery):
@@ -70,11 +88,23 @@ class LineCharacter(BaseModel):
     space_before: bool
 
 
+class Alternative(BaseModel):
+    """What a line may say instead."""
+
+    text: str
+    probability: float
+
+
 class Line(BaseModel):
     """One line of characters."""
 
     text: str
     box: Box = Field(description="left, top, right, bottom")
+    probability: float = Field(description="of the whole text")
+    status: LineStatus = Field(
+        description="rejected: the model is not sure, or nothing that is allowed fits"
+    )
+    alternatives: list[Alternative] = Field(description="likeliest first, as many as were weighed")
     characters: list[LineCharacter]
 
 
@@ -115,7 +145,8 @@ class ModelFacts(BaseModel):
     """A model that is served."""
 
     name: str
-    classes: list[str]
+    kind: Literal["characters", "lines"] = Field(description="what it reads at once")
+    classes: list[str] = Field(description="of characters, those of lines too")
     dataset: str | None
     is_default: bool
     is_bundled: bool = Field(description="it came with Penstroke, without its training images")

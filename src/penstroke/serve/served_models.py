@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import ConfigError, ModelFileError, PenstrokeError, near_match
 from penstroke.files import explained, sha256
 from penstroke.inference.bundled import BUNDLED, reinstall_hint
-from penstroke.inference.recognizer import Recognizer
+from penstroke.inference.line_reader import open_model
+from penstroke.inference.model_file import LINES
 from penstroke.runs.run import find_model
 from penstroke.serve.responses import ApiError
 from penstroke.serve.schemas import ModelFacts
@@ -36,11 +34,23 @@ class ServedModel:
     sha256: str
     stamp: Stamp | None
 
+    @property
+    def reads_lines(self) -> bool:
+        """Whether it reads whole lines, not one character at a time."""
+        return self.metadata.get("kind") == LINES
+
+    @property
+    def classes(self) -> list[str]:
+        """The characters that it knows."""
+        return list(self.metadata["alphabet" if self.reads_lines else "classes"])
+
     def facts(self, *, is_default: bool) -> ModelFacts:
         """Return what callers are told about it."""
-        rest = {k: v for k, v in self.metadata.items() if k not in ("classes", "dataset")}
+        known = ("kind", "classes", "alphabet", "dataset")
+        rest = {k: v for k, v in self.metadata.items() if k not in known}
         return ModelFacts(
-            name=self.name, classes=self.metadata["classes"], dataset=self.metadata.get("dataset"),
+            name=self.name, kind="lines" if self.reads_lines else "characters",
+            classes=self.classes, dataset=self.metadata.get("dataset"),
             is_default=is_default, is_bundled=self.path.is_relative_to(BUNDLED),
             sha256=self.sha256, metadata=rest,
         )  # fmt: skip
@@ -77,10 +87,26 @@ class Models:
         """The model that is used where a request names none."""
         return next(iter(self._served.values()))
 
-    def pick(self, name: str | None) -> ServedModel:
-        """Return the model called `name`, or the default; ApiError 404 where there is none."""
-        if name is None:
-            return self.default
+    def pick_recognizer(self, name: str | None) -> ServedModel:
+        """Return the model called `name`, or the first, of those that read characters one by one.
+
+        ApiError 404 where there is none of the name, 422 where it is of another kind.
+        """
+        first = next((model for model in self if not model.reads_lines), self.default)
+        model = first if name is None else self.pick(name)
+        if model.reads_lines:
+            raise ApiError(
+                422, "invalid", f'model: "{model.name}" reads whole lines: send it to /v1/read'
+            )
+        return model
+
+    def pick_reader(self, name: str | None) -> ServedModel:
+        """Return the model called `name`, or the first that reads whole lines, or the default."""
+        first = next((model for model in self if model.reads_lines), self.default)
+        return first if name is None else self.pick(name)
+
+    def pick(self, name: str) -> ServedModel:
+        """Return the model called `name`; ApiError 404 where there is none."""
         if name not in self._served:
             known = ", ".join(self._served)
             raise ApiError(
@@ -135,15 +161,14 @@ def load(
     confidence_threshold: float | None = None,
     precision: float | None = None,
 ) -> ServedModel:
-    """Return the model at `path`, which has answered once; raises as `Recognizer.load` does."""
+    """Return the model at `path`, which has answered once; raises as `load_model` does."""
     stamp = _stamp(path)
     with reinstall_hint(path):
         with explained(f"read the model {path}", ModelFileError):
             content = path.read_bytes()
-        recognizer = Recognizer.from_bytes(content, str(path))
-    recognizer.set_threshold(confidence_threshold, precision)
-    metadata = {**recognizer.metadata, "confidence_threshold": recognizer.confidence_threshold}
-    recognizer.probabilities(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))
+        model = open_model(content, str(path))
+    model.set_threshold(confidence_threshold, precision)
+    metadata = {**model.metadata, "confidence_threshold": model.confidence_threshold}
     return ServedModel(name, path, content, metadata, sha256(content), stamp)
 
 

@@ -13,6 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import File
 
 from penstroke.errors import ImageError
+from penstroke.inference.constraints import CheckDigitName
 from penstroke.preprocessing import decoding
 from penstroke.preprocessing.ink import InkSettings, Preprocessed, preprocess
 from penstroke.serve.limits import MAX_JSON_BYTES
@@ -29,11 +30,17 @@ _EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 
 
 class Options(NamedTuple):
-    """What to recognise: one character, with its `top` classes or all, or the lines of a `page`."""
+    """What to recognise: one character, with its `top` classes or all, or the lines of a `page`.
+
+    Of a page, whether it is `one_line`, and the `format` and the `check_digit` of its lines.
+    """
 
     top: int | None = None
     occlusion: bool = False
     page: bool = False
+    one_line: bool = False
+    format: str | None = None
+    check_digit: CheckDigitName | None = None
 
     @property
     def is_long(self) -> bool:

@@ -43,10 +43,11 @@ export class AnswerView {
     const characters = lines.flatMap((line) => line.characters);
     if (!characters.length) return this.showNothing("no characters found", "No characters found.");
     const rejected = characters.filter(({ status }) => status !== "ok").length;
+    const isUnsure = lines.some(({ status }) => status === "rejected");
     const certainty = [
       counted(characters.length, "character"),
       ...(lines.length > 1 ? [counted(lines.length, "line")] : []),
-      rejected ? `not sure of ${rejected}` : "sure of all",
+      rejected ? `not sure of ${rejected}` : isUnsure ? "not sure of the whole" : "sure of all",
     ].join(", ");
     this.#show({ state: "line", text, certainty, spoken: `${text}: ${certainty}` });
     const chips = characters.map((character, i) => this.#chip(character, i));

@@ -36,7 +36,7 @@ addEventListener("hashchange", () => location.hash.includes("token=") && locatio
  * @property {string | null} occlusion_map data URI, 28×28, where it was asked for
  */
 
-/** @typedef {{name: string, classes: string[], dataset?: string, is_default: boolean,
+/** @typedef {{name: string, kind: "characters" | "lines", classes: string[], dataset?: string, is_default: boolean,
  *   is_bundled?: boolean}} Model */
 
 /** @returns {Promise<Model[]>} */
@@ -49,7 +49,7 @@ export const models = async () => (await ask("v1/models")).models;
 export function recognize({ isLine, model, occlusion, body }) {
   const query = new URLSearchParams({ model });
   if (occlusion && !isLine) query.set("occlusion", "1");
-  return ask(`v1/recognize${isLine ? "/line" : ""}?${query}`, { method: "POST", body });
+  return ask(`v1/${isLine ? "read" : "recognize"}?${query}`, { method: "POST", body });
 }
 
 /** How many there are, and `limit` of them, newest first, older than the one with the id `before`. */

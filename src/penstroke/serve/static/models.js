@@ -30,9 +30,20 @@ export class Models {
     this.#use(first);
   }
 
+  /**
+   * The model that answers: of single characters, the one that is chosen or the first. A line is
+   * read by one that reads whole lines, if it knows all characters of the one that is chosen.
+   */
+  answering(isLine) {
+    const { current } = this;
+    if (current.kind === "lines")
+      return isLine ? current : (this.#all.find(({ kind }) => kind !== "lines") ?? current);
+    return (isLine && this.#all.find((model) => knowsLinesOf(model, current))) || current;
+  }
+
   /** The class that a key stands for; a small letter for a capital one where there is no other. */
-  labelOf(key) {
-    const classes = this.current?.classes ?? [];
+  labelOf(key, isLine) {
+    const classes = this.current ? this.answering(isLine).classes : [];
     return (
       classes.find((name) => name === key) ??
       classes.find((name) => name.toLowerCase() === key.toLowerCase())
@@ -49,7 +60,15 @@ export class Models {
   #use(model) {
     this.current = model;
     const dataset = model.dataset ? `, trained on ${model.dataset}` : "";
-    this.about.textContent = counted(model.classes.length, "class", "classes") + dataset;
+    const reader = this.answering(true);
+    const lines = reader === model ? "" : `, lines by ${reader.name}`;
+    this.about.textContent = counted(model.classes.length, "class", "classes") + dataset + lines;
     this.onChange(model);
   }
 }
+
+/** Of a letter in both cases, `Aa`, a line has the capital. */
+const textOf = (name) => (/^\p{Lu}\p{Ll}$/u.test(name) ? name[0] : name);
+
+const knowsLinesOf = (reader, { classes }) =>
+  reader.kind === "lines" && classes.every((name) => reader.classes.includes(textOf(name)));

@@ -60,7 +60,7 @@ function startAfresh() {
 async function recognize() {
   const { content, isOpen } = surface.sheet;
   const answer = await api.recognize({
-    model: models.current.name,
+    model: models.answering(isLine()).name,
     isLine: isLine(),
     // During a stroke, the map would be of a drawing that is no more.
     occlusion: find("occlusion").checked && !isOpen,
@@ -95,7 +95,7 @@ function correct(label) {
 }
 
 function correctByKey(key) {
-  const label = models.labelOf(key);
+  const label = models.labelOf(key, isLine());
   return label !== undefined && correct(label);
 }
 
@@ -115,9 +115,18 @@ async function take(file) {
 }
 
 function modelChosen(model) {
-  reading.setClasses(model.classes);
-  corrections.setModel(model);
+  const character = models.answering(false);
+  corrections.setModel(character);
+  find("modes").querySelector("[value=character]").disabled = character.kind === "lines";
+  if (model.kind === "lines") {
+    find("modes").querySelector("[value=line]").checked = true;
+    setMode("line");
+  } else showClasses();
   startAfresh();
+}
+
+function showClasses() {
+  if (models.current) reading.setClasses(models.answering(isLine()).classes);
 }
 
 function isLine() {
@@ -128,6 +137,7 @@ function setMode(mode) {
   document.body.dataset.mode = mode;
   surface.setMode(mode);
   find("pen").value = surface.penWidth;
+  showClasses();
   startAfresh();
 }
 
