@@ -12,6 +12,7 @@ from penstroke.inference.line_decoding import (
     align,
     decode,
     greedy,
+    text_log_probabilities,
     text_log_probability,
     text_probability,
 )
@@ -33,8 +34,12 @@ def test_the_probability_of_each_text(line: tuple[Columns, str]) -> None:
     columns, alphabet = line
     every = every_text(columns, alphabet)
     assert sum(every.values()) == pytest.approx(1)
-    for text, probability in every.items():
-        assert text_probability(columns, text, alphabet) == pytest.approx(probability, abs=1e-12)
+    shorter = columns[1:]  # beside others, and in fewer columns
+    texts = list(every)
+    found = text_log_probabilities([*([columns] * len(texts)), shorter], [*texts, ""], alphabet)
+    assert np.exp(found[:-1]) == pytest.approx(list(every.values()), abs=1e-12)
+    assert np.exp(found[-1]) == pytest.approx(every_text(shorter, alphabet)[""], abs=1e-12)
+    assert text_probability(columns, texts[0], alphabet) == pytest.approx(every[texts[0]])
 
 
 def test_a_text_that_needs_more_columns_is_impossible() -> None:

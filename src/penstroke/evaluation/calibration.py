@@ -16,7 +16,7 @@ from penstroke.evaluation.predictions import Predictions
 from penstroke.inference.line_decoding import (
     LogProbabilities,
     decode,
-    text_log_probability,
+    text_log_probabilities,
 )
 from penstroke.inference.recognizer import CONFIDENCE_THRESHOLD, OperatingPoint, max_logit_score
 
@@ -197,10 +197,8 @@ def fit_line_temperature(
 
     def loss(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)
-        log_p = np.array([
-            text_log_probability(_log_softmax(log_probs[row] * scale), text, alphabet)
-            for text, row in zip(read, rows, strict=True)
-        ])  # fmt: skip
+        scaled = [_log_softmax(log_probs[row] * scale) for row in rows]
+        log_p = text_log_probabilities(scaled, read, alphabet)
         log_right = np.minimum(log_p, -_LEAST_DOUBT)
         log_wrong = np.log(-np.expm1(log_right))
         return float(-np.where(is_right, log_right, log_wrong).sum() - log_wrong.mean())

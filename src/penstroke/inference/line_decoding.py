@@ -8,6 +8,7 @@ text, so that the probabilities of all texts sum to 1: they are posteriors as th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ MOST_PREFIXES = 20_000
 MOST_CELLS = 20_000_000
 """Columns × states × characters of a column that are looked at: 160 MB."""
 _LEAST_CHARACTERS = 3
+_BATCH = 256  # lines
 
 LogProbabilities = npt.NDArray[np.floating]
 """(T, 1 + A): the log-softmax of T columns; class 0 is the blank."""
@@ -91,7 +93,7 @@ def decode(
         Hypothesis(
             text="".join(alphabet[k] for k in codes),
             probability=probability * found.trust,
-            unconstrained=float(np.exp(_log_probability(columns, codes))),
+            unconstrained=float(np.exp(_log_probabilities(columns[None], [codes])[0])),
             spans=_spans(columns, codes),
         )
         for probability, codes in found.best
@@ -105,7 +107,23 @@ def text_probability(log_probs: LogProbabilities, text: str, alphabet: str) -> f
 
 def text_log_probability(log_probs: LogProbabilities, text: str, alphabet: str) -> float:
     """Return the logarithm of `text_probability`; -inf where the columns are too few."""
-    return _log_probability(np.asarray(log_probs, np.float64), _codes(text, alphabet))
+    return float(text_log_probabilities([log_probs], [text], alphabet)[0])
+
+
+def text_log_probabilities(
+    log_probs: Sequence[LogProbabilities], texts: Sequence[str], alphabet: str
+) -> _Floats:
+    """Return the `text_log_probability` of each text in its own columns: (N,)."""
+    found = [np.zeros(0)]
+    for start in range(0, len(texts), _BATCH):
+        lines = log_probs[start : start + _BATCH]
+        columns = np.full((len(lines), max(map(len, lines)), 1 + len(alphabet)), -np.inf)
+        columns[:, :, 0] = 0.0  # blanks at the end change nothing
+        for row, line in zip(columns, lines, strict=True):
+            row[: len(line)] = line
+        codes = [_codes(text, alphabet) for text in texts[start : start + _BATCH]]
+        found.append(_log_probabilities(columns, codes))
+    return np.concatenate(found)
 
 
 def align(log_probs: LogProbabilities, text: str, alphabet: str) -> tuple[Span, ...]:
@@ -126,27 +144,35 @@ def _greedy(log_probs: LogProbabilities) -> _Codes:
     return tuple(int(k) - 1 for k in classes[starts] if k)
 
 
-def _log_probability(columns: _Floats, codes: _Codes) -> float:
-    """Return that of a text by the forward algorithm, scaled in each column."""
-    classes, may_skip = _path_states(codes)
-    scores = columns[:, classes]
-    tops = scores.max(axis=1, initial=-1e3)  # of impossible columns too
-    total = float(tops.sum())
-    forward = np.zeros(len(classes) + 2)  # two more in front: from where no path comes
-    forward[2] = 1.0
-    for step in np.exp(scores - tops[:, None]):
-        forward[2:] = (forward[2:] + forward[1:-1] + forward[:-2] * may_skip) * step
-        scale = forward.sum()
-        if not scale:
-            return -np.inf
-        forward[2:] /= scale
-        total += float(np.log(scale))
+def _log_probabilities(columns: _Floats, texts: Sequence[_Codes]) -> _Floats:
+    """Return that of each text in its columns (N, T, 1 + A), by the forward algorithm: (N,).
+
+    It is scaled in each column, so that nothing underflows.
+    """
+    longest = max(map(len, texts))
+    last = np.array([2 * len(codes) for codes in texts])[:, None]
+    codes = np.array([[*codes, *[-1] * (longest - len(codes))] for codes in texts], np.int64)
+    classes, may_skip = _path_states(codes.reshape(len(texts), longest))
+    states = np.arange(classes.shape[1])
+    scores = np.take_along_axis(columns, classes[:, None], axis=2)
+    tops = scores.max(axis=2, initial=-1e3)  # of impossible columns too
+    scores = np.exp(scores - tops[..., None]) * (states <= last)[:, None]
+    total = tops.sum(axis=1)
+    forward = np.zeros((len(texts), classes.shape[1] + 2))  # no path comes from the first two
+    forward[:, 2] = 1.0
     with np.errstate(divide="ignore"):
-        return total + float(np.log(forward[2:][-2:].sum()))
+        for column in range(columns.shape[1]):
+            reached = forward[:, 2:] + forward[:, 1:-1] + forward[:, :-2] * may_skip
+            forward[:, 2:] = reached * scores[:, column]
+            scale = forward.sum(axis=1)
+            total += np.log(scale)
+            forward /= np.where(scale, scale, 1.0)[:, None]
+        ended = (forward[:, 2:] * (states >= last - 1)).sum(axis=1)
+        return np.asarray(total + np.log(ended))
 
 
 def _spans(columns: _Floats, codes: _Codes) -> tuple[Span, ...]:
-    classes, may_skip = _path_states(codes)
+    classes, may_skip = _path_states(np.array(codes, np.int64))
     scores = columns[:, classes]
     numbers = np.arange(len(classes))
     skip = np.where(may_skip, 0.0, -np.inf)
@@ -173,15 +199,15 @@ def _spans(columns: _Floats, codes: _Codes) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _path_states(codes: _Codes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def _path_states(codes: _Numbers) -> tuple[_Numbers, npt.NDArray[np.bool_]]:
     """Return the classes of a blank, a character, a blank, and so on, and what may skip a blank.
 
-    That is a character that differs from the one before.
+    That is a character that differs from the one before. Both are (..., 2L + 1) of codes (..., L).
     """
-    classes = np.zeros(2 * len(codes) + 1, np.int64)
-    classes[1::2] = np.array(codes, np.int64) + 1
-    may_skip = np.zeros(len(classes), bool)
-    may_skip[3::2] = classes[3::2] != classes[1:-2:2]
+    classes = np.zeros((*codes.shape[:-1], 2 * codes.shape[-1] + 1), np.int64)
+    classes[..., 1::2] = codes + 1
+    may_skip = np.zeros(classes.shape, bool)
+    may_skip[..., 3::2] = classes[..., 3::2] != classes[..., 1:-2:2]
     return classes, may_skip
 
 
@@ -295,7 +321,11 @@ def _find(columns: _Floats, automaton: Automaton, count: int) -> _Found:
     least = 0.0
     if count == 1:
         codes = _greedy(columns)
-        first = _log_probability(columns, codes) + automaton.log_weight(codes) - after.all_texts
+        first = (
+            _log_probabilities(columns[None], [codes])[0]
+            + automaton.log_weight(codes)
+            - after.all_texts
+        )
         least = float(np.exp(first))
         is_exact = not (automaton.is_weighted and automaton.admits_everything)
         if is_exact and least > 0.5:  # none is likelier
