@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from penstroke.runs.pipeline import train as train
     from penstroke.runs.run import Run as Run
     from penstroke.runs.trained import evaluate as evaluate
+    from penstroke.runs.trained import evaluate_lines as evaluate_lines
     from penstroke.sklearn import CharacterClassifier as CharacterClassifier
     from penstroke.training.loop import Epoch as Epoch
     from penstroke.training.loop import fit as fit
@@ -58,6 +59,7 @@ _HOMES = {
     "PenstrokeError": "errors",
     "Evaluation": "evaluation.evaluator",
     "evaluate": "runs.trained",
+    "evaluate_lines": "runs.trained",
     "load_recipe": "config.recipes",
     "LineReader": "inference.line_reader",
     "Recognition": "inference.recognizer",

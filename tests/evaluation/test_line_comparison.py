@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+from helpers import Outcome, small_config, trained_run
+from line_runs import lines_read_as, made_line_run
 from penstroke.evaluation.comparison import mcnemar_p
 from penstroke.evaluation.line_comparison import (
     LineRunGroup,
@@ -12,7 +17,7 @@ from penstroke.evaluation.line_comparison import (
     compare_error_rates,
     compare_line_groups,
 )
-from penstroke.evaluation.line_metrics import LinePredictions
+from penstroke.evaluation.line_metrics import LineEvaluation, LinePredictions
 from penstroke.reports.comparison_report import comparison_table, write_comparison_report
 
 Edits = np.ndarray
@@ -85,3 +90,45 @@ def test_groups_of_line_readers_beside_each_other() -> None:
     assert "tuned &lt;b&gt;" in page
     assert "p, lines" in page
     assert page.count("Character error rates") >= 2  # the heading, and in the contents
+
+
+def read_well(share: int, seed: int = 0) -> LineEvaluation:
+    """Two hundred lines, of which each `share`-th is misread."""
+    texts = [str(number) for number in range(1000, 1200)]
+    return lines_read_as(
+        [(text, text[1:] if k % share == 0 else text) for k, text in enumerate(texts)], seed
+    )
+
+
+def test_runs_that_read_lines_are_compared(penstroke: Callable[..., Outcome]) -> None:
+    made_line_run("plain-1", read_well(3))
+    made_line_run("tuned-22", read_well(50))
+    done = penstroke("compare", "plain-1", "tuned-22")
+    assert done.exit_code == 0, done.err
+    assert "cells, 200 test lines" in done.out
+    assert "tuned is better than plain" in done.out
+    assert "exact match" in done.out
+    assert "tuned makes fewer character errors than plain" in done.out
+    found = json.loads(penstroke("compare", "plain-1", "tuned-22", "--json").out)
+    assert found["groups"][1]["exact"]["value"] == 0.98
+    (errors,) = found["error_rate_claims"]
+    assert errors["difference"] == pytest.approx((4 - 67) / 800)
+
+
+def test_what_cannot_be_compared_is_refused(penstroke: Callable[..., Outcome]) -> None:
+    made_line_run("plain-1", read_well(3))
+    other = made_line_run("other-22", lines_read_as([("1", "1")]))
+    refused = penstroke("compare", "plain-1", "other-22")
+    assert refused.exit_code == 1
+    assert "not evaluated on the same test lines" in refused.err
+    made_line_run("composed-333", read_well(3), dataset="synthetic")
+    assert "compare accuracies on the same test images" in penstroke(
+        "compare", "plain-1", "composed-333"
+    ).err.replace("\n", " ")
+    characters = trained_run(small_config(epochs=1), name="characters")
+    refused = penstroke("compare", "characters", "plain-1")
+    assert refused.exit_code == 1
+    assert f"{characters.path} reads single characters" in refused.err.replace("\n", "")
+    assert "reads lines" in refused.err.replace("\n", " ")
+    (other.path / "predictions/test.csv").unlink()
+    assert "`penstroke evaluate` writes it" in penstroke("compare", "plain-1", "other-22").err

@@ -10,20 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from line_runs import SMALL_CRNN
 from penstroke.data.dataset import Sealed, sealed
 from penstroke.data.lines import LineDataset, LineSplits
 from penstroke.errors import RunError, SealedTestError
 from penstroke.evaluation.intervals import error_rate_interval, new_writer_interval, wilson
+from penstroke.evaluation.line_evaluator import evaluate_line_network, line_outputs
 from penstroke.evaluation.line_metrics import (
     LinePredictions,
     align,
     coverage_at_precisions,
     coverage_curve,
-    evaluate_line_splits,
     evaluate_lines,
     line_metrics,
     without_signs,
 )
+from penstroke.inference.line_decoding import text_probability
+from penstroke.models.build import build_network
 
 LINES = (  # text, read as, probability, writer
     ("12,50", "12.50", 0.8, "Ada"),  # a sign alone is wrong
@@ -83,7 +86,7 @@ def test_figures_by_hand() -> None:
     assert {edit.kind for edit in found.edits} == {"substitution", "deletion", "insertion"}
     (one,) = found.by_length  # too few lines to tell lengths apart
     assert (one.shortest, one.longest, one.lines, one.exact.value) == (1, 5, 8, 3 / 8)
-    assert found.figures("test_")["test_cer"] == 6 / 20
+    assert found.figures("test_")["test_character_error_rate"] == 6 / 20
 
 
 def test_edits_are_ranked() -> None:
@@ -195,7 +198,7 @@ def network_output(columns: str, alphabet: str, sure: float) -> np.ndarray:
     return np.asarray(np.log(output), np.float32)
 
 
-def test_lines_are_decoded_and_the_test_is_opened_on_record() -> None:
+def test_lines_are_decoded() -> None:
     lines = LineDataset.of([np.full((32, 32), 64, np.uint8)] * 2, ["12", "22"], "123")
     outputs = [network_output("_11_22__", "123", 0.98), network_output("__2_23__", "123", 0.7)]
     found = evaluate_lines(outputs, lines)
@@ -203,15 +206,33 @@ def test_lines_are_decoded_and_the_test_is_opened_on_record() -> None:
     assert found.predictions.spans == (((1, 2), (4, 5)), ((2, 2), (4, 4), (5, 5)))
     assert found.predictions.probabilities[0] > 0.85 > found.predictions.probabilities[1]
     assert (found.metrics.exact.value, found.metrics.cer.value) == (0.5, 0.25)
+    likelihoods = [
+        text_probability(output, text, "123")
+        for output, text in zip(outputs, lines.texts, strict=True)
+    ]
+    assert found.loss == pytest.approx(-np.log(likelihoods).mean() / 2)
+    assert found.figures("val_")["val_loss"] == found.loss
+
+
+def test_the_test_is_opened_on_record_and_only_if_it_is_asked_for() -> None:
+    """And lines are read as alone, whatever they are batched with."""
+    random = np.random.default_rng(0)
+    strips = [random.integers(60, 255, (32, width), np.uint8) for width in (40, 90, 41, 64)]
+    lines = LineDataset.of(strips, ["1", "22", "3", "1"], "123")
+    network = build_network(SMALL_CRNN, num_classes=4, mean=0.25, std=0.15, seed=1).eval()
+    outputs = line_outputs(network, lines)
+    assert [len(one) for one in outputs] == [10, 23, 11, 16]
+    alone = line_outputs(network, lines.subset(np.array([2])))[0]
+    assert alone == pytest.approx(outputs[2], abs=0.01)
 
     openings: list[str] = []
-    none = lines.subset(np.zeros(0, np.intp))
-    data = LineSplits("cells", none, lines, Sealed(2, lines), "fingerprint")
-    splits = evaluate_line_splits(
-        lambda _: outputs, data, ("train", "validation"), log_opening=lambda: openings.append("")
+    data = LineSplits("cells", lines, lines, Sealed(4, lines), "fingerprint")
+    found = evaluate_line_network(
+        network, data, ("train", "validation"), log_opening=lambda: openings.append("")
     )
-    assert (list(splits), openings) == (["validation"], [])
-    splits = evaluate_line_splits(lambda _: outputs, data, log_opening=lambda: openings.append(""))
-    assert (list(splits), openings) == (["validation", "test"], [""])
+    assert (list(found.splits), openings) == (["train", "validation"], [])
+    found = evaluate_line_network(network, data, log_opening=lambda: openings.append(""))
+    assert (list(found.splits), openings) == (["validation", "test"], [""])
+    assert found.figures()["test_accuracy"] == found.splits["test"].metrics.exact.value
     with sealed(), pytest.raises(SealedTestError):
-        evaluate_line_splits(lambda _: outputs, data, log_opening=lambda: None)
+        evaluate_line_network(network, data, log_opening=lambda: None)

@@ -25,6 +25,7 @@ from penstroke.errors import MissingExtraError
 if TYPE_CHECKING:
     from penstroke.data.dataset import Images
     from penstroke.evaluation.evaluator import Evaluation
+    from penstroke.evaluation.line_metrics import LineMetrics
     from penstroke.evaluation.robustness import Robustness
     from penstroke.evaluation.writer_metrics import WriterMetrics
     from penstroke.runs.run import Run
@@ -38,7 +39,8 @@ def command(
         "Data set whose other characters serve as out-of-distribution images too.", metavar="NAME"),
     external: list[str] | None = option(
         "External images to evaluate model.onnx on instead: a folder per class, a zip of them, or "
-        "another source of `data import`. The test split stays sealed.", metavar="PATH"),
+        "another source of `data import`; of lines with their texts. The test split stays sealed.",
+        metavar="PATH"),
     ignored: str = option(
         "With --external: characters that cannot be told from the model's classes.", "",
         "--except", metavar="CHARS"),
@@ -64,6 +66,12 @@ def command(
         )
 
     chosen = writable_run(run)
+    reads_lines = chosen.record.config.reads_lines
+    if reads_lines and (corruptions or ood or ignored):
+        option_used = "--corruptions" if corruptions else "--ood" if ood else "--except"
+        raise typer.BadParameter(
+            f"is for single characters; {chosen.name} reads lines", param_hint=option_used
+        )
     if external:
         _evaluate_external(
             chosen, external, ignored, confidence_threshold, precision,
@@ -76,7 +84,10 @@ def command(
 
         with progress_bar("gathering out-of-distribution images"):
             ood_images = gather_ood_images(chosen.record.data.classes, ood)
-    _evaluate_splits(chosen, ood_images)
+    if reads_lines:
+        _evaluate_line_splits(chosen)
+    else:
+        _evaluate_splits(chosen, ood_images)
 
 
 def _evaluate_external(
@@ -139,6 +150,50 @@ def _evaluate_external(
         show_left_out("left out", [": ".join(file) for file in evaluation.left_out])
     if is_kept:
         say(f"\nnext: penstroke runs show {run.name} --card")
+
+
+def _show_lines(by_split: Mapping[str, LineMetrics]) -> None:
+    """Print the figures of splits or sources, and their most frequent edits."""
+    rows = [
+        (name, f"{m.lines:,}", *(
+            cell for rate in (m.exact, m.digits, m.cer)
+            for cell in (percent(rate.value), f"{100 * rate.low:.2f}–{100 * rate.high:.2f}")
+        ))
+        for name, m in by_split.items()
+    ]  # fmt: skip
+    headings = ("", "lines", "exact", "95 %", "no signs", "95 %", "CER", "95 %")
+    print_table(headings, rows, "1234567")
+    for name, m in by_split.items():
+        at_99 = next(one for one in m.coverage if one.precision == 0.99)
+        say(f"\n{name}: at 99 % precision {percent(at_99.coverage)} of the lines are answered; "
+            f"calibration error {percent(m.calibration_error)}")  # fmt: skip
+        if m.writers > 1:
+            say(f"intervals are over {m.writers:,} writers")
+        edits = "  ".join(
+            f"{_shown(e.text)} as {_shown(e.predicted)} {e.count}×" for e in m.edits[:8]
+        )
+        if edits:
+            say(f"most frequent edits: {edits}")
+
+
+def _shown(character: str) -> str:
+    return {" ": "␣", "": "∅"}.get(character, character)
+
+
+def _evaluate_line_splits(run: Run) -> None:
+    from penstroke.reports.line_report import write_line_report
+    from penstroke.runs.trained import evaluate_lines, summary_of_lines
+
+    evaluation = evaluate_lines(run)
+    summary = summary_of_lines(run, evaluation)
+    page = write_line_report(run, evaluation, summary)
+    metrics = {name: one.metrics for name, one in evaluation.splits.items()}
+    exit_json({
+        "run": str(run.path), **summary.to_dict(),
+        "model": str(run.model_path), "report": str(page), "metrics": metrics,
+    })  # fmt: skip
+    _show_lines(metrics)
+    say(f"\nreport  {page}")
 
 
 def _evaluate_splits(run: Run, ood_images: Mapping[str, Images] | None) -> None:

@@ -17,13 +17,21 @@ def command(
 
         folder, page = study.path, write_search_report(study, result_so_far(study))
     else:
-        from penstroke.reports.run_report import write_run_report
         from penstroke.runs.run import writable_run
-        from penstroke.runs.trained import evaluate, summary_of
 
         run = writable_run(name)
-        evaluation = evaluate(run)
-        page = write_run_report(run, evaluation, summary_of(run, evaluation))
         folder = run.path
+        if run.record.config.reads_lines:
+            from penstroke.reports.line_report import write_line_report
+            from penstroke.runs.trained import evaluate_lines, summary_of_lines
+
+            lines = evaluate_lines(run)
+            page = write_line_report(run, lines, summary_of_lines(run, lines))
+        else:
+            from penstroke.reports.run_report import write_run_report
+            from penstroke.runs.trained import evaluate, summary_of
+
+            evaluation = evaluate(run)
+            page = write_run_report(run, evaluation, summary_of(run, evaluation))
     exit_json({"run": str(folder), "report": str(page)})
     say(str(page))

@@ -16,7 +16,7 @@ from penstroke.evaluation.comparison import (
     paired_t_p,
     sign_flip_p,
 )
-from penstroke.evaluation.intervals import RESAMPLES, seed_variation
+from penstroke.evaluation.intervals import RESAMPLES, Interval, seed_variation
 from penstroke.evaluation.line_metrics import LinePredictions, Rate, sums_by_unit
 from penstroke.evaluation.run_groups import Claim, claims_against_first, side_by_side, texts_of
 
@@ -52,6 +52,17 @@ class LineRunGroup:
             return rates[0]
         variation = seed_variation([rate.value for rate in rates])
         return Rate(variation.mean, variation.low, variation.high)
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Exact match of each run."""
+        return [run.predictions.metrics.exact.value for run in self.runs]
+
+    @property
+    def accuracy_interval(self) -> Interval:
+        """The interval of exact match."""
+        exact = self.rate("exact")
+        return exact.low, exact.high
 
     @property
     def elapsed_seconds(self) -> float:

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstroke.data.dataset import Rows, Writers
-from penstroke.data.lines import LineDataset, LineSplits
+from penstroke.data.lines import LineDataset
 from penstroke.data.splitting import writer_groups
 from penstroke.errors import RunError
 from penstroke.evaluation.calibration import PRECISIONS, compare_with_accuracy
@@ -26,13 +26,12 @@ from penstroke.evaluation.intervals import (
     wilson,
 )
 from penstroke.files import csv_of, explained, write_atomically
-from penstroke.inference.line_decoding import decode
+from penstroke.inference.line_decoding import decode, text_log_probability
 
 Span = tuple[int, int]
 """First and last column of a character in the network's output; a column is 4 pixels wide."""
 Floats = npt.NDArray[np.float64]
 
-LINE_SPLITS = ("validation", "test")
 _LENGTH_GROUP = 0.05
 _SMALLEST_LENGTH_GROUP = 20
 """A group of lengths holds at least that share of the lines, and at least as many lines."""
@@ -261,9 +260,11 @@ class LineMetrics:
         """Return the figures for a summary, each name after `prefix`."""
         at_99 = next(one.coverage for one in self.coverage if one.precision == 0.99)
         values = {
-            "exact": self.exact.value, "exact_low": self.exact.low, "exact_high": self.exact.high,
+            "accuracy": self.exact.value,
+            "accuracy_low": self.exact.low, "accuracy_high": self.exact.high,
             "digits": self.digits.value,
-            "cer": self.cer.value, "cer_low": self.cer.low, "cer_high": self.cer.high,
+            "character_error_rate": self.cer.value,
+            "character_error_rate_low": self.cer.low, "character_error_rate_high": self.cer.high,
             "coverage_at_99": at_99, "ece": self.calibration_error,
         }  # fmt: skip
         return {prefix + name: value for name, value in values.items()}
@@ -271,10 +272,20 @@ class LineMetrics:
 
 @dataclass(frozen=True, eq=False)
 class LineEvaluation:
-    """The predictions of one split, and the lines they are of."""
+    """The predictions of one split, the lines they are of, and their loss.
+
+    The loss is the mean over lines of the negative log-probability of the text for each of its
+    characters, in nats (CTC); lines with fewer columns than their text needs are left out.
+    """
 
     predictions: LinePredictions
     lines: LineDataset
+    loss: float
+
+    def figures(self, prefix: str) -> dict[str, float]:
+        """Return the figures for a summary, each name after `prefix`."""
+        loss = {f"{prefix}loss": self.loss} if math.isfinite(self.loss) else {}
+        return self.metrics.figures(prefix) | loss
 
     @property
     def metrics(self) -> LineMetrics:
@@ -289,7 +300,10 @@ def evaluate_lines(
 
     `log_probs` are of each line (T, 1 + len(lines.alphabet)), at the temperature of the model file.
     """
-    decoded = [decode(each, lines.alphabet, None, 1)[0] for each in log_probs]
+    decoded, losses = [], []
+    for output, text in zip(log_probs, lines.texts, strict=True):
+        decoded.append(decode(output, lines.alphabet)[0])
+        losses.append(-text_log_probability(output, text, lines.alphabet) / max(len(text), 1))
     predictions = LinePredictions(
         lines.texts,
         tuple(one.text for one in decoded),
@@ -297,34 +311,8 @@ def evaluate_lines(
         tuple(tuple((span.first, span.last) for span in one.spans) for one in decoded),
         lines.writers,
     )
-    return LineEvaluation(predictions, lines)
-
-
-def evaluate_line_splits(
-    log_probs: Callable[[LineDataset], Iterable[npt.NDArray[np.float32]]],
-    data: LineSplits,
-    splits: Sequence[str] = LINE_SPLITS,
-    *,
-    log_opening: Callable[[], None],
-) -> dict[str, LineEvaluation]:
-    """Return how well the lines of `splits` are read; those without a line are left out.
-
-    `log_probs` computes what `evaluate_lines` takes. The test split is opened only if it is among
-    them; `log_opening` puts that on record first.
-
-    Raises:
-        SealedTestError: called inside `sealed()`, by a search for instance.
-    """
-    evaluations = {}
-    for name in splits:
-        if name == "test":
-            log_opening()
-            lines = data.test.unseal()
-        else:
-            lines = {"train": data.train, "validation": data.validation}[name]
-        if len(lines):
-            evaluations[name] = evaluate_lines(log_probs(lines), lines)
-    return evaluations
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return LineEvaluation(predictions, lines, float(np.mean(finite)) if finite else math.inf)
 
 
 def line_metrics(predictions: LinePredictions) -> LineMetrics:

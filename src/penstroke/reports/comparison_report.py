@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from penstroke.evaluation.intervals import Interval
 from penstroke.evaluation.line_comparison import LineComparison, LineRunGroup
 from penstroke.evaluation.run_groups import Comparison, RunGroup
 from penstroke.files import runs_root
@@ -27,7 +26,7 @@ def write_comparison_report(comparison: Comparison | LineComparison) -> Path:
             (run, relative_link(path, report) if report.exists() else None)
             for run, report in zip(runs, reports, strict=True)
         ],
-        plot=_plot_accuracies([_accuracies(group) for group in comparison.groups]),
+        plot=_plot_accuracies(comparison.groups),
     )
 
 
@@ -71,23 +70,14 @@ def _line_column(group: LineRunGroup) -> dict[str, str]:
     }
 
 
-def _accuracies(group: RunGroup | LineRunGroup) -> tuple[str, Interval, list[float]]:
-    """Return the name of a group, and the interval and the values of its accuracy."""
-    if isinstance(group, RunGroup):
-        return group.name, group.accuracy_interval, group.accuracies
-    exact = group.rate("exact")
-    values = [run.predictions.metrics.exact.value for run in group.runs]
-    return group.name, (exact.low, exact.high), values
-
-
-def _plot_accuracies(groups: Sequence[tuple[str, Interval, list[float]]]) -> str:
+def _plot_accuracies(groups: Sequence[RunGroup | LineRunGroup]) -> str:
     """Return an SVG: the accuracy of each run, and the interval of each group."""
     figure, (axis,) = plots.new_figure(5.4, 0.9 + 0.5 * len(groups))
-    for row, (_, interval, accuracies) in enumerate(groups):
-        ends = [100 * end for end in interval]
+    for row, group in enumerate(groups):
+        ends = [100 * end for end in group.accuracy_interval]
         axis.plot(ends, [row, row], "-", color=plots.BLUE, linewidth=5, alpha=0.35)
-        values = [100 * accuracy for accuracy in accuracies]
-        axis.plot(values, [row] * len(values), "o", color=plots.BLUE, markersize=5)
-    axis.set_yticks(range(len(groups)), [name for name, *_ in groups])
+        accuracies = [100 * accuracy for accuracy in group.accuracies]
+        axis.plot(accuracies, [row] * len(accuracies), "o", color=plots.BLUE, markersize=5)
+    axis.set_yticks(range(len(groups)), [group.name for group in groups])
     axis.set(xlabel="test accuracy, %", ylim=(len(groups) - 0.4, -0.6))
     return plots.to_svg(figure, grid="x")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +17,7 @@ from penstroke.reports.html import write_page
 from penstroke.reports.model_card import write_card_page
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from penstroke.evaluation.line_evaluator import LineNetworkEvaluation
     from penstroke.runs.run import Run, RunSummary
 
 _WORST, _EDITS = 24, 20
@@ -68,22 +66,16 @@ class LineMistake:
         return max(self.width, *(round(one.center + _LETTER) for one in self.characters))
 
 
-def write_line_report(
-    run: Run,
-    evaluations: Mapping[str, LineEvaluation],
-    figures: RunSummary,
-    network: nn.Module,
-) -> Path:
+def write_line_report(run: Run, results: LineNetworkEvaluation, figures: RunSummary) -> Path:
     """Write report/index.html of a run, its validation lines in detail, and its model card.
 
-    `evaluations` are by split; without validation lines, the details are of the test.
-    Returns: the path of the report.
+    Without validation lines, the details are of the test. Returns: the path of the report.
     """
     links = []
     with contextlib.suppress(ModelFileError):  # model.onnx was lost
         links.append(("Model card", write_card_page(run, figures).name))
-    split = "validation" if "validation" in evaluations else "test"
-    evaluation, history = evaluations[split], run.history()
+    split = "validation" if "validation" in results.splits else "test"
+    evaluation, history = results.splits[split], run.history()
     predictions, metrics = evaluation.predictions, evaluation.metrics
     best_epoch = history[-1]["best_epoch"] if history else 0
     return write_page(
@@ -92,7 +84,7 @@ def write_line_report(
         name=run.name,
         links=links,
         run=run,
-        metrics={name: one.metrics for name, one in evaluations.items()},
+        metrics={name: one.metrics for name, one in results.splits.items()},
         split=split,
         detail=metrics,
         best_epoch=best_epoch,
@@ -106,7 +98,7 @@ def write_line_report(
         coverage=plots.coverage(coverage_curve(predictions.probabilities, predictions.is_right)),
         edits=metrics.edits[:_EDITS],
         worst=[line_mistake(evaluation, row) for row in predictions.worst_mistakes(_WORST)],
-        network=summarize(network, (STRIP_HEIGHT, _SUMMARY_WIDTH)),
+        network=summarize(results.network, (STRIP_HEIGHT, _SUMMARY_WIDTH)),
         summary_width=_SUMMARY_WIDTH,
     )
 

@@ -17,6 +17,7 @@ from penstroke.files import sha256, write_atomically
 from penstroke.machine import machine_facts, package_versions
 from penstroke.models.build import ensemble_weights
 from penstroke.preprocessing.ink import DEFAULT_INK, estimate_geometry
+from penstroke.reports.line_report import write_line_report
 from penstroke.reports.run_report import write_run_report
 from penstroke.runs.epochs import last_checkpoint, save_each
 from penstroke.runs.finetuning import PretrainedRun
@@ -116,7 +117,7 @@ class Training:
         with self.run.locked():
             network = self.best_network()
             if isinstance(self.data, LineSplits):
-                _finish_lines(self.run, network, self.data)
+                _finish_lines(self.run, network, self.data, report=report)
                 return
             if self.pretrained is not None:
                 forgetting = self.pretrained.measure_forgetting(network, self.data.train)
@@ -230,10 +231,13 @@ def _evaluate_and_export(run: Run, network: nn.Module, data: DataSplits, *, repo
     summary.write(run.path)
 
 
-def _finish_lines(run: Run, network: nn.Module, data: LineSplits) -> None:
-    figures = evaluate_lines(run, data, network)
-    write_atomically(run.model_path, line_model_file(network, run))
-    summary_of_lines(run, figures).write(run.path)
+def _finish_lines(run: Run, network: nn.Module, data: LineSplits, *, report: bool) -> None:
+    evaluation = evaluate_lines(run, data, network=network)
+    write_atomically(run.model_path, line_model_file(run, evaluation))
+    summary = summary_of_lines(run, evaluation)
+    if report:
+        write_line_report(run, evaluation, summary)
+    summary.write(run.path)
 
 
 def _check_same(

@@ -7,7 +7,8 @@ model.safetensors    the weights of the best epoch
 model.onnx           the one file to deploy
 summary.json         the figures; its presence marks the run as finished
 test_openings.jsonl  each time the test split was opened
-predictions/         the logits of each image, one file for each split; accuracy by writer
+predictions/         the logits of each image, one file for each split; accuracy by writer; what was
+                     read of each line
 report/              pages and plots
 """
 
@@ -73,7 +74,8 @@ class RunRecord(Record):
 class RunSummary(Summary):
     """The final figures of a run: accuracies and F1 as shares, losses in nats, None if unknown.
 
-    The accuracy of a line reader is the share of the lines that are read exactly.
+    The accuracy of a line reader is the share of the lines that are read exactly, and its `digits`
+    the same without signs; they have 95 % intervals.
     """
 
     epochs: int = 0
@@ -89,13 +91,26 @@ class RunSummary(Summary):
     val_auroc: float | None = None
     val_f1: float | None = None
     val_balanced_accuracy: float | None = None
+    val_accuracy_low: float | None = None
+    val_accuracy_high: float | None = None
+    val_digits: float | None = None
     val_character_error_rate: float | None = None
+    val_character_error_rate_low: float | None = None
+    val_character_error_rate_high: float | None = None
+    val_coverage_at_99: float | None = None
+    val_ece: float | None = None
     test_accuracy: float | None = None
     test_loss: float | None = None
     test_auroc: float | None = None
     test_f1: float | None = None
     test_balanced_accuracy: float | None = None
+    test_accuracy_low: float | None = None
+    test_accuracy_high: float | None = None
+    test_digits: float | None = None
     test_character_error_rate: float | None = None
+    test_character_error_rate_low: float | None = None
+    test_character_error_rate_high: float | None = None
+    test_coverage_at_99: float | None = None
     test_ece: float | None = None
     test_writers: int | None = None
     test_new_writer_low: float | None = None

@@ -1,6 +1,6 @@
 """The trained network of a run, its evaluation, and its model file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -8,9 +8,11 @@ from torch import nn
 from penstroke.data.dataset import DataSplits
 from penstroke.data.lines import LineSplits
 from penstroke.data.loading import load_dataset
+from penstroke.data.run_data import line_splits
 from penstroke.errors import RunError
-from penstroke.evaluation.evaluator import SPLITS, Evaluation, evaluate_network, open_test
+from penstroke.evaluation.evaluator import SPLITS, Evaluation, evaluate_network
 from penstroke.evaluation.forgetting import Forgetting
+from penstroke.evaluation.line_evaluator import LineNetworkEvaluation, evaluate_line_network
 from penstroke.files import write_atomically
 from penstroke.inference.model_file import (
     CONFIDENCE_THRESHOLD,
@@ -24,7 +26,6 @@ from penstroke.models.build import Ensemble, Weights, build_network, load_weight
 from penstroke.models.onnx_export import export_line_onnx, export_onnx
 from penstroke.runs.record import DataFacts
 from penstroke.runs.run import Run, RunRecord, RunSummary, find_run
-from penstroke.training.line_step import score_lines
 
 WRITERS_TABLE = "predictions/writers.csv"
 
@@ -56,14 +57,10 @@ def evaluate(
         True
     """
     run = run if isinstance(run, Run) else find_run(run)
+    if run.record.config.reads_lines:
+        raise RunError(f"{run.path} reads lines: use penstroke.evaluate_lines")
     data = data or load_dataset(run.record.config.data)
-    if data.fingerprint != run.record.data.fingerprint:
-        raise RunError(
-            f"{run.path} was trained on another version of {data.name}: fingerprint "
-            f"{run.record.data.fingerprint[:12]}…, but here it is {data.fingerprint[:12]}…"
-        )
-    if not len(data.test):
-        raise RunError(f"{data.name} has no test images to evaluate {run.path} on")
+    _check_data(run, data)
     evaluation = evaluate_network(
         load_network(run) if network is None else network, data, splits,
         history=run.history(), train=run.record.config.train,
@@ -74,6 +71,16 @@ def evaluate(
     if "test" in evaluation.predictions and evaluation.writers:
         write_atomically(run.path / WRITERS_TABLE, evaluation.writers.to_csv())
     return evaluation
+
+
+def _check_data(run: Run, data: DataSplits | LineSplits) -> None:
+    if data.fingerprint != run.record.data.fingerprint:
+        raise RunError(
+            f"{run.path} was trained on another version of {data.name}: fingerprint "
+            f"{run.record.data.fingerprint[:12]}…, but here it is {data.fingerprint[:12]}…"
+        )
+    if not len(data.test):
+        raise RunError(f"{data.name} has no test images to evaluate {run.path} on")
 
 
 def load_network(run: Run) -> nn.Module:
@@ -108,35 +115,37 @@ def model_file(
     return export_onnx(network, metadata)
 
 
-def evaluate_lines(run: Run, data: LineSplits, network: nn.Module) -> dict[str, float]:
-    """Return the validation and test figures of a line reader: `val_…` and `test_…`.
+def evaluate_lines(
+    run: Run, data: LineSplits | None = None, *, network: nn.Module | None = None
+) -> LineNetworkEvaluation:
+    """Evaluate the best epoch of a line reader on validation and test, and keep the predictions.
 
-    Opens the test split, which is recorded in the run first.
+    Opens the test split, which is recorded in the run first. `data` and `network` are those of the
+    run where they are loaded already. Raises as `evaluate` does.
     """
-    run.log_test_opening("evaluate")
-    splits = {"val": data.validation, "test": open_test(data)}
-    figures: dict[str, float] = {}
-    for prefix, lines in splits.items():
-        if len(lines):
-            loss, accuracy, error_rate = score_lines(network, lines)
-            figures |= {
-                f"{prefix}_loss": loss,
-                f"{prefix}_accuracy": accuracy,
-                f"{prefix}_character_error_rate": error_rate,
-            }
-    return figures
+    data = data or line_splits(run.record.config)
+    _check_data(run, data)
+    evaluation = evaluate_line_network(
+        load_network(run) if network is None else network, data,
+        log_opening=lambda: run.log_test_opening("evaluate"),
+    )  # fmt: skip
+    for name, split in evaluation.splits.items():
+        split.predictions.save(run.path / "predictions" / f"{name}.csv")
+    return evaluation
 
 
-def line_model_file(network: nn.Module, run: Run, *, half_precision: bool = False) -> bytes:
+def line_model_file(
+    run: Run, evaluation: LineNetworkEvaluation, *, half_precision: bool = False
+) -> bytes:
     """Return the ONNX file that a `LineReader` opens."""
-    data = run.record.data
+    data, network = run.record.data, evaluation.network
     metadata = {
         "penstroke_format": MODEL_FORMAT_VERSION,
         "kind": LINES,
         "alphabet": "".join(data.classes),
-        "temperature": 1.0,
+        "temperature": evaluation.temperature,
         "confidence_threshold": CONFIDENCE_THRESHOLD,
-        "operating_points": [],
+        "operating_points": [point.to_dict() for point in evaluation.operating_points],
         "data_fingerprint": data.fingerprint,
         "penstroke_version": package_version("penstroke"),
         "run": run.name,
@@ -145,10 +154,10 @@ def line_model_file(network: nn.Module, run: Run, *, half_precision: bool = Fals
     return export_line_onnx(network, metadata, half_precision=half_precision)
 
 
-def summary_of_lines(run: Run, figures: Mapping[str, float]) -> RunSummary:
+def summary_of_lines(run: Run, evaluation: LineNetworkEvaluation) -> RunSummary:
     """Return the final figures of a line reader's `run`."""
     return RunSummary.parse({
-        "epochs": len(run.history()), "best_epoch": run.best_epoch(), **figures,
+        "epochs": len(run.history()), "best_epoch": run.best_epoch(), **evaluation.figures(),
         "elapsed_seconds": run.elapsed_seconds(),
     })  # fmt: skip
 
