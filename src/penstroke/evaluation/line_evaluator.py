@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstroke.data.lines import LineDataset, LineSplits
+from penstroke.evaluation.calibration import fit_line_temperature, line_operating_points
 from penstroke.evaluation.evaluator import open_test
 from penstroke.evaluation.line_metrics import LineEvaluation, evaluate_lines
 from penstroke.inference.model_file import OperatingPoint
@@ -57,7 +58,7 @@ def evaluate_line_network(
     Raises:
         SealedTestError: called inside `sealed()`, by a search for instance.
     """
-    evaluations = {}
+    outputs = {}
     for name in splits:
         if name == "test":
             log_opening()
@@ -65,19 +66,37 @@ def evaluate_line_network(
         else:
             lines = {"train": data.train, "validation": data.validation}[name]
         if len(lines):
-            evaluations[name] = evaluate_lines(line_outputs(network, lines), lines)
-    return LineNetworkEvaluation(network, evaluations)
+            outputs[name] = lines, line_outputs(network, lines)
+    temperature = 1.0
+    points: tuple[OperatingPoint, ...] = ()
+    if "validation" in outputs:
+        lines, log_probs = outputs["validation"]
+        temperature = fit_line_temperature(log_probs, lines.texts, lines.alphabet)
+    evaluations = {
+        name: evaluate_lines((at_temperature(one, temperature) for one in log_probs), lines)
+        for name, (lines, log_probs) in outputs.items()
+    }
+    if "validation" in evaluations:
+        read = evaluations["validation"].predictions
+        points = line_operating_points(read.probabilities, read.is_right, data.validation_sources)
+    return LineNetworkEvaluation(network, evaluations, temperature, points)
 
 
-def line_outputs(
-    network: nn.Module, lines: LineDataset, temperature: float = 1.0
-) -> list[npt.NDArray[np.float32]]:
-    """Return the log-probabilities of each line (T, 1 + A) at a temperature."""
+def line_outputs(network: nn.Module, lines: LineDataset) -> list[npt.NDArray[np.float32]]:
+    """Return the log-probabilities of each line: (T, 1 + A)."""
     from penstroke.training.line_step import logits_by_width
 
     outputs: list[npt.NDArray[np.float32]] = [np.zeros((0, 0), np.float32)] * len(lines)
     for batch, logits in logits_by_width(network, lines):
-        log_probs = (logits.float() / temperature).log_softmax(2).cpu().numpy()
+        log_probs = logits.float().log_softmax(2).cpu().numpy()
         for row, columns, output in zip(batch.rows, batch.columns, log_probs, strict=True):
             outputs[row] = output[:columns]
     return outputs
+
+
+def at_temperature(
+    log_probs: npt.NDArray[np.float32], temperature: float
+) -> npt.NDArray[np.float32]:
+    """Return log-probabilities (T, 1 + A) with the logits divided by `temperature`."""
+    scaled = log_probs / np.float32(temperature)
+    return np.asarray(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True))
