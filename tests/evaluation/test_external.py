@@ -15,7 +15,11 @@ from helpers import SMALL_CNN, Outcome
 from penstroke.data.sources.listing import LabelledImage, read_labelled_images
 from penstroke.errors import DataError, ImageError, RunError
 from penstroke.evaluation.calibration import compare_with_accuracy
-from penstroke.evaluation.external import evaluate_external, load_external_evaluations
+from penstroke.evaluation.external import (
+    ExternalEvaluation,
+    evaluate_external,
+    load_external_evaluations,
+)
 from penstroke.evaluation.intervals import wilson
 from penstroke.inference.recognizer import Recognizer, model_metadata
 from penstroke.models.build import build_network
@@ -186,7 +190,7 @@ def test_external_evaluation_and_the_card(penstroke: Cli, folder: Path, quick: R
     assert (run.path / "test_openings.jsonl").read_text() == openings
     told = json.loads(penstroke("evaluate", "quick", "--external", folder, "--json").out)
     assert told["external"][0]["ood_images"] == 27
-    (kept,) = load_external_evaluations(run.path / "external")
+    (kept,) = load_external_evaluations(run.path / "external", ExternalEvaluation)
     assert json.loads(json.dumps(kept.to_dict())) == told["external"][0]
     left_out = [file["name"] for file in told["external"][0]["left_out"]]
     assert left_out == ["readme.txt", "loose.png"]

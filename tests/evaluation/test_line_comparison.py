@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers import Outcome
-from line_runs import lines_read_as, made_line_run
+from line_runs import line_evaluation, lines_read_as, made_line_run
 from penstroke.evaluation.comparison import mcnemar_p
 from penstroke.evaluation.line_comparison import (
     LineRunGroup,
@@ -19,6 +19,7 @@ from penstroke.evaluation.line_comparison import (
 )
 from penstroke.evaluation.line_metrics import LineEvaluation, LinePredictions
 from penstroke.reports.comparison_report import comparison_table, write_comparison_report
+from penstroke.runs.trained import line_model_file, summary_of_lines
 
 Edits = np.ndarray
 
@@ -131,3 +132,17 @@ def test_what_cannot_be_compared_is_refused(penstroke: Callable[..., Outcome]) -
     assert "plain-1 lines: compare runs that read the same" in refused.err
     (other.path / "predictions/test.csv").unlink()
     assert "`penstroke evaluate` writes it" in penstroke("compare", "plain-1", "other-22").err
+
+
+def test_the_model_card_and_the_list_show_a_line_run(penstroke: Callable[..., Outcome]) -> None:
+    run = made_line_run("numbers-1", read_well(50))
+    evaluation = line_evaluation(test=read_well(50), validation=read_well(25))
+    (run.path / "model.onnx").write_bytes(line_model_file(run, evaluation))
+    run.history_path.write_text('{"epoch": 1, "best_epoch": 1, "train_loss": 1.0}\n')
+    summary_of_lines(run, evaluation).write(run.path)
+    assert "98.00 %" in penstroke("runs", "list").out
+    card = penstroke("runs", "show", "numbers-1", "--card").out
+    assert "| exact match | 96.00 % | 98.00 % | 94.97 % to 99.22 % |" in card
+    assert "Reads one line of writing in these 14 characters: 0123456789,. (␣: a space)" not in card
+    assert "0123456789,.␣\\<" in card
+    assert "of `cells`" in card

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ from penstroke.errors import MissingExtraError
 if TYPE_CHECKING:
     from penstroke.data.dataset import Images
     from penstroke.evaluation.evaluator import Evaluation
+    from penstroke.evaluation.external import ExternalEvaluation
+    from penstroke.evaluation.line_external import ExternalLineEvaluation
     from penstroke.evaluation.line_metrics import LineMetrics
     from penstroke.evaluation.robustness import Robustness
     from penstroke.evaluation.writer_metrics import WriterMetrics
@@ -97,16 +100,13 @@ def _evaluate_external(
     from penstroke.data.sources.contents import SourceOptions
     from penstroke.data.sources.listing import list_source, read_images
     from penstroke.errors import ConfigError, DataError
-    from penstroke.evaluation.external import evaluate_external
-    from penstroke.inference.recognizer import Recognizer
+    from penstroke.evaluation.line_external import ExternalLineEvaluation
     from penstroke.reports.model_card import write_card_page
 
-    recognizer = Recognizer.load(
-        run.model_path, confidence_threshold=confidence_threshold, precision=precision
-    )
+    evaluate = _external_evaluator(run, ignored, confidence_threshold, precision)
     is_kept = confidence_threshold is None and precision is None
     try:
-        options = SourceOptions(writer_folders=writer_folders)
+        options = SourceOptions(writer_folders=writer_folders, lines=run.record.config.reads_lines)
         listed = [(path, list_source(path, options)) for path in map(Path, paths)]
     except (ConfigError, DataError) as error:
         if "--" in str(error) and "--writer-folders" not in str(error):
@@ -116,9 +116,9 @@ def _evaluate_external(
     evaluations = []
     for source, samples, left_out in sources:
         with progress_bar(source, total=len(samples)) as update:
-            evaluation = evaluate_external(
-                recognizer, samples, source, ignored=ignored, left_out=left_out,
-                progress=lambda count, update=update: update(advance=count),  # type: ignore[misc]
+            evaluation = evaluate(
+                samples, source, left_out=left_out,
+                progress=lambda count, update=update: update(advance=count),
             )  # fmt: skip
         if is_kept:
             evaluation.save(run.path / "external")
@@ -128,28 +128,61 @@ def _evaluate_external(
             write_card_page(run, run.summary())
     exit_json({"run": str(run.path), "external": evaluations})
     for evaluation in evaluations:
-        low, high = evaluation.interval
-        say(f"{evaluation.source}: {evaluation.images:,} images, accuracy "
-            f"{percent(evaluation.accuracy)} (95 % interval {percent(low)} to {percent(high)}); "
-            f"of the {evaluation.answered:,} answers {percent(evaluation.precision)} are right; "
-            f"calibration error {percent(evaluation.calibration_error)}")  # fmt: skip
-        rows = [
-            (c.label, c.images, percent(c.right / c.images, 1), c.rejected, c.wrong,
-             "  ".join(f"{label} {count}×" for label, count in c.read_as[:4]))
-            for c in evaluation.classes
-            if c.images
-        ]  # fmt: skip
-        print_table(("class", "images", "right", "rejected", "wrong", "read as"), rows, "1234")
-        if evaluation.auroc is not None:
-            score = evaluation.ood_score_auroc
-            by_score = "" if score is None else f", by ood_score {score:.3f}"
-            say(f"{evaluation.ood_images:,} images of other characters: "
-                f"AUROC {evaluation.auroc:.3f}{by_score}")  # fmt: skip
-        if evaluation.writers:
-            _show_writers(evaluation.writers)
+        if isinstance(evaluation, ExternalLineEvaluation):
+            _show_external_lines(evaluation)
+        else:
+            _show_external(evaluation)
         show_left_out("left out", [": ".join(file) for file in evaluation.left_out])
     if is_kept:
         say(f"\nnext: penstroke runs show {run.name} --card")
+
+
+def _external_evaluator(
+    run: Run, ignored: str, confidence_threshold: float | None, precision: float | None
+) -> Callable[..., ExternalEvaluation | ExternalLineEvaluation]:
+    """Return what evaluates the model of `run` on labelled images, of lines if it reads those."""
+    threshold = {"confidence_threshold": confidence_threshold, "precision": precision}
+    if run.record.config.reads_lines:
+        from penstroke.evaluation.line_external import evaluate_external_lines
+        from penstroke.inference.line_reader import LineReader
+
+        return partial(evaluate_external_lines, LineReader.load(run.model_path, **threshold))
+    from penstroke.evaluation.external import evaluate_external
+    from penstroke.inference.recognizer import Recognizer
+
+    recognizer = Recognizer.load(run.model_path, **threshold)
+    return partial(evaluate_external, recognizer, ignored=ignored)
+
+
+def _show_external(evaluation: ExternalEvaluation) -> None:
+    low, high = evaluation.interval
+    say(f"{evaluation.source}: {evaluation.images:,} images, accuracy "
+        f"{percent(evaluation.accuracy)} (95 % interval {percent(low)} to {percent(high)}); "
+        f"of the {evaluation.answered:,} answers {percent(evaluation.precision)} are right; "
+        f"calibration error {percent(evaluation.calibration_error)}")  # fmt: skip
+    rows = [
+        (c.label, c.images, percent(c.right / c.images, 1), c.rejected, c.wrong,
+         "  ".join(f"{label} {count}×" for label, count in c.read_as[:4]))
+        for c in evaluation.classes
+        if c.images
+    ]  # fmt: skip
+    print_table(("class", "images", "right", "rejected", "wrong", "read as"), rows, "1234")
+    if evaluation.auroc is not None:
+        score = evaluation.ood_score_auroc
+        by_score = "" if score is None else f", by ood_score {score:.3f}"
+        say(f"{evaluation.ood_images:,} images of other characters: "
+            f"AUROC {evaluation.auroc:.3f}{by_score}")  # fmt: skip
+    if evaluation.writers:
+        _show_writers(evaluation.writers)
+
+
+def _show_external_lines(evaluation: ExternalLineEvaluation) -> None:
+    _show_lines({evaluation.source: evaluation.metrics})
+    say(f"\nof the {evaluation.answered:,} lines that are answered "
+        f"{percent(evaluation.precision)} are right")  # fmt: skip
+    if evaluation.unknown_characters:
+        say("the texts hold characters that the model does not have: "
+            f"{' '.join(evaluation.unknown_characters)}")  # fmt: skip
 
 
 def _show_lines(by_split: Mapping[str, LineMetrics]) -> None:

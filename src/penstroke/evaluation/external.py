@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -27,6 +27,7 @@ from penstroke.files import write_text_atomically
 from penstroke.inference.recognizer import Recognition, Recognizer
 from penstroke.preprocessing.ink import Preprocessed, preprocess
 
+T = TypeVar("T")
 _BATCH = 200
 _THRESHOLDS = (0.5, 0.7, 0.9, 0.99)
 
@@ -94,14 +95,19 @@ class ExternalEvaluation:
 
     def save(self, folder: Path) -> None:
         """Write to a JSON file in `folder`, named after the source."""
-        name = re.sub(r"[^\w.-]+", "-", self.source).strip(".-") or "source"
-        text = TypeAdapter(ExternalEvaluation).dump_json(self, indent=1).decode()
-        write_text_atomically(folder / f"{name}.json", text + "\n")
+        save_evaluation(self, self.source, folder)
 
 
-def load_external_evaluations(folder: Path) -> list[ExternalEvaluation]:
-    """Return what `ExternalEvaluation.save` wrote to `folder`, by file name."""
-    return [read_json(ExternalEvaluation, path) for path in sorted(folder.glob("*.json"))]
+def save_evaluation(evaluation: Any, source: str, folder: Path) -> None:
+    """Write a dataclass to a JSON file in `folder`, named after the `source`."""
+    name = re.sub(r"[^\w.-]+", "-", source).strip(".-") or "source"
+    text = TypeAdapter(type(evaluation)).dump_json(evaluation, indent=1).decode()
+    write_text_atomically(folder / f"{name}.json", text + "\n")
+
+
+def load_external_evaluations(folder: Path, kind: type[T]) -> list[T]:
+    """Return the evaluations of one `kind` that `save_evaluation` wrote to `folder`, by name."""
+    return [read_json(kind, path) for path in sorted(folder.glob("*.json"))]
 
 
 def evaluate_external(

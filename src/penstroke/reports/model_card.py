@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstroke.evaluation.external import load_external_evaluations
+from penstroke.evaluation.external import ExternalEvaluation, load_external_evaluations
 from penstroke.evaluation.forgetting import Forgetting
+from penstroke.evaluation.line_external import ExternalLineEvaluation
+from penstroke.inference.line_reader import LineReader
 from penstroke.inference.recognizer import Recognizer
 from penstroke.reports.html import render, write_page
 
@@ -37,11 +39,19 @@ def write_card(run: Run, figures: RunSummary | None = None) -> str:
         RunError: the run is not finished.
         ModelFileError: its model.onnx is missing or damaged.
     """
+    if run.record.config.reads_lines:
+        return render(
+            "line_card.md.j2",
+            run=run,
+            figures=figures or run.summary(),
+            reader=LineReader.load(run.path),
+            evaluations=load_external_evaluations(run.path / "external", ExternalLineEvaluation),
+        )
     return render(
         "model_card.md.j2",
         run=run,
         figures=figures or run.summary(),
         recognizer=Recognizer.load(run.path),
         forgetting=Forgetting.load(run.path),
-        evaluations=load_external_evaluations(run.path / "external"),
+        evaluations=load_external_evaluations(run.path / "external", ExternalEvaluation),
     )
