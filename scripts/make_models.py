@@ -1,12 +1,12 @@
 """Makes the models that ship with Penstroke, in the package.
 
-    python scripts/make_models.py [segmenter] [data] [digits] [letters] [characters] [OPTIONS]
+    python scripts/make_models.py [segmenter] [data] [MODEL ...] [OPTIONS]
 
 `segmenter` trains the network that finds a character's ink in a photo
 (`penstroke.preprocessing.segmentation`), on the characters of MNIST's and EMNIST's training images
 on synthetic paper, within an hour on one core. `data` makes what the recognisers are trained on
-(`bundled_data.py`), in minutes; their settings are in `scripts/bundled`, and each takes up to ten
-minutes. The images of --external are evaluated for the model cards. The same command on the same
+(`bundled_data.py`), in minutes; their settings are in `scripts/bundled`. `digits`, `letters` and
+`characters` take up to ten minutes each, `numbers`, which reads lines, half an hour. The images of --external are evaluated for the model cards. The same command on the same
 machine writes the same bytes; a training that was stopped resumes.
 """
 
@@ -29,10 +29,10 @@ from bundled_data import WORK, make_digits, make_letters
 from penstroke import Run, load_dataset
 from penstroke.files import write_atomically, write_text_atomically
 from penstroke.inference.bundled import BUNDLED
+from penstroke.inference.line_reader import load_model
 from penstroke.inference.onnx_session import CHECKSUM
-from penstroke.inference.recognizer import Recognizer
 from penstroke.models.ink_segmenter import InkSegmenter
-from penstroke.models.onnx_export import export_onnx, serialize_onnx
+from penstroke.models.onnx_export import export_line_onnx, export_onnx, serialize_onnx
 from penstroke.preprocessing.segmentation import SIDE
 from penstroke.reports.model_card import write_card
 from penstroke.runs.trained import load_network
@@ -43,7 +43,7 @@ _SEGMENTER = Path("src/penstroke/preprocessing/ink_segmenter.onnx")
 _BATCH = 64
 _LEARNING_RATE = 4e-3
 _SAVED_EVERY = 100
-MODELS = ("digits", "letters", "characters")
+MODELS = ("digits", "letters", "characters", "numbers")
 _ALIKE = {"digits": "OIlSZBqgb", "letters": "0125689"}
 """Characters of other classes that cannot be told from those of the model."""
 _LICENCE = """
@@ -123,9 +123,10 @@ def bundle(run: Run, name: str) -> None:
     if (run.path / "external").exists():
         shutil.copytree(run.path / "external", folder / "external")
     metadata = {
-        key: value for key, value in Recognizer.load(run.path).metadata.items() if key != CHECKSUM
+        key: value for key, value in load_model(run.path).metadata.items() if key != CHECKSUM
     }
-    content = export_onnx(load_network(run), {**metadata, "run": name}, half_precision=True)
+    export = export_line_onnx if run.record.config.reads_lines else export_onnx
+    content = export(load_network(run), {**metadata, "run": name}, half_precision=True)
     write_atomically(folder / "model.onnx", content)
     write_text_atomically(folder / "card.md", write_card(Run.open(folder)) + _LICENCE)
     sizes = {file.name: file.stat().st_size for file in sorted(folder.glob("*.*"))}
