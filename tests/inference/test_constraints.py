@@ -187,6 +187,8 @@ def test_a_format_that_the_model_cannot_write() -> None:
         decode(written("1", NUMBERS), NUMBERS, Format("[A-Z]{3}"))
     with pytest.raises(ConfigError, match="too large"):
         compiled(Format("(0|1)*1(0|1){16}"), "012")
+    with pytest.raises(ConfigError, match="too large"):
+        compiled(Format("(.{0,90}1){90}"), "012")
     with pytest.raises(ConfigError, match="luhn' with the format"):
         compiled(AllOf((CheckDigit("luhn"), Format("1"))), NUMBERS)
 

@@ -29,7 +29,8 @@ MOST_STATES: Final = 300_000
 """Of an automaton that is a tree, as that of a list of choices is."""
 MOST_JOINED_STATES: Final = 30_000
 """Of any other that refuses some texts: decoding looks at each of them in each column."""
-_MOST_NODES = 20_000  # of a regular expression with its repeats written out
+_MOST_NODES = 4_000  # of a regular expression with its repeats written out
+_LARGEST = 500_000  # nodes in all states of an automaton: a few seconds
 _SHOWN = 5  # of entries that are wrong
 
 Step = tuple[Hashable, float] | None
@@ -130,7 +131,8 @@ def compiled(constraint: Constraint, alphabet: str) -> Automaton:
     numbers: dict[Hashable, int] = {constraint.start: 0}
     states = [constraint.start]
     edges: list[tuple[int, int, int, float]] = []
-    refuses = False
+    refuses = constraint.end(constraint.start) is None
+    size = 0
     for number, state in enumerate(states):  # grows
         for character in constraint.characters(state, alphabet):
             step = constraint.step(state, character) if character in column else None
@@ -140,12 +142,14 @@ def compiled(constraint: Constraint, alphabet: str) -> Automaton:
             target = numbers.setdefault(step[0], len(states))
             if target == len(states):
                 states.append(step[0])
+                size += _size(step[0])
+                refuses = refuses or constraint.end(step[0]) is None
             edges.append((number, column[character], target, step[1]))
         is_tree = len(edges) < len(states)
         most = MOST_JOINED_STATES if refuses and not is_tree else MOST_STATES
-        if len(states) > most:
+        if len(states) > most or size > _LARGEST:
             raise ConfigError(
-                f"{constraint.describe()} is too large: it takes more than {most:,} states; "
+                f"{constraint.describe()} is too large: it takes {len(states):,} states and more; "
                 "shorten or split it"
             )
     ends = np.array([-np.inf if (end := constraint.end(s)) is None else end for s in states])
@@ -156,6 +160,12 @@ def compiled(constraint: Constraint, alphabet: str) -> Automaton:
             f"{alphabet!r}"
         )
     return automaton
+
+
+def _size(state: Any) -> int:
+    if isinstance(state, tuple):
+        return sum(map(_size, state))
+    return len(state) if isinstance(state, frozenset) else 1
 
 
 def _trimmed(
@@ -271,6 +281,7 @@ class _Program:
         self.pattern = pattern
         self.moves: dict[int, list[tuple[_Matcher, int]]] = {}
         self._jumps: dict[int, list[int]] = {self.END: []}
+        self._reached: dict[frozenset[int], frozenset[int]] = {}
         try:
             parsed = _parser.parse(pattern)
             items = list(parsed)
@@ -285,14 +296,18 @@ class _Program:
             raise ConfigError(f"the format {pattern!r} is not a pattern: {error}") from error
 
     def reached(self, nodes: Iterable[int]) -> frozenset[int]:
-        """Return where the pattern may be at `nodes`, without another character."""
-        queue = list(nodes)
-        seen = set(queue)
-        for node in queue:  # grows
-            fresh = [target for target in self._jumps.get(node, ()) if target not in seen]
-            seen.update(fresh)
-            queue += fresh
-        return frozenset(seen)
+        """Return at which characters, or at the end, the pattern may be that was at `nodes`."""
+        known = frozenset(nodes)
+        if known not in self._reached:
+            queue = list(known)
+            seen = set(queue)
+            for node in queue:  # grows
+                fresh = [target for target in self._jumps.get(node, ()) if target not in seen]
+                seen.update(fresh)
+                queue += fresh
+            here = (node for node in seen if node in self.moves or node == self.END)
+            self._reached[known] = frozenset(here)
+        return self._reached[known]
 
     def _refuse(self, what: str) -> None:
         raise ConfigError(f"the format {self.pattern!r} uses {what}, which formats do not support")
