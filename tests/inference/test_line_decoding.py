@@ -16,6 +16,7 @@ from penstroke.inference.line_decoding import (
     text_log_probability,
     text_probability,
 )
+from transcripts import ROOT, fences
 
 
 @given(lines(), st.sampled_from([1, 2, 5, 1000]))
@@ -83,3 +84,13 @@ def test_probabilities_of_single_precision_and_long_lines() -> None:
     noise = log_softmax(np.random.default_rng(0).normal(size=(120, 14)))
     first, second = decode(noise, "0123456789,.-", count=2)
     assert 0 < second.probability <= first.probability < 1e-50
+
+
+def test_the_example_of_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
+    page = fences((ROOT / "docs/inference.md").read_text())
+    for language, content in page:
+        if language == "python" and "line_decoding" in content:
+            exec(content, {})
+            assert next(page)[1] == capsys.readouterr().out
+            return
+    pytest.fail("there is none")
