@@ -17,10 +17,18 @@ from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from browsing import CHROMIUM, FLAGS
-from helpers import MADE_ONCE, Outcome, copy_made_once, kill_what_was_started, made_once
+from helpers import (
+    MADE_ONCE,
+    Outcome,
+    copy_made_once,
+    kill_what_was_started,
+    line_config,
+    made_once,
+)
 from penstroke.data.dataset import DataSplits
 from penstroke.data.loading import load_dataset
 from penstroke.files import sha256
+from penstroke.runs.run import Run
 
 # A shell starts a background job with Ctrl-C ignored, and so would be what the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -97,6 +105,23 @@ def mnist_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     shutil.copytree(made_once("mnist-fast", train), folder, dirs_exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def line_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small finished line reader of plain numbers, trained once; about a third are read exactly.
+
+    For all tests that need a trained reader of lines: its model.onnx, its summary, its data.
+    """
+
+    def train() -> None:
+        import penstroke
+
+        penstroke.train(line_config(), name="small-numbers")
+
+    folder = tmp_path_factory.mktemp("runs")
+    shutil.copytree(made_once("small-numbers", train), folder, dirs_exist_ok=True)
+    return Run.open(folder / "small-numbers")
 
 
 @pytest.fixture(scope="module")

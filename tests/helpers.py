@@ -80,6 +80,31 @@ def small_config(**train: object) -> RunConfig:
     )
 
 
+PLAIN_PAPER = dict.fromkeys(
+    ("neighbours", "texture", "patterned_paper", "ruled_lines", "frames", "low_resolution", "blur",
+     "noise", "compression", "blank", "joined_zeros", "stroke_width", "slant_degrees"), 0.0,
+)  # fmt: skip
+
+
+def line_config(**train: object) -> RunConfig:
+    """A line reader of plain numbers that learns to read some of them in seconds."""
+    return RunConfig.parse({
+        "data": {"dataset": "synthetic"},
+        "model": {
+            "architecture": "crnn", "filters": [8, 12, 12, 12, 16, 16], "context": 3, "dropout": 0.0
+        },
+        "synthesis": {
+            "characters": "digits", "lines_per_epoch": 256, "least_height": 0.8,
+            "least_contrast": 0.9, "gap": 0.2, **PLAIN_PAPER,
+        },
+        "train": {
+            "epochs": 16, "batch_size": 16, "learning_rate": 1e-2, "schedule": "one_cycle",
+            "optimizer": "adamw", "max_gradient_norm": 5.0, "precision": "float32", "threads": 1,
+            **train,
+        },
+    })  # fmt: skip
+
+
 def scrawl(seed: int, size: int = 40) -> bytes:
     """A PNG of five strokes, dark on light: no two seeds alike."""
     from PIL import Image, ImageDraw

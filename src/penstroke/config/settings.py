@@ -368,6 +368,9 @@ class TrainConfig(Settings):
     outlier_class_weight: float | None = Field(
         None, ge=0, description="weight of the loss on as many images of data.outlier_classes; or 1"
     )
+    max_gradient_norm: float | None = Field(
+        None, gt=0, description="norm that larger gradients are scaled down to; none: no limit"
+    )
     ema_decay: float = Field(
         0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: no averaging"
     )

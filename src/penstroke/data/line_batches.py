@@ -188,5 +188,7 @@ def distorted(strip: Strip, rng: np.random.Generator) -> Strip:
         (*matrix[0], offset[0], *matrix[1], offset[1]),
         Image.Resampling.BILINEAR, fillcolor=PAPER,
     )  # fmt: skip
-    levels = PAPER + (np.asarray(changed, np.float32) - PAPER) * np.float32(contrast)
+    depths = np.asarray(changed, np.float32)
+    depths -= np.median(depths)  # a thicker pen lifts the noise of the paper as well
+    levels = PAPER + depths * np.float32(contrast)
     return np.asarray(np.rint(levels).clip(0, 255), np.uint8)

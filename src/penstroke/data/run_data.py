@@ -15,8 +15,8 @@ from penstroke.data.synthetic_lines import LineSynthesizer
 from penstroke.files import sha256
 from penstroke.preprocessing.strips import COLUMN_WIDTH, needed_columns
 
-VALIDATION_LINES, TEST_LINES = 1000, 2000
-"""Lines that are composed to validate and to test on, where there are no real ones."""
+_FEWEST, _MOST = 100, 1000
+"""Lines composed to validate on, where there are no real ones; to test on, twice as many."""
 
 
 def load_data(config: RunConfig) -> DataSplits | LineSplits:
@@ -39,13 +39,12 @@ def line_splits(config: RunConfig) -> LineSplits:
     )  # fmt: skip
     composed = LineSynthesizer(characters.train, synthesis).alphabet
     if lines is None:
+        count = min(max(synthesis.lines_per_epoch // 16, _FEWEST), _MOST)
         validation = LineDataset.of([], [], composed)
         if len(characters.validation):
-            validation = LineSynthesizer(characters.validation, synthesis).batch(
-                VALIDATION_LINES, seed=0
-            )
+            validation = LineSynthesizer(characters.validation, synthesis).batch(count, seed=0)
         test: Sealed[LineDataset] = Sealed(
-            TEST_LINES, partial(_composed_test, characters, synthesis)
+            2 * count, partial(_composed_test, characters, synthesis, 2 * count)
         )
         empty = LineDataset.of([], [], composed)
         fingerprint = characters.fingerprint
@@ -61,8 +60,8 @@ def line_splits(config: RunConfig) -> LineSplits:
     )
 
 
-def _composed_test(characters: DataSplits, synthesis: SynthesisConfig) -> LineDataset:
-    return LineSynthesizer(characters.test.unseal(), synthesis).batch(TEST_LINES, seed=1)
+def _composed_test(characters: DataSplits, synthesis: SynthesisConfig, count: int) -> LineDataset:
+    return LineSynthesizer(characters.test.unseal(), synthesis).batch(count, seed=1)
 
 
 def _opened_test(lines: LineSplits, alphabet: str) -> LineDataset:

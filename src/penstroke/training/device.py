@@ -26,6 +26,8 @@ _WORTHWHILE_RATIO = 1.1
 def resolve_auto(config: RunConfig) -> RunConfig:
     """Return `config` without `auto`, and set torch's threads; TrainingError: no such device."""
     threads = config.train.threads or allowed_threads()
+    if config.synthesis and not config.train.threads:  # composing lines takes as long as a step
+        threads = max(1, threads // 2)
     torch.set_num_threads(threads)
     available = available_devices()
     device = available[0] if config.train.device == "auto" else config.train.device

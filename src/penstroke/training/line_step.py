@@ -52,11 +52,11 @@ def ctc(logits: Tensor, batch: LineBatch) -> tuple[Tensor, Tensor]:
         for one in (batch.columns, batch.lengths, batch.targets)
     )
     log_probs = logits.float().log_softmax(2).transpose(0, 1)
-    loss = F.ctc_loss(log_probs, targets, columns, lengths, zero_infinity=True)
+    losses = F.ctc_loss(log_probs, targets, columns, lengths, reduction="none", zero_infinity=True)
     read = greedy(logits.detach(), columns)
     most = max(read.shape[1], targets.shape[1])
     read, targets = (F.pad(one, (0, most - one.shape[1])) for one in (read, targets))
-    return loss, (read == targets).all(1)
+    return losses.mean(), (read == targets).all(1)
 
 
 def greedy(logits: Tensor, columns: Tensor) -> Tensor:

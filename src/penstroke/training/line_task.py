@@ -14,7 +14,7 @@ from penstroke.machine import allowed_threads
 from penstroke.training.line_step import line_loss, score_lines
 from penstroke.training.step import StepLoss
 
-_MOST_WORKERS = 4
+_MOST_WORKERS = 8
 
 
 class LineTask:
@@ -27,8 +27,8 @@ class LineTask:
         # A worker of a search has no processes of its own, and few lines are not worth one.
         workers = 0
         if len(source) > 1 and not multiprocessing.current_process().daemon:
-            most = 1 if config.train.device == "cpu" else _MOST_WORKERS
-            workers = min(most, allowed_threads() - 1)
+            threads = config.train.threads if config.train.device == "cpu" else 1
+            workers = max(0, min(_MOST_WORKERS, allowed_threads() - threads))
         self._feed = LineFeed(source, workers)
         self._validation = data.validation
 
@@ -37,7 +37,7 @@ class LineTask:
         return self._feed.epoch(epoch)
 
     def loss(self, network: nn.Module, batch: LineBatch) -> StepLoss:
-        """Return the mean loss of CTC in nats a character, and the lines read exactly."""
+        """Return the mean loss of CTC in nats a line, and the lines read exactly."""
         return line_loss(network, batch, self._config)
 
     def score(self, network: nn.Module) -> dict[str, float]:

@@ -84,6 +84,8 @@ class Optimizer:
     def step(self, learning_rate: float) -> None:
         """Move the parameters along their gradients, and let go of these."""
         config, state = self._config, self.state
+        if config.max_gradient_norm:
+            nn.utils.clip_grad_norm_(self.parameters, config.max_gradient_norm)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if config.optimizer == "sgd":
             torch._fused_sgd_(
