@@ -28,6 +28,7 @@ Sources = npt.NDArray[np.str_]
 """Which data set of a union each image (N,) is of."""
 
 T = TypeVar("T")
+U = TypeVar("U")
 _sealed: ContextVar[bool] = ContextVar("test_split_is_sealed", default=False)
 
 
@@ -168,6 +169,10 @@ class Sealed(Generic[T]):
                 "evaluate the chosen run afterwards"
             )
         return self._content() if callable(self._content) else self._content
+
+    def converted(self, convert: Callable[[T], U], size: int) -> Sealed[U]:
+        """Return a split, sealed too, of what `convert` makes of this one when it is opened."""
+        return Sealed(size, lambda: convert(self.unseal()))
 
 
 class SealedTest(Sealed[Dataset]):

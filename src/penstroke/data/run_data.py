@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from penstroke.config.settings import SYNTHETIC, RunConfig, SynthesisConfig
-from penstroke.data.dataset import DataSplits, Sealed
+from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.data.lines import LineDataset, LineSplits
 from penstroke.data.loading import load_dataset, load_lines
 from penstroke.data.synthetic_lines import LineSynthesizer
@@ -40,32 +40,28 @@ def line_splits(config: RunConfig) -> LineSplits:
     composed = LineSynthesizer(characters.train, synthesis).alphabet
     if lines is None:
         count = min(max(synthesis.lines_per_epoch // 16, _FEWEST), _MOST)
-        validation = LineDataset.of([], [], composed)
+        validation = empty = LineDataset.of([], [], composed)
         if len(characters.validation):
-            validation = LineSynthesizer(characters.validation, synthesis).batch(count, seed=0)
-        test: Sealed[LineDataset] = Sealed(
-            2 * count, partial(_composed_test, characters, synthesis, 2 * count)
-        )
-        empty = LineDataset.of([], [], composed)
+            validation = _composed(count, 0, synthesis, characters.validation)
+        compose_test = partial(_composed, 2 * count, 1, synthesis)
+        test = characters.test.converted(compose_test, 2 * count)
         fingerprint = characters.fingerprint
         return LineSplits(SYNTHETIC, empty, validation, test, fingerprint, characters.train)
-    alphabet = "".join(sorted({*lines.alphabet, *composed}))
+    widen = partial(replace, alphabet="".join(sorted({*lines.alphabet, *composed})))
     return replace(
         lines,
-        train=replace(lines.train, alphabet=alphabet),
-        validation=replace(lines.validation, alphabet=alphabet),
-        test=Sealed(len(lines.test), partial(_opened_test, lines, alphabet)),
+        train=widen(lines.train),
+        validation=widen(lines.validation),
+        test=lines.test.converted(widen, len(lines.test)),
         fingerprint=sha256(f"{lines.fingerprint} {characters.fingerprint}".encode()),
         characters=characters.train,
     )
 
 
-def _composed_test(characters: DataSplits, synthesis: SynthesisConfig, count: int) -> LineDataset:
-    return LineSynthesizer(characters.test.unseal(), synthesis).batch(count, seed=1)
-
-
-def _opened_test(lines: LineSplits, alphabet: str) -> LineDataset:
-    return replace(lines.test.unseal(), alphabet=alphabet)
+def _composed(
+    count: int, seed: int, synthesis: SynthesisConfig, characters: Dataset
+) -> LineDataset:
+    return LineSynthesizer(characters, synthesis).batch(count, seed)
 
 
 def _wide_enough(lines: LineSplits) -> LineSplits:
