@@ -84,7 +84,7 @@ class LineSource:
     def __init__(self, config: RunConfig, data: LineSplits) -> None:
         if not len(data.train) and data.characters is None:
             raise ConfigError(f"data.dataset: {data.name} has no lines to train on")
-        self._data = data
+        self._train, self._characters = data.train, data.characters
         self._synthesis = config.synthesis
         self._seed = config.train.seed
         self.size = config.epoch_size(len(data.train))
@@ -99,14 +99,14 @@ class LineSource:
 
     @cached_property
     def _synthesizer(self) -> LineSynthesizer:
-        assert self._data.characters is not None
+        assert self._characters is not None
         assert self._synthesis is not None
-        return LineSynthesizer(self._data.characters, self._synthesis)
+        return LineSynthesizer(self._characters, self._synthesis)
 
     def chunk(self, number: int) -> list[LineBatch]:
         """Return the batches of chunk `number` of the run, in an order drawn at random."""
         epoch, index = divmod(number, len(self))
-        sizes, train = self._chunks[index], self._data.train
+        sizes, train = self._chunks[index], self._train
         rng = np.random.default_rng((self._seed, epoch, index))
         rows = self._real_rows(epoch, index)
         strips = [distorted(train.strip(row), rng) for row in rows]
@@ -115,7 +115,7 @@ class LineSource:
             lines = self._synthesizer.batch(composed, int(rng.integers(2**32)))
             strips += [lines.strip(row) for row in range(composed)]
             texts += lines.texts
-        batches = batches_by_width(LineDataset.of(strips, texts, self._data.alphabet), sizes)
+        batches = batches_by_width(LineDataset.of(strips, texts, self._train.alphabet), sizes)
         return [batches[place] for place in rng.permutation(len(batches))]
 
     def answer(self, number: int) -> Iterator[list[LineBatch]]:
@@ -124,7 +124,7 @@ class LineSource:
 
     def _real_rows(self, epoch: int, index: int) -> Rows:
         """Return the real lines of a chunk: all in a random order, then all in another."""
-        count, counts = len(self._data.train), [*map(self._real_in, self._chunks)]
+        count, counts = len(self._train), [*map(self._real_in, self._chunks)]
         first = sum(counts[:index])
         turns = range(first // max(count, 1), -(-(first + counts[index]) // max(count, 1)))
         rngs = [np.random.default_rng((self._seed, epoch, turn, 1)) for turn in turns]
@@ -133,7 +133,7 @@ class LineSource:
 
     def _real_in(self, sizes: Sizes) -> int:
         """Return how many lines of batches of `sizes` are real."""
-        if not len(self._data.train):
+        if not len(self._train):
             return 0
         share = self._synthesis.share if self._synthesis else 0.0
         return int(sizes.sum() - np.rint(share * sizes).sum())
