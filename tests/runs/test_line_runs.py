@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import pytest
 import torch
 
 from helpers import line_config
@@ -24,8 +27,11 @@ def test_a_line_run_learns_and_says_so(line_run: Run) -> None:
     assert summary.test_character_error_rate is not None
     assert summary.test_character_error_rate < 0.45
     kept = line_run.history()[line_run.best_epoch() - 1]
-    assert kept["val_accuracy"] == summary.val_accuracy
-    assert kept["val_character_error_rate"] == summary.val_character_error_rate
+    # While it trains the likeliest path is taken, in the end the likeliest text.
+    assert summary.val_accuracy == pytest.approx(kept["val_accuracy"], abs=0.1)
+    assert summary.val_character_error_rate == pytest.approx(
+        kept["val_character_error_rate"], abs=0.1
+    )
     assert len((line_run.path / "test_openings.jsonl").read_text().splitlines()) == 1
     assert line_run.total_epochs == 16
 
@@ -33,7 +39,9 @@ def test_a_line_run_learns_and_says_so(line_run: Run) -> None:
 def test_the_model_file_computes_what_torch_does_at_any_width(line_run: Run) -> None:
     session = open_session(line_run.read_model(), "model")
     metadata = session.get_modelmeta().custom_metadata_map
-    assert (metadata["kind"], metadata["temperature"]) == ('"lines"', "1.0")
+    assert metadata["kind"] == '"lines"'
+    temperature = json.loads(metadata["temperature"])
+    assert temperature == line_run.summary().temperature
     data = load_data(line_run.record.config)
     assert isinstance(data, LineSplits)
     network = load_network(line_run)
@@ -43,7 +51,7 @@ def test_the_model_file_computes_what_torch_does_at_any_width(line_run: Run) -> 
         with torch.inference_mode():
             logits = network(torch.from_numpy(strips)[:, None].float() / 255)
         assert log_probs.shape == (count, width // 4, 1 + len(data.alphabet))
-        np.testing.assert_allclose(log_probs, logits.log_softmax(2), atol=1e-4)
+        np.testing.assert_allclose(log_probs, (logits / temperature).log_softmax(2), atol=1e-4)
 
 
 def test_half_precision_and_temperature(line_run: Run) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from penstroke.runs.pipeline import Training
     from penstroke.runs.run import Run
 
+_SUMMARY_WIDTH = 128
+"""Pixels of the strip whose layers a plan shows."""
 FINETUNE = "finetune"
 """The recipe that needs a trained network to start from."""
 
@@ -36,7 +38,7 @@ class TrainOptions:
     )
     dataset: str | None = shared.DATASET
     exclude: Path | None = shared.EXCLUDE
-    model: str | None = option("Kind of network in its default size: mlp, cnn or resnet.")
+    model: str | None = option("Kind of network in its default size: mlp, cnn, resnet or crnn.")
     epochs: int | None = option("Passes over the training images.")
     batch_size: int | None = option("Images per step.")
     lr: float | None = option("Learning rate.")
@@ -74,6 +76,11 @@ def command(options: TrainOptions) -> None:
         if options.seeds > 1 or options.ensemble > 1:
             raise typer.BadParameter("give --folds, or --seeds or --ensemble, not both")
         _cross_validate(config, options.folds, options, pretrained)
+    elif config.reads_lines and options.ensemble > 1:
+        raise typer.BadParameter(
+            "--ensemble is for recognisers of single characters: line readers write a character "
+            "in different columns, so that their outputs cannot be averaged; use --seeds"
+        )
     else:
         configs = config.seeds(max(options.seeds, options.ensemble))
         runs = [_train(one, options, pretrained) for one in configs]
@@ -312,18 +319,24 @@ def _show_recipes() -> None:
 
 
 def _show_plan(config: RunConfig) -> None:
-    from penstroke.data.loading import load_dataset
+    from penstroke.config.settings import IMAGE_SIZE
+    from penstroke.data.run_data import load_data
     from penstroke.models.build import build_network
     from penstroke.models.summary import summarize
+    from penstroke.preprocessing.strips import STRIP_HEIGHT
 
-    data = load_dataset(config.data)
+    data = load_data(config)
     network = build_network(config.model, num_classes=len(data.classes), mean=0.0, std=1.0)
-    summary = summarize(network)
-    epochs = config.train.epochs_for(len(data.train))
-    seen = len(data.train) * epochs
+    kind, size = "images", (IMAGE_SIZE, IMAGE_SIZE)
+    if config.reads_lines:
+        kind, size = "lines", (STRIP_HEIGHT, _SUMMARY_WIDTH)
+    summary = summarize(network, size)
+    amount = config.epoch_size(len(data.train))
+    epochs = config.train.epochs_for(amount)
+    seen = amount * epochs
     exit_json({
         "config": config, "parameters": summary.parameters,
-        "multiply_adds": summary.multiply_adds, "images_seen": seen,
+        "multiply_adds": summary.multiply_adds, f"{kind}_seen": seen,
     })  # fmt: skip
     rows = [
         (layer.name, layer.kind, "×".join(map(str, layer.output_shape)), f"{layer.parameters:,}",
@@ -332,4 +345,4 @@ def _show_plan(config: RunConfig) -> None:
     ]  # fmt: skip
     total = ("", "", "", f"{summary.parameters:,}", f"{summary.multiply_adds:,}")
     print_table(("layer", "kind", "output", "parameters", "multiply-adds"), [*rows, total], "34")
-    say(f"\n{config.to_toml()}\n{seen:,} images to be seen in {epochs} epochs")
+    say(f"\n{config.to_toml()}\n{seen:,} {kind} to be seen in {epochs} epochs")

@@ -111,6 +111,11 @@ def cross_validation(
     pretrained: PretrainedRun | None = None,
 ) -> CrossValidation:
     """Return the cross-validation of `config`: the same settings on the same data are the same."""
+    if config.reads_lines:
+        raise ConfigError(
+            "--folds: is for recognisers of single characters; of lines data.validation_fraction "
+            "and data.split_seed hold out others"
+        )
     if config.data.folds is not None:
         raise ConfigError("data.folds: --folds sets it: leave out one of them")
     if config.train.checkpoint_metric != "last":

@@ -48,6 +48,11 @@ class SearchRequest:
 
     def config_with_epochs(self) -> RunConfig:
         """Return the base config with its epochs settled; ConfigError without validation images."""
+        if self.config.reads_lines:
+            raise ConfigError(
+                "model.architecture: a search is for recognisers of single characters: train line "
+                "readers (crnn) with the settings in question and `penstroke compare` them"
+            )
         if not self.config.data.validates and self.search.folds is None:
             raise ConfigError(
                 "data.validation_fraction: a search needs validation images to choose by: set it "
