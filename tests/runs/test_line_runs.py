@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from helpers import line_config
-from penstroke.data.lines import LineSplits
+from helpers import PLAIN_PAPER, Outcome, line_config
+from penstroke.data import store
+from penstroke.data.lines import LineDataset, LineSplits
+from penstroke.data.loading import imported_folder
 from penstroke.data.run_data import load_data
+from penstroke.files import runs_root
 from penstroke.inference.onnx_session import open_session
 from penstroke.models.build import build_network
 from penstroke.models.onnx_export import export_line_onnx
 from penstroke.preprocessing.strips import PAPER
 from penstroke.runs.finetuning import find_pretrained
-from penstroke.runs.pipeline import start_or_resume
 from penstroke.runs.run import Run
 from penstroke.runs.trained import load_network
 
@@ -69,16 +72,60 @@ def test_half_precision_and_temperature(line_run: Run) -> None:
 def test_finetuning_keeps_the_rows_of_known_characters(line_run: Run) -> None:
     pretrained = find_pretrained(str(line_run.path))
     assert pretrained.classes[0] == "", "the blank"
-    config = line_config(epochs=1).replace({"synthesis.content": "numbers"})
-    training = start_or_resume(config, stem="tuned", pretrained=pretrained)
-    assert training.run.record.pretrained is not None
-    assert training.run.record.pretrained.new_classes == ()
-    classes = ("", "9", "a", "0")
-    network = build_network(config.model, num_classes=4, mean=0.25, std=0.15)
-    before = network.state_dict()["output.weight"].clone()
-    pretrained.copy_into(network, classes)
+    network = build_network(line_config().model, num_classes=4, mean=0.25, std=0.15)
+    new = network.state_dict()["output.weight"][2].clone()
+    pretrained.copy_into(network, ("", "9", "a", "0"))
     rows, trained = network.state_dict()["output.weight"], pretrained.weights["output.weight"]
     for row, name in ((0, ""), (1, "9"), (3, "0")):
-        place = pretrained.classes.index(name)
-        assert np.array_equal(rows[row], trained[place])
-    assert torch.equal(rows[2], before[2]), "a new character starts at random"
+        assert np.array_equal(rows[row], trained[pretrained.classes.index(name)])
+    assert torch.equal(rows[2], new), "a new character starts at random"
+
+
+def test_finetuning_on_real_lines_with_synthetic_ones(
+    line_run: Run, penstroke: Callable[..., Outcome]
+) -> None:
+    data = load_data(line_run.record.config)
+    assert isinstance(data, LineSplits)
+    strips = [data.validation.strip(row) for row in range(40)]
+    texts = [text.replace("1", "x") for text in data.validation.texts[:40]]
+    narrow = np.full((32, 16), PAPER, np.uint8)
+    real = LineDataset.of([*strips, narrow], [*texts, "0123456789"])
+    store.save(imported_folder("cells"), "cells", real, real.subset(np.arange(20)))
+    settings = [f"synthesis.{name}={value}" for name, value in PLAIN_PAPER.items()]
+    settings += ["synthesis.characters=digits", "synthesis.lines_per_epoch=64", "train.threads=1"]
+    settings += ["train.batch_size=16", "train.precision=float32", "data.validation_fraction=0.2"]
+    done = penstroke(
+        "train", "--init-from", line_run.path, "--dataset", "cells", "--epochs", 1, "--name",
+        "tuned", *(word for one in settings for word in ("--set", one)),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.err
+    assert "1 training lines are left out" in done.err + done.out
+    run = Run.open(runs_root() / "tuned")
+    assert run.record.pretrained is not None
+    assert run.record.pretrained.new_classes == ("x",)
+    assert set("".join(run.record.data.classes)) == {*data.alphabet, "x"}
+    assert (run.record.data.test_images, run.status) == (20, "finished")
+    other = penstroke("train", "fast", "--init-from", line_run.path)
+    assert other.exit_code == 2
+    assert "reads lines, but the recipe fast is for single characters" in " ".join(
+        other.err.split()
+    )
+
+
+def test_what_line_readers_cannot_do_is_refused(penstroke: Callable[..., Outcome]) -> None:
+    for words, message in (
+        (("train", "numbers", "--ensemble", 2), "--ensemble is for recognisers of single"),
+        (("train", "numbers", "--folds", 3), "--folds: is for recognisers of single characters"),
+        (("train", "numbers", "--set", "train.balance=0.5"), "train.balance: is for characters"),
+        (("check", "numbers"), "the checks are for recipes of single characters"),
+    ):
+        done = penstroke(*words)
+        assert done.exit_code in (1, 2)
+        assert message in " ".join(done.err.split())
+
+
+def test_a_plan_counts_lines(penstroke: Callable[..., Outcome]) -> None:
+    done = penstroke(
+        "train", "numbers", "--dry-run", "--json", "--set", "synthesis.characters=digits"
+    )
+    assert json.loads(done.out)["lines_seen"] == 30 * 32_000

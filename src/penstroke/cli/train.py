@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _SUMMARY_WIDTH = 128
 """Pixels of the strip whose layers a plan shows."""
-FINETUNE = "finetune"
-"""The recipe that needs a trained network to start from."""
+FINETUNE, FINETUNE_LINES = "finetune", "finetune-lines"
+"""The recipes that need a trained network to start from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,12 @@ class TrainOptions:
     @property
     def chosen_recipe(self) -> str:
         """The recipe to train."""
-        return self.recipe or (FINETUNE if self.init_from else "balanced")
+        if self.recipe or not self.init_from:
+            return self.recipe or "balanced"
+        from penstroke.runs.finetuning import find_pretrained
+
+        pretrained = find_pretrained(self.init_from)
+        return FINETUNE_LINES if pretrained.run.record.config.reads_lines else FINETUNE
 
 
 @takes(TrainOptions)
@@ -112,6 +117,12 @@ def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
     pretrained = _pretrained(options, config)
     if pretrained is None:
         return config, None
+    if pretrained.run.record.config.reads_lines != config.reads_lines:
+        kinds = ("single characters", "lines")
+        raise typer.BadParameter(
+            f"{pretrained.run.name} reads {kinds[not config.reads_lines]}, but the recipe "
+            f"{options.chosen_recipe} is for {kinds[config.reads_lines]}"
+        )
     if any(name.partition(".")[0] == "model" for name in settings):
         raise typer.BadParameter(
             "fine-tuning brings its network with it: leave --model and --set model.… out, or "
