@@ -53,6 +53,8 @@ _INK = 38  # levels above paper from which a pixel of a strip is ink, for boxes:
 _SPACE = 1.5  # heights of a line: on a page, a wider gap is a space for models that read none
 _TALL, _LOW = 0.5, 0.25  # of an image's height: its line is the image; it is only a part of it
 _FEW = 3  # lines that may be one line, found in parts
+_SMALL = 96  # pixels of height: so low an image is one line if it reads as one
+_LEAST_HEIGHT = 12  # pixels of a character: enough to find a line
 
 
 class LineReader(ModelFile):
@@ -151,13 +153,16 @@ class LineReader(ModelFile):
         self, grey: Intensities, constraint: Constraint | None, count: int
     ) -> list[LineReading]:
         """Return the lines in `grey` (H, W), read as one or as several, whichever reads better."""
-        found, scale = find_page_lines(grey, DEFAULT_INK)
-        tallest = max((line.height for line in found), default=np.inf) * scale.down / len(grey)
         whole: list[LineReading] = []
-        if tallest >= _LOW and len(found) <= _FEW:
+        if len(grey) <= _SMALL:
             whole = self._read([LineImage(grey, grey.shape)], constraint, count)
-            is_sure = whole[0].status == "ok"
-            if is_sure or (tallest >= _TALL and len(found) <= 1):
+            if whole[0].status == "ok":
+                return whole
+        found, scale = find_page_lines(grey, DEFAULT_INK, _LEAST_HEIGHT)
+        tallest = max((line.height for line in found), default=np.inf) * scale.down / len(grey)
+        if tallest >= _LOW and len(found) <= _FEW:
+            whole = whole or self._read([LineImage(grey, grey.shape)], constraint, count)
+            if whole[0].status == "ok" or (tallest >= _TALL and len(found) <= 1):
                 return whole
         cut = cut_out(grey, found, scale)
         cut = [one for one in cut if one.grey.shape[1] <= _LONGEST * one.grey.shape[0]]

@@ -43,18 +43,23 @@ class Scale:
         )
 
 
-def find_page_lines(whole: Intensities, settings: InkSettings) -> tuple[list[UnsplitLine], Scale]:
-    """Return the lines of a grey image (H, W), found where characters are large enough."""
+def find_page_lines(
+    whole: Intensities, settings: InkSettings, least_height: int = _LEAST_HEIGHT
+) -> tuple[list[UnsplitLine], Scale]:
+    """Return the lines of a grey image (H, W), found where characters are large enough.
+
+    That is `least_height` pixels.
+    """
     height, width = whole.shape
     for side in _WORKING_SIDES:
         found, sides = _lines_at(whole, side, settings)
-        enough = not found or _median_height(found) >= _LEAST_HEIGHT
+        enough = not found or _median_height(found) >= least_height
         if enough or sides == whole.shape:
             break
     if found and _median_height(found) > _MOST_HEIGHT:
         side = round(max(sides) * _GOOD_HEIGHT / _median_height(found))
         smaller, smaller_sides = _lines_at(whole, side, settings)
-        if smaller and _median_height(smaller) >= _LEAST_HEIGHT:
+        if smaller and _median_height(smaller) >= least_height:
             found, sides = smaller, smaller_sides
     factor = round(max(whole.shape) / max(sides))
     return found, Scale(width, height, min(factor, width), min(factor, height))
