@@ -92,7 +92,7 @@ def decode(
     return [
         Hypothesis(
             text="".join(alphabet[k] for k in codes),
-            probability=probability * found.trust,
+            probability=float(probability * found.trust),
             unconstrained=float(np.exp(_log_probabilities(columns[None], [codes])[0])),
             spans=_spans(columns, codes),
         )
