@@ -15,12 +15,15 @@ from helpers import random_images
 from line_models import ALPHABET, line_model
 from penstroke.data.dataset import DataSplits
 from penstroke.errors import ConfigError, ImageError, ImageTooComplexError, ModelFileError
+from penstroke.inference import line_reader
+from penstroke.inference.line_decoding import decode
 from penstroke.inference.line_reader import LineReader
 from penstroke.inference.page_lines import cut_out, find_page_lines
 from penstroke.inference.recognizer import Recognizer
 from penstroke.inference.segments import Box
 from penstroke.preprocessing.decoding import read_grey
 from penstroke.preprocessing.ink import DEFAULT_INK
+from penstroke.preprocessing.strips import line_strip, stretched
 
 BLANK, SURE, DOUBT = 0, 0.98, 0.49
 
@@ -83,7 +86,10 @@ def test_a_line_with_its_characters(told: LineReader) -> None:
     assert not any(c.space_before or c.split for c in line.characters)
 
 
-def test_a_doubtful_character_has_its_line_rejected(told: LineReader) -> None:
+def test_a_doubtful_character_has_its_line_rejected(
+    told: LineReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_reader, "_WIDTHS", ())  # narrower bars say something else
     line = told.read(bars(2, 12, 3), count=3)
     assert (line.status, line.text) == ("rejected", "23")
     assert line.alternatives[0].text == "293"
@@ -91,6 +97,20 @@ def test_a_doubtful_character_has_its_line_rejected(told: LineReader) -> None:
     strict = LineReader(told._session, told.metadata)
     strict.set_threshold(0.3)
     assert strict.read(bars(2, 12, 3)).status == "ok"
+
+
+def test_a_doubtful_line_is_read_narrower_and_wider_too(told: LineReader) -> None:
+    image = bars(2, 12, 3)
+    (line,) = told.read([image])
+    strips = [stretched(line_strip(image), by) for by in (1, 0.8, 1.2)]
+    outputs = told.log_probabilities(strips)
+    shares: dict[str, float] = {}
+    for output in outputs:
+        for one in decode(output, told.alphabet, None, 4):
+            shares[one.text] = shares.get(one.text, 0.0) + one.probability / 3
+    best = max(shares, key=lambda text: shares[text])
+    assert best != decode(outputs[0], told.alphabet)[0].text
+    assert (line.text, line.probability) == (best, pytest.approx(shares[best]))
 
 
 def test_nothing_on_paper_is_empty(told: LineReader, reader: LineReader) -> None:

@@ -8,7 +8,7 @@ into characters.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from penstroke.config.settings import Settings
 from penstroke.errors import ImageTooComplexError, ModelFileError
 from penstroke.inference.constraints import Constraint
-from penstroke.inference.line_decoding import Hypothesis, decode
+from penstroke.inference.line_decoding import Hypothesis, align, decode, text_log_probability
 from penstroke.inference.model_file import (
     CONFIDENCE_THRESHOLD,
     LINES,
@@ -41,7 +41,14 @@ from penstroke.inference.readings import (
 from penstroke.inference.recognizer import Recognizer
 from penstroke.preprocessing.decoding import MAX_PIXELS, ImageLike, Intensities, as_batch, read_grey
 from penstroke.preprocessing.ink import DEFAULT_INK
-from penstroke.preprocessing.strips import COLUMN_WIDTH, PAPER, STRIP_HEIGHT, Strip, strip_of
+from penstroke.preprocessing.strips import (
+    COLUMN_WIDTH,
+    PAPER,
+    STRIP_HEIGHT,
+    Strip,
+    stretched,
+    strip_of,
+)
 
 _WINDOW = 2048  # pixels that go through the network at once; longer strips run in several windows
 _OVERLAP = 256  # pixels that two windows share: a column sees less than half of it on either side
@@ -49,6 +56,9 @@ _STEP = 32  # widths are padded to multiples of it, so that strips of one width 
 _BATCH = 16_384  # pixels of width in a batch: 100 MB
 _LONGEST = 400  # heights of a line on a page: what is longer is a ruled line
 _MOST_WIDTH = 400_000  # pixels of all strips of an image: 60 lines of a page have 100,000
+_WIDTHS = (0.8, 1.2)  # of its own, at which a doubtful line is read again
+_SURE = 0.9  # probability of a line that is not doubtful
+_WEIGHED = 4  # texts of each of these readings
 _INK = 38  # levels above paper from which a pixel of a strip is ink, for boxes: one deviation
 _SPACE = 1.5  # heights of a line: on a page, a wider gap is a space for models that read none
 _TALL, _LOW = 0.5, 0.25  # of an image's height: its line is the image; it is only a part of it
@@ -223,22 +233,51 @@ class LineReader(ModelFile):
                 f"{_MOST_WIDTH:,} are read at once: cut it into {-(-total // _MOST_WIDTH)} parts"
             )
         strips = [strip_of(line.grey) for line in lines]
+        log_probs = self.log_probabilities(strips)
+        decoded = self._decoded(strips, log_probs, constraint, count)
         return [
-            self._reading(line, strip, log_probs, constraint, count, is_page)
-            for line, strip, log_probs in zip(
-                lines, strips, self.log_probabilities(strips), strict=True
+            self._reading(line, strip, columns, hypotheses, is_page)
+            for line, strip, columns, hypotheses in zip(
+                lines, strips, log_probs, decoded, strict=True
             )
         ]
 
+    def _decoded(
+        self, strips: Sequence[Strip], log_probs: Sequence[Floats], constraint: Constraint | None,
+        count: int,
+    ) -> list[list[Hypothesis]]:  # fmt: skip
+        """Return the likeliest texts of each strip; a doubtful one is read narrower and wider too.
+
+        Their probabilities are then the mean of all readings, as an ensemble's are.
+        """
+        weighed = max(count, _WEIGHED)
+        decoded = [decode(one, self.alphabet, constraint, weighed) for one in log_probs]
+        doubtful = [
+            number
+            for number, found in enumerate(decoded)
+            if found and found[0].probability < _SURE and strips[number].shape[1] <= _WINDOW
+        ]
+        again = [stretched(strips[number], by) for number in doubtful for by in _WIDTHS]
+        others = iter(self.log_probabilities(again))
+        for number in doubtful:
+            readings = [decoded[number]] + [
+                decode(next(others), self.alphabet, constraint, weighed) for _ in _WIDTHS
+            ]
+            decoded[number] = _mean(readings, log_probs[number], self.alphabet)
+        return [found[:count] for found in decoded]
+
     def _reading(
-        self, line: LineImage, strip: Strip, log_probs: Floats, constraint: Constraint | None,
-        count: int, is_page: bool,
-    ) -> LineReading:  # fmt: skip
+        self,
+        line: LineImage,
+        strip: Strip,
+        log_probs: Floats,
+        hypotheses: Sequence[Hypothesis],
+        is_page: bool,
+    ) -> LineReading:
         height, width = line.grey.shape
         place = line.original(0, 0, width, height)
         if float(log_probs[:, 0].sum()) > np.log(0.5):  # there is nothing but paper
             return LineReading((), place, float(np.exp(log_probs[:, 0].sum())), "empty")
-        hypotheses = decode(log_probs, self.alphabet, constraint, count)
         if not hypotheses:
             return LineReading((), place, 0.0, "rejected")
         best, *others = hypotheses
@@ -318,6 +357,26 @@ def _boxes(strip: Strip, middles: Sequence[float]) -> list[tuple[int, int, int, 
             top, bottom = 0, STRIP_HEIGHT
         boxes.append((left, top, right, bottom))
     return boxes
+
+
+def _mean(
+    readings: Sequence[Sequence[Hypothesis]], log_probs: Floats, alphabet: str
+) -> list[Hypothesis]:
+    """Return the texts of several readings of a line, likeliest first, by mean probability.
+
+    Their characters are where they are in the columns of the first reading, `log_probs` (T, 1 + A).
+    """
+    means: dict[str, float] = {}
+    for hypothesis in chain.from_iterable(readings):
+        means[hypothesis.text] = means.get(hypothesis.text, 0.0) + hypothesis.probability
+    result = []
+    for text in sorted(means, key=lambda text: -means[text]):
+        itself = text_log_probability(log_probs, text, alphabet)
+        if np.isfinite(itself):
+            spans = align(log_probs, text, alphabet)
+            mean = means[text] / len(readings)
+            result.append(Hypothesis(text, mean, float(np.exp(itself)), spans))
+    return result
 
 
 def _padded(width: int) -> int:

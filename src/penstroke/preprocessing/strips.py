@@ -64,6 +64,13 @@ def needed_columns(text: str) -> int:
     return len(text) + sum(one == following for one, following in pairwise(text))
 
 
+def stretched(strip: Strip, factor: float) -> Strip:
+    """Return `strip` made wider by `factor`, or narrower."""
+    width = max(_LEAST_WIDTH, round(factor * strip.shape[1]))
+    scaled = Image.fromarray(strip).resize((width, STRIP_HEIGHT), Image.Resampling.BICUBIC)
+    return np.asarray(scaled)
+
+
 def standardized(greys: Intensities) -> npt.NDArray[np.uint8]:
     """Return greys (B, H, W) as levels of strips: each with its median at PAPER, ink above it.
 
