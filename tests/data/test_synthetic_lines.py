@@ -45,9 +45,8 @@ def test_all_that_is_written_on_forms_comes_up(synthesizer: LineSynthesizer) -> 
 
 
 def test_a_plain_line_shows_each_of_its_digits() -> None:
-    settings = SynthesisConfig(
-        least_height=0.9, slant_degrees=0, gap=0.3, least_contrast=1, joined_zeros=0, **PLAIN
-    )
+    clear = {"least_height": 0.9, "slant_degrees": 0.0, "gap": 0.3, "least_contrast": 1.0}
+    settings = SynthesisConfig().replace({**PLAIN, **clear, "joined_zeros": 0.0})
     lines = LineSynthesizer(bars("0123456789"), settings).batch(150, 0)
     counted = 0
     for row, text in enumerate(lines.texts):

@@ -1,6 +1,7 @@
 """The paper of synthetic lines: light, texture, printed lines, and what a camera makes of it."""
 
 import io
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from penstroke.config.settings import SynthesisConfig
 
-Grey = npt.NDArray[np.float32]
+Grey = npt.NDArray[np.floating[Any]]
 """Intensities or coverage (H, W) in 0..1."""
 Generator = np.random.Generator
 _LEAST_DETAIL = 8
@@ -39,19 +40,19 @@ def photograph(ink: Grey, detail: float, config: SynthesisConfig, rng: Generator
         marks = np.maximum(marks, _lines(down, across, rng))
     if rng.random() < config.frames:
         marks = np.maximum(marks, _frame(down, across, width / height, rng))
-    pressure = 1.0
-    if rng.random() < 0.4:
-        pressure = 1 - rng.uniform(0.1, 0.7) * _grains(ink.shape, rng)
-    dark = np.maximum(ink * pressure, marks)
+    if rng.random() < 0.4:  # a pen or pencil that presses here and there
+        ink = ink * (1 - rng.uniform(0.1, 0.7) * _grains(ink.shape, rng))
+    dark = np.maximum(ink, marks)
     if rng.random() < 0.3:
-        dark = 1 - (1 - ink * pressure) * (1 - marks.clip(0, 1))
+        dark = 1 - (1 - ink) * (1 - marks.clip(0, 1))
     return _camera(grey * (1 - 0.9 * contrast * dark), detail, contrast, config, rng)
 
 
 def _shadow(down: Grey, across: Grey, rng: Generator) -> Grey:
     angle = rng.uniform(0, 2 * np.pi)
     place = np.cos(angle) * (across - rng.uniform(0, across.max())) + np.sin(angle) * (down - 0.5)
-    return 1 - rng.uniform(0.1, 0.5) / (1 + np.exp(-place * rng.uniform(3, 30)))
+    darkening: Grey = rng.uniform(0.1, 0.5) / (1 + np.exp(-place * rng.uniform(3, 30)))
+    return 1 - darkening
 
 
 def _pattern(down: Grey, across: Grey, rng: Generator) -> Grey:

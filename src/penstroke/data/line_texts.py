@@ -51,7 +51,7 @@ def _grouped(rng: Generator) -> str:
 
 
 def _decimal(rng: Generator) -> str:
-    sign = rng.choice([".", ","])
+    sign = str(rng.choice([".", ","]))
     return _digits(rng, int(rng.integers(1, 5))) + sign + _digits(rng, int(rng.integers(1, 4)))
 
 

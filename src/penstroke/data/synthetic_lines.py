@@ -107,7 +107,7 @@ class LineSynthesizer:
         self._rows = {name: np.concatenate(parts) for name, parts in rows.items()}
         inked = characters.images > _FAINTEST
         self._boxes = np.stack(
-            [edge for axis in (2, 1) for edge in _extent(inked.any(axis))], axis=1
+            [edge for axis in (2, 1) for edge in _extent(np.any(inked, axis))], axis=1
         )  # top, bottom, left, right
 
     def batch(self, count: int, seed: int) -> LineDataset:

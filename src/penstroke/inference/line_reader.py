@@ -340,6 +340,8 @@ def _boxes(strip: Strip, middles: Sequence[float]) -> list[tuple[int, int, int, 
 
     It reaches halfway to its neighbours, and no further than a height.
     """
+    if not middles:
+        return []
     between = [(one + other) / 2 for one, other in pairwise(middles)]
     starts = [middles[0] - STRIP_HEIGHT / 2, *between]
     ends = [*between, middles[-1] + STRIP_HEIGHT / 2]
