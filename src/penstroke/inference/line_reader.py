@@ -250,8 +250,7 @@ class LineReader(ModelFile):
 
         Their probabilities are then the mean of all readings, as an ensemble's are.
         """
-        weighed = max(count, _WEIGHED)
-        decoded = [decode(one, self.alphabet, constraint, weighed) for one in log_probs]
+        decoded = [decode(one, self.alphabet, constraint, count) for one in log_probs]
         doubtful = [
             number
             for number, found in enumerate(decoded)
@@ -260,10 +259,12 @@ class LineReader(ModelFile):
         again = [stretched(strips[number], by) for number in doubtful for by in _WIDTHS]
         others = iter(self.log_probabilities(again))
         for number in doubtful:
-            readings = [decoded[number]] + [
-                decode(next(others), self.alphabet, constraint, weighed) for _ in _WIDTHS
-            ]
-            decoded[number] = _mean(readings, log_probs[number], self.alphabet)
+            outputs = [log_probs[number], *(next(others) for _ in _WIDTHS)]
+            decoded[number] = _mean(
+                [decode(one, self.alphabet, constraint, max(count, _WEIGHED)) for one in outputs],
+                log_probs[number],
+                self.alphabet,
+            )
         return [found[:count] for found in decoded]
 
     def _reading(
