@@ -12,6 +12,7 @@ from typing import Any
 
 import growth
 import imports
+import lines
 import recognition
 import service
 import speed
@@ -21,7 +22,7 @@ from measure import ROOT, Figure, say, table
 import search
 from penstroke.machine import allowed_cores, package_versions, processor_name
 
-PARTS = ("waits", "speed", "search", "recognition", "service", "imports", "growth")
+PARTS = ("waits", "speed", "search", "recognition", "lines", "service", "imports", "growth")
 PAGE = ROOT / "docs" / "benchmarks.md"
 KEPT = ROOT / "docs" / "benchmarks.json"
 
@@ -52,6 +53,9 @@ def measure(part: str, repeats: int) -> dict[str, Any]:
     elif part == "recognition":
         found = recognition.measure(repeats)
         sections = {f"Recognition: {name}": figures for name, figures in found.items()}
+    elif part == "lines":
+        found = lines.measure(repeats)
+        sections = {f"Lines, {name}": figures for name, figures in found.items()}
     elif part == "service":
         sections = {f"Service: {name}": figures for name, figures in service.measure().items()}
     elif part == "imports":
