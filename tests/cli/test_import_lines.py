@@ -33,7 +33,7 @@ def test_lines_from_a_zip_to_a_sheet(penstroke: Cli, tmp_path: Path, cache: Path
     assert "train numbers --dataset cells" in done.out
     page = (cache / "imports/cells/index.html").read_text()
     assert page.count('<figure class="line">') == 24
-    assert '<tr><td class="text">.</td><td>32</td><td>8</td></tr>' in page
+    assert "<li><b>.</b> 32 + 8</li>" in page
     facts = json.loads(
         penstroke("data", "import", "cells", source, "--lines", "--replace", "--json").out
     )

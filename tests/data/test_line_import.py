@@ -23,7 +23,7 @@ from penstroke.data.loading import imported_folder, load_dataset, load_lines
 from penstroke.data.sources.contents import SourceOptions
 from penstroke.errors import ConfigError, DataError, SealedTestError
 from penstroke.files import cache_root
-from penstroke.preprocessing.strips import PAPER, STRIP_HEIGHT, line_strip
+from penstroke.preprocessing.strips import PAPER, STRIP_HEIGHT, is_blank, line_strip
 
 LINES = ImportSettings(options=SourceOptions(lines=True))
 
@@ -357,3 +357,12 @@ def test_counts_of_characters() -> None:
     lines = LineDataset.of([np.full((STRIP_HEIGHT, 16), PAPER, np.uint8)] * 2, ["10", "1"], "012")
     assert lines.character_counts() == {"0": 1, "1": 2, "2": 0}
     assert lines.writer_count == 0
+
+
+def test_what_counts_as_blank() -> None:
+    light = np.linspace(0.6, 0.9, 300, dtype=np.float32) * np.ones((60, 1), np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.01, light.shape).astype(np.float32)
+    assert is_blank(light + noise)
+    written = light + noise
+    written[20:40, 100:104] -= 0.1  # a single stroke in pencil
+    assert not is_blank(written)

@@ -22,6 +22,7 @@ def list_command(as_json: bool = JSON) -> None:
     """
     from penstroke.data import collected
     from penstroke.data.catalogue import catalogue
+    from penstroke.data.lines import printable_alphabet
     from penstroke.data.loading import imported_folder, imported_names
     from penstroke.data.store import load_index
 
@@ -37,7 +38,7 @@ def list_command(as_json: bool = JSON) -> None:
         if index.alphabet is not None:
             kind, classes = "lines", len(index.alphabet)
             alphabets[name] = {"lines": index.lines, "alphabet": index.alphabet}
-            title = f"{index.lines:,} lines of {index.alphabet}; {title}"
+            title = f"{index.lines:,} lines of {printable_alphabet(index.alphabet)}; {title}"
         rows.append((name, kind, classes, "imported", title))
     if labels := collected.labels():
         where = f"{len(labels)} images"

@@ -17,7 +17,7 @@ from penstroke.data.image_import import (
     refs_of,
     run_import,
 )
-from penstroke.data.lines import LineDataset
+from penstroke.data.lines import LineDataset, printable_alphabet
 from penstroke.data.shards import OK, PreprocessedImages
 from penstroke.data.sources.contents import ImageRef, LeftOut, Part, SourceContents
 from penstroke.errors import DataError
@@ -82,7 +82,7 @@ def import_lines(
             )
             for side in division.sides
         )  # fmt: skip
-        counts = {"alphabet": f"{len(alphabet)} characters: {alphabet}"}
+        counts = {"alphabet": f"{len(alphabet)} characters: {printable_alphabet(alphabet)}"}
         notes = (*(note for contents in listed for note in contents.notes), *division.notes)
         return LineImportResult(
             name, source, train, test, division.rows,

@@ -117,6 +117,11 @@ class LineDataset:
         return digest.hexdigest()
 
 
+def printable_alphabet(alphabet: str) -> str:
+    """Return `alphabet` with a space that can be seen."""
+    return alphabet.replace(" ", "␣")
+
+
 def united_alphabet(parts: Sequence[LineDataset]) -> str:
     """Return the characters of all the alphabets, sorted."""
     return "".join(sorted({character for part in parts for character in part.alphabet}))

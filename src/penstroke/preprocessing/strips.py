@@ -21,6 +21,9 @@ _LEAST_WIDTH, _GREATEST_WIDTH = 16, 16_384
 _FAINTEST = 4 / 255
 """Standard deviation of the intensities below which an image counts as blank: it is noise."""
 
+_FAINTEST_INK = 8 / 255
+"""Intensities between the paper around it and the strongest stroke of a line."""
+
 Strip = npt.NDArray[np.uint8]
 """A line (STRIP_HEIGHT, W): paper at PAPER, ink above it."""
 
@@ -55,8 +58,14 @@ def _scaled(grey: Intensities) -> Intensities:
 
 
 def is_blank(grey: Intensities) -> bool:
-    """Return whether `grey` (H, W), intensities in 0..1, shows nothing but even paper."""
-    return float(_scaled(grey).std()) < _FAINTEST
+    """Return whether `grey` (H, W), intensities in 0..1, shows nothing but paper, in any light."""
+    image = Image.fromarray(_scaled(grey))
+    light = image.resize((max(1, image.width // 16), 2), Image.Resampling.BOX)
+    halves = (image.width // 2, STRIP_HEIGHT // 2)  # of noise, less than half remains
+    contrast = np.asarray(image.resize(halves, Image.Resampling.BOX)) - np.asarray(
+        light.resize(halves, Image.Resampling.BILINEAR)
+    )
+    return float(np.abs(contrast).max()) < _FAINTEST_INK
 
 
 def needed_columns(text: str) -> int:

@@ -38,7 +38,7 @@ def line_sheet(lines: LineDataset, count: int = 100, seed: int = 0) -> bytes:
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(lines))[:count])
     images = [Image.fromarray(255 - lines.strip(int(row))) for row in rows]
-    texts = [lines.texts[row].replace(" ", "\u2423") for row in rows]
+    texts = [lines.texts[row] for row in rows]
     widest, cell_height = _SHEET_WIDTH - 2 * _LINE_GAP, STRIP_HEIGHT + _TEXT_HEIGHT + _LINE_GAP
     places, x, y = [], _LINE_GAP, _LINE_GAP
     draw = ImageDraw.Draw(Image.new("L", (1, 1)))
