@@ -455,12 +455,12 @@ class SynthesisConfig(Settings):
     least_height: float = Field(
         0.3, gt=0, le=1, description="least height of a character, as a share of the strip's"
     )
-    slant_degrees: float = Field(35.0, ge=0, le=45, description="greatest slant of a hand")
+    slant_degrees: float = Field(25.0, ge=0, le=45, description="greatest slant of a hand")
     gap: float = Field(
         0.12, ge=-0.5, description="mean gap between characters, as a share of their height"
     )
     joined_zeros: float = Field(
-        0.2, ge=0, le=1, description="share of lines whose zeros are written together"
+        0.1, ge=0, le=1, description="share of lines whose zeros are written together"
     )
     stroke_width: float = Field(
         0.8, ge=0, le=1, description="greatest thinning or thickening of strokes"
@@ -481,7 +481,7 @@ class SynthesisConfig(Settings):
     low_resolution: float = Field(0.5, ge=0, le=1, description="share in fewer pixels")
     blur: float = Field(0.5, ge=0, le=1, description="share that is blurred")
     noise: float = Field(
-        0.1, ge=0, le=1, description="greatest noise of the camera, as a share of the contrast"
+        0.15, ge=0, le=1, description="greatest noise of the camera, as a share of the contrast"
     )
     compression: float = Field(0.15, ge=0, le=1, description="share compressed as JPEG")
 

@@ -58,7 +58,7 @@ def _shadow(down: Grey, across: Grey, rng: Generator) -> Grey:
 def _pattern(down: Grey, across: Grey, rng: Generator) -> Grey:
     """Return fine waving lines, as on cheques, in one to three families; or printed dots."""
     total = np.zeros_like(down)
-    strength = rng.uniform(0.05, 0.45)
+    strength = rng.uniform(0.05, 0.55)
     for _ in range(int(rng.integers(1, 4))):
         angle = rng.uniform(0, np.pi) if rng.random() < 0.5 else rng.normal(np.pi / 2, 0.15)
         along = np.cos(angle) * down - np.sin(angle) * across

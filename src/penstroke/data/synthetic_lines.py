@@ -138,11 +138,11 @@ class LineSynthesizer:
         height = STRIP_HEIGHT * rng.uniform(config.least_height, 0.95)
         slant = rng.normal(0.25, 0.5) * config.slant_degrees  # most hands lean to the right
         slant = np.clip(slant, -config.slant_degrees, config.slant_degrees)
-        tight, has_small_zeros = rng.random() < 0.25, rng.random() < 0.4
+        tight, has_small_zeros = rng.random() < 0.25, rng.random() < 0.3
         return _Hand(
             height=height,
             lean=math.tan(math.radians(slant)),
-            widening=math.exp(rng.normal(0, 0.24)),
+            widening=math.exp(rng.normal(0, 0.18)),
             gap=height * ((0.0 if tight else config.gap) + rng.normal(0, 0.05)
                           + (rng.exponential(0.2) if rng.random() < 0.25 else 0)),
             gap_deviation=height * rng.uniform(0.02, 0.1),
@@ -157,7 +157,7 @@ class LineSynthesizer:
 
     def _written(self, text: str, hand: _Hand, rng: Generator) -> Ink:
         """Return the ink (STRIP_HEIGHT, W) of `text`, placed somewhere on the strip."""
-        if text and self.config.content == "numbers" and rng.random() < 0.06:
+        if text and self.config.content == "numbers" and rng.random() < 0.03:
             text += _UNREAD[rng.integers(len(_UNREAD))]
         inks = [self._character(character, hand, rng) for character in text]
         margins = STRIP_HEIGHT * np.where(
@@ -212,7 +212,7 @@ class LineSynthesizer:
             scale, sideways = scale * hand.zero_height, sideways * hand.zero_height
             sideways *= hand.zero_widening
         turn = math.radians(rng.normal(0, 3))
-        lean = hand.lean + rng.normal(0, 0.06)
+        lean = hand.lean + rng.normal(0, 0.04)
         height = max(3, math.ceil(tall * scale) + 2)
         width = max(3, math.ceil(wide * sideways + (abs(lean) + abs(turn)) * height) + 2)
         # Output (x, y) about its middle comes from input about the middle of its ink.
@@ -270,7 +270,7 @@ class LineSynthesizer:
 def _sign(character: str, hand: _Hand, rng: Generator) -> tuple[Ink, float]:
     """Return a sign drawn as strokes, and how far below the line's top it begins."""
     strokes = [np.array(stroke) for stroke in _SIGN_STROKES[character]]
-    pen = hand.pen * (1 + rng.normal(0, 0.1)) * (rng.uniform(1.2, 2.4) if character in ".:" else 1)
+    pen = hand.pen * (1 + rng.normal(0, 0.1)) * (rng.uniform(1, 2) if character in ".:" else 1)
     stretch, shift = rng.uniform(0.85, 1.15, 2), rng.normal(0, 0.04)
     if character == ",":
         stretch = rng.uniform(0.4, 1.6, 2)
