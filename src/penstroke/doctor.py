@@ -6,6 +6,7 @@ from penstroke.config.settings import CNNConfig, Convolution
 from penstroke.data.catalogue import catalogue
 from penstroke.files import cache_root, check_writable, data_root
 from penstroke.inference.bundled import bundled_names
+from penstroke.inference.line_reader import load_model
 from penstroke.inference.recognizer import Recognizer
 from penstroke.machine import allowed_cores, package_versions, processor_name
 
@@ -61,8 +62,12 @@ def _data() -> str:
 
 
 def _models() -> str:
+    known = {name: load_model(name) for name in bundled_names()}
     return ", ".join(
-        f"{name} ({len(Recognizer.load(name).classes)} classes)" for name in bundled_names()
+        f"{name} ({len(model.classes)} classes)"
+        if isinstance(model, Recognizer)
+        else f"{name} (lines of {len(model.alphabet)} characters)"
+        for name, model in known.items()
     )
 
 

@@ -6,6 +6,9 @@ from typing import Any
 from penstroke.cli.console import exit_json, percent, print_table, say
 from penstroke.cli.options import JSON, argument, command_group
 
+_FEW = 20
+"""Classes that are listed one by one."""
+
 app = command_group("models", "List the bundled models, and show their model cards.")
 
 
@@ -19,7 +22,7 @@ def list_command(as_json: bool = JSON) -> None:
     facts: list[dict[str, Any]] = [
         {
             "name": run.name, "classes": list(run.record.data.classes),
-            "dataset": run.record.config.data.dataset, "test_accuracy": run.summary().test_accuracy,
+            "dataset": run.record.config.source, "test_accuracy": run.summary().test_accuracy,
             "size_bytes": run.model_path.stat().st_size, "path": str(run.path),
         }
         for run in runs
@@ -31,14 +34,15 @@ def list_command(as_json: bool = JSON) -> None:
         for one in facts
     ]  # fmt: skip
     print_table(("model", "classes", "trained on", "test accuracy", "size"), rows, "34")
-    say("\nnext: penstroke predict IMAGE --model NAME")
+    say("\nnext: penstroke predict IMAGE --model NAME     (a character; `numbers` reads lines)")
 
 
 def span(classes: Sequence[str]) -> str:
     """Return the classes in short: each of a few, else the first, the last and how many."""
-    if len(classes) <= 10:
-        return "".join(classes)
-    return f"{classes[0]} … {classes[-1]} ({len(classes)})"
+    named = [name for name in classes if name]  # CTC's blank has no name
+    if len(named) <= _FEW and len("".join(named)) == len(named):
+        return "".join(named)
+    return f"{named[0]} … {named[-1]} ({len(named)})"
 
 
 @app.command("show")

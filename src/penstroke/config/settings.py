@@ -551,6 +551,13 @@ class RunConfig(Settings):
         """Whether the network reads lines, rather than single characters."""
         return isinstance(self.model, CRNNConfig)
 
+    @property
+    def source(self) -> str:
+        """Name of the data set that is trained on, or of the characters of composed lines."""
+        if self.synthesis and self.data.dataset == SYNTHETIC:
+            return self.synthesis.characters
+        return self.data.dataset
+
     def epoch_size(self, images: int) -> int:
         """Return the images or lines in an epoch, given how many training ones there are."""
         return self.synthesis.lines_per_epoch if self.synthesis else images

@@ -76,13 +76,15 @@ def find_pretrained(name: str) -> PretrainedRun:
 
 
 def default_pretrained(classes: tuple[str, ...]) -> PretrainedRun:
-    """Return the bundled model with the most of `classes`; of several, that with the fewest."""
+    """Return the bundled model of characters with the most of `classes`, and few others."""
+    records = {name: find_run(name).record for name in bundled_names()}
 
     def merit(name: str) -> tuple[int, int]:
-        known = find_run(name).record.data.classes
+        known = records[name].data.classes
         return sum(bool(rows_of(one, known)) for one in classes), -len(known)
 
-    return find_pretrained(max(bundled_names(), key=merit))
+    recognisers = (name for name in records if not records[name].config.reads_lines)
+    return find_pretrained(max(recognisers, key=merit))
 
 
 def pretrained_of(run: Run) -> PretrainedRun | None:
