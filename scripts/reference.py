@@ -309,7 +309,7 @@ def models_page() -> str:
         "These models are in the package: `penstroke predict IMAGE --model NAME` reads with them, "
         "`penstroke serve` serves them, `penstroke train --init-from NAME` starts from them, and "
         "`penstroke models show NAME` prints what stands here. `numbers` reads whole lines "
-        "(`penstroke read`); its test accuracy is the share of synthetic lines read without a mistake.",
+        "(`penstroke read`); its test accuracy is that of whole synthetic lines.",
         "\n".join(table), *cards,
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
