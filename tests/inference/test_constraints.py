@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from ctc import Columns, columns_of, every_text, lines, log_softmax
 from penstroke.errors import ConfigError
+from penstroke.inference.check_digits import CheckDigitName
 from penstroke.inference.constraints import (
     AllOf,
     CheckDigit,
-    CheckDigitName,
     Choices,
     Constraint,
     Dictionary,

@@ -25,7 +25,7 @@ from penstroke.cli.image_arguments import (
 from penstroke.cli.options import JSON, given_options, option, takes
 from penstroke.files import write_text_atomically
 from penstroke.inference.bundled import default_reader
-from penstroke.inference.constraints import CheckDigitName
+from penstroke.inference.check_digits import CheckDigitName
 
 if TYPE_CHECKING:
     from penstroke.inference.constraints import Constraint

@@ -16,14 +16,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from re import _constants as op
 from re import _parser
-from string import ascii_uppercase
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from penstroke.errors import ConfigError, near_match
 from penstroke.files import explained
+from penstroke.inference.check_digits import CHECKS, CheckDigitName, Sums
 
 MOST_STATES: Final = 300_000
 """Of an automaton that is a tree, as that of a list of choices is."""
@@ -462,59 +462,6 @@ def _lines(path: str | Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-CheckDigitName = Literal["luhn", "isbn-10", "isbn-13", "iban"]
-_Sums = tuple[int, ...]
-
-
-def _luhn(state: _Sums, character: str) -> _Sums | None:
-    """The number of digits up to 2, and the sums (mod 10) if an even or odd number follows."""
-    if character not in _DIGITS:
-        return None
-    count, even, odd = state
-    digit = int(character)
-    return min(count + 1, 2), (odd + digit) % 10, (even + sum(divmod(2 * digit, 10))) % 10
-
-
-def _isbn_10(state: _Sums, character: str) -> _Sums | None:
-    """The number of digits, and their sum (mod 11), weighted 10 to 1; a final X is 10."""
-    count, total = state
-    if count == 10 or character not in (_DIGITS + "X" if count == 9 else _DIGITS):
-        return None
-    return count + 1, (total + (10 - count) * (10 if character == "X" else int(character))) % 11
-
-
-def _isbn_13(state: _Sums, character: str) -> _Sums | None:
-    """The number of digits, and their sum (mod 10), weighted 1 and 3 by turns."""
-    count, total = state
-    if count == 13 or character not in (("9", "7", "89")[count] if count < 3 else _DIGITS):
-        return None
-    return count + 1, (total + (3 if count % 2 else 1) * int(character)) % 10
-
-
-def _iban(state: _Sums, character: str) -> _Sums | None:
-    """The number of characters up to 4, the value (mod 97) of these, and of what follows.
-
-    A is 10, B is 11, and so on, with two digits.
-    """
-    count, head, rest = state
-    is_digit = character in _DIGITS
-    if not (is_digit or character in ascii_uppercase) or (count < 4 and is_digit != (count > 1)):
-        return None
-    value = head if count < 4 else rest
-    value = (value * (10 if is_digit else 100) + int(character, 36)) % 97
-    return (count + 1, value, rest) if count < 4 else (4, head, value)
-
-
-_DIGITS = "0123456789"
-_CHECKS: dict[str, tuple[_Sums, Callable[[_Sums, str], _Sums | None], Callable[[_Sums], bool]]] = {
-    "luhn": ((0, 0, 0), _luhn, lambda state: state[0] == 2 and state[1] == 0),
-    "isbn-10": ((0, 0), _isbn_10, lambda state: state == (10, 0)),
-    "isbn-13": ((0, 0), _isbn_13, lambda state: state == (13, 0)),
-    "iban": ((0, 0, 0), _iban, lambda s: s[0] == 4 and (s[2] * 10**6 + s[1]) % 97 == 1),
-}
-"""By name: the start, what follows when a character is read, and whether a state is right."""
-
-
 @dataclass(frozen=True)
 class CheckDigit(Constraint):
     """Numbers whose check digit is right; single signs and spaces may stand between their digits.
@@ -528,10 +475,10 @@ class CheckDigit(Constraint):
     name: CheckDigitName
 
     def __post_init__(self) -> None:
-        if self.name not in _CHECKS:
+        if self.name not in CHECKS:
             raise ConfigError(
-                f"unknown check digit {self.name!r}{near_match(self.name, _CHECKS)}: one of "
-                + ", ".join(_CHECKS)
+                f"unknown check digit {self.name!r}{near_match(self.name, CHECKS)}: one of "
+                + ", ".join(CHECKS)
             )
 
     def describe(self) -> str:
@@ -539,22 +486,22 @@ class CheckDigit(Constraint):
         return f"the check digit {self.name!r}"
 
     @property
-    def start(self) -> tuple[_Sums, bool]:
+    def start(self) -> tuple[Sums, bool]:
         """Sums of nothing, and that no sign may stand here."""
-        return _CHECKS[self.name][0], False
+        return CHECKS[self.name][0], False
 
-    def step(self, state: tuple[_Sums, bool], character: str) -> Step:
+    def step(self, state: tuple[Sums, bool], character: str) -> Step:
         """Return the sums with `character`, and whether a sign may follow it."""
         sums, may_be_sign = state
         if not character.isalnum():
             return ((sums, False), 0.0) if may_be_sign else None
-        following = _CHECKS[self.name][1](sums, character)
+        following = CHECKS[self.name][1](sums, character)
         return None if following is None else ((following, True), 0.0)
 
-    def end(self, state: tuple[_Sums, bool]) -> float | None:
+    def end(self, state: tuple[Sums, bool]) -> float | None:
         """Return 0 where the number is complete and right."""
         sums, is_digit = state
-        return 0.0 if is_digit and _CHECKS[self.name][2](sums) else None
+        return 0.0 if is_digit and CHECKS[self.name][2](sums) else None
 
 
 @dataclass(frozen=True)

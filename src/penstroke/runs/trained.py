@@ -116,13 +116,20 @@ def model_file(
 
 
 def evaluate_lines(
-    run: Run, data: LineSplits | None = None, *, network: nn.Module | None = None
+    run: Run | str | Path, data: LineSplits | None = None, *, network: nn.Module | None = None
 ) -> LineNetworkEvaluation:
     """Evaluate the best epoch of a line reader on validation and test, and keep the predictions.
 
     Opens the test split, which is recorded in the run first. `data` and `network` are those of the
     run where they are loaded already. Raises as `evaluate` does.
+
+    Examples:
+        >>> import penstroke
+        >>> evaluation = penstroke.evaluate_lines("amounts")  # doctest: +SKIP
+        >>> evaluation.splits["test"].metrics.exact.value  # doctest: +SKIP
+        0.91
     """
+    run = run if isinstance(run, Run) else find_run(run)
     data = data or line_splits(run.record.config)
     _check_data(run, data)
     evaluation = evaluate_line_network(

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from penstroke.inference.constraints import CheckDigitName
+from penstroke.inference.check_digits import CheckDigitName
 from penstroke.inference.readings import LineStatus
 from penstroke.inference.recognizer import RejectionReason, Status
 

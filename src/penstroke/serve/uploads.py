@@ -13,7 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import File
 
 from penstroke.errors import ImageError
-from penstroke.inference.constraints import CheckDigitName
+from penstroke.inference.check_digits import CheckDigitName
 from penstroke.preprocessing import decoding
 from penstroke.preprocessing.ink import InkSettings, Preprocessed, preprocess
 from penstroke.serve.limits import MAX_JSON_BYTES
