@@ -51,7 +51,7 @@ def import_lines(
     is its text. The alphabet is that of all texts. `settings.options` ask for lines; of the others,
     those on classes and arrays are without effect.
 
-    Raises DataError also if all lines have the same text, which is no text of theirs.
+    Raises DataError also if all lines have the same text, which then says nothing of them.
     """
     listed = list_sources(name, source, settings)
     left_out = [file for contents in listed for file in contents.left_out]

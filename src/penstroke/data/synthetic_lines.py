@@ -235,7 +235,7 @@ class LineSynthesizer:
         self, canvas: Ink, text: str, inks: Sequence[tuple[Ink, float]],
         places: Sequence[float], tops: Sequence[float], hand: _Hand,
     ) -> None:  # fmt: skip
-        """Draw the stroke that goes on from one zero to the next, at their tops."""
+        """Draw the stroke that joins one zero to the next, at their tops."""
         for k in range(len(text) - 1):
             if text[k : k + 2] == "00":
                 start = (places[k] + 0.6 * inks[k][0].shape[1], tops[k] + 0.08 * hand.height)

@@ -19,7 +19,7 @@ _MOST_HEIGHT = 200  # pixels of a character: the image is made smaller where the
 _GOOD_HEIGHT = 100  # pixels of a character: then they have about this height
 _MARGIN = 0.2  # around a line that is cut out, of its height
 _REACH = 0.6  # how far a line goes above and below its tall characters, in heights of one
-_LEAST_TALL = 4  # tall characters in a line whose slope is told from them
+_LEAST_TALL = 4  # tall characters that a line needs for its slope to be measured
 _SLIGHT = 0.3  # rise over a whole line, in heights of a character, that is left as it is
 _STEEPEST = np.radians(20)  # steeper lines are not lines
 
