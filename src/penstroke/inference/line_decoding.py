@@ -86,18 +86,31 @@ def decode(
 
     ConfigError: the constraint admits no text in characters of the alphabet.
     """
+    return [
+        hypothesis_of(text, probability, log_probs, alphabet)
+        for text, probability in likeliest(log_probs, alphabet, constraint, count)
+    ]
+
+
+def likeliest(
+    log_probs: LogProbabilities, alphabet: str, constraint: Constraint | None = None, count: int = 1
+) -> list[tuple[str, float]]:
+    """Return the texts and probabilities of `decode`, without where their characters are."""
     columns = np.asarray(log_probs, np.float64)
     automaton = _anything(len(alphabet)) if constraint is None else compiled(constraint, alphabet)
     found = (_rank if automaton.is_tree else _find)(columns, automaton, count)
     return [
-        Hypothesis(
-            text="".join(alphabet[k] for k in codes),
-            probability=float(probability * found.trust),
-            unconstrained=float(np.exp(_log_probabilities(columns[None], [codes])[0])),
-            spans=_spans(columns, codes),
-        )
+        ("".join(alphabet[k] for k in codes), probability * found.trust)
         for probability, codes in found.best
     ]
+
+
+def hypothesis_of(
+    text: str, probability: float, log_probs: LogProbabilities, alphabet: str
+) -> Hypothesis:
+    """Return `text`, which the columns must be enough for, with where its characters are."""
+    unconstrained = text_probability(log_probs, text, alphabet)
+    return Hypothesis(text, probability, unconstrained, align(log_probs, text, alphabet))
 
 
 def text_probability(log_probs: LogProbabilities, text: str, alphabet: str) -> float:

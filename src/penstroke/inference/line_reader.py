@@ -8,7 +8,7 @@ into characters.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from penstroke.config.settings import Settings
 from penstroke.errors import ImageTooComplexError, ModelFileError
 from penstroke.inference.constraints import Constraint
-from penstroke.inference.line_decoding import Hypothesis, align, decode, text_log_probability
+from penstroke.inference.line_decoding import Hypothesis, decode, hypothesis_of, likeliest
 from penstroke.inference.model_file import (
     CONFIDENCE_THRESHOLD,
     LINES,
@@ -46,6 +46,7 @@ from penstroke.preprocessing.strips import (
     PAPER,
     STRIP_HEIGHT,
     Strip,
+    needed_columns,
     stretched,
     strip_of,
 )
@@ -260,12 +261,17 @@ class LineReader(ModelFile):
         others = iter(self.log_probabilities(again))
         for number in doubtful:
             outputs = [log_probs[number], *(next(others) for _ in _WIDTHS)]
-            decoded[number] = _mean(
-                [decode(one, self.alphabet, constraint, max(count, _WEIGHED)) for one in outputs],
-                log_probs[number],
-                self.alphabet,
-            )
-        return [found[:count] for found in decoded]
+            means: dict[str, float] = {}
+            for one in outputs:
+                for text, p in likeliest(one, self.alphabet, constraint, max(count, _WEIGHED)):
+                    means[text] = means.get(text, 0.0) + p / len(outputs)
+            columns = len(log_probs[number])
+            possible = [text for text in means if needed_columns(text) <= columns]
+            decoded[number] = [
+                hypothesis_of(text, means[text], log_probs[number], self.alphabet)
+                for text in sorted(possible, key=lambda text: -means[text])[:count]
+            ]
+        return decoded
 
     def _reading(
         self,
@@ -360,26 +366,6 @@ def _boxes(strip: Strip, middles: Sequence[float]) -> list[tuple[int, int, int, 
             top, bottom = 0, STRIP_HEIGHT
         boxes.append((left, top, right, bottom))
     return boxes
-
-
-def _mean(
-    readings: Sequence[Sequence[Hypothesis]], log_probs: Floats, alphabet: str
-) -> list[Hypothesis]:
-    """Return the texts of several readings of a line, likeliest first, by mean probability.
-
-    Their characters are where they are in the columns of the first reading, `log_probs` (T, 1 + A).
-    """
-    means: dict[str, float] = {}
-    for hypothesis in chain.from_iterable(readings):
-        means[hypothesis.text] = means.get(hypothesis.text, 0.0) + hypothesis.probability
-    result = []
-    for text in sorted(means, key=lambda text: -means[text]):
-        itself = text_log_probability(log_probs, text, alphabet)
-        if np.isfinite(itself):
-            spans = align(log_probs, text, alphabet)
-            mean = means[text] / len(readings)
-            result.append(Hypothesis(text, mean, float(np.exp(itself)), spans))
-    return result
 
 
 def _padded(width: int) -> int:
