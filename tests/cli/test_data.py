@@ -18,12 +18,6 @@ from mirrors import Mirrors, serving
 Cli = Callable[..., Outcome]
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def test_list(penstroke: Cli) -> None:
     assert "digits" in penstroke("data", "list").out
     names = [d["name"] for d in json.loads(penstroke("data", "list", "--json").out)["datasets"]]

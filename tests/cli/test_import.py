@@ -13,10 +13,7 @@ from helpers import Outcome, interrupt, start_import, write_idx_set, write_scraw
 Cli = Callable[..., Outcome]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_from_a_folder_to_a_model(penstroke: Cli, tmp_path: Path, cache: Path) -> None:

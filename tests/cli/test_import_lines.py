@@ -17,10 +17,7 @@ from penstroke.reports.contact_sheet import line_sheet
 Cli = Callable[..., Outcome]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PENSTROKE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_lines_from_a_zip_to_a_sheet(penstroke: Cli, tmp_path: Path, cache: Path) -> None:

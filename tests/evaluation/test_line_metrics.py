@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from line_runs import SMALL_CRNN
 from penstroke.data.dataset import Sealed, sealed
+from penstroke.data.edits import align
 from penstroke.data.lines import LineDataset, LineSplits
 from penstroke.errors import RunError, SealedTestError
 from penstroke.evaluation.intervals import error_rate_interval, new_writer_interval, wilson
 from penstroke.evaluation.line_evaluator import evaluate_line_network, line_outputs
 from penstroke.evaluation.line_metrics import (
     LinePredictions,
-    align,
     coverage_at_precisions,
     coverage_curve,
     evaluate_lines,

@@ -7,6 +7,7 @@ import torch
 from helpers import line_config
 from penstroke.config.settings import RunConfig
 from penstroke.data.dataset import sealed
+from penstroke.data.edits import edit_distance
 from penstroke.data.line_batches import LineFeed, LineSource, batches_by_width, distorted
 from penstroke.data.lines import LineDataset, LineSplits
 from penstroke.data.run_data import load_data
@@ -14,7 +15,7 @@ from penstroke.errors import SealedTestError
 from penstroke.models.build import network_for
 from penstroke.preprocessing.strips import PAPER
 from penstroke.training.checkpoint import Checkpoint
-from penstroke.training.line_step import ctc, edit_distance, greedy, logits_by_width, score_lines
+from penstroke.training.line_step import ctc, greedy, logits_by_width, score_lines
 from penstroke.training.loop import Epoch, fit
 
 
@@ -131,7 +132,7 @@ def test_greedy_merges_and_drops_blanks() -> None:
      ("kitten", "sitting", 3)],
 )  # fmt: skip
 def test_edit_distance(one: str, other: str, edits: int) -> None:
-    assert edit_distance([*map(ord, one)], [*map(ord, other)]) == edits
+    assert edit_distance(one, other) == edits
 
 
 def test_scores_are_those_of_each_line_alone(data: LineSplits) -> None:

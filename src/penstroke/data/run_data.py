@@ -11,7 +11,7 @@ from penstroke.config.settings import SYNTHETIC, RunConfig, SynthesisConfig
 from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.data.lines import LineDataset, LineSplits
 from penstroke.data.loading import load_dataset, load_lines
-from penstroke.data.synthetic_lines import LineSynthesizer
+from penstroke.data.synthetic_lines import LineSynthesizer, composed_alphabet
 from penstroke.files import sha256
 from penstroke.preprocessing.strips import COLUMN_WIDTH, needed_columns
 
@@ -37,7 +37,7 @@ def line_splits(config: RunConfig) -> LineSplits:
             "max_train_images": data.max_train_images if lines is None else None,
         })
     )  # fmt: skip
-    composed = LineSynthesizer(characters.train, synthesis).alphabet
+    composed = composed_alphabet(characters.train.classes, synthesis)
     if lines is None:
         count = min(max(synthesis.lines_per_epoch // 16, _FEWEST), _MOST)
         validation = empty = LineDataset.of([], [], composed)

@@ -86,20 +86,28 @@ class _Hand:
     joins_zeros: bool
 
 
+def composed_alphabet(classes: Sequence[str], config: SynthesisConfig) -> str:
+    """Return the characters of lines composed of characters of these classes.
+
+    They are those of the classes, a letter of either case as a capital, and `SIGNS` or the space.
+    """
+    names = [as_text(name) for name in classes]
+    if config.content == "numbers":
+        return "".join(dict.fromkeys([*filter(str.isdigit, names), *SIGNS]))
+    return "".join(dict.fromkeys([*names, " "]))
+
+
 class LineSynthesizer:
     """Composes lines of the characters of a data set: whoever asks for a seed gets the same lines.
 
-    `alphabet` holds the characters of the texts: those of the data set, a letter of either case as
-    a capital, and `SIGNS` or the space.
+    `alphabet` holds the characters of the texts: see `composed_alphabet`.
     """
 
     def __init__(self, characters: Dataset, config: SynthesisConfig) -> None:
         names = [as_text(name) for name in characters.classes]
         self.config = config
-        self.letters = tuple(name for name in dict.fromkeys(names) if not name.isdigit())
-        extra = SIGNS if config.content == "numbers" else " "
-        known = names if config.content == "words" else [n for n in names if n.isdigit()]
-        self.alphabet = "".join(dict.fromkeys([*known, *extra]))
+        self.alphabet = composed_alphabet(characters.classes, config)
+        self._letters = tuple(name for name in dict.fromkeys(names) if not name.isdigit())
         self._images = characters.images
         rows: dict[str, list[npt.NDArray[np.int64]]] = {}
         for label, name in enumerate(names):
@@ -121,7 +129,7 @@ class LineSynthesizer:
         if config.content == "numbers":
             text = number(rng)
         else:
-            text = words(rng, self.letters, has_digits="0" in self._rows)
+            text = words(rng, self._letters, has_digits="0" in self._rows)
         if rng.random() < config.blank:
             text = ""
         hand = self._hand(rng)
@@ -131,7 +139,7 @@ class LineSynthesizer:
         grey = photograph(ink / np.float32(255), hand.height, config, rng)
         if rng.random() < 0.03:
             grey = 1 - grey
-        return standardized(grey[None])[0], text
+        return standardized(grey), text
 
     def _hand(self, rng: Generator) -> _Hand:
         config = self.config
@@ -188,7 +196,7 @@ class LineSynthesizer:
             drift *= 0.7
             _paste(canvas, ink, round(left), round(tops[-1]))
         if hand.joins_zeros:
-            self._join_zeros(canvas, text, inks, places, tops, hand)
+            _join_zeros(canvas, text, inks, places, tops, hand)
         return canvas
 
     def _character(self, character: str, hand: _Hand, rng: Generator) -> tuple[Ink, float]:
@@ -231,19 +239,6 @@ class LineSynthesizer:
         # Flat and low characters stand on the line.
         return array, max(0.0, hand.height - height) * rng.uniform(0.6, 1.0)
 
-    def _join_zeros(
-        self, canvas: Ink, text: str, inks: Sequence[tuple[Ink, float]],
-        places: Sequence[float], tops: Sequence[float], hand: _Hand,
-    ) -> None:  # fmt: skip
-        """Draw the stroke that joins one zero to the next, at their tops."""
-        for k in range(len(text) - 1):
-            if text[k : k + 2] == "00":
-                start = (places[k] + 0.6 * inks[k][0].shape[1], tops[k] + 0.08 * hand.height)
-                end = (places[k + 1] + 0.45 * inks[k + 1][0].shape[1], tops[k + 1] + 1)
-                middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.06 * hand.height)
-                stroke = _strokes([(start, middle, end)], hand.pen, canvas.shape)
-                np.maximum(canvas, stroke, out=canvas)
-
     def _add_neighbours(self, canvas: Ink, rng: Generator) -> None:
         """Let other writing reach in from outside, where it can be told from that of the line."""
         height, width = canvas.shape
@@ -265,6 +260,20 @@ class LineSynthesizer:
                 left = seen - wide if side == 2 else width - seen
                 top = int(rng.uniform(-0.3, 1) * height)
             _paste(canvas, ink, left, top)
+
+
+def _join_zeros(
+    canvas: Ink, text: str, inks: Sequence[tuple[Ink, float]],
+    places: Sequence[float], tops: Sequence[float], hand: _Hand,
+) -> None:  # fmt: skip
+    """Draw the stroke that joins one zero to the next, at their tops."""
+    for k in range(len(text) - 1):
+        if text[k : k + 2] == "00":
+            start = (places[k] + 0.6 * inks[k][0].shape[1], tops[k] + 0.08 * hand.height)
+            end = (places[k + 1] + 0.45 * inks[k + 1][0].shape[1], tops[k + 1] + 1)
+            middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.06 * hand.height)
+            stroke = _strokes([(start, middle, end)], hand.pen, canvas.shape)
+            np.maximum(canvas, stroke, out=canvas)
 
 
 def _sign(character: str, hand: _Hand, rng: Generator) -> tuple[Ink, float]:

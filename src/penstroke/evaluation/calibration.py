@@ -197,7 +197,7 @@ def fit_line_temperature(
 
     def loss(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)
-        scaled = [_log_softmax(log_probs[row] * scale) for row in rows]
+        scaled = [log_softmax(log_probs[row] * scale) for row in rows]
         log_p = text_log_probabilities(scaled, read, alphabet)
         log_right = np.minimum(log_p, -_LEAST_DOUBT)
         log_wrong = np.log(-np.expm1(log_right))
@@ -207,7 +207,8 @@ def fit_line_temperature(
     return float(np.exp(best.x))
 
 
-def _log_softmax(logits: LogProbabilities) -> LogProbabilities:
+def log_softmax(logits: LogProbabilities) -> LogProbabilities:
+    """Return the log-probabilities of (T, 1 + A) logits."""
     return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
 
 

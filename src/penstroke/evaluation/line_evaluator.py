@@ -10,7 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from penstroke.data.lines import LineDataset, LineSplits
-from penstroke.evaluation.calibration import fit_line_temperature, line_operating_points
+from penstroke.evaluation.calibration import (
+    fit_line_temperature,
+    line_operating_points,
+    log_softmax,
+)
 from penstroke.evaluation.evaluator import open_test
 from penstroke.evaluation.line_metrics import LineEvaluation, evaluate_lines
 from penstroke.inference.model_file import OperatingPoint
@@ -73,7 +77,9 @@ def evaluate_line_network(
         lines, log_probs = outputs["validation"]
         temperature = fit_line_temperature(log_probs, lines.texts, lines.alphabet)
     evaluations = {
-        name: evaluate_lines((at_temperature(one, temperature) for one in log_probs), lines)
+        name: evaluate_lines(
+            (log_softmax(one / np.float32(temperature)) for one in log_probs), lines
+        )
         for name, (lines, log_probs) in outputs.items()
     }
     if "validation" in evaluations:
@@ -92,11 +98,3 @@ def line_outputs(network: nn.Module, lines: LineDataset) -> list[npt.NDArray[np.
         for row, columns, output in zip(batch.rows, batch.columns, log_probs, strict=True):
             outputs[row] = output[:columns]
     return outputs
-
-
-def at_temperature(
-    log_probs: npt.NDArray[np.float32], temperature: float
-) -> npt.NDArray[np.float32]:
-    """Return log-probabilities (T, 1 + A) with the logits divided by `temperature`."""
-    scaled = log_probs / np.float32(temperature)
-    return np.asarray(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True))

@@ -149,7 +149,7 @@ def _scorer() -> Any:
     A recogniser of characters is confident about scraps and pairs too: half a 0 is a fine 1. The
     scorer knows no classes. It sees the ink and, beside it, all ink around; it was trained on
     composed lines of digits and letters, split in every way that `penstroke.inference.segments`
-    offers (scripts/train_line_reader.py).
+    offers (scripts/train_character_scorer.py).
     """
     content = (files("penstroke.inference") / "character_scorer.onnx").read_bytes()
     return open_session(content, "character_scorer.onnx", threads=1)  # more would start too late

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from penstroke.config.settings import Settings
 from penstroke.errors import ImageTooComplexError, ModelFileError
 from penstroke.inference.constraints import Constraint
-from penstroke.inference.line_decoding import Hypothesis, decode, hypothesis_of, likeliest
+from penstroke.inference.line_decoding import Hypothesis, hypothesis_of, likeliest
 from penstroke.inference.model_file import (
     CONFIDENCE_THRESHOLD,
     LINES,
@@ -251,11 +251,11 @@ class LineReader(ModelFile):
 
         Their probabilities are then the mean of all readings, as an ensemble's are.
         """
-        decoded = [decode(one, self.alphabet, constraint, count) for one in log_probs]
+        decoded = [likeliest(one, self.alphabet, constraint, count) for one in log_probs]
         doubtful = [
             number
             for number, found in enumerate(decoded)
-            if found and found[0].probability < _SURE and strips[number].shape[1] <= _WINDOW
+            if found and found[0][1] < _SURE and strips[number].shape[1] <= _WINDOW
         ]
         again = [stretched(strips[number], by) for number in doubtful for by in _WIDTHS]
         others = iter(self.log_probabilities(again))
@@ -265,13 +265,13 @@ class LineReader(ModelFile):
             for one in outputs:
                 for text, p in likeliest(one, self.alphabet, constraint, max(count, _WEIGHED)):
                     means[text] = means.get(text, 0.0) + p / len(outputs)
-            columns = len(log_probs[number])
-            possible = [text for text in means if needed_columns(text) <= columns]
-            decoded[number] = [
-                hypothesis_of(text, means[text], log_probs[number], self.alphabet)
-                for text in sorted(possible, key=lambda text: -means[text])[:count]
-            ]
-        return decoded
+            most = len(log_probs[number])
+            possible = [pair for pair in means.items() if needed_columns(pair[0]) <= most]
+            decoded[number] = sorted(possible, key=lambda pair: -pair[1])[:count]
+        return [
+            [hypothesis_of(text, p, columns, self.alphabet) for text, p in found]
+            for found, columns in zip(decoded, log_probs, strict=True)
+        ]
 
     def _reading(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -42,7 +43,7 @@ class OperatingPoint(Settings):
     answered: float = Field(ge=0, le=1, description="share of the images of known characters")
 
 
-class ModelFile:
+class ModelFile(ABC):
     """A model.onnx that Penstroke wrote, open. Needs no torch.
 
     Attributes:
@@ -127,13 +128,13 @@ class ModelFile:
             )
 
     @property
+    @abstractmethod
     def _columns(self) -> int:
         """Of the output."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _probe(self) -> None:
         """Answer something; ModelFileError where that fails."""
-        raise NotImplementedError
 
     def _run(self, batch: npt.NDArray[np.uint8]) -> Floats:
         """Return the output for a batch of the input; ModelFileError where the model fails."""

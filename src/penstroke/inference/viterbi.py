@@ -29,7 +29,7 @@ WEIGHTS = {
     "large_dirt": -2.24,  # its longer side, in heights
 }
 """Of the features: those that make the right paths through composed lines of EMNIST digits the
-likeliest, read by a network of MNIST's (scripts/train_line_reader.py)."""
+likeliest, read by a network of MNIST's (scripts/train_character_scorer.py)."""
 
 _MOST_SEGMENTS = 6
 _WIDEST = 1.7  # a character is no wider, in heights

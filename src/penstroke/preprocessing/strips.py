@@ -20,7 +20,6 @@ LEVELS_PER_DEVIATION = 38
 _LEAST_WIDTH, _GREATEST_WIDTH = 16, 16_384
 _FAINTEST = 4 / 255
 """Standard deviation of the intensities below which an image counts as blank: it is noise."""
-
 _FAINTEST_INK = 8 / 255
 """Intensities between the paper around it and the strongest stroke of a line."""
 
@@ -41,8 +40,7 @@ def strip_of(grey: Intensities) -> Strip:
 
     ImageError: it is over 500 times as wide as high.
     """
-    strip: Strip = standardized(_scaled(grey)[None])[0]
-    return strip
+    return standardized(_scaled(grey))
 
 
 def _scaled(grey: Intensities) -> Intensities:
@@ -80,16 +78,17 @@ def stretched(strip: Strip, factor: float) -> Strip:
     return np.asarray(scaled)
 
 
-def standardized(greys: Intensities) -> npt.NDArray[np.uint8]:
-    """Return greys (B, H, W) as levels of strips: each with its median at PAPER, ink above it.
+def standardized(grey: Intensities) -> Strip:
+    """Return `grey` (STRIP_HEIGHT, W) as levels of a strip: its median at PAPER, ink above it.
 
     Ink is what is further from the median: writing covers less than half of the paper.
     """
-    flat = greys.reshape(len(greys), -1).astype(np.float32)
-    middle = flat.shape[1] // 2
-    depth = np.partition(flat, middle, axis=1)[:, middle, None] - flat
+    flat = grey.reshape(-1).astype(np.float32)
+    middle = len(flat) // 2
+    depth = np.partition(flat, middle)[middle] - flat
     squared = depth * depth
-    depth /= np.sqrt(squared.mean(1, keepdims=True)).clip(_FAINTEST)
-    depth *= np.where(np.einsum("ij,ij->i", squared, depth) < 0, -1, 1)[:, None]
+    depth /= np.sqrt(squared.mean()).clip(_FAINTEST)
+    if np.einsum("i,i", squared, depth) < 0:
+        depth = -depth
     levels = (PAPER + 0.5 + LEVELS_PER_DEVIATION * depth).clip(0, 255)
-    return levels.astype(np.uint8).reshape(greys.shape)
+    return np.asarray(levels.astype(np.uint8).reshape(grey.shape))

@@ -146,9 +146,8 @@ def start_or_resume(
             f"{data.name} has no test images to evaluate a run on: add some, or use "
             "`penstroke train --folds 5`, which needs none"
         )
-    config.train.epochs_for(
-        config.epoch_size(len(data.train))
-    )  # refuses an impossible batch size before any write
+    # Refuses an impossible batch size before any write.
+    config.train.epochs_for(config.epoch_size(len(data.train)))
     weights = (pretrained.sha256,) if pretrained else ()
     path = path or folder_path(run_name(stem, config, data.fingerprint, *weights))
     if overwrite and (old := Run.at_or_damaged(path)):

@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from penstroke.config.settings import TrainConfig
+from penstroke.data.edits import edit_distance
 from penstroke.data.line_batches import LineBatch, batches_by_width
 from penstroke.data.lines import LineDataset
 from penstroke.preprocessing.strips import COLUMN_WIDTH, STRIP_HEIGHT
@@ -93,19 +94,7 @@ def score_lines(network: nn.Module, lines: LineDataset) -> tuple[float, float, f
         exact += int(is_exact.sum())
         read = greedy(logits, torch.from_numpy(batch.columns).to(logits.device)).cpu().numpy()
         for row in np.flatnonzero(~is_exact.cpu().numpy()):
-            target = batch.targets[row, : batch.lengths[row]]
-            edits += edit_distance(read[row][read[row] > 0].tolist(), target.tolist())
+            predicted = "".join(lines.classes[k] for k in read[row])
+            edits += edit_distance(lines.texts[batch.rows[row]], predicted)
     characters = sum(map(len, lines.texts))
     return loss_sum / len(lines), exact / len(lines), edits / max(characters, 1)
-
-
-def edit_distance(one: list[int], other: list[int]) -> int:
-    """Return the fewest insertions, deletions and substitutions from one to the other."""
-    costs = list(range(len(other) + 1))
-    for row, character in enumerate(one, 1):
-        diagonal, costs[0] = costs[0], row
-        for column, there in enumerate(other, 1):
-            substituted = diagonal + (character != there)
-            diagonal = costs[column]
-            costs[column] = min(substituted, costs[column] + 1, costs[column - 1] + 1)
-    return costs[-1]

@@ -1,6 +1,6 @@
 r"""Trains the character scorer (character_scorer.onnx) and fits the weights of the line reader.
 
-    python scripts/train_line_reader.py MODEL --scorer mnist emnist-letters-part \
+    python scripts/train_character_scorer.py MODEL --scorer mnist emnist-letters-part \
         --weights emnist-digits-part
 
 Lines are composed of the data sets' training images, their strokes made thinner, thicker and
