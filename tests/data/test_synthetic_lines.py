@@ -9,6 +9,7 @@ from penstroke import Dataset
 from penstroke.config.settings import SynthesisConfig
 from penstroke.data.line_texts import SIGNS
 from penstroke.data.synthetic_lines import LineSynthesizer
+from penstroke.errors import ConfigError
 from penstroke.preprocessing.strips import PAPER, STRIP_HEIGHT
 
 PLAIN = dict.fromkeys(
@@ -69,3 +70,24 @@ def test_words_hold_letters_as_capitals_and_spaces() -> None:
     assert set("".join(mixed.texts)) == set("ab 0123456789")
     merged = Dataset(bars("a").images, np.zeros(1, np.int64), ("Aa",))
     assert LineSynthesizer(merged, settings).alphabet == "A "
+
+
+@pytest.mark.parametrize(
+    ("names", "content", "message"),
+    [
+        ("0123456", "numbers", "synthesis.characters: mine lacks 789"),
+        ("ab", "numbers", "synthesis.characters: mine lacks 0123456789"),
+        ("0123456789", "words", "synthesis.content: words need letters, and mine has none"),
+    ],
+)
+def test_characters_that_cannot_write_the_lines_are_named(
+    names: str, content: str, message: str
+) -> None:
+    settings = SynthesisConfig().replace({"characters": "mine", "content": content})
+    with pytest.raises(ConfigError, match=message):
+        LineSynthesizer(bars(names), settings)
+
+
+def test_words_are_written_without_numbers_where_a_digit_lacks() -> None:
+    lines = LineSynthesizer(bars("ab01"), SynthesisConfig(content="words")).batch(60, 0)
+    assert set("".join(lines.texts)) == set("ab ")

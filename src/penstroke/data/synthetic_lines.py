@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import digits
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from penstroke.data.dataset import Dataset
 from penstroke.data.line_paper import photograph
 from penstroke.data.line_texts import SIGNS, number, words
 from penstroke.data.lines import LineDataset
+from penstroke.errors import ConfigError
 from penstroke.preprocessing.strips import STRIP_HEIGHT, Strip, standardized
 
 Generator = np.random.Generator
@@ -90,10 +92,21 @@ def composed_alphabet(classes: Sequence[str], config: SynthesisConfig) -> str:
     """Return the characters of lines composed of characters of these classes.
 
     They are those of the classes, a letter of either case as a capital, and `SIGNS` or the space.
+    ConfigError: the classes lack what is to be written, all ten digits or any letter.
     """
     names = [as_text(name) for name in classes]
     if config.content == "numbers":
+        if missing := "".join(digit for digit in digits if digit not in names):
+            raise ConfigError(
+                f"synthesis.characters: {config.characters} lacks {missing}, and numbers are "
+                'written with all ten digits; name another data set, or set synthesis.content to "words"'
+            )
         return "".join(dict.fromkeys([*filter(str.isdigit, names), *SIGNS]))
+    if all(map(str.isdigit, names)):
+        raise ConfigError(
+            f"synthesis.content: words need letters, and {config.characters} has none; name "
+            'another data set in synthesis.characters, or set synthesis.content to "numbers"'
+        )
     return "".join(dict.fromkeys([*names, " "]))
 
 
@@ -129,7 +142,7 @@ class LineSynthesizer:
         if config.content == "numbers":
             text = number(rng)
         else:
-            text = words(rng, self._letters, has_digits="0" in self._rows)
+            text = words(rng, self._letters, has_digits=self._rows.keys() >= set(digits))
         if rng.random() < config.blank:
             text = ""
         hand = self._hand(rng)
