@@ -99,7 +99,8 @@ def composed_alphabet(classes: Sequence[str], config: SynthesisConfig) -> str:
         if missing := "".join(digit for digit in digits if digit not in names):
             raise ConfigError(
                 f"synthesis.characters: {config.characters} lacks {missing}, and numbers are "
-                'written with all ten digits; name another data set, or set synthesis.content to "words"'
+                "written with all ten digits; name another data set, or set "
+                'synthesis.content to "words"'
             )
         return "".join(dict.fromkeys([*filter(str.isdigit, names), *SIGNS]))
     if all(map(str.isdigit, names)):
