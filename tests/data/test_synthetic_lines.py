@@ -13,7 +13,7 @@ from penstroke.errors import ConfigError
 from penstroke.preprocessing.strips import PAPER, STRIP_HEIGHT
 
 PLAIN = dict.fromkeys(
-    ("neighbours", "texture", "patterned_paper", "ruled_lines", "frames", "low_resolution", "blur",
+    ("neighbours", "texture", "patterned_paper", "ruled_lines", "frames", "stamps", "low_resolution", "blur",
      "noise", "compression", "blank"), 0.0,
 )  # fmt: skip
 """Nothing on the paper but the writing."""

@@ -478,6 +478,7 @@ class SynthesisConfig(Settings):
     )
     ruled_lines: float = Field(0.3, ge=0, le=1, description="share with ruled lines")
     frames: float = Field(0.35, ge=0, le=1, description="share with the frame of a cell")
+    stamps: float = Field(0.04, ge=0, le=1, description="share with a part of a rubber stamp")
     low_resolution: float = Field(0.5, ge=0, le=1, description="share in fewer pixels")
     blur: float = Field(0.5, ge=0, le=1, description="share that is blurred")
     noise: float = Field(

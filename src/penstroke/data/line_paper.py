@@ -40,6 +40,8 @@ def photograph(ink: Grey, detail: float, config: SynthesisConfig, rng: Generator
         marks = np.maximum(marks, _lines(down, across, rng))
     if rng.random() < config.frames:
         marks = np.maximum(marks, _frame(down, across, width / height, rng))
+    if rng.random() < config.stamps:
+        marks = np.maximum(marks, _stamp(down, across, rng))
     if rng.random() < 0.4:  # a pen or pencil that presses here and there
         ink = ink * (1 - rng.uniform(0.1, 0.7) * _grains(ink.shape, rng))
     dark = np.maximum(ink, marks)
@@ -109,6 +111,19 @@ def _frame(down: Grey, across: Grey, wide: float, rng: Generator) -> Grey:
                 side = side * ((along > start) & (along < start + rng.uniform(0.2, 1)))
             marks = np.maximum(marks, side)
     return (strength * marks).clip(0, 1)
+
+
+def _stamp(down: Grey, across: Grey, rng: Generator) -> Grey:
+    """Return the rings, or the double frame, of a rubber stamp, of which a part is seen."""
+    size = rng.uniform(0.5, 2.0)
+    y, x = down - rng.uniform(-0.5, 1.5), across - rng.uniform(0, across.max())
+    tilt = rng.normal(0, 0.2)
+    y, x = y + tilt * x, x - tilt * y
+    is_round = rng.random() < 0.5
+    distance = np.hypot(x, y) if is_round else np.maximum(np.abs(x) / rng.uniform(1, 3), np.abs(y))
+    marks = np.maximum(_line(distance - size, rng), _line(distance - 0.8 * size, rng))
+    inked = _grains(marks.shape, rng)
+    return np.asarray(marks * (1 - rng.uniform(0.1, 0.9) * inked), np.float32)
 
 
 def _line(distance: Grey, rng: Generator) -> Grey:
