@@ -13,8 +13,8 @@ from penstroke.errors import ConfigError
 from penstroke.preprocessing.strips import PAPER, STRIP_HEIGHT
 
 PLAIN = dict.fromkeys(
-    ("neighbours", "texture", "patterned_paper", "ruled_lines", "frames", "stamps", "low_resolution", "blur",
-     "noise", "compression", "blank"), 0.0,
+    ("neighbours", "texture", "patterned_paper", "ruled_lines", "frames", "stamps",
+     "low_resolution", "blur", "noise", "compression", "blank"), 0.0,
 )  # fmt: skip
 """Nothing on the paper but the writing."""
 
@@ -48,7 +48,7 @@ def test_all_that_is_written_on_forms_comes_up(synthesizer: LineSynthesizer) -> 
 def test_a_plain_line_shows_each_of_its_digits() -> None:
     clear = {"least_height": 0.9, "slant_degrees": 0.0, "gap": 0.3, "least_contrast": 1.0}
     settings = SynthesisConfig().replace({**PLAIN, **clear, "joined_zeros": 0.0})
-    lines = LineSynthesizer(bars("0123456789"), settings).batch(150, 0)
+    lines = LineSynthesizer(bars("0123456789"), settings).batch(250, 0)
     counted = 0
     for row, text in enumerate(lines.texts):
         strip = lines.strip(row)
