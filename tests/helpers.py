@@ -82,7 +82,8 @@ def small_config(**train: object) -> RunConfig:
 
 PLAIN_PAPER = dict.fromkeys(
     ("neighbours", "texture", "patterned_paper", "ruled_lines", "frames", "stamps",
-     "low_resolution", "blur", "noise", "compression", "blank", "joined_zeros", "stroke_width", "slant_degrees"), 0.0,
+     "low_resolution", "blur", "noise", "compression", "blank", "joined_zeros", "stroke_width",
+     "slant_degrees"), 0.0,
 )  # fmt: skip
 
 
