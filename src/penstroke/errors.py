@@ -51,6 +51,14 @@ class ImageTooComplexError(ImageError):
     """Reading an image would take more work than any page of writing does."""
 
 
+class FormPageError(ImageError):
+    """A scanned page is not one of the form, or cannot be read; `problem` is a `PageProblem`."""
+
+    def __init__(self, problem: str, message: str) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
 class ArrayError(ImageError, ValueError):
     """An array is not images that a classifier reads; a ValueError too, as scikit-learn asks."""
 
