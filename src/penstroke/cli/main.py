@@ -19,7 +19,7 @@ from penstroke.files import reason
 
 _COMMANDS = (
     "data", "check", "train", "tune", "evaluate", "compare", "report", "predict", "read", "serve",
-    "corrections", "retrain", "export", "models", "runs", "reproduce", "doctor",
+    "form", "corrections", "retrain", "export", "models", "runs", "reproduce", "doctor",
 )  # fmt: skip
 
 
@@ -60,6 +60,8 @@ app = command_group(
     cls=_LazyGroup, pretty_exceptions_enable=False,
     epilog="First time here? `penstroke predict IMAGE` reads a digit, `penstroke train` trains.",
 )  # fmt: skip
+_EXTRAS = dict.fromkeys(("cv2", "pypdfium2", "reportlab", "zxingcpp"), "forms")
+"""By an optional package: the extra that brings it; all others are for training."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -123,7 +125,7 @@ def main() -> None:
             error = PenstrokeError("out of memory: close other programs, or use less at once "
                                    "(fewer --workers, a smaller network or data set)")  # fmt: skip
         if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("penstroke"):
-            error = MissingExtraError.for_extra("train", error.name)
+            error = MissingExtraError.for_extra(_EXTRAS.get(error.name or "", "train"), error.name)
         if isinstance(error, PenstrokeError):
             note(f"error: {error}")
             sys.exit(error.exit_code)

@@ -1,0 +1,91 @@
+"""Where the fields of a form stand on its pages, unless the form says so itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from penstroke.forms.description import COMBS, MARKS, Area, Form, FormField
+
+MARKER_MM, MARKER_CENTRE_MM = 6.0, 10.0
+"""Side of the square markers, and how far from both edges of a corner their middles are."""
+QR_MM, QR_RIGHT_MM, QR_TOP_MM = 18.0, 27.0, 18.0
+"""Side of the QR code with its quiet zone, and its middle from the right and upper edges."""
+LEFT_MM, RIGHT_MM = 20.0, 20.0
+TITLE_HEIGHT_MM = 5.0
+"""Of the title above the boxes of a field."""
+_HEAD_MM, _FIRST_MM, _END_MM = 32.0, 44.0, 20.0
+_BOX, _PITCH = (7.0, 9.0), 8.0
+_DATE_GAP, _FIELD_GAP, _ROW_GAP = 4.0, 8.0, 6.0
+_MARK, _MARK_GAP = 4.5, 2.0
+_LINE_HEIGHT, _NUMBER_WIDTH, _SIGNATURE = 10.0, 50.0, (75.0, 16.0)
+_CHARACTER_MM = 1.9
+"""Greatest mean width of a printed character of 9 points."""
+
+
+def text_width_mm(text: str) -> float:
+    """Return a bound of the width of `text`, printed in 9 points."""
+    return _CHARACTER_MM * len(text)
+
+
+def lay_out(form: Form) -> Form:
+    """Return `form` with boxes for the fields that have none, in their order, page after page.
+
+    Fields stand beside each other where there is room. Pages hold given boxes or laid-out ones.
+    """
+    width = form.size_mm[0] - LEFT_MM - RIGHT_MM
+    x, y, tall = 0.0, _FIRST_MM if form.instructions else _HEAD_MM, 0.0
+    page = 1
+    fields = []
+    for field in form.fields:
+        if field.boxes:
+            fields.append(field)
+            continue
+        boxes = list(_boxes(field, width))
+        wide = max(max(box.right for box in boxes), text_width_mm(field.title or field.name))
+        if field.type in MARKS:
+            wide = max(
+                box.right + _MARK_GAP + text_width_mm(option)
+                for box, option in zip(boxes, field.options, strict=True)
+            )
+        high = max(box.bottom for box in boxes) + TITLE_HEIGHT_MM
+        if x and x + wide > width:
+            x, y, tall = 0.0, y + tall + _ROW_GAP, 0.0
+        if y + high > form.size_mm[1] - _END_MM:
+            page, x, y, tall = page + 1, 0.0, _HEAD_MM, 0.0
+        moved = tuple(
+            Area(left=round(LEFT_MM + x + box.left, 2), top=round(y + TITLE_HEIGHT_MM + box.top, 2),
+                 width=box.width, height=box.height)
+            for box in boxes
+        )  # fmt: skip
+        fields.append(field.model_copy(update={"boxes": moved, "page": page}))
+        x, tall = x + wide + _FIELD_GAP, max(tall, high)
+    return form.model_copy(update={"fields": tuple(fields)})
+
+
+def _boxes(field: FormField, width: float) -> Iterator[Area]:
+    """Yield the boxes of `field`, as if they began at (0, 0)."""
+    if field.type in COMBS:
+        across = int((width + _PITCH - _BOX[0]) // _PITCH)
+        for index in range(field.box_count):
+            row, column = divmod(index, across)
+            yield _area(column * _PITCH, row * (_BOX[1] + 2), *_BOX)
+    elif field.type == "date":
+        for index in range(field.box_count):
+            gaps = (index >= 2) + (index >= 4)
+            yield _area(index * _PITCH + gaps * _DATE_GAP, 0, *_BOX)
+    elif field.type in MARKS:
+        x = y = 0.0
+        for option in field.options:
+            needed = _MARK + _MARK_GAP + text_width_mm(option)
+            if x and x + needed > width:
+                x, y = 0.0, y + _MARK + 3
+            yield _area(x, y, _MARK, _MARK)
+            x += needed + 4
+    elif field.type == "signature":
+        yield _area(0, 0, *_SIGNATURE)
+    else:
+        yield _area(0, 0, _NUMBER_WIDTH if field.type == "number" else width, _LINE_HEIGHT)
+
+
+def _area(left: float, top: float, width: float, height: float) -> Area:
+    return Area(left=left, top=top, width=width, height=height)

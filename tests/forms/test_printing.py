@@ -1,0 +1,64 @@
+"""The PDF of a form: what is printed where."""
+
+from pathlib import Path
+
+import numpy as np
+import pypdfium2
+import zxingcpp
+from typer.testing import CliRunner
+
+from penstroke.cli.main import app
+from penstroke.forms.description import read_form
+from penstroke.forms.printing import qr_text
+
+MM = 8
+"""Pixels."""
+
+
+def rendered(path: Path) -> list[np.ndarray]:
+    scale = MM * 25.4 / 72
+    return [
+        np.asarray(page.render(scale=scale).to_pil().convert("L"))
+        for page in pypdfium2.PdfDocument(path)
+    ]
+
+
+def test_an_example_is_described_and_printed_for_each_person(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    description, pdf, people = (tmp_path / name for name in ("exam.toml", "exam.pdf", "people.csv"))
+    assert run(app, ["form", "new", str(description)]).exit_code == 0
+    assert run(app, ["form", "new", str(description)]).exit_code != 0  # is there
+    people.write_text("name,id\nAda Lovelace,7\nMária Ñandú,8\n")
+    answer = run(app, ["form", "print", str(description), "-o", str(pdf), "--for", str(people)])
+    assert answer.exit_code == 0, answer.output
+    form, pages = read_form(description), rendered(pdf)
+    assert len(pages) == 2
+    for page, person in zip(pages, ("Ada Lovelace", "Mária Ñandú"), strict=True):
+        assert page.shape[1] == 210 * MM
+        assert [one.text for one in zxingcpp.read_barcodes(page)] == [qr_text(form, 1, person)]
+        for x, y in ((10, 10), (200, 10), (10, 287), (200, 287)):  # the hole is in the first
+            assert (page[y * MM, x * MM] > 128) == (x + y == 20)
+            assert page[y * MM - 16, x * MM] == 0
+        for field in form.fields:
+            for box in field.boxes:
+                top, left, middle = (
+                    round(box.top * MM),
+                    round(box.left * MM),
+                    int(MM * box.height / 2),
+                )
+                edge = page[top + middle, left - 2 : left + 3].min()
+                assert 150 < edge < 240  # drops out, but is seen
+                inside = page[top + 4 : top + int(box.height * MM) - 4, left + 4 : left + 20]
+                assert inside.min() == 255
+
+
+def test_people_that_are_told_apart_by_nothing_are_named(tmp_path: Path) -> None:
+    description, people = tmp_path / "exam.toml", tmp_path / "people.csv"
+    CliRunner().invoke(app, ["form", "new", str(description)])
+    people.write_text("name\nAda\nAda\n")
+    answer = CliRunner().invoke(
+        app,
+        ["form", "print", str(description), "-o", str(tmp_path / "x.pdf"), "--for", str(people)],
+    )
+    assert "line 3: 'Ada' again" in str(answer.exception)
+    assert not (tmp_path / "x.pdf").exists()
