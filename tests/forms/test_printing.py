@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from penstroke.cli.main import app
 from penstroke.forms.description import read_form
-from penstroke.forms.printing import qr_text
+from penstroke.forms.layout import qr_text
 
 MM = 8
 """Pixels."""

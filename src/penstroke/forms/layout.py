@@ -1,8 +1,11 @@
-"""Where the fields of a form stand on its pages, unless the form says so itself."""
+"""Where on a form's pages its fields, markers and QR code stand, and what the code says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote
+
+import segno
 
 from penstroke.forms.description import COMBS, MARKS, Area, Form, FormField
 
@@ -10,6 +13,9 @@ MARKER_MM, MARKER_CENTRE_MM = 6.0, 10.0
 """Side of the square markers, and how far from both edges of a corner their middles are."""
 QR_MM, QR_RIGHT_MM, QR_TOP_MM = 18.0, 27.0, 18.0
 """Side of the QR code with its quiet zone, and its middle from the right and upper edges."""
+QR_BORDER = 4
+"""Modules of the quiet zone on each side."""
+QR_PREFIX = "penstroke"
 LEFT_MM, RIGHT_MM = 20.0, 20.0
 TITLE_HEIGHT_MM = 5.0
 """Of the title above the boxes of a field."""
@@ -20,6 +26,17 @@ _MARK, _MARK_GAP = 4.5, 2.0
 _LINE_HEIGHT, _NUMBER_WIDTH, _SIGNATURE = 10.0, 50.0, (75.0, 16.0)
 _CHARACTER_MM = 1.9
 """Greatest mean width of a printed character of 9 points."""
+
+
+def qr_text(form: Form, page: int, person: str = "") -> str:
+    """Return what the QR code of a page says."""
+    parts = [QR_PREFIX, quote(form.name, safe=""), str(form.version), str(page)]
+    return ":".join([*parts, quote(person, safe="")] if person else parts)
+
+
+def qr_code(form: Form, page: int, person: str = "") -> segno.QRCode:
+    """Return the QR code of a page."""
+    return segno.make_qr(qr_text(form, page, person), error="m")
 
 
 def text_width_mm(text: str) -> float:

@@ -6,9 +6,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import segno
 from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
@@ -20,13 +18,14 @@ from penstroke.forms.layout import (
     LEFT_MM,
     MARKER_CENTRE_MM,
     MARKER_MM,
+    QR_BORDER,
     QR_MM,
     QR_RIGHT_MM,
     QR_TOP_MM,
     TITLE_HEIGHT_MM,
+    qr_code,
 )
 
-QR_PREFIX = "penstroke"
 _HOLE_MM = 2.0
 """Of the upper left marker, by which a page that lies upside down is known."""
 _DROP_OUT_GREY = 0.78
@@ -51,12 +50,6 @@ def print_form(form: Form, path: Path, people: Sequence[str] = ()) -> int:
     return form.page_count * max(1, len(people))
 
 
-def qr_text(form: Form, page: int, person: str = "") -> str:
-    """Return what the QR code of a page says."""
-    parts = [QR_PREFIX, quote(form.name, safe=""), str(form.version), str(page)]
-    return ":".join([*parts, quote(person, safe="")] if person else parts)
-
-
 class _Page:
     """Draws in millimetres from the upper left corner, downwards."""
 
@@ -69,7 +62,7 @@ class _Page:
             for y in (MARKER_CENTRE_MM, height - MARKER_CENTRE_MM):
                 self._square(x, y, MARKER_MM, 0.0)
         self._square(MARKER_CENTRE_MM, MARKER_CENTRE_MM, _HOLE_MM, 1.0)
-        self._qr_code(qr_text(form, page, person), width - QR_RIGHT_MM, QR_TOP_MM)
+        self._qr_code(form, page, person)
         room = width - QR_RIGHT_MM - QR_MM / 2 - LEFT_MM
         self._text(LEFT_MM, 17, form.title or form.name, 16, bold=True, room=room)
         below = " · ".join(
@@ -123,8 +116,9 @@ class _Page:
             self._text(x, y, line, 9)
             y += 4.2
 
-    def _qr_code(self, text: str, x: float, y: float) -> None:
-        modules = [*segno.make(text, error="m", micro=False).matrix_iter(border=4)]
+    def _qr_code(self, form: Form, page: int, person: str) -> None:
+        x, y = form.size_mm[0] - QR_RIGHT_MM, QR_TOP_MM
+        modules = [*qr_code(form, page, person).matrix_iter(border=QR_BORDER)]
         size = QR_MM / len(modules)
         self._canvas.setFillGray(0)
         for row, line in enumerate(modules):
