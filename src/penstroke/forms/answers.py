@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 FieldStatus = Literal["accepted", "doubtful", "empty", "rejected"]
 """`accepted`: at least as probable as the precision that was asked for needs; `doubtful`: to be
@@ -62,3 +63,41 @@ class PageAnswer:
     fields: Mapping[str, FieldAnswer] | None = None
     problem: PageProblem | None = None
     detail: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Return what `to_dict` made plain values of, through JSON too."""
+        fields = plain["fields"]
+        if fields is not None:
+            fields = {name: _field_answer(values) for name, values in fields.items()}
+        return cls(**{**plain, "fields": fields})
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value that a person gave to a field of a page in the review.
+
+    `time` is in ISO format, UTC; `old` is the value that the person saw.
+    """
+
+    who: str
+    time: str
+    page: str
+    field: str
+    old: str
+    new: str
+
+
+def _field_answer(plain: Mapping[str, Any]) -> FieldAnswer:
+    return FieldAnswer(
+        **{
+            **plain,
+            "box": tuple(plain["box"]),
+            "alternatives": tuple((value, p) for value, p in plain["alternatives"]),
+            "characters": tuple((value, p, tuple(box)) for value, p, box in plain["characters"]),
+        }
+    )
