@@ -98,12 +98,12 @@ class Hand:
         """Make a cross, a tick or a scribble in a box."""
         patch = np.zeros((SCALE * 12, SCALE * 12), np.float32)
         reach, kind = 0.5 * box.width * self._rng.uniform(0.7, 1.25), self._rng.integers(3)
-        lines: list[list[tuple[float, float]]] = {
-            0: [[(-1, -1), (1, 1)], [(-1, 1), (1, -1)]],
-            1: [[(-0.8, 0), (-0.2, 0.8), (1.2, -1.2)]],
-            2: [[(-0.9, -0.8 + 0.25 * k) if k % 2 else (0.9, -0.8 + 0.25 * k) for k in range(8)]],
-        }[int(kind)]
-        for line in lines:
+        zigzag = [((-0.9, 0.9)[k % 2], -0.8 + 0.25 * k) for k in range(8)]
+        shapes: list[list[list[tuple[float, float]]]] = [
+            [[(-1, -1), (1, 1)], [(-1, 1), (1, -1)]], [[(-0.8, 0), (-0.2, 0.8), (1.2, -1.2)]],
+            [zigzag],
+        ]  # fmt: skip
+        for line in shapes[kind]:
             points = np.array(line) * reach + self._rng.normal(0, 0.15, (len(line), 2)) + 6
             cv2.polylines(patch, [np.rint(points * SCALE).astype(np.int32)], False, 1.0,
                           max(2, round(0.5 * SCALE)), cv2.LINE_AA)  # fmt: skip
