@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from penstroke.errors import PenstrokeError, StorageError
+from penstroke.errors import ConfigError, PenstrokeError, StorageError
 
 _TEMPORARY = ".penstroke-part"
 """The end of the names of files that are being written; no person gives it to one."""
@@ -63,6 +63,19 @@ def append_lines(path: Path, text: str) -> None:
             os.fsync(stream.fileno())
         if is_new:
             _sync_folder(path.parent)
+
+
+def text_lines(path: str | Path) -> list[str]:
+    """Return the lines of a text file (UTF-8) without blanks around them; blank ones are skipped.
+
+    ConfigError: it cannot be read.
+    """
+    with explained(f"read {path}", ConfigError):
+        try:
+            lines = Path(path).read_text("utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is not text in UTF-8: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def check_writable(path: Path) -> None:

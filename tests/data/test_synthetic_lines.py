@@ -91,3 +91,28 @@ def test_characters_that_cannot_write_the_lines_are_named(
 def test_words_are_written_without_numbers_where_a_digit_lacks() -> None:
     lines = LineSynthesizer(bars("ab01"), SynthesisConfig(content="words")).batch(60, 0)
     assert set("".join(lines.texts)) == set("ab ")
+
+
+def test_texts_of_a_list_are_written_as_often_as_they_are_there() -> None:
+    characters = Dataset(
+        bars("xyz").images, np.arange(3), ("Bb", "e", "8")
+    )  # small letters of EMNIST's merged classes are read as capitals
+    settings = SynthesisConfig(texts=("be 8%", "be 8%", "be 8%", "8,8"), blank=0.0)
+    lines = LineSynthesizer(characters, settings).batch(200, 0)
+    assert lines.alphabet == " %,8Be"
+    assert set(lines.texts) == {"Be 8%", "8,8"}
+    assert 120 < lines.texts.count("Be 8%") < 180
+
+
+def test_a_long_text_is_whole_on_its_line() -> None:
+    settings = SynthesisConfig().replace({**PLAIN, "texts": ["1" * 100], "least_height": 0.9})
+    lines = LineSynthesizer(bars("1"), settings).batch(10, 0)
+    assert lines.widths.min() > 100 * 0.9 * 32 * 4 / 20, "of bars 4 wide and 20 high"
+    assert lines.widths.max() > 2048
+
+
+def test_texts_that_cannot_be_composed_are_named() -> None:
+    settings = SynthesisConfig(characters="mine", texts=("10", "12 Höfe"))
+    message = "synthesis.texts: '12 Höfe' cannot be composed: mine has no images of H e f ö;"
+    with pytest.raises(ConfigError, match=message):
+        LineSynthesizer(bars("0123456789"), settings)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,24 @@ def test_what_line_readers_cannot_do_is_refused(penstroke: Callable[..., Outcome
         done = penstroke(*words)
         assert done.exit_code in (1, 2)
         assert message in " ".join(done.err.split())
+
+
+def test_lines_of_a_list_of_texts(tmp_path: Path, penstroke: Callable[..., Outcome]) -> None:
+    own, blank, foreign = (tmp_path / f"{name}.txt" for name in ("own", "blank", "foreign"))
+    own.write_text("\ufeff12-7\n\n  7 12 \n", "utf-8")
+    blank.write_text("\n \n")
+    foreign.write_text("12\nNo 12\n")
+    words = ("train", "numbers", "--set", "synthesis.characters=digits", "--dry-run", "--json")
+    plan = json.loads(penstroke(*words, "--texts", own).out)
+    assert plan["config"]["synthesis"]["texts"] == ["12-7", "7 12"]
+    for path, message in (
+        (blank, "blank.txt: holds no text"),
+        (tmp_path / "none.txt", "cannot read"),
+        (foreign, "synthesis.texts: 'No 12' cannot be composed: digits has no images of N o;"),
+    ):
+        refused = penstroke(*words, "--texts", path)
+        assert (refused.exit_code, refused.out) == (2, "")
+        assert message in " ".join(refused.err.split())
 
 
 def test_a_plan_counts_lines(penstroke: Callable[..., Outcome]) -> None:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import typer
 
 from penstroke.cli.console import set_json
+from penstroke.errors import ConfigError
+from penstroke.files import text_lines
 
 Options = TypeVar("Options")
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -27,6 +29,10 @@ RUN = argument("Name or path of a run (see `penstroke runs list`).", metavar="RU
 DATASET_NAME = argument("Data set (see `penstroke data list`).", metavar="DATASET")
 DATASET = option("Data set (see `penstroke data list`).", metavar="NAME")
 EXCLUDE = option("List of training images to leave out, as `data audit` writes it.", metavar="FILE")
+TEXTS = option(
+    "Text file of what synthetic lines say, one a line, in place of numbers or words.",
+    metavar="FILE",
+)
 SET = option(
     "Any setting by its dotted name; may be repeated.", None, "--set", metavar="NAME=VALUE"
 )
@@ -70,6 +76,11 @@ def changes_from(assignments: Iterable[str] | None, options: Mapping[str, Any]) 
         from penstroke.quality.exclusion import read_list
 
         given["data.exclude"] = read_list(given["data.exclude"]) or None
+    if "synthesis.texts" in given:
+        path = given["synthesis.texts"]
+        if not (texts := text_lines(path)):
+            raise ConfigError(f"{path}: holds no text to write lines of")
+        given["synthesis.texts"] = texts
     return given | parse_assignments(assignments or ())
 
 

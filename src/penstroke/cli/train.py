@@ -38,6 +38,7 @@ class TrainOptions:
     )
     dataset: str | None = shared.DATASET
     exclude: Path | None = shared.EXCLUDE
+    texts: Path | None = shared.TEXTS
     model: str | None = option("Kind of network in its default size: mlp, cnn, resnet or crnn.")
     epochs: int | None = option("Passes over the training images.")
     batch_size: int | None = option("Images per step.")
@@ -109,7 +110,7 @@ def _config(options: TrainOptions) -> tuple[RunConfig, PretrainedRun | None]:
     settings = changes_from(options.changes, {
         "model": {"architecture": options.model} if options.model else None,
         "data.dataset": options.dataset, "data.exclude": options.exclude,
-        "train.epochs": options.epochs,
+        "synthesis.texts": options.texts, "train.epochs": options.epochs,
         "train.batch_size": options.batch_size, "train.learning_rate": options.lr,
         "train.seed": options.seed,
     })  # fmt: skip

@@ -49,6 +49,7 @@ class TuneOptions:
     recipe: str = argument("Recipe with a [search] table, or a study to resume.", "tuned")
     dataset: str | None = shared.DATASET
     exclude: Path | None = shared.EXCLUDE
+    texts: Path | None = shared.TEXTS
     method: str | None = option(
         "Search algorithm: sweep, grid, random, tpe, hyperband or asha.")  # fmt: skip
     trials: int | None = option("Number of trials (random, tpe and asha).")
@@ -95,6 +96,7 @@ def command(options: TuneOptions) -> None:
     time_budget = seconds_of(options.time_budget)
     settings = changes_from(options.changes, {
         "data.dataset": options.dataset, "data.exclude": options.exclude,
+        "synthesis.texts": options.texts,
         "search.method": options.method, "search.trials": options.trials,
         "search.max_epochs": options.max_epochs, "search.eta": options.eta,
         "search.seeds": options.seeds, "search.folds": options.folds, "search.seed": options.seed,

@@ -30,6 +30,9 @@ from penstroke.files import explained, sha256
 IMAGE_SIZE = 28
 """Side in pixels of the square images that the networks read, as in MNIST."""
 
+LONGEST_TEXT = 100
+"""Characters of a line that is composed of a list of texts."""
+
 T = TypeVar("T")
 ListOf = Annotated[tuple[T, ...], Field(strict=False)]
 """A tuple, which TOML and JSON write as a list."""
@@ -446,6 +449,11 @@ class SynthesisConfig(Settings):
     content: Literal["numbers", "words"] = Field(
         "numbers", description="what is written: numbers, amounts and dates, or words and numbers"
     )
+    texts: ListOf[Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]] | None = Field(
+        None, min_length=1,
+        description="what is written in place of `content`, drawn from this list; a text that is "
+        "there twice is drawn twice as often",
+    )  # fmt: skip
     lines_per_epoch: int = Field(
         32_000, ge=1, description="lines in an epoch, composed and real ones together"
     )

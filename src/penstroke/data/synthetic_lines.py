@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from penstroke.config.class_names import as_text
+from penstroke.config.class_names import as_text, class_of
 from penstroke.config.settings import SynthesisConfig
 from penstroke.data.dataset import Dataset
 from penstroke.data.line_paper import photograph
@@ -91,9 +91,12 @@ class _Hand:
 def composed_alphabet(classes: Sequence[str], config: SynthesisConfig) -> str:
     """Return the characters of lines composed of characters of these classes.
 
-    They are those of the classes, a letter of either case as a capital, and `SIGNS` or the space.
-    ConfigError: the classes lack what is to be written, all ten digits or any letter.
+    They are those of the classes, a letter of either case as a capital, and `SIGNS` or the space;
+    with a list of texts, those of the texts alone. ConfigError: the classes lack what is to be
+    written, all ten digits, any letter, or a character of a text.
     """
+    if config.texts is not None:
+        return "".join(sorted({*"".join(_texts(classes, config))}))
     names = [as_text(name) for name in classes]
     if config.content == "numbers":
         if missing := "".join(digit for digit in digits if digit not in names):
@@ -111,6 +114,21 @@ def composed_alphabet(classes: Sequence[str], config: SynthesisConfig) -> str:
     return "".join(dict.fromkeys([*names, " "]))
 
 
+def _texts(classes: Sequence[str], config: SynthesisConfig) -> tuple[str, ...]:
+    """Return `config.texts` in the characters of the classes: `a` as `A` where a class is `Aa`."""
+    texts, known = config.texts or (), {" ", *SIGNS, *map(as_text, classes)}
+    characters = set("".join(texts)) - known
+    merged = {one: as_text(name) for one in characters if (name := class_of(one, classes))}
+    if missing := characters - merged.keys():
+        example = next(text for text in texts if not missing.isdisjoint(text))
+        raise ConfigError(
+            f"synthesis.texts: {example!r} cannot be composed: {config.characters} has no images "
+            f"of {' '.join(sorted(missing))}; name another data set in synthesis.characters (a+b "
+            "is a union), or write these texts without them"
+        )
+    return tuple(text.translate(str.maketrans(merged)) for text in texts)
+
+
 class LineSynthesizer:
     """Composes lines of the characters of a data set: whoever asks for a seed gets the same lines.
 
@@ -121,6 +139,7 @@ class LineSynthesizer:
         names = [as_text(name) for name in characters.classes]
         self.config = config
         self.alphabet = composed_alphabet(characters.classes, config)
+        self._texts = _texts(characters.classes, config)
         self._letters = tuple(name for name in dict.fromkeys(names) if not name.isdigit())
         self._images = characters.images
         rows: dict[str, list[npt.NDArray[np.int64]]] = {}
@@ -140,7 +159,9 @@ class LineSynthesizer:
 
     def _line(self, rng: Generator) -> tuple[Strip, str]:
         config = self.config
-        if config.content == "numbers":
+        if self._texts:
+            text = self._texts[rng.integers(len(self._texts))]
+        elif config.content == "numbers":
             text = number(rng)
         else:
             text = words(rng, self._letters, has_digits=self._rows.keys() >= set(digits))
@@ -179,7 +200,8 @@ class LineSynthesizer:
 
     def _written(self, text: str, hand: _Hand, rng: Generator) -> Ink:
         """Return the ink (STRIP_HEIGHT, W) of `text`, placed somewhere on the strip."""
-        if text and self.config.content == "numbers" and rng.random() < 0.03:
+        is_number = self.config.content == "numbers" and not self._texts
+        if text and is_number and rng.random() < 0.03:
             text += _UNREAD[rng.integers(len(_UNREAD))]
         inks = [self._character(character, hand, rng) for character in text]
         margins = STRIP_HEIGHT * np.where(
@@ -195,7 +217,8 @@ class LineSynthesizer:
             x = max(places[-1] + 0.4 * ink.shape[1], places[-1] + ink.shape[1] + gap)
             extra = rng.uniform(0.2, 0.9) * hand.height if rng.random() < 0.03 else 0.0
         last = places[-1] + inks[-1][0].shape[1] if places else STRIP_HEIGHT * rng.uniform(0.5, 4)
-        width = int(np.clip(round(last + margins[1]), 16, _WIDEST))
+        widest = max(_WIDEST, math.ceil(last)) if self._texts else _WIDEST
+        width = int(np.clip(round(last + margins[1]), 16, widest))
         canvas = np.zeros((STRIP_HEIGHT, width), np.uint8)
         # Mostly inside; a tall or low-lying line may be cut a little.
         free = STRIP_HEIGHT - hand.height

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstroke.errors import ConfigError, near_match
-from penstroke.files import explained
+from penstroke.files import text_lines
 from penstroke.inference.check_digits import CHECKS, CheckDigitName, Sums
 
 MOST_STATES: Final = 300_000
@@ -414,7 +414,7 @@ class Choices(Constraint):
         ConfigError: it cannot be read, or holds none.
         """
         try:
-            return cls(tuple(_lines(path)))
+            return cls(tuple(text_lines(path)))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
 
@@ -451,15 +451,6 @@ class Choices(Constraint):
     def end(self, state: int) -> float | None:
         """Return 0 where a choice ends."""
         return 0.0 if state in self._trie.entries else None
-
-
-def _lines(path: str | Path) -> list[str]:
-    with explained(f"read {path}", ConfigError):
-        try:
-            lines = Path(path).read_text("utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is not text in UTF-8: {error}") from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 @dataclass(frozen=True)
@@ -540,7 +531,7 @@ class Dictionary(Constraint):
 
         A tab and the frequency may follow; without it is 1. ConfigError: it cannot be read.
         """
-        rows = [line.partition("\t")[::2] for line in _lines(path)]
+        rows = [line.partition("\t")[::2] for line in text_lines(path)]
         try:
             return cls(tuple((word, float(count or 1)) for word, count in rows), outside)
         except (ValueError, ConfigError) as error:

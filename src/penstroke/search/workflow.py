@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from textwrap import shorten
 
 from penstroke.config.settings import RunConfig
 from penstroke.config.space import SearchConfig, Space
@@ -125,11 +126,17 @@ def _check_same(study: Study, request: SearchRequest, config: RunConfig, data: D
     theirs = flatten(record.config.to_dict() | {"search": record.search.to_dict()})
     ours = flatten(config.to_dict() | {"search": request.search.to_dict()})
     names = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
-    what = ", ".join(f"{k} ({theirs.get(k)} there, {ours.get(k)} here)" for k in names[:4])
+    what = ", ".join(
+        f"{k} ({_brief(theirs.get(k))} there, {_brief(ours.get(k))} here)" for k in names[:4]
+    )
     raise StudyError(
         f"{study.path} is another search: {what or 'its time budget'} differs; choose another "
         "--name, or --overwrite to replace it"
     )
+
+
+def _brief(value: object) -> str:
+    return shorten(str(value), 60)  # a list of texts may have thousands
 
 
 def planned_epochs(study: Study) -> int:
