@@ -79,6 +79,16 @@ def page_images(path: Path) -> Iterator[tuple[int, Grey]]:
         yield number, page_image(path, number)
 
 
+def pdf_pages(content: bytes) -> list[Grey]:
+    """Return all pages of a PDF of our own."""
+    path = Path("the form's PDF")
+    with _PDFIUM:
+        document = _open_pdf(content, path)
+        count = len(document)
+        document.close()
+    return [_pdf_page(content, path, number) for number in range(1, count + 1)]
+
+
 def _is_pdf(content: bytes) -> bool:
     return b"%PDF-" in content[:1024]
 

@@ -36,6 +36,12 @@ _FONT = "Vera"
 
 def print_form(form: Form, path: Path, people: Sequence[str] = ()) -> int:
     """Write `form` to `path` as a PDF, once for each of `people`, or once; return its pages."""
+    write_atomically(path, pdf_of(form, people))
+    return form.page_count * max(1, len(people))
+
+
+def pdf_of(form: Form, people: Sequence[str] = ()) -> bytes:
+    """Return `form` as a PDF, once for each of `people`, or once; the same bytes each time."""
     _register_fonts()
     stream = io.BytesIO()
     width, height = (_MM * side for side in PAPER_MM[form.paper])
@@ -46,8 +52,7 @@ def print_form(form: Form, path: Path, people: Sequence[str] = ()) -> int:
             _Page(canvas, height).draw(form, page, person)
             canvas.showPage()
     canvas.save()
-    write_atomically(path, stream.getvalue())
-    return form.page_count * max(1, len(people))
+    return stream.getvalue()
 
 
 class _Page:

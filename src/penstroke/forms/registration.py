@@ -1,9 +1,9 @@
 """A scan or photograph of a form, laid onto the page that the form describes.
 
-Where a form was printed by Penstroke, its QR code and corner markers give a first homography;
-other forms are found by the features of their blank page. Then the printed boxes, or patches of the
-blank page, are looked for one by one near where they should be, and the homography is fitted to
-where they are.
+A form that Penstroke printed has a QR code and corner markers, which give a first homography; other
+forms, and pages whose marks cannot be seen, are found by the features of the blank page. Then
+patches of the blank page are looked for one by one, near where they should be, and the homography
+is fitted to where they are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from penstroke.forms.layout import (
     QR_TOP_MM,
     qr_code,
 )
-from penstroke.forms.page_images import Grey, page_images
+from penstroke.forms.page_images import Grey, page_images, pdf_pages
+from penstroke.forms.printing import pdf_of
 
 PIXELS_PER_MM = 8
 """Of a registered page: 203 dpi."""
@@ -53,13 +54,15 @@ _BLANK_CONTRAST = 12
 """Grey levels by which anything on a page has to be darker than its paper."""
 _FINE = 4
 """Pixels a millimetre at which printed boxes are looked for, to a fraction of a pixel."""
-_SEARCH_MM = (3.0, 1.2)
-"""How far from its place a box is looked for, in the first and the second round."""
-_LEAST_MATCH = 0.35
-"""Correlation with a printed box from which it counts as found."""
-_BOXES_OF_PATCH, _PATCH_MM = 5, 24.0
-"""Boxes that are looked for together, and the side of the patches of a blank page."""
-_GREATEST_ERROR_MM = 1.0
+_SEARCH_MM = (4.0, 2.4, 1.2)
+"""How far from its place a patch is looked for, in each round."""
+_PATCH_MM = 16.0
+"""Side of the patches of the blank page."""
+_LEAST_MATCH, _LEAST_FOUND = 0.4, 0.35
+"""Correlation from which a patch counts as found, and the share of them that has to be found."""
+_GOOD_ERROR_MM, _GREATEST_ERROR_MM = 0.1, 0.6
+"""Errors up to which no other pose is tried, and up to which a page counts as registered."""
+_MOST_POSES = 12
 _FEATURES, _RATIO, _LEAST_INLIERS = 4000, 0.8, 20
 _FEATURE_SIDE = 1400
 
@@ -84,8 +87,24 @@ def register(image: Grey, form: Form) -> RegisteredPage:
     FormPageError: it is none, is cut off, blank, or cannot be registered; its `problem` says which.
     """
     _refuse_blank(image)
-    pose = _pose_by_features(image, form) if form.blank else _pose_by_markers(image, form)
-    homography, error_mm = _refined(image, form, pose)
+    found, refusal = None, None
+    for pose in itertools.islice(_poses(image, form), _MOST_POSES):
+        try:
+            homography, error_mm = _refined(image, form, pose)
+        except FormPageError as error:
+            refusal = refusal or error
+            continue
+        if found is None or error_mm < found[2]:
+            found = pose, homography, error_mm
+        if error_mm < _GOOD_ERROR_MM:
+            break
+    if found is None:
+        raise refusal or FormPageError(
+            "not_this_form",
+            "nothing that is printed on the form is found on it: take all of the page, sharp, and "
+            "see whether it is of this form",
+        )
+    pose, homography, error_mm = found
     if error_mm > _GREATEST_ERROR_MM:
         raise FormPageError(
             "not_registered",
@@ -124,50 +143,61 @@ def _refuse_blank(image: Grey) -> None:
 
 
 def _refuse_cut_off(image: Grey, form: Form, page: int, homography: Homography) -> None:
-    height, width = image.shape
     for field in form.on_page(page):
-        corners = _mapped(homography, np.concatenate([_corners(box) for box in field.boxes]))
-        if (corners < -2).any() or (corners > (width + 1, height + 1)).any():
+        corners = np.concatenate([_corners(box) for box in field.boxes])
+        if _is_outside(image, _mapped(homography, corners)).any():
             raise FormPageError(
                 "cut_off", f"the field {field.name} is not on the picture: take all of the page"
             )
 
 
+def _is_outside(image: Grey, points: Points) -> npt.NDArray[np.bool_]:
+    """Return which of `points` (N, 2) are not in `image`."""
+    height, width = image.shape
+    return np.asarray(((points < -2) | (points > (width + 1, height + 1))).any(axis=1))
+
+
+def _poses(image: Grey, form: Form) -> Iterator[_Pose]:
+    """Yield how the page may lie, the most trusted first."""
+    if form.blank is None:
+        codes = list(_codes(image))
+        code = _own_code(codes, form) if codes else None
+        squares = _squares(image)
+        if code is not None:
+            for homography in _with_code(code, squares, form):
+                yield _Pose(homography, code.page, code.person)
+        else:
+            for homography in _by_four_markers(squares, form):
+                for page in range(1, form.page_count + 1):
+                    yield _Pose(homography, page, None)
+    else:
+        code = None
+    for pose in _by_features(image, form):
+        if code is None:
+            yield pose
+        elif pose.page == code.page:
+            yield pose._replace(person=code.person)
+
+
 # By markers and QR code
 
 
-def _pose_by_markers(image: Grey, form: Form) -> _Pose:
-    codes = list(_codes(image))
+def _own_code(codes: Sequence[_Code], form: Form) -> _Code:
+    """Return the code of a page of `form`; FormPageError if there is none, or are several."""
     ours = [code for code in codes if code.form == form.name]
-    if codes and not ours:
+    if not ours:
         raise FormPageError("not_this_form", f"its QR code says it is of the form {codes[0].form}")
-    if len({(code.page, code.person, tuple(code.corners[0])) for code in ours}) > 1:
+    if len(ours) > 1:
         raise FormPageError("several_pages", "it shows several pages: take one at a time")
-    squares = _squares(image)
-    if ours:
-        code = ours[0]
-        if code.version != str(form.version):
-            raise FormPageError(
-                "not_this_form",
-                f"it is of version {code.version} of the form, not of version {form.version}",
-            )
-        if not 1 <= code.page <= form.page_count:
-            raise FormPageError("not_this_form", f"the form has no page {code.page}")
-        homography = _with_code(code, squares, form)
-        return _Pose(homography, code.page, code.person)
-    best: tuple[float, _Pose] | None = None
-    for homography in _by_four_markers(squares, form):
-        for page in range(1, form.page_count + 1):
-            score = _score(image, form, page, homography)
-            if best is None or score > best[0]:
-                best = score, _Pose(homography, page, None)
-    if best is None or best[0] < _LEAST_MATCH:
+    code = ours[0]
+    if code.version != str(form.version):
         raise FormPageError(
-            "not_this_form" if best is None else "not_registered",
-            "neither its QR code nor its corner markers are seen: take all of the page, sharp, "
-            "and see whether it is of this form",
+            "not_this_form",
+            f"it is of version {code.version} of the form, not of version {form.version}",
         )
-    return best[1]
+    if not 1 <= code.page <= form.page_count:
+        raise FormPageError("not_this_form", f"the form has no page {code.page}")
+    return code
 
 
 def _codes(image: Grey) -> Iterator[_Code]:
@@ -251,14 +281,14 @@ def _marker_places(form: Form) -> Points:
     return np.array([(d, d), (width - d, d), (width - d, height - d), (d, height - d)])
 
 
-def _with_code(code: _Code, squares: Sequence[_Square], form: Form) -> Homography:
-    """Return the homography of four markers that put the code in its place, or of fewer."""
+def _with_code(code: _Code, squares: Sequence[_Square], form: Form) -> Iterator[Homography]:
+    """Yield homographies of four markers that put the code in its place, then one of fewer."""
     place = np.array([(form.size_mm[0] - QR_RIGHT_MM, QR_TOP_MM)])
     size = np.linalg.norm(code.corners[2] - code.corners[0])
     for homography in _by_four_markers(squares, form):
         if np.linalg.norm(_mapped(homography, place)[0] - code.corners.mean(0)) < 0.15 * size:
-            return homography
-    return _with_markers(_by_code(code, form), squares, form)
+            yield homography
+    yield _with_markers(_by_code(code, form), squares, form)
 
 
 def _with_markers(rough: Homography, squares: Sequence[_Square], form: Form) -> Homography:
@@ -327,11 +357,15 @@ class _Blank(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def blank_pages(path: str, size_mm: tuple[float, float]) -> list[_Blank]:
-    """Return the pages of the empty form at `path`; ImageError if they cannot be read."""
+def _blank_pages(form: Form) -> list[_Blank]:
+    """Return the pages of the empty form; ImageError if they cannot be read."""
+    if form.blank is not None:
+        images = [image for _, image in page_images(Path(form.blank))]
+    else:
+        images = pdf_pages(pdf_of(form))
     pages = []
-    for _, image in page_images(Path(path)):
-        size = tuple(round(PIXELS_PER_MM * side) for side in size_mm)
+    for image in images:
+        size = [round(PIXELS_PER_MM * side) for side in form.size_mm]
         page = whitened(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8))
         places, descriptors = _features(page)
         pages.append(_Blank(page, places / PIXELS_PER_MM, descriptors))
@@ -347,11 +381,11 @@ def _features(image: Grey) -> tuple[Points, npt.NDArray[np.float32]]:
     return np.array([p.pt for p in points]) / scale, np.asarray(descriptors, np.float32)
 
 
-def _pose_by_features(image: Grey, form: Form) -> _Pose:
-    assert form.blank is not None
+def _by_features(image: Grey, form: Form) -> Iterator[_Pose]:
+    """Yield the pose by the features of each page of the blank form, the best first."""
     points, descriptors = _features(image)
-    best: tuple[int, _Pose] | None = None
-    for number, blank in enumerate(blank_pages(form.blank, form.size_mm), start=1):
+    poses: list[tuple[int, _Pose]] = []
+    for number, blank in enumerate(_blank_pages(form), start=1):
         if min(len(descriptors), len(blank.descriptors)) < 2:
             continue
         pairs = cv2.BFMatcher().knnMatch(blank.descriptors, descriptors, k=2)
@@ -363,84 +397,70 @@ def _pose_by_features(image: Grey, form: Form) -> _Pose:
         tolerance = 4.0 * max(image.shape) / _FEATURE_SIDE
         homography, is_inlier = cv2.findHomography(page, seen, cv2.USAC_MAGSAC, tolerance)
         count = 0 if homography is None else int(is_inlier.sum())
-        if count >= _LEAST_INLIERS and (best is None or count > best[0]):
-            best = count, _Pose(np.asarray(homography, float), number, None)
-    if best is None:
-        raise FormPageError("not_this_form", "what is printed on it is not found on the blank form")
-    return best[1]
+        if count >= _LEAST_INLIERS:
+            poses.append((count, _Pose(np.asarray(homography, float), number, None)))
+    for _, pose in sorted(poses, key=lambda pair: -pair[0]):
+        yield pose
 
 
 # The exact place
 
 
 def _refined(image: Grey, form: Form, pose: _Pose) -> tuple[Homography, float]:
-    """Return the homography fitted to what is printed, and the typical error in millimetres."""
+    """Return the homography fitted to what is printed, and the typical error in millimetres.
+
+    FormPageError: too little of it is where it should be.
+    """
     homography, error = pose.homography, math.inf
     patches = _patches(form, pose.page)
-    if not patches:
-        return homography, 0.0
     for reach in _SEARCH_MM:
         page = _padded_ink(image, homography, form)
         places, shifts = [], []
-        for area, template in patches:
+        middles = np.array([(area.left + area.width / 2, area.top + area.height / 2)
+                            for area, _ in patches])  # fmt: skip
+        is_out = _is_outside(image, _mapped(homography, middles))
+        seen = [patch for patch, out in zip(patches, is_out, strict=True) if not out]
+        for area, template in seen:
             shift, match = _shift(page, area, template, reach)
             if match >= _LEAST_MATCH:
                 places.append((area.left + area.width / 2, area.top + area.height / 2))
                 shifts.append(shift)
-        if not shifts:
+        if len(shifts) < max(1, _LEAST_FOUND * len(seen)):
             raise FormPageError(
-                "not_registered", "none of its printed boxes is where it should be: lay the page "
-                "flat, and see whether it is of this form",
+                "not_registered", f"only {len(shifts)} of {len(seen)} parts of what is printed "
+                "are where they should be: lay the page flat, and take all of it, sharp",
             )  # fmt: skip
-        middles, moved = np.array(places), np.array(places) + np.array(shifts)
-        correction = _smooth_correction(middles, moved, form.size_mm)
+        found = np.array(places)
+        moved = found + np.array(shifts)
+        correction = _smooth_correction(found, moved, form.size_mm, reach / 2)
         homography = homography @ correction
-        rest = _mapped(correction, middles) - moved
+        rest = _mapped(correction, found) - moved
         error = float(np.median(np.hypot(*rest.T)))
     return homography, error
 
 
 @lru_cache(maxsize=16)
 def _patches(form: Form, page: int) -> list[tuple[Area, Ink]]:
-    """Return areas of the page with what is printed there, as ink in 0..1."""
+    """Return areas of the page with what is printed there."""
+    scale = _FINE / PIXELS_PER_MM
+    blank = cv2.resize(
+        _blank_pages(form)[page - 1].image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+    )
+    printed = _ink(np.asarray(blank, np.uint8))
+    width, height = (side - _PATCH_MM for side in form.size_mm)
     patches = []
-    if form.blank:
-        blank = blank_pages(form.blank, form.size_mm)[page - 1].image
-        scale = _FINE / PIXELS_PER_MM
-        printed = _ink(np.asarray(cv2.resize(blank, None, fx=scale, fy=scale), np.uint8))
-        width, height = (side - 1.5 * _PATCH_MM for side in form.size_mm)
-        for top, left in itertools.product(
-            np.arange(_PATCH_MM / 2, height, _PATCH_MM), np.arange(_PATCH_MM / 2, width, _PATCH_MM)
-        ):
-            area = Area(left=float(left), top=float(top), width=_PATCH_MM, height=_PATCH_MM)
-            top_left = round(area.top * _FINE), round(area.left * _FINE)
-            rows, columns = (slice(at, at + round(_PATCH_MM * _FINE)) for at in top_left)
-            template = printed[rows, columns]
-            if template.mean() > 0.01 and _is_textured(template):
-                patches.append((area, template))
-        return patches
-    for field in form.on_page(page):
-        for first in range(0, len(field.boxes), _BOXES_OF_PATCH):
-            boxes = field.boxes[first : first + _BOXES_OF_PATCH]
-            area = _around(boxes)
-            size = [round(_FINE * side) for side in (area.height, area.width)]
-            canvas = np.zeros(size, np.float32)
-            for box in boxes:
-                corners = 16 * _FINE * (_corners(box) - (area.left, area.top))
-                lines = [np.rint(corners).astype(np.int32)]
-                cv2.polylines(canvas, lines, True, 1.0, 1, cv2.LINE_AA, shift=4)
-            patches.append((area, np.asarray(cv2.GaussianBlur(canvas, (0, 0), 0.7), np.float32)))
+    corners = [*itertools.product(np.arange(4, width, _PATCH_MM), np.arange(4, height, _PATCH_MM))]
+    if form.blank is None:  # markers hold the page where nothing else is printed
+        corners += [*(_marker_places(form) - _PATCH_MM / 2)]
+    for left, top in corners:
+        area = Area(
+            left=max(float(left), 0), top=max(float(top), 0), width=_PATCH_MM, height=_PATCH_MM
+        )
+        corner = round(area.top * _FINE), round(area.left * _FINE)
+        rows, columns = (slice(at, at + round(_PATCH_MM * _FINE)) for at in corner)
+        if _is_textured(template := printed[rows, columns]):
+            patches.append((area, template))
     return patches
-
-
-def _around(boxes: Sequence[Area]) -> Area:
-    """Return the area around `boxes`, with a margin of a millimetre."""
-    left, top = min(box.left for box in boxes) - 1, min(box.top for box in boxes) - 1
-    return Area(
-        left=left, top=top,
-        width=max(box.right for box in boxes) + 1 - left,
-        height=max(box.bottom for box in boxes) + 1 - top,
-    )  # fmt: skip
 
 
 def _is_textured(template: Ink) -> bool:
@@ -471,9 +491,7 @@ def _shift(
         return (0.0, 0.0), 0.0
     match = np.asarray(cv2.matchTemplate(window, template, cv2.TM_CCOEFF_NORMED), np.float32)
     _, best, _, (x, y) = cv2.minMaxLoc(match)
-    # The template began at a whole pixel, the area in between.
-    dx = _peak(match[y, :], x) - reach + round(area.left * _FINE) - area.left * _FINE
-    dy = _peak(match[:, x], y) - reach + round(area.top * _FINE) - area.top * _FINE
+    dx, dy = _peak(match[y, :], x) - reach, _peak(match[:, x], y) - reach
     return (dx / _FINE, dy / _FINE), float(best)
 
 
@@ -486,18 +504,20 @@ def _peak(values: npt.NDArray[np.float32], at: int) -> float:
     return at if curve >= 0 else at + 0.5 * (before - after) / curve
 
 
-def _smooth_correction(places: Points, moved: Points, size_mm: tuple[float, float]) -> Homography:
+def _smooth_correction(
+    places: Points, moved: Points, size_mm: tuple[float, float], tolerance_mm: float
+) -> Homography:
     """Return the homography on the page that moves `places`, as few bends as their number allows.
 
     What is found wrongly is left out by RANSAC.
     """
     spread = np.ptp(places, axis=0) / np.array(size_mm)
     if len(places) >= 8 and spread.min() > 0.3:
-        found, _ = cv2.findHomography(places, moved, cv2.RANSAC, 0.4)
+        found, _ = cv2.findHomography(places, moved, cv2.RANSAC, tolerance_mm)
         if found is not None and _is_gentle(whole := np.asarray(found, float), size_mm):
             return whole
     if len(places) >= 3 and spread.max() > 0.15:
-        affine, _ = cv2.estimateAffinePartial2D(places, moved, ransacReprojThreshold=0.4)
+        affine, _ = cv2.estimateAffinePartial2D(places, moved, ransacReprojThreshold=tolerance_mm)
         if affine is not None and _is_gentle(whole := np.vstack([affine, (0, 0, 1)]), size_mm):
             return whole
     shift = np.median(moved - places, axis=0)
@@ -508,13 +528,6 @@ def _is_gentle(correction: Homography, size_mm: tuple[float, float]) -> bool:
     """Return whether no corner of the page moves by more than 12 mm."""
     corners = np.array([(0, 0), (size_mm[0], 0), size_mm, (0, size_mm[1])], float)
     return bool(np.abs(_mapped(correction, corners) - corners).max() < 12)
-
-
-def _score(image: Grey, form: Form, page: int, homography: Homography) -> float:
-    """Return how well the printed boxes of a page match: mean correlation, at most 1."""
-    ink = _padded_ink(image, homography, form)
-    matches = [_shift(ink, area, template, 2.0)[1] for area, template in _patches(form, page)]
-    return float(np.mean(matches)) if matches else 0.0
 
 
 # Pixels
