@@ -37,7 +37,7 @@ def small_search(name: str = "s", workers: int = 2, **changes: Any) -> Study:
     recipe = small_recipe(**changes)
     assert recipe.search is not None
     study = open_study(SearchRequest(recipe.run_config(), recipe.search), stem=name, name=name)
-    engine = LocalEngine(workers, [recipe.data])
+    engine = LocalEngine(workers, [recipe])
     try:
         assert search(study, engine)
     finally:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ctc import Columns, columns_of, every_text, lines, log_softmax
 from penstroke.inference.line_decoding import (
+    NEGLIGIBLE,
     align,
     decode,
     greedy,
@@ -94,3 +95,11 @@ def test_the_example_of_the_documentation(capsys: pytest.CaptureFixture[str]) ->
             assert next(page)[1] == capsys.readouterr().out
             return
     pytest.fail("there is none")
+
+
+def test_where_no_text_is_likely_the_likeliest_path_is_read() -> None:
+    columns = log_softmax(np.random.default_rng(0).normal(0, 1, (50, 11)))
+    (found,) = decode(columns, "0123456789")
+    assert found.text == greedy(columns, "0123456789")
+    assert found.probability < NEGLIGIBLE
+    assert found.probability == pytest.approx(found.unconstrained)

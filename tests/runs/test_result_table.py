@@ -33,7 +33,7 @@ SPACE = {RATE: {"choices": [1e-4, 4e-3]}, WIDTHS: {"choices": [[4], [8]]}}
 def study(runs: Path) -> Study:
     """Four trials of two seeds each; the best with two new ones."""
     study = finished_search(method="grid", max_epochs=1, seeds=2, space=SPACE)
-    engine = LocalEngine(1, [study.record.config.data])
+    engine = LocalEngine(1, [study.record.config])
     try:
         confirm(study, engine, 2)
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstroke.config.settings import DataConfig
+from penstroke.config.settings import DataConfig, RunConfig
 from penstroke.errors import StudyError
 from penstroke.search.ray_engine import RayEngine
 from penstroke.search.runner import SearchStatus
@@ -85,6 +85,6 @@ def test_a_gpu_that_no_node_has(cluster: Any) -> None:
 
 
 def test_a_node_without_the_data_ends_the_search_with_the_reason(cluster: Any) -> None:
-    missing = DataConfig(dataset="a-data-set-nobody-has")
+    missing = RunConfig(data=DataConfig(dataset="a-data-set-nobody-has"))
     with pytest.raises(StudyError, match=r"a Ray worker cannot load the data: .*nobody-has"):
-        searched(RayEngine(1, cluster.address, data=[missing]), "no-data")
+        searched(RayEngine(1, cluster.address, configs=[missing]), "no-data")

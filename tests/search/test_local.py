@@ -28,7 +28,7 @@ RESOLVED = Resolved(device="cpu", precision="float32", threads=1)
 
 @pytest.fixture
 def engine() -> Iterator[LocalEngine]:
-    opened = LocalEngine(2, [small_config().data], silence_seconds=20)
+    opened = LocalEngine(2, [small_config()], silence_seconds=20)
     yield opened
     opened.close()
 
@@ -124,7 +124,7 @@ def test_a_killed_worker_is_replaced(engine: LocalEngine) -> None:
 
 
 def test_a_silent_worker_is_taken_to_hang() -> None:
-    engine = LocalEngine(1, [small_config().data], silence_seconds=1.0)
+    engine = LocalEngine(1, [small_config()], silence_seconds=1.0)
     try:
         engine.submit(job("5/0", epochs=4))
         (worker,) = workers_of(engine)

@@ -56,7 +56,7 @@ def test_a_study_in_postgresql_is_that_of_sqlite(url: str) -> None:
     assert recipe.search is not None
     request = SearchRequest(recipe.run_config(), recipe.search, storage=url)
     study = open_study(request, stem="there", name="there")
-    engine = LocalEngine(2, [recipe.data])
+    engine = LocalEngine(2, [recipe])
     try:
         assert search(study, engine)
     finally:

@@ -126,7 +126,7 @@ def test_a_search_that_goes_on_trains_nothing_twice() -> None:
 
 def test_confirm_and_conclude(runs: Path) -> None:
     study = finished_search()
-    engine = LocalEngine(2, [study.record.config.data])
+    engine = LocalEngine(2, [study.record.config])
     try:
         confirmed = confirm(study, engine, 3)
         assert confirm(study, engine, 3) == confirmed
@@ -181,7 +181,7 @@ def test_the_test_labels_change_no_decision() -> None:
         recipe = small_recipe(config.model_copy(update={"data": data}))
         assert recipe.search is not None
         study = open_study(SearchRequest(recipe.run_config(), recipe.search), stem=name)
-        engine = LocalEngine(2, [recipe.data])
+        engine = LocalEngine(2, [recipe])
         assert search(study, engine)
         engine.close()
         found.append(remains(study))
@@ -265,7 +265,7 @@ def test_when_the_time_is_up_nothing_is_left_running() -> None:
     study = open_study(SearchRequest(recipe.run_config(), recipe.search), stem="t")
     hurried = study.record.model_copy(update={"time_budget_seconds": 2.0})
     study = Study(study.path, hurried)
-    engine = LocalEngine(2, [recipe.data])
+    engine = LocalEngine(2, [recipe])
     try:
         assert not search(study, engine)
         assert engine.free == 2
@@ -306,7 +306,7 @@ def test_members_that_fail_leave_no_work_behind() -> None:
     study = small_search(method="random", trials=3, max_epochs=2, folds=3, space={
         "train.batch_size": {"choices": [64, 267, 5000]},
     })  # fmt: skip
-    engine = LocalEngine(2, [study.record.config.data])
+    engine = LocalEngine(2, [study.record.config])
     try:
         assert len(confirm(study, engine, 2)) == 2
     finally:

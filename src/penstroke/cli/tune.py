@@ -256,26 +256,27 @@ def _run(study: Study, options: TuneOptions) -> SearchResult:
 
 def _search(study: Study, options: TuneOptions) -> list[float]:
     """Search and confirm; return the metrics of the best settings with new seeds."""
-    from penstroke.search.engine import LocalEngine, patience_seconds, shared_data
+    from penstroke.search.engine import LocalEngine, patience_seconds
     from penstroke.search.workflow import confirm, planned_epochs, search
 
     record, workers, seeds = study.record, options.workers, options.confirm_seeds
     planned = planned_epochs(study)
+    images = record.config.epoch_size(record.data.train_images)
+    kind = "lines" if record.config.reads_lines else "images"
     about = "about " if record.search.method == "asha" else ""
     say(f"{study.path}: {record.search.method} over {len(study.space.parameters)} parameters, up "
         f"to {record.max_epochs} epochs a trial, {about}{planned:,} in all; "
-        f"{record.data.train_images:,} images, {record.resolved.precision}, "
+        f"{images:,} {kind}, {record.resolved.precision}, "
         f"{workers} worker{'s' if workers > 1 else ''}")  # fmt: skip
     # Workers are forked before the table is drawn, while this process is still one thread, and
     # with the data that they will need first.
-    data = record.config.data
-    patience = patience_seconds(len(shared_data(data).train))
+    configs, patience = [record.config], patience_seconds(images)
     if options.engine == "ray":
         from penstroke.search.ray_engine import RayEngine
 
-        engine: Engine = RayEngine(workers, options.address, options.gpus, [data], patience)
+        engine: Engine = RayEngine(workers, options.address, options.gpus, configs, patience)
     else:
-        engine = LocalEngine(workers, [data], record.resolved.device, patience)
+        engine = LocalEngine(workers, configs, record.resolved.device, patience)
     try:
         with _interrupts_held() as check, _live_table(study, planned, workers, check) as watch:
             if not search(study, engine, watch):

@@ -497,7 +497,7 @@ class SynthesisConfig(Settings):
 
 SYNTHETIC = "synthetic"
 """The data set of a line reader for which all lines are composed."""
-_OF_CHARACTERS_IN_DATA = ("classes", "outlier_classes", "folds")
+_OF_CHARACTERS_IN_DATA = ("classes", "outlier_classes")
 _OF_CHARACTERS_IN_TRAIN = (
     "balance", "label_smoothing", "outlier_exposure", "outlier_class_weight", "augment",
 )  # fmt: skip
@@ -525,6 +525,11 @@ class RunConfig(Settings):
             raise ValueError(
                 "data.dataset: synthetic lines need the settings [synthesis]; add them, or name a "
                 "data set of lines"
+            )
+        if self.data.dataset == SYNTHETIC and self.data.folds is not None:
+            raise ValueError(
+                "data.folds: synthetic lines are new in each epoch, so that there are no folds of "
+                "them; name a data set of labelled lines"
             )
         for part, names in (("data", _OF_CHARACTERS_IN_DATA), ("train", _OF_CHARACTERS_IN_TRAIN)):
             settings: Settings = getattr(self, part)

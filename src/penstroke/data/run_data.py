@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from penstroke.config.settings import SYNTHETIC, RunConfig, SynthesisConfig
+from penstroke.config.settings import SYNTHETIC, DataConfig, RunConfig, SynthesisConfig
 from penstroke.data.dataset import Dataset, DataSplits
 from penstroke.data.lines import LineDataset, LineSplits
 from penstroke.data.loading import load_dataset, load_lines
@@ -21,12 +21,13 @@ _FEWEST, _MOST = 100, 1000
 
 def load_data(config: RunConfig) -> DataSplits | LineSplits:
     """Return the images or lines that a run of `config` needs; raises as `load_dataset` does."""
-    return line_splits(config) if config.reads_lines else load_dataset(config.data)
+    if config.reads_lines:
+        return line_splits(config.data, config.synthesis)
+    return load_dataset(config.data)
 
 
-def line_splits(config: RunConfig) -> LineSplits:
+def line_splits(data: DataConfig, synthesis: SynthesisConfig | None) -> LineSplits:
     """Return the lines of a line reader, and the characters to compose more of."""
-    data, synthesis = config.data, config.synthesis
     lines = None if data.dataset == SYNTHETIC else _wide_enough(load_lines(data))
     if synthesis is None:
         assert lines is not None, "refused by RunConfig"
@@ -34,6 +35,7 @@ def line_splits(config: RunConfig) -> LineSplits:
     characters = load_dataset(
         data.replace({
             "dataset": synthesis.characters, "split_by": None, "exclude": None,
+            "folds": None, "fold": None,
             "max_train_images": data.max_train_images if lines is None else None,
         })
     )  # fmt: skip

@@ -18,6 +18,8 @@ from penstroke.inference.constraints import Automaton, Constraint, compiled
 
 BEAM = 24
 """Prefixes of the same length that are extended; seldom more than two or three matter."""
+NEGLIGIBLE = 1e-4
+"""Where no text is likelier, the search ends: that of the likeliest path is as good as any."""
 DOUBT = 0.001
 """How often a line does not keep to the constraint that it is read with."""
 MOST_PREFIXES = 20_000
@@ -331,7 +333,7 @@ def _find(columns: _Floats, automaton: Automaton, count: int) -> _Found:
     if np.isneginf(after.all_texts):
         return _Found([])
     best: list[tuple[float, _Codes]] = []
-    least = 0.0
+    least = floor = 0.0
     if count == 1:
         codes = _greedy(columns)
         first = (
@@ -343,7 +345,10 @@ def _find(columns: _Floats, automaton: Automaton, count: int) -> _Found:
         is_exact = not (automaton.is_weighted and automaton.admits_everything)
         if is_exact and least > 0.5:  # none is likelier
             best = [(least, codes)]
-    best = best or _search(columns, automaton, after, count, least * (1 - 1e-9))
+        floor = NEGLIGIBLE if is_exact and np.isfinite(first) else 0.0
+    best = best or _search(columns, automaton, after, count, max(least * (1 - 1e-9), floor))
+    if floor and (not best or best[0][0] < least * (1 - 1e-6)):
+        best = [(least, codes)]
     if not automaton.is_weighted:
         return _Found(best, after.all_texts)
     if automaton.admits_everything:

@@ -130,7 +130,7 @@ def evaluate_lines(
         0.91
     """
     run = run if isinstance(run, Run) else find_run(run)
-    data = data or line_splits(run.record.config)
+    data = data or line_splits(run.record.config.data, run.record.config.synthesis)
     _check_data(run, data)
     evaluation = evaluate_line_network(
         load_network(run) if network is None else network, data,

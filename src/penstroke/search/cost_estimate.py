@@ -1,20 +1,24 @@
 """What a search will cost, from a measured second of training."""
 
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
-from penstroke.config.settings import RunConfig
+from penstroke.config.settings import IMAGE_SIZE, RunConfig
 from penstroke.config.space import SearchConfig, Space
 from penstroke.data.dataset import DataSplits
+from penstroke.data.line_batches import LineSource
+from penstroke.data.lines import LineSplits
 from penstroke.errors import ConfigError
 from penstroke.models.build import build_network
 from penstroke.models.summary import summarize
 from penstroke.search.engine import resolved_for_worker
 from penstroke.search.plan import Bracket, brackets_of, draw_settings
 from penstroke.training.device import seconds_a_step
+from penstroke.training.line_step import SAMPLE_SIZE
 
 _SAMPLE = 64
 """Settings that stand for all in the mean cost."""
@@ -45,13 +49,16 @@ class CostModel:
     seconds per step and per multiply-add are fitted to the three.
     """
 
-    def __init__(self, config: RunConfig, search: SearchConfig, data: DataSplits) -> None:
+    def __init__(
+        self, config: RunConfig, search: SearchConfig, data: DataSplits | LineSplits
+    ) -> None:
         self._space = Space(config, search.space)
-        self._images, classes = len(data.train), len(data.classes)
+        self._images, classes = config.epoch_size(len(data.train)), len(data.classes)
+        size = SAMPLE_SIZE if config.reads_lines else (IMAGE_SIZE, IMAGE_SIZE)
         settings = draw_settings(self._space, search, config.train.epochs)[:_SAMPLE]
         configs = [self._space.config(values) for values in settings]
         networks = (build_network(c.model, num_classes=classes, mean=0.0, std=1.0) for c in configs)
-        sizes = np.array([summarize(network).multiply_adds for network in networks])
+        sizes = np.array([summarize(network, size).multiply_adds for network in networks])
         resolved = resolved_for_worker(config)
         places = np.linspace(0, len(sizes) - 1, min(3, len(sizes))).astype(int)
         measured = np.argsort(sizes, kind="stable")[places]
@@ -64,6 +71,8 @@ class CostModel:
         steps = (self._images + len(data.validation) * _VALIDATION_SHARE) / batch_sizes
         self._multiply_adds = float(sizes.mean())
         self._epoch_seconds = float((steps * (per_step + per_million * work)).mean())
+        if isinstance(data, LineSplits):
+            self._epoch_seconds += self._images * _seconds_a_line(config, data)
 
     def estimate(self, search: SearchConfig, max_epochs: int) -> Estimate:
         """Return the cost of `search` with trials of at most `max_epochs`."""
@@ -75,6 +84,18 @@ class CostModel:
             round(3 * epochs * self._images * self._multiply_adds), epochs * self._epoch_seconds,
             max_epochs * self._epoch_seconds,
         )  # fmt: skip
+
+
+def _seconds_a_line(config: RunConfig, data: LineSplits) -> float:
+    """Return how long a worker takes to compose or distort a line, which it does itself."""
+    if config.synthesis:
+        few = min(4 * config.train.batch_size, config.synthesis.lines_per_epoch)
+        config = config.replace({"synthesis.lines_per_epoch": few})
+    source = LineSource(config, data)
+    source.chunk(0)  # warms up
+    start = time.perf_counter()
+    lines = sum(map(len, source.chunk(len(source))))
+    return (time.perf_counter() - start) / lines
 
 
 def fit_to_time(

@@ -15,9 +15,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from penstroke.config.settings import DataConfig, Resolved, RunConfig
+from penstroke.config.settings import (
+    SYNTHETIC,
+    DataConfig,
+    Resolved,
+    RunConfig,
+    SynthesisConfig,
+)
 from penstroke.data.dataset import DataSplits, sealed
+from penstroke.data.lines import LineSplits
 from penstroke.data.loading import load_dataset
+from penstroke.data.run_data import line_splits
 from penstroke.errors import PenstrokeError, WorkerError
 from penstroke.training.checkpoint import Checkpoint
 from penstroke.training.device import resolve_auto
@@ -89,7 +97,7 @@ def _train(job: Job) -> Iterator[Progress]:
     done = state.facts["epoch"] if state else 0
     unreported: list[dict[str, Any]] = []
     last_report = time.monotonic()
-    for epoch in islice(fit(config, shared_data(config.data), state), max(job.epochs - done, 0)):
+    for epoch in islice(fit(config, shared_data(config), state), max(job.epochs - done, 0)):
         unreported.append(epoch.metrics)
         if time.monotonic() - last_report > _REPORT_EVERY_SECONDS:
             yield Progress(job.key, tuple(unreported), epoch.state.to_bytes())
@@ -98,10 +106,21 @@ def _train(job: Job) -> Iterator[Progress]:
         yield Progress(job.key, tuple(unreported), epoch.state.to_bytes())
 
 
+def shared_data(config: RunConfig) -> DataSplits | LineSplits:
+    """Return the data, loaded once per process; a forked worker inherits that of its parent."""
+    synthesis = config.synthesis
+    if synthesis is not None and config.data.dataset != SYNTHETIC:
+        # Of the composition, only this decides more than the lines that are composed later.
+        chosen = {"characters", "content", "texts"}
+        synthesis = SynthesisConfig(**synthesis.model_dump(include=chosen))
+    return _loaded(config.data, synthesis, config.reads_lines)
+
+
 @functools.lru_cache(maxsize=8)
-def shared_data(config: DataConfig) -> DataSplits:
-    """Return the images, loaded once per process; a forked worker inherits those of its parent."""
-    return load_dataset(config)
+def _loaded(
+    data: DataConfig, synthesis: SynthesisConfig | None, reads_lines: bool
+) -> DataSplits | LineSplits:
+    return line_splits(data, synthesis) if reads_lines else load_dataset(data)
 
 
 def resolved_for_worker(config: RunConfig) -> Resolved:
@@ -110,7 +129,7 @@ def resolved_for_worker(config: RunConfig) -> Resolved:
 
 
 def patience_seconds(images: int) -> float:
-    """Return how long a worker may take for one epoch of `images` without a report."""
+    """Return how long a worker may take for one epoch of `images`, or lines, without a report."""
     return max(SILENCE_SECONDS, images / _SLOWEST_IMAGES_PER_SECOND)
 
 
@@ -201,16 +220,17 @@ class Engine(ABC):
 class LocalEngine(Engine):
     """Processes on this machine, of one thread each.
 
-    On Linux, training on the processor, they are forked from this one after `data` is loaded, so
-    that all share one copy; elsewhere, where a fork is not safe, each loads it itself.
+    On Linux, training on the processor, they are forked from this one after the data of these
+    settings is loaded, so that all share one copy; elsewhere, where a fork is not safe, each loads
+    it itself.
     """
 
     def __init__(
-        self, workers: int, data: Sequence[DataConfig] = (), device: str = "cpu",
+        self, workers: int, configs: Sequence[RunConfig] = (), device: str = "cpu",
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:  # fmt: skip
         self._fork = sys.platform == "linux" and device == "cpu"
-        for config in data:
+        for config in configs:
             _ = shared_data(config).train.mean_and_std  # computed once, for all
         super().__init__(workers, silence_seconds)
 

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from penstroke.config.settings import DataConfig
+from penstroke.config.settings import RunConfig
 from penstroke.errors import MissingExtraError, StudyError
 from penstroke.search.engine import (
     SILENCE_SECONDS,
@@ -27,13 +27,14 @@ from penstroke.search.engine import (
 class RayEngine(Engine):
     """Actors on the cluster at `address`, or on a new one on this machine ("local").
 
-    Each takes one processor and `gpus` GPUs (0.25 lets four share one), and loads `data` before its
-    first job. StudyError if no cluster answers at `address`, or it has too few GPUs.
+    Each takes one processor and `gpus` GPUs (0.25 lets four share one), and loads the data of these
+    settings before its first job. StudyError if no cluster answers at `address`, or it has too few
+    GPUs.
     """
 
     def __init__(
         self, workers: int, address: str = "local", gpus: float = 0.0,
-        data: Sequence[DataConfig] = (), silence_seconds: float = SILENCE_SECONDS,
+        configs: Sequence[RunConfig] = (), silence_seconds: float = SILENCE_SECONDS,
     ) -> None:  # fmt: skip
         # Ray would report its use over the network by default.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -41,7 +42,7 @@ class RayEngine(Engine):
             import ray
         except ImportError as error:
             raise MissingExtraError.for_extra("cluster", error.name) from None
-        self._data = list(data)
+        self._configs = list(configs)
         self._ray: Any = ray
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
@@ -79,7 +80,7 @@ class RayEngine(Engine):
             ) from error
 
     def _start(self) -> EngineWorker:
-        actor = self._class.remote(self._data)
+        actor = self._class.remote(self._configs)
         return EngineWorker(actor, is_up=False, pending=actor.load.remote())
 
     def _end(self, worker: EngineWorker) -> str:
@@ -116,15 +117,15 @@ class RayEngine(Engine):
 
 
 class _Actor:
-    def __init__(self, data: Sequence[DataConfig]) -> None:
-        self._data = data
+    def __init__(self, configs: Sequence[RunConfig]) -> None:
+        self._configs = configs
 
     def load(self) -> None:
         """Load the data; returns once the cluster has a place for this actor.
 
         Not done on construction: an actor that fails there looks like a node that died.
         """
-        for config in self._data:
+        for config in self._configs:
             shared_data(config)
 
     def run_job(self, job: Job) -> Any:

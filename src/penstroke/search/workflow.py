@@ -8,10 +8,11 @@ from itertools import chain
 from pathlib import Path
 from textwrap import shorten
 
-from penstroke.config.settings import RunConfig
+from penstroke.config.settings import SYNTHETIC, RunConfig
 from penstroke.config.space import SearchConfig, Space
 from penstroke.config.toml import flatten
 from penstroke.data.dataset import DataSplits
+from penstroke.data.lines import LineSplits
 from penstroke.errors import ConfigError, StudyError
 from penstroke.files import sha256, write_text_atomically
 from penstroke.machine import machine_facts, package_versions
@@ -49,11 +50,14 @@ class SearchRequest:
 
     def config_with_epochs(self) -> RunConfig:
         """Return the base config with its epochs settled; ConfigError without validation images."""
-        if self.config.reads_lines:
+        composed = [name for name in self.search.space if "synthesis." in name]
+        if composed and self.config.data.dataset == SYNTHETIC:
             raise ConfigError(
-                "model.architecture: a search is for recognisers of single characters: train line "
-                "readers (crnn) with the settings in question and `penstroke compare` them"
+                f"search.space.{composed[0]}: would change the lines that trials are judged by: "
+                "search it on a data set of labelled lines (--dataset NAME)"
             )
+        if self.search.folds is not None:  # refused where there are none
+            self.config.replace({"data.folds": self.search.folds, "data.fold": 0})
         if not self.config.data.validates and self.search.folds is None:
             raise ConfigError(
                 "data.validation_fraction: a search needs validation images to choose by: set it "
@@ -61,14 +65,14 @@ class SearchRequest:
             )
         if self.search.max_epochs is not None:
             return with_epochs(self.config, self.search.max_epochs)
-        images = len(shared_data(self.config.data).train)
+        images = self.config.epoch_size(len(shared_data(self.config).train))
         return with_epochs(self.config, self.config.train.epochs_for(images))
 
 
 def plan_search(request: SearchRequest, workers: int) -> tuple[RunConfig, SearchConfig, Estimate]:
     """Return the settings that a study of `request` would have, and its cost."""
     config, search = request.config_with_epochs(), request.search
-    cost = CostModel(config, search, shared_data(config.data))
+    cost = CostModel(config, search, shared_data(config))
     if request.time_budget_seconds is not None:
         seconds = request.time_budget_seconds * _USABLE_SHARE
         config, search = fit_to_time(cost, config, search, seconds, workers)
@@ -85,7 +89,7 @@ def open_study(
     `name` is taken, by another search or by the best run of a removed study.
     """
     config = request.config_with_epochs()
-    data = shared_data(config.data)
+    data = shared_data(config)
     Space(config, request.search.space)
     fingerprint = sha256(f"{request.fingerprint} {data.fingerprint}".encode())[:8]
     path = folder_path(f"{stem}-{fingerprint}" if name is None else name)
@@ -114,7 +118,9 @@ def open_study(
     ))  # fmt: skip
 
 
-def _check_same(study: Study, request: SearchRequest, config: RunConfig, data: DataSplits) -> None:
+def _check_same(
+    study: Study, request: SearchRequest, config: RunConfig, data: DataSplits | LineSplits
+) -> None:
     record = study.record
     if record.data.fingerprint != data.fingerprint:
         raise StudyError(

@@ -18,6 +18,8 @@ from penstroke.training.step import StepLoss
 
 _SCORING_BATCH = 64
 _SAMPLE_COLUMNS, _SAMPLE_CHARACTERS = 30, 6
+SAMPLE_SIZE = (STRIP_HEIGHT, COLUMN_WIDTH * _SAMPLE_COLUMNS)
+"""Height and width in pixels of a line of usual width."""
 
 
 def line_loss(network: nn.Module, batch: LineBatch, config: TrainConfig) -> StepLoss:
@@ -32,9 +34,8 @@ def line_loss(network: nn.Module, batch: LineBatch, config: TrainConfig) -> Step
 def sample_lines(count: int, num_classes: int) -> LineBatch:
     """Return `count` lines of noise of usual width, to time a step with."""
     rng = np.random.default_rng(0)
-    width = COLUMN_WIDTH * _SAMPLE_COLUMNS
     return LineBatch(
-        rng.integers(0, 256, (count, STRIP_HEIGHT, width), np.uint8),
+        rng.integers(0, 256, (count, *SAMPLE_SIZE), np.uint8),
         np.full(count, _SAMPLE_COLUMNS), rng.integers(1, num_classes, (count, _SAMPLE_CHARACTERS)),
         np.full(count, _SAMPLE_CHARACTERS), np.arange(count),
     )  # fmt: skip
