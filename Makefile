@@ -67,7 +67,7 @@ format: $(VENV)/.dev ## format the code
 
 bench: $(VENV)/.dev ## measure speed and memory; writes docs/benchmarks.md (needs MNIST)
 	@scripts/system-packages.sh apache2-utils
-	@$(BIN)/python scripts/bench
+	@PYTHONPATH=scripts $(BIN)/python scripts/bench
 
 bench-peers: ## set up the peers that bench measures beside ours (TensorFlow and more, 2 GB)
 	@$(PYTHON) -m venv .venv-peers

@@ -1,6 +1,7 @@
 """Measure, and write docs/benchmarks.md and .json: `make bench`.
 
-A part alone: `python scripts/bench waits`, and so on; the page keeps what was measured before.
+A part alone: `PYTHONPATH=scripts python scripts/bench waits`, and so on; the page keeps what was
+measured before.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import sys
 from typing import Any
 
+import form_piles
 import growth
 import imports
 import lines
@@ -22,7 +24,17 @@ from measure import ROOT, Figure, say, table
 import search
 from penstroke.machine import allowed_cores, package_versions, processor_name
 
-PARTS = ("waits", "speed", "search", "recognition", "lines", "service", "imports", "growth")
+PARTS = (
+    "waits",
+    "speed",
+    "search",
+    "recognition",
+    "lines",
+    "forms",
+    "service",
+    "imports",
+    "growth",
+)
 PAGE = ROOT / "docs" / "benchmarks.md"
 KEPT = ROOT / "docs" / "benchmarks.json"
 
@@ -56,6 +68,8 @@ def measure(part: str, repeats: int) -> dict[str, Any]:
     elif part == "lines":
         found = lines.measure(repeats)
         sections = {f"Lines, {name}": figures for name, figures in found.items()}
+    elif part == "forms":
+        sections = {f"Forms: {name}": figures for name, figures in form_piles.measure().items()}
     elif part == "service":
         sections = {f"Service: {name}": figures for name, figures in service.measure().items()}
     elif part == "imports":

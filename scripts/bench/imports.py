@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -14,15 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
-from measure import Figure, say
+from measure import PENSTROKE, Figure, peak_megabytes, say
 from PIL import Image
 
 from penstroke.preprocessing.ink import preprocess
 
 COUNT = 100_000
 ALONE = 4_000
-_WATCH_SECONDS = 0.2
 
 
 def measure(count: int = COUNT) -> list[Figure]:
@@ -103,27 +99,8 @@ def _import(source: Path, workers: int) -> tuple[float, float, float]:
     """
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as cache:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "penstroke", "data", "import", "bench", source, "--workers",
-             str(workers), "--json"],
-            env=os.environ | {"PENSTROKE_CACHE": cache}, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        root, peak = psutil.Process(process.pid), 0.0
-        while process.poll() is None:
-            peak = max(peak, _megabytes(root))
-            time.sleep(_WATCH_SECONDS)
-    if process.returncode:
-        raise RuntimeError(f"the import of {source} failed")
+        command = ("data", "import", "bench", source, "--workers", workers, "--json")
+        peak = peak_megabytes(PENSTROKE, *command, PENSTROKE_CACHE=cache)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return time.perf_counter() - start, spent, peak
-
-
-def _megabytes(root: psutil.Process) -> float:
-    total = 0
-    try:
-        for process in (root, *root.children(recursive=True)):
-            total += process.memory_full_info().pss if sys.platform == "linux" else 0
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return 0.0
-    return total / 1e6

@@ -12,7 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
+_WATCH_SECONDS = 0.1
 PENSTROKE = str(Path(sys.executable).parent / "penstroke")
 
 
@@ -46,6 +49,32 @@ def run_process(*command: object, **environment: str) -> Process:
     # Linux counts kilobytes, macOS bytes.
     unit = 1 if sys.platform == "linux" else 1024
     return Process(seconds, usage.ru_maxrss / unit / 1024, json.loads(lines[-1]) if lines else {})
+
+
+def peak_megabytes(*command: object, **environment: str) -> float:
+    """Run `command`, and return the most memory of all its processes; what they share counts once.
+
+    RuntimeError: it failed.
+    """
+    words = [str(part) for part in command]
+    process = subprocess.Popen(words, env=os.environ | environment, stdout=subprocess.DEVNULL)
+    root, peak = psutil.Process(process.pid), 0.0
+    while process.poll() is None:
+        peak = max(peak, _megabytes(root))
+        time.sleep(_WATCH_SECONDS)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)} failed")
+    return peak
+
+
+def _megabytes(root: psutil.Process) -> float:
+    total = 0
+    try:
+        for process in (root, *root.children(recursive=True)):
+            total += process.memory_full_info().pss if sys.platform == "linux" else 0
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return 0.0
+    return total / 1e6
 
 
 def trained_model(folder: str, part: str) -> Path:

@@ -51,7 +51,7 @@ def test_without_people_a_sheet_begins_with_a_page_that_is_there_already() -> No
 
 def test_changes_are_in_the_table_and_a_line_cut_short_is_not_read(tmp_path: Path) -> None:
     folder = AnswersFolder(tmp_path / "answers")
-    folder.begin(FORM)
+    folder.begin(FORM, 0.999)
     one = page(1, "a.png", points="12")
     folder.append(one)
     with (folder.path / "pages.jsonl").open("a") as stream:
@@ -68,10 +68,12 @@ def test_changes_are_in_the_table_and_a_line_cut_short_is_not_read(tmp_path: Pat
 
 def test_a_folder_of_another_form_is_not_continued(tmp_path: Path) -> None:
     folder = AnswersFolder(tmp_path)
-    folder.begin(FORM)
-    folder.begin(FORM)
+    folder.begin(FORM, 0.999)
+    folder.begin(FORM, 0.999)
     with pytest.raises(DataError, match="another form"):
-        folder.begin(FORM.model_copy(update={"version": 2}))
+        folder.begin(FORM.model_copy(update={"version": 2}), 0.999)
+    with pytest.raises(DataError, match="--precision 0.999"):
+        folder.begin(FORM, 0.99)
     (tmp_path / "pages.jsonl").write_text("{\n")
     with pytest.raises(DataError, match="line 1 is damaged"):
         folder.pages()

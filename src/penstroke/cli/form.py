@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from penstroke.cli.console import exit_json, say
+import typer
+
+from penstroke.cli.console import (
+    exit_json,
+    percent,
+    print_table,
+    progress_bar,
+    say,
+    show_left_out,
+)
 from penstroke.cli.options import JSON, OVERWRITE, argument, command_group, option
 from penstroke.errors import ConfigError
-from penstroke.files import explained, write_text_atomically
+from penstroke.files import check_writable, explained, write_text_atomically
+
+if TYPE_CHECKING:
+    from penstroke.forms.form_reader import PileSummary
 
 app = command_group("form", "Describe, print and read forms.")
 
@@ -47,6 +62,73 @@ def print_command(
     pages = print_form(read_form(form), output, _people(people) if people else [])
     exit_json({"pdf": str(output), "pages": pages})
     say(f"pdf  {output}, {pages} {'page' if pages == 1 else 'pages'}; print at 100 %, not “to fit”")
+
+
+@app.command("read")
+def read_command(
+    form: Path = FORM,
+    scans: list[Path] = argument("Images, TIFFs, PDFs, or folders of them.", metavar="SCANS…"),
+    output: Path = option(
+        "Table to write; the folder of its name, without .csv, keeps the pages for the review.",
+        Path("answers.csv"), "--output", "-o", metavar="FILE.csv",
+    ),
+    precision: float = option(
+        "Least share of right ones among the fields that are accepted; all others are doubtful.",
+        0.999, min=0.5, max=0.9999,
+    ),
+    workers: int | None = option("Processes; one for each core by default.", None, min=1),
+    as_json: bool = JSON,
+) -> None:  # fmt: skip
+    """Read scanned or photographed pages of a form into a table.
+
+    What is in the table's folder already is not read again, so that the same command continues
+    after Ctrl-C, or adds new scans.
+    """
+    from penstroke.forms.description import read_form
+    from penstroke.forms.form_reader import Pile
+    from penstroke.machine import allowed_cores
+
+    if output.suffix.lower() != ".csv":
+        raise ConfigError(f"--output {output}: the table is a .csv")
+    check_writable(output)
+    with closing(Pile(read_form(form), scans, output, precision)) as pile:
+        hint = f"stopped; the same command continues: {pile.folder.path} keeps what was read"
+        with progress_bar("reading", "{task.completed}/{task.total} pages", total=len(pile.items),
+                          hint=hint) as update:  # fmt: skip
+            for _ in pile.read(workers or allowed_cores()):
+                update(advance=1)
+        summary = pile.finish()
+    exit_code = 0 if summary.read else 1
+    exit_json({"csv": str(output), "json": str(output.with_suffix(".json")),
+               "folder": str(pile.folder.path), **summary.to_dict()}, exit_code)  # fmt: skip
+    _show_summary(summary, precision)
+    say(f"\ntable  {output}; pages  {pile.folder.path}")
+    raise typer.Exit(exit_code)
+
+
+def _show_summary(summary: PileSummary, precision: float) -> None:
+    by_problem = Counter(page.problem or "" for page in summary.problems)
+    why = "; ".join(f"{name.replace('_', ' ')}: {count}" for name, count in by_problem.items())
+    print_table(("pages", "count", ""), [
+        ("read", summary.read, ""), ("not read", len(summary.problems), why),
+    ], "1")  # fmt: skip
+    say("")
+    total = sum(summary.fields.values()) or 1
+    print_table(("fields", "count", "share"), [
+        (status, count, percent(count / total, 1)) for status, count in summary.fields.items()
+    ], "12")  # fmt: skip
+    errors = summary.expected_errors
+    say(
+        f"\nexpected errors among the accepted and empty: {errors.mean:.1f} "
+        f"({errors.low} to {errors.high}), at a precision of {precision:g}"
+    )
+    if summary.not_shown:
+        names = ", ".join(summary.not_shown)
+        say(f"always doubtful, as a precision of {precision:g} was not shown for them: {names}")
+    show_left_out("pages not read", [
+        f"{page.source}, page {page.source_page}: {page.detail}" for page in summary.problems
+    ])  # fmt: skip
+    show_left_out("files that are copies of others", summary.copies)
 
 
 def _people(source: str) -> list[str]:

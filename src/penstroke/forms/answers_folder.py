@@ -39,18 +39,35 @@ class AnswersFolder:
         """The form that was read. ConfigError: there is none."""
         return read_form(self.path / "form.toml")
 
-    def begin(self, form: Form) -> None:
-        """Create the folder for `form`, or continue one of the same form.
+    @property
+    def precision(self) -> float:
+        """What it was read with. DataError: the folder is not one of answers."""
+        path = self.path / "reading.json"
+        try:
+            with explained(f"read {path}", DataError):
+                return float(json.loads(path.read_bytes())["precision"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is damaged: {error}") from error
 
-        DataError: it holds the answers of another form.
+    def begin(self, form: Form, precision: float) -> None:
+        """Create the folder for `form`, or continue one of the same form and precision.
+
+        DataError: it holds answers to another form, or some that were read otherwise.
         """
         path = self.path / "form.toml"
         if not path.exists():
+            reading = {"precision": precision}
+            write_text_atomically(self.path / "reading.json", json.dumps(reading) + "\n")
             write_text_atomically(path, form.to_toml())
         elif path.read_text("utf-8") != form.to_toml():
             raise DataError(
                 f"{self.path} holds answers to another form, or to this one before it was changed: "
                 "choose another --output, or remove the folder"
+            )
+        elif self.precision != precision:
+            raise DataError(
+                f"{self.path} was read with --precision {self.precision:g}: use that, or choose "
+                "another --output"
             )
 
     def pages(self) -> list[PageAnswer]:
@@ -160,8 +177,13 @@ def _sheets(pages: Sequence[PageAnswer]) -> list[list[PageAnswer]]:
 
 def in_order(page: PageAnswer) -> tuple[list[tuple[int, str]], int]:
     """Return what sorts pages as people number them: scan2.png before scan10.png."""
-    parts = re.split(r"(\d+)", page.source)
-    return [(int(part) if part.isdecimal() else -1, part) for part in parts], page.source_page
+    return natural(page.source), page.source_page
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return what sorts names by the numbers in them."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part) if part.isdecimal() else -1, part) for part in parts]
 
 
 def _with_given(page: PageAnswer, values: dict[str, str]) -> PageAnswer:

@@ -120,7 +120,7 @@ class Automaton:
         return Automaton(self.next_states, np.zeros_like(self.weights), ends)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)  # fields of a form
 def compiled(constraint: Constraint, alphabet: str) -> Automaton:
     """Return the `constraint` as tables, without states from which no text can be completed.
 
