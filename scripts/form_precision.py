@@ -42,6 +42,8 @@ from penstroke.forms.registration import RegisteredPage, register, whitened
 from penstroke.preprocessing.ink import preprocess
 
 KINDS = Path(penstroke.forms.__file__).with_name("field_kinds.json")
+FEWEST_ERRORS = 10
+"""That calibration takes: fewer say nothing of unlikely values, which only odd paper has."""
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 Halves = list[npt.NDArray[np.uint8]]
 NUMBERS = [f"{1_000_003 * k % 900_000_000 + 100_000_000}" for k in range(1, 36)]
@@ -209,7 +211,8 @@ def choose(paths: Sequence[Path]) -> None:
         if kind == "page":
             continue
         p, right = np.array([one["p"] for one in read]), np.array([one["right"] for one in read])
-        slope, intercept = _platt(p, right)
+        is_enough = (~right).sum() >= FEWEST_ERRORS
+        slope, intercept = _platt(p, right) if is_enough else (1.0, 0.0)
         odds = np.log(np.clip(p, 1e-12, 1 - 1e-12) / (1 - np.clip(p, 1e-12, 1 - 1e-12)))
         calibrated = np.where(p > 0, 1 / (1 + np.exp(-(slope * odds + intercept))), p)
         kinds[kind] = {
@@ -234,7 +237,11 @@ def _platt(p: npt.NDArray[Any], right: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def _points(p: npt.NDArray[Any], right: npt.NDArray[Any]) -> Iterator[dict[str, float]]:
-    """Yield the lowest threshold that each of `TARGETS` is shown with."""
+    """Yield the lowest threshold that each of `TARGETS` is shown with.
+
+    Where nothing was wrong, that would be any: a field whose own risk is ten times what is promised
+    is never accepted.
+    """
     order = np.argsort(-p, kind="stable")
     p, right = p[order], right[order]
     wrong = np.cumsum(~right)
@@ -242,7 +249,8 @@ def _points(p: npt.NDArray[Any], right: npt.NDArray[Any]) -> Iterator[dict[str, 
     lows = [clopper_pearson_low(int(end + 1 - wrong[end]), int(end + 1)) for end in _sparse(ends)]
     shown = dict(zip(_sparse(ends), lows, strict=True))
     for target in TARGETS:
-        enough = [end for end, low in shown.items() if low >= target]
+        least = 1 - 10 * (1 - target)
+        enough = [end for end, low in shown.items() if low >= target and p[end] >= least]
         if enough:
             end = max(enough)
             yield {
