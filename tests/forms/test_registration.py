@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import segno
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
@@ -87,6 +88,23 @@ def test_pages_that_are_none_are_told_apart(exam: Printed, tmp_path: Path) -> No
 def test_another_version_is_not_this_form(exam: Printed) -> None:
     with pytest.raises(FormPageError, match="of version 1 of the form, not of version 2"):
         register(exam.pages[0], exam.form.model_copy(update={"version": 2}))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2500), (90, 2000)])
+def test_images_of_few_pixels_are_refused(exam: Printed, shape: tuple[int, int]) -> None:
+    with pytest.raises(FormPageError, match=f"has {shape[1]}×{shape[0]} pixels") as refusal:
+        register(np.zeros(shape, np.uint8), exam.form)
+    assert refusal.value.problem == "not_registered"
+
+
+@pytest.mark.parametrize("text", ["penstroke:exam:1:²", "penstroke:exam:1:1:" + 2000 * "x"])
+def test_odd_codes_of_others_are_not_taken_for_ours(exam: Printed, text: str) -> None:
+    modules = 1 - np.array(segno.make_qr(text, error="l").matrix, np.uint8)
+    code = 255 * np.kron(np.pad(modules, 4, constant_values=1), np.ones((6, 6), np.uint8))
+    page = exam.pages[0].copy()
+    page[-1250:-150, 300:1400] = 255
+    page[-150 - len(code) : -150, 300 : 300 + len(code)] = code
+    assert register(page, exam.form).person == "Ada Lovelace"
 
 
 @pytest.fixture(scope="session")

@@ -47,9 +47,13 @@ Ink = npt.NDArray[np.float32]
 """How dark something is beside its surroundings (H, W), in 0..1."""
 
 _QR = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+_LONGEST_CODE = 1000
+"""Characters of a QR code; finer modules than those of this many are not ours."""
 _DETECTION_SIDE = 1600
 """Pixels of the longer side at which markers are looked for."""
 _MOST_CANDIDATES = 16
+_LEAST_SIDE = 100
+"""Pixels of the shorter side."""
 _BLANK_CONTRAST = 12
 """Grey levels by which anything on a page has to be darker than its paper."""
 _FINE = 4
@@ -135,10 +139,15 @@ class _Code(NamedTuple):
 
 
 def _refuse_blank(image: Grey) -> None:
+    if min(image.shape) < _LEAST_SIDE:
+        raise FormPageError(
+            "not_registered",
+            f"it has {image.shape[1]}×{image.shape[0]} pixels, too few to read: scan it at 200 dpi",
+        )
     small = cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     light = cv2.GaussianBlur(small, (0, 0), 12)
     depth = light.astype(np.int16) - small
-    if min(image.shape) < 100 or np.percentile(depth, 99.9) < _BLANK_CONTRAST:
+    if np.percentile(depth, 99.9) < _BLANK_CONTRAST:
         raise FormPageError("blank_page", "nothing is printed or written on it")
 
 
@@ -207,11 +216,12 @@ def _codes(image: Grey) -> Iterator[_Code]:
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         seen = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=how))
         found = False
-        for barcode in zxingcpp.read_barcodes(
-            seen, zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
-        ):
+        for barcode in zxingcpp.read_barcodes(seen, _QR):
             parts = barcode.text.split(":")
-            if len(parts) not in (4, 5) or parts[0] != QR_PREFIX or not parts[3].isdigit():
+            if (
+                len(barcode.text) > _LONGEST_CODE or len(parts) not in (4, 5)
+                or parts[0] != QR_PREFIX or not parts[3].isdecimal()
+            ):  # fmt: skip
                 continue
             found = True
             place = barcode.position
