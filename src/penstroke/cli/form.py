@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -146,3 +147,56 @@ def _people(source: str) -> list[str]:
             why = f"{person!r} again" if person else f"no {column}"
             raise ConfigError(f"{name}, line {number}: {why}; each form is for one person")
     return people
+
+
+@app.command("detect")
+def detect_command(
+    sources: list[Path] = argument(
+        "A blank copy (picture, scan or PDF, of one page or more); or four or more filled copies "
+        "of one page.", metavar="PAGE…", exists=True, dir_okay=False,
+    ),
+    output: Path = option("Description to write.", ..., "--output", "-o", metavar="FORM.toml"),
+    overwrite: bool = OVERWRITE,
+    as_json: bool = JSON,
+) -> None:  # fmt: skip
+    """Find the boxes, tables and lines of somebody else's form, and describe them as a form.
+
+    Beside the description there are two pictures: the blank form, by whose print scans are
+    registered, and a preview with the names of the fields, which are then to be renamed.
+    """
+    from tempfile import TemporaryDirectory
+
+    from PIL import Image
+
+    from penstroke.forms.detection import common_page, detect_form, detect_page, preview
+    from penstroke.forms.page_images import page_images
+
+    if output.exists() and not overwrite:
+        raise ConfigError(f"{output} exists; --overwrite replaces it")
+    images = [image for source in sources for _, image in page_images(source)]
+    if len(sources) > 1:
+        with TemporaryDirectory() as folder:
+            images = [common_page(images, Path(folder))]
+    pages = [detect_page(image) for image in images]
+    blank = output.with_name(f"{output.stem}-blank.{'tif' if len(pages) > 1 else 'png'}")
+    form = detect_form(pages, re.sub(r"[^A-Za-z0-9_-]", "-", output.stem) or "form", blank.name)
+    first, *others = (Image.fromarray(page.image) for page in pages)
+    first.save(blank, save_all=True, append_images=others) if others else first.save(blank)
+    previews = []
+    for number, page in enumerate(pages, start=1):
+        name = f"{output.stem}-preview" + (f"-{number}" if others else "") + ".png"
+        picture = Image.fromarray(preview(page, form.on_page(number))[:, :, ::-1])
+        picture.save(output.with_name(name))
+        previews.append(str(output.with_name(name)))
+    write_text_atomically(output, form.to_toml())
+    exit_json({
+        "form": str(output), "blank": str(blank), "previews": previews,
+        "fields": [field.to_dict() for field in form.fields],
+    })  # fmt: skip
+    print_table(
+        ("field", "type", "boxes", "page", "left mm", "top mm"),
+        [(f.name, f.type, len(f.boxes), f.page, f.boxes[0].left, f.boxes[0].top)
+         for f in form.fields],
+        "2345",
+    )  # fmt: skip
+    say(f"form     {output}\npreview  {', '.join(previews)}: rename the fields in {output}")

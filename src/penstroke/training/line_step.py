@@ -48,7 +48,10 @@ def strips_on(batch: LineBatch, device: str) -> Tensor:
 
 
 def ctc(logits: Tensor, batch: LineBatch) -> tuple[Tensor, Tensor]:
-    """Return the mean loss of `logits` (B, T, C), and which lines are read exactly: (B,)."""
+    """Return the mean loss of `logits` (B, T, C), and which lines are read exactly: (B,).
+
+    The loss of a line is that of a character of it, so that long lines do not outweigh short ones.
+    """
     columns, lengths, targets = (
         torch.from_numpy(one).to(logits.device)
         for one in (batch.columns, batch.lengths, batch.targets)
@@ -58,7 +61,7 @@ def ctc(logits: Tensor, batch: LineBatch) -> tuple[Tensor, Tensor]:
     read = greedy(logits.detach(), columns)
     most = max(read.shape[1], targets.shape[1])
     read, targets = (F.pad(one, (0, most - one.shape[1])) for one in (read, targets))
-    return losses.mean(), (read == targets).all(1)
+    return (losses / lengths.clamp(min=1)).mean(), (read == targets).all(1)
 
 
 def greedy(logits: Tensor, columns: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class LineTask:
         return self._feed.epoch(epoch)
 
     def loss(self, network: nn.Module, batch: LineBatch) -> StepLoss:
-        """Return the mean loss of CTC in nats a line, and the lines read exactly."""
+        """Return the mean loss of CTC in nats a character, and the lines read exactly."""
         return line_loss(network, batch, self._config)
 
     def score(self, network: nn.Module) -> dict[str, float]:
