@@ -240,7 +240,7 @@ def _points(p: npt.NDArray[Any], right: npt.NDArray[Any]) -> Iterator[dict[str, 
     """Yield the lowest threshold that each of `TARGETS` is shown with.
 
     Where nothing was wrong, that would be any: a field whose own risk is ten times what is promised
-    is never accepted.
+    is never accepted, nor one that is more likely wrong than right.
     """
     order = np.argsort(-p, kind="stable")
     p, right = p[order], right[order]
@@ -249,12 +249,12 @@ def _points(p: npt.NDArray[Any], right: npt.NDArray[Any]) -> Iterator[dict[str, 
     lows = [clopper_pearson_low(int(end + 1 - wrong[end]), int(end + 1)) for end in _sparse(ends)]
     shown = dict(zip(_sparse(ends), lows, strict=True))
     for target in TARGETS:
-        least = 1 - 10 * (1 - target)
+        least = max(0.5, 1 - 10 * (1 - target))
         enough = [end for end, low in shown.items() if low >= target and p[end] >= least]
         if enough:
             end = max(enough)
             yield {
-                "precision": target, "threshold": math.floor(1e6 * p[end]) / 1e6,
+                "precision": target, "threshold": math.floor(1e9 * p[end]) / 1e9,
                 "accepted": int(end + 1), "errors": int(wrong[end]),
                 "answered": round(float((end + 1) / len(p)), 4),
             }  # fmt: skip

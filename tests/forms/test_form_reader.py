@@ -15,6 +15,7 @@ from PIL import Image
 import penstroke.forms
 from filled_forms import SCALE, Hand, scanned
 from helpers import Outcome
+from penstroke.errors import ConfigError
 from penstroke.forms import form_reader, read_form
 from penstroke.forms.answers_folder import AnswersFolder
 from penstroke.forms.page_images import page_image
@@ -23,6 +24,7 @@ from penstroke.forms.precision import (
     ShownPrecision,
     clopper_pearson_low,
     expected_errors,
+    field_kinds,
 )
 from penstroke.forms.printing import print_form
 
@@ -147,6 +149,18 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(
         assert outcome.exit_code == 2
         assert what in outcome.err
     assert not Path("answers").exists()
+    (here / "mine.csv").write_text("1,2")
+    outcome = penstroke(  # type: ignore[operator]
+        "form", "read", here / "exam.toml", here / "scans", "-o", here / "mine.csv"
+    )
+    assert outcome.exit_code == 1
+    assert "is there already" in outcome.err
+    outcome = penstroke(  # type: ignore[operator]
+        "form", "read", here / "exam.toml", here / "scans", "-o", here / "scans.csv"
+    )
+    assert outcome.exit_code == 1
+    assert "is no folder of answers" in outcome.err
+    assert not (here / "scans/form.toml").exists()
 
 
 def test_a_page_is_read_in_python(scans: Path) -> None:
@@ -172,3 +186,18 @@ def test_expected_errors_are_those_of_what_was_shown(monkeypatch: pytest.MonkeyP
     errors = expected_errors(promise, {"digits": 2000, "date": 0})
     assert errors.mean == pytest.approx(2000 * 1.5 / 1001, rel=1e-3)
     assert (errors.low, errors.high) == (0, 11)
+
+
+def test_what_is_promised_was_shown() -> None:
+    kinds = field_kinds()
+    assert {"digits", "listed", "marks"} <= {*kinds}
+    for kind in kinds.values():
+        for point in kind.points:
+            low = clopper_pearson_low(point.accepted - point.errors, point.accepted)
+            assert low >= point.precision
+    promise = Promise(0.99)
+    assert promise.accepts("digits", 0.9999)
+    assert not promise.accepts("digits", 0.9)
+    assert not Promise(0.9).accepts("text", 1.0)  # for which nothing was shown
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        Promise(1.0)

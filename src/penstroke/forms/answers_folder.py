@@ -52,10 +52,15 @@ class AnswersFolder:
     def begin(self, form: Form, precision: float) -> None:
         """Create the folder for `form`, or continue one of the same form and precision.
 
-        DataError: it holds answers to another form, or some that were read otherwise.
+        DataError: it holds answers to another form, some that were read otherwise, or other files.
         """
         path = self.path / "form.toml"
         if not path.exists():
+            if self.path.exists() and any(self.path.iterdir()):
+                raise DataError(
+                    f"{self.path} is there already, and is no folder of answers: choose another "
+                    "--output"
+                )
             reading = {"precision": precision}
             write_text_atomically(self.path / "reading.json", json.dumps(reading) + "\n")
             write_text_atomically(path, form.to_toml())

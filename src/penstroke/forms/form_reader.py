@@ -137,7 +137,8 @@ class Pile:
 
     Raises:
         ConfigError: the form cannot be read, or there are no such files.
-        DataError: the folder holds answers to another form, or is being written to.
+        DataError: the folder holds answers to another form, or is being written to; or the table is
+            not one of these.
     """
 
     def __init__(
@@ -146,8 +147,10 @@ class Pile:
     ) -> None:  # fmt: skip
         self._form, self._table_path, self._precision = form, table_path, precision
         FieldReader(form, Promise(precision))  # says what is wrong before anything is written
-        files = [*_files(sources)]
         self.folder = AnswersFolder(table_path.with_suffix(""))
+        files = [*_files(sources, self.folder.path.resolve())]
+        if table_path.exists() and not self.folder.path.exists():
+            raise DataError(f"{table_path} is there already: choose another --output")
         self.folder.begin(form, precision)
         try:
             self._lock = lock(self.folder.path / ".lock")
@@ -274,8 +277,10 @@ def _outcomes(
             )
 
 
-def _files(sources: Sequence[Path]) -> Iterator[Path]:
+def _files(sources: Sequence[Path], besides: Path) -> Iterator[Path]:
     """Yield the files of `sources` as people number them, those of folders with all below.
+
+    What lies in the folder `besides` is left out.
 
     ConfigError: one is not there, or a folder has no pages.
     """
@@ -286,7 +291,11 @@ def _files(sources: Sequence[Path]) -> Iterator[Path]:
             yield source
             continue
         inside = (path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
-        files = [path for path in inside if path.is_file() and not path.name.startswith(".")]
+        files = [
+            path for path in inside
+            if path.is_file() and not path.name.startswith(".")
+            and not path.resolve().is_relative_to(besides)
+        ]  # fmt: skip
         if not files:
             known = ", ".join(sorted(SUFFIXES))
             raise ConfigError(f"{source} has no pages: files that end in {known}")
