@@ -32,11 +32,12 @@ import penstroke.forms
 from filled_forms import SCALE, Glyphs, Hand, fill, photographed, scanned
 from penstroke.errors import FormPageError
 from penstroke.files import data_root, write_text_atomically
+from penstroke.forms.boxed_text import number_of
 from penstroke.forms.description import Form
 from penstroke.forms.field_reading import FieldReader
 from penstroke.forms.layout import lay_out
 from penstroke.forms.page_images import Grey
-from penstroke.forms.precision import Promise, clopper_pearson_low, kind_of
+from penstroke.forms.precision import DEFAULT_PRECISION, Promise, clopper_pearson_low, kind_of
 from penstroke.forms.printing import print_form
 from penstroke.forms.registration import RegisteredPage, register, whitened
 from penstroke.preprocessing.ink import preprocess
@@ -180,8 +181,8 @@ def _seen(page: Grey, form: Form, number: int, rng: np.random.Generator) -> Regi
 
 
 def _same(kind: str, value: str, truth: str) -> bool:
-    return float(value or "nan") == float(truth or "nan") if kind == "number" and value and truth \
-        else value == truth  # fmt: skip
+    is_number = kind == "number" and bool(value and truth)
+    return value == truth or (is_number and number_of(value) == number_of(truth))
 
 
 def collect(path: Path, half: int, pages: int, seed: int, *, is_dense: bool) -> None:
@@ -265,11 +266,11 @@ def _sparse(ends: npt.NDArray[Any]) -> list[int]:
     return sorted({*ends[:: max(1, len(ends) // 400)].tolist(), int(ends[-1])})
 
 
-def report(paths: Sequence[Path]) -> None:
+def report(paths: Sequence[Path], precision: float) -> None:
     """Print how many fields are right, and wrong among the accepted, by kind and source."""
-    print("| field | hand | fields | right | accepted at 0.999 | wrong among them |")
+    print(f"| field | hand | fields | right | accepted at {precision:g} | wrong among them |")
     print("|---|---|---:|---:|---:|---:|")
-    promise = Promise(0.999)
+    promise = Promise(precision)
     for kind, read in sorted(answers(paths).items()):
         for source in sorted({one["source"] for one in read}):
             these = [one for one in read if one["source"] == source]
@@ -292,13 +293,16 @@ def main() -> None:
     parser.add_argument("--half", type=int, default=0)
     parser.add_argument("--pages", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--precision", type=float, default=DEFAULT_PRECISION)
     parser.add_argument("--dense", action="store_true")
     arguments = parser.parse_args()
     if arguments.step == "collect":
         collect(arguments.paths[0], arguments.half, arguments.pages, arguments.seed,
                 is_dense=arguments.dense)  # fmt: skip
+    elif arguments.step == "choose":
+        choose(arguments.paths)
     else:
-        {"choose": choose, "report": report}[arguments.step](arguments.paths)
+        report(arguments.paths, arguments.precision)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,12 @@ def test_pages_of_a_person_are_one_row_whatever_their_order() -> None:
     ]
 
 
+def test_a_blank_page_of_a_person_hides_nothing() -> None:
+    blank, filled = page(1, "b.png", "Ada", points=""), page(1, "a.png", "Ada", points="12")
+    for pages in ([blank, filled], [filled, blank]):
+        assert [row["points"] for row in table(FORM, pages)[1]] == ["12"]
+
+
 def test_without_people_a_sheet_begins_with_a_page_that_is_there_already() -> None:
     scans = [page(1, "s9.png", points="1"), page(2, "s10.png", group="A"),
              page(1, "s11.png", points="2"), page(2, "s12.png", group="B")]  # fmt: skip

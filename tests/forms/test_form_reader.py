@@ -195,7 +195,7 @@ def test_what_is_promised_was_shown() -> None:
         for point in kind.points:
             low = clopper_pearson_low(point.accepted - point.errors, point.accepted)
             assert low >= point.precision
-    promise = Promise(0.99)
+    promise = Promise()
     assert promise.accepts("digits", 0.9999)
     assert not promise.accepts("digits", 0.9)
     assert not Promise(0.9).accepts("text", 1.0)  # for which nothing was shown

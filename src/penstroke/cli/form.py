@@ -75,7 +75,7 @@ def read_command(
     ),
     precision: float = option(
         "Least share of right ones among the fields that are accepted; all others are doubtful.",
-        0.999, min=0.5, max=0.9999,
+        0.99, min=0.5, max=0.9999,
     ),
     workers: int | None = option("Processes; one for each core by default.", None, min=1),
     as_json: bool = JSON,

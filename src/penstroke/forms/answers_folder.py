@@ -145,7 +145,11 @@ def table(form: Form, pages: Iterable[PageAnswer]) -> tuple[list[str], list[dict
     names = [field.name for field in form.fields]
     rows = []
     for sheet in sheets:
-        answers = {name: one for page in sheet for name, one in (page.fields or {}).items()}
+        answers = {
+            name: one
+            for page in sorted(sheet, key=is_written)  # a blank one hides nothing
+            for name, one in (page.fields or {}).items()
+        }
         missing = {*range(1, form.page_count + 1)} - {page.form_page for page in sheet}
         doubtful = [
             name for name in names
@@ -178,6 +182,11 @@ def _sheets(pages: Sequence[PageAnswer]) -> list[list[PageAnswer]]:
             sheets.append(sheet)
         sheet.append(page)
     return sheets
+
+
+def is_written(page: PageAnswer) -> bool:
+    """Return whether anything was read in the fields of `page`."""
+    return any(answer.value for answer in (page.fields or {}).values())
 
 
 def in_order(page: PageAnswer) -> tuple[list[tuple[int, str]], int]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from penstroke.errors import ConfigError, DataError, FormPageError, ImageError, WorkerError
 from penstroke.files import explained, lock, sha256_of_file
 from penstroke.forms.answers import PageAnswer, PageProblem
-from penstroke.forms.answers_folder import AnswersFolder, natural, write_table
+from penstroke.forms.answers_folder import AnswersFolder, is_written, natural, write_table
 from penstroke.forms.description import Form, read_form
 from penstroke.forms.field_reading import FieldReader
 from penstroke.forms.page_images import SUFFIXES, Grey, count_pages, page_image
@@ -148,7 +148,7 @@ class Pile:
         self._form, self._table_path, self._precision = form, table_path, precision
         FieldReader(form, Promise(precision))  # says what is wrong before anything is written
         self.folder = AnswersFolder(table_path.with_suffix(""))
-        files = [*_files(sources, self.folder.path.resolve())]
+        files = [*_files(sources, self.folder.path.resolve() / "pages")]
         if table_path.exists() and not self.folder.path.exists():
             raise DataError(f"{table_path} is there already: choose another --output")
         self.folder.begin(form, precision)
@@ -157,7 +157,7 @@ class Pile:
         except BlockingIOError:
             raise DataError(f"another process reads into {self.folder.path}") from None
         self._pages = self.folder.pages()
-        self._seen = {(page.person, page.form_page) for page in self._pages if page.fields}
+        self._seen = {(page.person, page.form_page) for page in self._pages if is_written(page)}
         self.items: list[PageItem] = []
         self.copies: list[str] = []
         self._take(files)
@@ -201,7 +201,8 @@ class Pile:
         if page.fields is not None and page.person is not None and key in self._seen:
             detail = f"page {page.form_page} of {page.person} was scanned before"
             page = replace(page, fields=None, problem="repeated", detail=detail)
-        self._seen.add(key)
+        if is_written(page):  # a blank form may lie in the same folder
+            self._seen.add(key)
         self.folder.append(page)
         self._pages.append(page)
         return page

@@ -16,7 +16,7 @@ from penstroke.config.settings import ListOf, Settings
 from penstroke.errors import ConfigError
 from penstroke.forms.description import COMBS, MARKS, FormField
 
-DEFAULT_PRECISION = 0.999
+DEFAULT_PRECISION = 0.99
 _INTERVAL = 0.95
 _LEAST_TAIL = 1e-9
 
