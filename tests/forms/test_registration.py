@@ -43,6 +43,17 @@ def test_filled_pages_are_registered(
         assert registered.error_mm < 0.2
 
 
+def test_faint_boxes_full_of_dark_ink_are_found(
+    glyphs: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    fields = [{"name": f"n{k}", "type": "digits", "count": 20} for k in range(11)]
+    dense = printed(lay_out(Form.parse({"name": "dense", "fields": fields})), tmp_path)
+    faint = (255 - 0.5 * (255.0 - dense.pages[0])).astype(np.uint8)
+    ((page, _, _),) = filled_pages([faint], dense.form, glyphs, 1, 1)
+    noisy = 0.9 * page + np.random.default_rng(0).normal(0, 5, page.shape)
+    assert register(noisy.clip(0, 255).astype(np.uint8), dense.form).error_mm < 0.1
+
+
 def covered(page: Grey, *places_mm: tuple[float, float]) -> Grey:
     page = page.copy()
     for x, y in places_mm:

@@ -58,6 +58,8 @@ _BLANK_CONTRAST = 12
 """Grey levels by which anything on a page has to be darker than its paper."""
 _FINE = 4
 """Pixels a millimetre at which printed boxes are looked for, to a fraction of a pixel."""
+_PRINT_DEPTH = 20
+"""Grey levels of faint print: darker ink counts no more, or writing would outweigh the boxes."""
 _SEARCH_MM = (4.0, 2.4, 1.2)
 """How far from its place a patch is looked for, in each round."""
 _PATCH_MM = 16.0
@@ -421,7 +423,8 @@ def _refined(image: Grey, form: Form, pose: _Pose) -> tuple[Homography, float]:
 
     FormPageError: too little of it is where it should be.
     """
-    homography, error = pose.homography, math.inf
+    image, to_reduced = _reduced(image, pose.homography, form)
+    homography, error = to_reduced @ pose.homography, math.inf
     patches = _patches(form, pose.page)
     for reach in _SEARCH_MM:
         page = _padded_ink(image, homography, form)
@@ -446,7 +449,19 @@ def _refined(image: Grey, form: Form, pose: _Pose) -> tuple[Homography, float]:
         homography = homography @ correction
         rest = _mapped(correction, found) - moved
         error = float(np.median(np.hypot(*rest.T)))
-    return homography, error
+    return np.linalg.inv(to_reduced) @ homography, error
+
+
+def _reduced(image: Grey, homography: Homography, form: Form) -> tuple[Grey, Homography]:
+    """Return the image averaged to about `_FINE` pixels a millimetre, and the map of pixels."""
+    middle = np.array(form.size_mm) / 2
+    factor = round(math.sqrt(abs(np.linalg.det(_jacobian(homography, middle)))) / _FINE)
+    if factor < 2:
+        return image, np.eye(3)
+    size = [max(1, side // factor) for side in image.shape[::-1]]
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    x, y = np.divide(size, image.shape[::-1])
+    return small, np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
 
 
 @lru_cache(maxsize=16)
@@ -519,11 +534,12 @@ def _smooth_correction(
 ) -> Homography:
     """Return the homography on the page that moves `places`, as few bends as their number allows.
 
-    What is found wrongly is left out by RANSAC.
+    What is found wrongly is left out.
     """
     spread = np.ptp(places, axis=0) / np.array(size_mm)
     if len(places) >= 8 and spread.min() > 0.3:
-        found, _ = cv2.findHomography(places, moved, cv2.RANSAC, tolerance_mm)
+        # Weighs places by how well they fit: markers far from all else are not left out (lab, 47).
+        found, _ = cv2.findHomography(places, moved, cv2.USAC_MAGSAC, tolerance_mm / 2)
         if found is not None and _is_gentle(whole := np.asarray(found, float), size_mm):
             return whole
     if len(places) >= 3 and spread.max() > 0.15:
@@ -555,7 +571,7 @@ def _ink(page: Grey) -> Ink:
     """Return what is darker than its surroundings, in 0..1; strong ink no more than print."""
     light = cv2.blur(cv2.dilate(page, np.ones((5, 5), np.uint8)), (5, 5))
     depth = np.asarray(cv2.subtract(light, page), np.uint8)
-    return np.minimum(depth, 60).astype(np.float32) / np.float32(60)
+    return np.minimum(depth, _PRINT_DEPTH).astype(np.float32) / np.float32(_PRINT_DEPTH)
 
 
 def _rectified(
