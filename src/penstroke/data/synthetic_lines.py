@@ -126,7 +126,7 @@ def _texts(classes: Sequence[str], config: SynthesisConfig) -> tuple[str, ...]:
             f"of {' '.join(sorted(missing))}; name another data set in synthesis.characters (a+b "
             "is a union), or write these texts without them"
         )
-    return tuple(text.translate(str.maketrans(merged)) for text in texts)
+    return tuple("".join(merged.get(one, one) for one in text) for text in texts)
 
 
 class LineSynthesizer:

@@ -93,8 +93,11 @@ _FAINT = 40
 _STEPS = np.arange(256, dtype=np.float64)
 MARGIN = 8
 """Pixels of blank paper laid around a page, so that ink at its border is not taken for paper."""
-_BLOCKS = 48
-"""Levels of paper along the longer side of a page: light changes slowly."""
+_BLOCKS, _BLOCKS_ACROSS = 48, 24
+"""Levels of paper along the longer side of a page, as light changes slowly, and at least along the
+shorter: on a narrow page a shadow would else be no wider than what may be ink."""
+_SMALLEST_BLOCK = 8
+"""Pixels."""
 _WIDEST = 9
 """Blocks. What is narrower is ink, or may be; what is wider is shadow."""
 
@@ -304,8 +307,12 @@ def _without_dirt(amount: Intensities, strong: float, *, alone: bool) -> tuple[I
 
 
 def _closing(values: Intensities, side: int) -> Intensities:
-    """Return `values` (H, W) with dark parts narrower than `side` pixels filled up (Serra 1982)."""
-    return -_dilated(-_dilated(values, side), side)
+    """Return `values` (H, W) with dark parts narrower than `side` pixels filled up (Serra 1982).
+
+    What grows darker towards the border is taken to go on beyond it.
+    """
+    around = np.pad(values, side, mode="reflect", reflect_type="odd")
+    return -_dilated(-_dilated(around, side), side)[side:-side, side:-side]
 
 
 def _dilated(values: Intensities, side: int) -> Intensities:
@@ -320,15 +327,20 @@ def _dilated(values: Intensities, side: int) -> Intensities:
 
 def _blocks(grey: Intensities) -> Intensities:
     """Return `grey` as (rows, block, columns, block), its border repeated to fill the last."""
-    block = -(-max(grey.shape) // _BLOCKS)
+    block = _block_side(grey.shape)
     fill = [(0, -side % block) for side in grey.shape]
     whole = np.pad(grey, fill, mode="edge")
     return whole.reshape(whole.shape[0] // block, block, whole.shape[1] // block, block)
 
 
+def _block_side(shape: tuple[int, ...]) -> int:
+    across = max(-(-min(shape) // _BLOCKS_ACROSS), _SMALLEST_BLOCK)
+    return min(-(-max(shape) // _BLOCKS), across)
+
+
 def _upsampled(levels: Intensities, shape: tuple[int, ...]) -> Intensities:
     """Return the levels of blocks (rows, columns) as those of an image of `shape` (H, W)."""
-    block = -(-max(shape) // _BLOCKS)
+    block = _block_side(shape)
     size = (levels.shape[1] * block, levels.shape[0] * block)
     image = Image.fromarray(levels.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(image, np.float32)[: shape[0], : shape[1]]
