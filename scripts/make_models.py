@@ -37,7 +37,7 @@ from penstroke.models.onnx_export import export_line_onnx, export_onnx, serializ
 from penstroke.preprocessing.segmentation import SIDE
 from penstroke.reports.model_card import write_card
 from penstroke.runs.trained import load_network
-from penstroke.training.checkpoint import MODEL_PREFIX, Checkpoint
+from penstroke.training.checkpoint import MODEL_PREFIX, Checkpoint, compressed
 from penstroke.training.synthetic_paper import Photos, photograph
 
 _SEGMENTER = Path("src/penstroke/preprocessing/ink_segmenter.onnx")
@@ -117,10 +117,8 @@ def bundle(run: Run, name: str) -> None:
     for file in ("run.toml", "history.jsonl", "summary.json"):
         shutil.copyfile(run.path / file, folder / file)
     model = run.model()
-    halved = {MODEL_PREFIX + key: values.astype("f2") if values.dtype == "f4" else values
-              for key, values in model.weights.items()}  # fmt: skip
-    content = Checkpoint(halved, model.facts).to_bytes()
-    write_atomically(folder / "model.safetensors", content)
+    small = {MODEL_PREFIX + key: array for key, array in compressed(model.weights).items()}
+    write_atomically(folder / "model.safetensors", Checkpoint(small, model.facts).to_bytes())
     if (run.path / "external").exists():
         shutil.copytree(run.path / "external", folder / "external")
     metadata = {

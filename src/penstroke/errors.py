@@ -79,6 +79,10 @@ class ModelFileError(PenstrokeError):
     """A model file is not one that Penstroke wrote, or is damaged."""
 
 
+class ModelKindError(ModelFileError):
+    """A model reads lines where one of characters is needed, or the reverse."""
+
+
 class TrainingError(PenstrokeError):
     """Training cannot continue: the loss is not finite, or the device is missing."""
 

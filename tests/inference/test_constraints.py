@@ -169,6 +169,7 @@ def test_formats_correct_a_misread_character() -> None:
         ("a^b", "anchor"),
         ("(?i)a", "flags"),
         ("(?i:a)", "flags"),
+        ("", "empty"),
         ("a(", "unterminated"),
         ("[9-0]", "bad character range"),
         ("*", "nothing to repeat"),
@@ -180,6 +181,13 @@ def test_formats_correct_a_misread_character() -> None:
 def test_formats_that_cannot_be_compiled(pattern: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         Format(pattern)
+
+
+def test_a_list_that_is_not_text_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "ids.txt"
+    path.write_bytes(b"\xff\x00")
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(path))} is not text in UTF-8"):
+        Choices.read(path)
 
 
 def test_a_format_that_the_model_cannot_write() -> None:

@@ -252,6 +252,8 @@ def test_each_kind_of_model_names_the_other(model: bytes, digits_model: Path) ->
         Recognizer.from_bytes(model)
     with pytest.raises(ModelFileError, match="one character at a time: .* `penstroke predict`"):
         LineReader.load(digits_model)
+    with pytest.raises(ModelFileError, match="reader of lines$"):  # and nothing to reinstall
+        LineReader.load("digits")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from penstroke.errors import CheckpointError
-from penstroke.training.checkpoint import Array, Checkpoint
+from penstroke.training.checkpoint import MODEL_PREFIX, Array, Checkpoint, compressed
 
 
 def checkpoint() -> Checkpoint:
@@ -52,3 +52,17 @@ def test_somebody_elses_safetensors_is_refused() -> None:
 
     with pytest.raises(CheckpointError, match="damaged"):
         Checkpoint.from_bytes(save({"weight": np.zeros(3)}))
+
+
+def test_weights_in_eight_bits() -> None:
+    kernel = np.random.default_rng(0).normal(0, 1, (5, 3, 2, 2)).astype(np.float32)
+    kernel[4] = 0
+    weights = {"kernel": kernel, "bias": kernel[:, 0, 0, 0], "count": np.array(7)}
+    stored = {MODEL_PREFIX + name: array for name, array in compressed(weights).items()}
+    read = Checkpoint.from_bytes(Checkpoint(stored).to_bytes()).weights
+    assert read.keys() == weights.keys()
+    assert stored["model.kernel"].dtype == np.int8
+    error = np.abs(np.asarray(read["kernel"], np.float32) - kernel).max(axis=(1, 2, 3))
+    assert (error <= 0.51 / 127 * np.abs(kernel).max(axis=(1, 2, 3))).all()
+    assert read["bias"] == pytest.approx(weights["bias"], rel=1e-3)
+    assert read["count"] == 7

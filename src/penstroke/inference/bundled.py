@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from penstroke.errors import ModelFileError
+from penstroke.errors import ModelFileError, ModelKindError
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 """The folder of their run directories, which `make models` writes."""
@@ -35,7 +35,7 @@ def reinstall_hint(path: Path) -> Iterator[None]:
     try:
         yield
     except ModelFileError as error:
-        if not path.is_relative_to(BUNDLED):
+        if not path.is_relative_to(BUNDLED) or isinstance(error, ModelKindError):
             raise
         raise ModelFileError(
             f"{error}: it came with Penstroke; pip install --force-reinstall penstroke"

@@ -214,6 +214,8 @@ class Format(Constraint):
     pattern: str
 
     def __post_init__(self) -> None:
+        if not self.pattern:
+            raise ConfigError("the format is empty, and admits nothing but an empty line")
         _ = self._program  # refuses what is not a pattern
 
     @cached_property
@@ -413,8 +415,9 @@ class Choices(Constraint):
 
         ConfigError: it cannot be read, or holds none.
         """
+        texts = tuple(text_lines(path))
         try:
-            return cls(tuple(text_lines(path)))
+            return cls(texts)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from penstroke.config.settings import Settings
-from penstroke.errors import ConfigError, ModelFileError, PenstrokeError
+from penstroke.errors import ConfigError, ModelFileError, ModelKindError, PenstrokeError
 from penstroke.files import explained
 from penstroke.inference.bundled import bundled_run, reinstall_hint
 from penstroke.inference.onnx_session import open_session
@@ -102,7 +102,7 @@ class ModelFile(ABC):
     def of_session(cls, session: Any, metadata: Mapping[str, Any], name: str) -> Self:
         """Return the model of an open `session`, checked. Raises as `load` does."""
         if metadata.get("kind") != cls.kind:
-            raise ModelFileError(f"{name} {_KINDS[metadata.get('kind')]}")
+            raise ModelKindError(f"{name} {_KINDS[metadata.get('kind')]}")
         try:
             model = cls(session, metadata)
             model._check_graph()

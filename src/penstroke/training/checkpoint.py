@@ -24,6 +24,8 @@ MODEL_PREFIX = "model."
 """Prefix of the network's arrays, as opposed to the optimiser's."""
 
 _KEY = "penstroke"
+_SCALE = "#scale"
+"""After the name of weights that are stored in 8 bits: by what they are multiplied."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,16 @@ class Checkpoint:
     @property
     def weights(self) -> dict[str, Array]:
         """The network's arrays, by their names inside the network."""
-        return self.under(MODEL_PREFIX)
+        stored = self.under(MODEL_PREFIX)
+        scales = {
+            name: stored.pop(name + _SCALE).astype(np.float32)
+            for name in [*stored]
+            if name + _SCALE in stored
+        }
+        return {
+            name: array.astype(np.float32) * scales[name] if name in scales else array
+            for name, array in stored.items()
+        }
 
     def under(self, prefix: str) -> dict[str, Array]:
         """Return the arrays whose names begin with `prefix`, by the rest of their names."""
@@ -63,6 +74,22 @@ class Checkpoint:
         if _digest(arrays) != digest:
             raise CheckpointError(f"{name} was changed: its arrays do not match their checksum")
         return cls(arrays, facts)
+
+
+def compressed(weights: Mapping[str, Array]) -> dict[str, Array]:
+    """Return float `weights` for `Checkpoint` with matrices and kernels in 8 bits, the rest in 16.
+
+    Each output of a layer has its own scale, so that its largest weight is 127.
+    """
+    arrays: dict[str, Array] = {}
+    for name, array in weights.items():
+        arrays[name] = array.astype(np.float16) if array.dtype.kind == "f" else array
+        if array.dtype.kind == "f" and array.ndim > 1:
+            values = arrays[name].astype(np.float32)
+            largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
+            scale = np.where(largest, largest, 1).astype(np.float32) / 127
+            arrays[name], arrays[name + _SCALE] = np.rint(values / scale).astype(np.int8), scale
+    return arrays
 
 
 def _digest(arrays: Mapping[str, Array]) -> str:
