@@ -116,7 +116,7 @@ def test_finetuning_on_real_lines_with_synthetic_ones(
 def test_what_line_readers_cannot_do_is_refused(penstroke: Callable[..., Outcome]) -> None:
     for words, message in (
         (("train", "numbers", "--ensemble", 2), "--ensemble is for recognisers of single"),
-        (("train", "numbers", "--folds", 3), "--folds: is for recognisers of single characters"),
+        (("train", "numbers", "--folds", 3), "data.folds: synthetic lines are new in each epoch"),
         (("train", "numbers", "--set", "train.balance=0.5"), "train.balance: is for characters"),
         (("check", "numbers"), "the checks are for recipes of single characters"),
     ):

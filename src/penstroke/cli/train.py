@@ -300,12 +300,15 @@ def _cross_validate(
     say("")
     rows = [(f"fold {k}", percent(one)) for k, one in enumerate(summary.fold_accuracies)]
     mean = f"{percent(summary.fold_mean)} ± {percent(summary.fold_sd)}"
-    rows += [("mean ± sd", mean), ("all images", percent(summary.accuracy))]
-    print_table(("", "accuracy"), rows)
+    kind = "lines" if config.reads_lines else "images"
+    rows += [("mean ± sd", mean), (f"all {kind}", percent(summary.accuracy))]
+    print_table(("", "exact match" if config.reads_lines else "accuracy"), rows)
     low, high = summary.intervals["accuracy"]
-    say(f"\n{summary.images:,} images, each judged by a network that never saw it: "
-        f"{100 * low:.2f} to {100 * high:.2f} % (95 %), balanced accuracy "
-        f"{percent(summary.balanced_accuracy)}, macro F1 {summary.f1:.4f}")  # fmt: skip
+    more = f"character errors {percent(summary.character_error_rate)}"
+    if summary.f1 is not None:
+        more = f"balanced accuracy {percent(summary.balanced_accuracy)}, macro F1 {summary.f1:.4f}"
+    say(f"\n{summary.images:,} {kind}, each judged by a network that never saw it: "
+        f"{100 * low:.2f} to {100 * high:.2f} % (95 %), {more}")  # fmt: skip
     if summary.new_writer_interval and summary.split_by == "writer":
         low, high = summary.new_writer_interval
         say(f"{summary.writers:,} writers, each in one fold; accuracy on new writers: "
@@ -313,7 +316,7 @@ def _cross_validate(
     say(f"trained in  {summary.elapsed_seconds:.1f} s")
     if page:
         say(f"report      {page['report']}")
-    first = "" if summary.test_images else f"give {summary.dataset} a few test images; then "
+    first = "" if summary.test_images else f"give {summary.dataset} a few test {kind}; then "
     say(f"\nnext: {first}the same command without --folds trains the network to use")
 
 

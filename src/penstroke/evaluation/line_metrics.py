@@ -90,6 +90,18 @@ class LinePredictions:
         """The figures; there has to be at least one line."""
         return line_metrics(self)
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[LinePredictions]) -> LinePredictions:
+        """Return the lines of all `parts`, one after the other."""
+        writers = [part.writers for part in parts if part.writers is not None]
+        return cls(
+            tuple(text for part in parts for text in part.texts),
+            tuple(text for part in parts for text in part.predicted),
+            np.concatenate([part.probabilities for part in parts]),
+            tuple(spans for part in parts for spans in part.spans),
+            np.concatenate(writers) if len(writers) == len(parts) else None,
+        )
+
     def worst_mistakes(self, count: int) -> Rows:
         """Return indices of misread lines, those read with the highest probability first."""
         wrong = np.flatnonzero(~self.is_right)

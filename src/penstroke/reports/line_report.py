@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 from penstroke.data.dataset import Images
 from penstroke.errors import ModelFileError
-from penstroke.evaluation.line_metrics import LineEvaluation, Span, coverage_curve
+from penstroke.evaluation.line_metrics import (
+    LineEvaluation,
+    LinePredictions,
+    Span,
+    coverage_curve,
+)
 from penstroke.models.summary import summarize
 from penstroke.preprocessing.strips import STRIP_HEIGHT
 from penstroke.reports import plots
@@ -18,7 +23,7 @@ from penstroke.reports.model_card import write_card_page
 
 if TYPE_CHECKING:
     from penstroke.evaluation.line_evaluator import LineNetworkEvaluation
-    from penstroke.runs.run import Run, RunSummary
+    from penstroke.runs.run import FoldsSummary, Run, RunSummary
 
 _WORST, _EDITS = 24, 20
 _SUMMARY_WIDTH = 192
@@ -100,6 +105,22 @@ def write_line_report(run: Run, results: LineNetworkEvaluation, figures: RunSumm
         worst=[line_mistake(evaluation, row) for row in predictions.worst_mistakes(_WORST)],
         network=summarize(results.network, (STRIP_HEIGHT, _SUMMARY_WIDTH)),
         summary_width=_SUMMARY_WIDTH,
+    )
+
+
+def write_line_folds_report(
+    folder: Path, figures: FoldsSummary, predictions: LinePredictions
+) -> Path:
+    """Write report/index.html of a cross-validation of line readers, and return its path."""
+    metrics = predictions.metrics
+    return write_page(
+        folder / "report" / "index.html",
+        "line_folds.html.j2",
+        name=folder.name,
+        figures=figures,
+        by_length=plots.exact_by_length(metrics.by_length),
+        coverage=plots.coverage(coverage_curve(predictions.probabilities, predictions.is_right)),
+        edits=metrics.edits[:_EDITS],
     )
 
 

@@ -5,7 +5,7 @@ sealed. Each fold is a run inside one directory:
 
 folds.toml           the settings that all folds share
 fold-0 …             a run directory each: trained on the other folds, evaluated on this one
-predictions.safetensors   the logits of every image, fold after fold
+predictions.safetensors   the logits of every image, fold after fold; predictions.csv of lines
 writers.csv          accuracy by writer, where writers are known
 summary.json         the aggregate figures; its presence marks all folds as finished
 report/              the page
@@ -20,14 +20,19 @@ import numpy as np
 
 from penstroke.config.settings import RunConfig
 from penstroke.data.dataset import Dataset
+from penstroke.data.lines import LineSplits
 from penstroke.data.loading import load_dataset
+from penstroke.data.run_data import load_data
 from penstroke.errors import ConfigError, RunError
 from penstroke.evaluation.intervals import intervals, seed_variation
+from penstroke.evaluation.line_evaluator import line_outputs
+from penstroke.evaluation.line_metrics import LinePredictions, evaluate_lines
 from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions, predict
 from penstroke.evaluation.run_groups import Claim, claims_against_first
 from penstroke.evaluation.writer_metrics import compute_writer_metrics
 from penstroke.files import write_atomically
+from penstroke.reports.line_report import write_line_folds_report
 from penstroke.reports.run_report import write_folds_report
 from penstroke.runs.finetuning import PretrainedRun
 from penstroke.runs.pipeline import Training, start_or_resume
@@ -35,7 +40,9 @@ from penstroke.runs.record import folder_path
 from penstroke.runs.run import FoldRuns, FoldsSummary, Run, RunSummary, run_name
 
 _PREDICTIONS = "predictions.safetensors"
+_LINE_PREDICTIONS = "predictions.csv"
 _VALIDATION = "predictions/validation.safetensors"
+_LINES_VALIDATION = "predictions/validation.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +77,8 @@ class CrossValidation:
         runs = [Run.open(self.path / f"fold-{k}") for k in range(len(self.folds))]
         if unfinished := [run.name for run in runs if run.status == "unfinished"]:
             raise RunError(f"{self.path}: {', '.join(unfinished)} not finished yet")
+        if self.folds[0].reads_lines:
+            return self._aggregate_lines(runs, report=report)
         parts = [Predictions.load(run.path / _VALIDATION) for run in runs]
         predictions = Predictions.concatenate(parts)
         predictions.save(self.path / _PREDICTIONS)
@@ -101,6 +110,35 @@ class CrossValidation:
         summary.write(self.path)
         return summary
 
+    def _aggregate_lines(self, runs: Sequence[Run], *, report: bool) -> FoldsSummary:
+        parts = [LinePredictions.load(run.path / _LINES_VALIDATION) for run in runs]
+        predictions = LinePredictions.concatenate(parts)
+        predictions.save(self.path / _LINE_PREDICTIONS)
+        metrics = predictions.metrics
+        exact, by_writer = (metrics.exact.low, metrics.exact.high), metrics.writers > 1
+        accuracies = tuple(float(part.is_right.mean()) for part in parts)
+        by_fold = seed_variation(accuracies)
+        summary = FoldsSummary.parse({
+            "dataset": self.folds[0].data.dataset,
+            "source": self.pretrained.run.name if self.pretrained else None,
+            "folds": len(parts), "images": len(predictions),
+            "accuracy": metrics.exact.value, "digits": metrics.digits.value,
+            "character_error_rate": metrics.cer.value,
+            "intervals": {
+                "accuracy": exact, "character_error_rate": (metrics.cer.low, metrics.cer.high),
+            },
+            "writers": metrics.writers or None,
+            "new_writer_interval": exact if by_writer else None,
+            "split_by": "line" if runs[0].record.data.split_writers is None else "writer",
+            "fold_accuracies": accuracies, "fold_mean": by_fold.mean, "fold_sd": by_fold.sd,
+            "test_images": runs[0].record.data.test_images,
+            "elapsed_seconds": sum(run.elapsed_seconds() for run in runs),
+        })  # fmt: skip
+        if report:
+            write_line_folds_report(self.path, summary, predictions)
+        summary.write(self.path)
+        return summary
+
 
 def cross_validation(
     config: RunConfig,
@@ -111,11 +149,6 @@ def cross_validation(
     pretrained: PretrainedRun | None = None,
 ) -> CrossValidation:
     """Return the cross-validation of `config`: the same settings on the same data are the same."""
-    if config.reads_lines:
-        raise ConfigError(
-            "--folds: is for recognisers of single characters; of lines data.validation_fraction "
-            "and data.split_seed hold out others"
-        )
     if config.data.folds is not None:
         raise ConfigError("data.folds: --folds sets it: leave out one of them")
     if config.train.checkpoint_metric != "last":
@@ -128,8 +161,8 @@ def cross_validation(
     configs = tuple(
         config.replace({"data.folds": folds, "data.fold": fold}) for fold in range(max(folds, 1))
     )
-    data = load_dataset(configs[0].data)
-    config.train.epochs_for(len(data.train))
+    data = load_data(configs[0])
+    config.train.epochs_for(config.epoch_size(len(data.train)))
     weights = (pretrained.sha256,) if pretrained else ()
     derived = run_name(f"{stem}-{folds}-folds", configs[0], data.fingerprint, *weights)
     return CrossValidation(folder_path(derived if name is None else name), configs, pretrained)
@@ -141,10 +174,16 @@ def finish_fold(training: Training) -> None:
     if run.status == "finished":
         return
     with run.locked():
+        facts = {"epochs": len(run.history()), "elapsed_seconds": run.elapsed_seconds()}
+        if isinstance(training.data, LineSplits):
+            lines = training.data.validation
+            evaluation = evaluate_lines(line_outputs(training.best_network(), lines), lines)
+            evaluation.predictions.save(run.path / _LINES_VALIDATION)
+            RunSummary.parse(evaluation.figures("val_") | facts).write(run.path)
+            return
         predictions = predict(training.best_network(), training.characters.validation)
         predictions.save(run.path / _VALIDATION)
         figures = compute_metrics(predictions).figures("val_")
-        facts = {"epochs": len(run.history()), "elapsed_seconds": run.elapsed_seconds()}
         RunSummary.parse(figures | facts).write(run.path)
 
 
@@ -154,11 +193,17 @@ def compare_folds(several: Sequence[FoldRuns]) -> tuple[Claim, ...]:
     for one in several:
         if one.summary() is None:
             raise RunError(f"{one.path} is not finished: the same `penstroke train` continues it")
-        predictions = Predictions.load(one.path / _PREDICTIONS)
-        writers = predictions.writers if writers is None else writers
         record = Run.open(one.path / "fold-0").record
+        predictions: Predictions | LinePredictions
+        if record.config.reads_lines:
+            predictions = LinePredictions.load(one.path / _LINE_PREDICTIONS)
+            judged_as = "\n".join(predictions.texts).encode()
+        else:
+            predictions = Predictions.load(one.path / _PREDICTIONS)
+            judged_as = predictions.labels.tobytes()
+        writers = predictions.writers if writers is None else writers
         split = record.config.data.model_dump_json(exclude={"dataset"})
-        judged.add((record.data.fingerprint, split, predictions.labels.tobytes()))
+        judged.add((record.data.fingerprint, split, judged_as))
         groups.append((one.path.name, {record.config.train.seed: predictions.is_right}))
     if len(judged) > 1:
         names = ", ".join(one.path.name for one in several)

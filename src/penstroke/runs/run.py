@@ -372,17 +372,22 @@ def writable_run(name: str) -> Run:
 
 
 class FoldsSummary(Summary):
-    """The figures of a cross-validation over all images, each judged by its fold's network."""
+    """The figures of a cross-validation over all images, each judged by its fold's network.
+
+    Of lines, accuracy is the share read exactly, and `digits` the same without signs.
+    """
 
     dataset: str
     source: str | None = None
     folds: int
     images: int
     accuracy: float
-    loss: float
+    loss: float | None = None
     auroc: float | None = None
-    f1: float
-    balanced_accuracy: float
+    f1: float | None = None
+    balanced_accuracy: float | None = None
+    digits: float | None = None
+    character_error_rate: float | None = None
     intervals: dict[str, tuple[float, float]]
     fold_accuracies: tuple[float, ...]
     fold_mean: float
