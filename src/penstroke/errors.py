@@ -59,6 +59,14 @@ class FormPageError(ImageError):
         self.problem = problem
 
 
+class ReviewError(PenstrokeError):
+    """A change is refused; `problem`: unknown, changed (by another), not_admitted or invalid."""
+
+    def __init__(self, problem: str, message: str) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
 class ArrayError(ImageError, ValueError):
     """An array is not images that a classifier reads; a ValueError too, as scikit-learn asks."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections import Counter
 from contextlib import closing
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from penstroke.cli.console import (
+    AS_JSON,
     exit_json,
     percent,
     print_table,
+    program,
     progress_bar,
     say,
     show_left_out,
@@ -26,7 +29,7 @@ from penstroke.files import check_writable, explained, write_text_atomically
 if TYPE_CHECKING:
     from penstroke.forms.form_reader import PileSummary
 
-app = command_group("form", "Describe, print and read forms.")
+app = command_group("form", "Describe, print, read and review forms.")
 
 FORM = argument("Description of the form.", metavar="FORM.toml", exists=True, dir_okay=False)
 
@@ -130,6 +133,72 @@ def _show_summary(summary: PileSummary, precision: float) -> None:
         f"{page.source}, page {page.source_page}: {page.detail}" for page in summary.problems
     ])  # fmt: skip
     show_left_out("files that are copies of others", summary.copies)
+
+
+@app.command("review")
+def review_command(
+    answers: Path = argument("Folder of answers, which form read writes beside the table."),
+    host: str = option("Address to listen on; beyond this machine a token is required.",
+                       "127.0.0.1"),
+    port: int = option("Port; 0 is any free one.", 8001, min=0, max=65535),
+    token: str | None = option(
+        "Token required of callers; generated where needed.", envvar="PENSTROKE_TOKEN"),
+    allow_host: list[str] | None = option("Further host name of the service.", metavar="NAME"),
+    as_json: bool = JSON,
+) -> None:  # fmt: skip
+    """Show doubtful fields beside their images on a local page, to be accepted or corrected.
+
+    Several people can use the page at once. Every change is appended to changes.jsonl in the
+    folder; the table is written when all is done, on demand, and when the service stops (Ctrl-C).
+    """
+    from penstroke.cli.serve import show_to_others
+    from penstroke.forms.review import Review
+    from penstroke.serve.review_service import serve_review
+    from penstroke.serve.server import Listening
+    from penstroke.serve.service_settings import ServiceSettings
+
+    settings = ServiceSettings.parse({
+        "host": host, "port": port, "allow_hosts": [name.lower() for name in allow_host or ()],
+        **({"token": token} if token else {}),
+    })  # fmt: skip
+    review = Review(answers)
+    progress = review.progress()
+
+    def on_listening(listening: Listening) -> None:
+        facts = {"url": listening.url, "token": listening.token, "page": listening.page}
+        if AS_JSON.get():
+            typer.echo(json.dumps({**facts, "open": progress.open}, ensure_ascii=False))
+            return
+        say(f"{progress.open:,} of {progress.to_review:,} fields to review\npage  {listening.page}")
+        if not settings.is_local:
+            show_to_others(listening)
+
+    serve_review(review, settings, on_listening)
+
+
+@app.command("export-training")
+def export_training_command(
+    answers: Path = argument("Folder of answers, which people reviewed."),
+    output: Path = option("Folder to write.", ..., "--output", "-o", metavar="FOLDER"),
+    as_json: bool = JSON,
+) -> None:
+    """Write what people accepted or corrected as labelled images, with writers, to be imported.
+
+    The folder gets characters.csv, of boxes, and lines.csv, each with the images that it names.
+    """
+    from penstroke.forms.answers_folder import AnswersFolder
+    from penstroke.forms.training_data import write_training_data
+
+    done = write_training_data(AnswersFolder(answers), output)
+    exit_json(done.to_dict())
+    say(f"{done.characters:,} characters and {done.lines:,} lines of {done.writers:,} writers")
+    show_left_out("left out", done.left_out)
+    if done.characters_table:
+        say(f"\nnext: {program()} data import NAME {done.characters_table}\n"
+            f"      {program()} train --init-from digits --dataset NAME")  # fmt: skip
+    if done.lines_table:
+        say(f"\nnext: {program()} data import LINES {done.lines_table} --lines\n"
+            f"      {program()} train numbers --dataset LINES")  # fmt: skip
 
 
 def _people(source: str) -> list[str]:

@@ -51,8 +51,6 @@ def command(
     from penstroke.inference.bundled import bundled_names
 
     try:
-        import segno
-
         from penstroke.serve.server import serve
         from penstroke.serve.service_settings import ServiceSettings
     except ModuleNotFoundError as error:
@@ -80,11 +78,18 @@ def command(
             typer.echo(json.dumps({**facts, "models": names}, ensure_ascii=False))
             return
         say(f"serving {', '.join(names)}\npage    {listening.page}\napi     {listening.url}/docs")
-        is_unicode = "utf" in sys.stdout.encoding.lower()
-        if sys.stdout.isatty() and is_unicode and not service.settings.is_local:
-            say("")
-            segno.make(listening.page, error="l").terminal(compact=True)  # for a phone
-        if listening.token and not service.settings.is_local:
-            say("\nanybody with the token can use it; the connection is not encrypted")
+        if not service.settings.is_local:
+            show_to_others(listening)
 
     serve(models or bundled_names(), settings, on_listening)
+
+
+def show_to_others(listening: Listening) -> None:
+    """Show the address of the page to a phone, on a terminal, and warn of who can use it."""
+    import segno
+
+    if sys.stdout.isatty() and "utf" in sys.stdout.encoding.lower():
+        say("")
+        segno.make(listening.page, error="l").terminal(compact=True)
+    if listening.token:
+        say("\nanybody with the token can use it; the connection is not encrypted")

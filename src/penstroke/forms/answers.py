@@ -81,7 +81,8 @@ class PageAnswer:
 class Change:
     """A value that a person gave to a field of a page in the review.
 
-    `time` is in ISO format, UTC; `old` is the value that the person saw.
+    `time` is in ISO format, UTC; `old` is the value that the person saw. `new` None takes back the
+    last change of the field that holds.
     """
 
     who: str
@@ -89,7 +90,7 @@ class Change:
     page: str
     field: str
     old: str
-    new: str
+    new: str | None
 
 
 def _field_answer(plain: Mapping[str, Any]) -> FieldAnswer:

@@ -7,9 +7,9 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from penstroke.errors import DataError
 from penstroke.files import (
@@ -23,6 +23,8 @@ from penstroke.forms.answers import Change, FieldAnswer, PageAnswer
 from penstroke.forms.description import Form, read_form
 from penstroke.forms.page_images import Grey
 
+Line = TypeVar("Line")
+
 
 class AnswersFolder:
     """What was read of a pile of pages, on disk; it grows page by page.
@@ -33,6 +35,11 @@ class AnswersFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+
+    @property
+    def table_path(self) -> Path:
+        """The table, beside the folder."""
+        return self.path.with_name(f"{self.path.absolute().name}.csv")
 
     @property
     def form(self) -> Form:
@@ -77,11 +84,11 @@ class AnswersFolder:
 
     def pages(self) -> list[PageAnswer]:
         """Return the pages as they were read, without changes; a line cut short is left out."""
-        return [PageAnswer.from_dict(plain) for plain in self._lines("pages.jsonl")]
+        return list(self._lines("pages.jsonl", PageAnswer.from_dict))
 
     def changes(self) -> list[Change]:
         """Return what people changed, in order."""
-        return [Change(**plain) for plain in self._lines("changes.jsonl")]
+        return list(self._lines("changes.jsonl", lambda plain: Change(**plain)))
 
     def append(self, page: PageAnswer) -> None:
         """Add a page, durably."""
@@ -103,12 +110,9 @@ class AnswersFolder:
 
     def reviewed_pages(self) -> list[PageAnswer]:
         """Return the pages with what people changed: the value that they gave is accepted."""
-        given: dict[str, dict[str, str]] = defaultdict(dict)
-        for change in self.changes():
-            given[change.page][change.field] = change.new
-        return [_with_given(page, given.get(page.id, {})) for page in self.pages()]
+        return with_changes(self.pages(), in_force(self.changes()))
 
-    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+    def _lines(self, name: str, made_of: Callable[[dict[str, Any]], Line]) -> Iterator[Line]:
         path = self.path / name
         if not path.exists():
             return
@@ -116,9 +120,32 @@ class AnswersFolder:
             lines = path.read_bytes().split(b"\n")[:-1]
         for number, line in enumerate(lines, start=1):
             try:
-                yield json.loads(line)
-            except ValueError as error:
+                yield made_of(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(f"{path}, line {number} is damaged: {error}") from error
+
+
+def in_force(changes: Iterable[Change]) -> dict[tuple[str, str], list[Change]]:
+    """Return the changes that were not taken back, by page and field; the last is what holds."""
+    found: dict[tuple[str, str], list[Change]] = defaultdict(list)
+    for change in changes:
+        of_field = found[change.page, change.field]
+        if change.new is not None:
+            of_field.append(change)
+        elif of_field:
+            of_field.pop()
+    return found
+
+
+def with_changes(
+    pages: Iterable[PageAnswer], changes: Mapping[tuple[str, str], Sequence[Change]]
+) -> list[PageAnswer]:
+    """Return `pages` with the `changes` in force; those of unknown pages and fields are without."""
+    given: dict[str, dict[str, str]] = defaultdict(dict)
+    for (page, field), of_field in changes.items():
+        if of_field:
+            given[page][field] = of_field[-1].new or ""
+    return [_with_given(page, given.get(page.id, {})) for page in pages]
 
 
 def write_table(path: Path, form: Form, pages: Sequence[PageAnswer]) -> None:

@@ -57,6 +57,15 @@ class Constraint(ABC):
     def describe(self) -> str:
         """Return what it is, for messages."""
 
+    def admits(self, text: str) -> bool:
+        """Return whether `text` may be said."""
+        state: Any = self.start
+        for character in text:
+            if (step := self.step(state, character)) is None:
+                return False
+            state = step[0]
+        return self.end(state) is not None
+
     def characters(self, state: Any, alphabet: str) -> Iterable[str]:
         """Return characters of which those that may follow `state` are some."""
         return alphabet
@@ -244,15 +253,6 @@ class Format(Constraint):
     def end(self, state: frozenset[int]) -> float | None:
         """Return 0 where the pattern may end."""
         return 0.0 if _Program.END in state else None
-
-    def admits(self, text: str) -> bool:
-        """Return whether `text` matches."""
-        state: Any = self.start
-        for character in text:
-            if (step := self.step(state, character)) is None:
-                return False
-            state = step[0]
-        return self.end(state) is not None
 
 
 _UNSUPPORTED = {

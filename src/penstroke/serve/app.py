@@ -30,6 +30,11 @@ _DESCRIPTION = (
 _EXAMPLES = tomllib.loads((resources.files("penstroke.serve") / "examples.toml").read_text())
 _SEND_TOKEN = ' -H "Authorization: Bearer $TOKEN"'
 
+ERROR_HANDLERS: Any = dict.fromkeys(
+    (PenstrokeError, RequestValidationError, HTTPException, ClientDisconnect, Exception),
+    answer_error,
+)
+
 
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
@@ -59,11 +64,10 @@ def _add_example(operation: dict[str, Any], example: dict[str, str], needs_token
 
 def create_app(service: Service) -> ASGIApp:
     """Return the application that serves `service`, and runs it as long as it is up."""
-    known = (PenstrokeError, RequestValidationError, HTTPException, ClientDisconnect, Exception)
     app = _Application(
         title="Penstroke", description=_DESCRIPTION, version=package_version("penstroke"),
         docs_url=None, redoc_url=None, redirect_slashes=False,
-        lifespan=lambda _: service.running(), exception_handlers=dict.fromkeys(known, answer_error),
+        lifespan=lambda _: service.running(), exception_handlers=ERROR_HANDLERS,
     )  # fmt: skip
     app.state.service = service
     app.include_router(routes.router)
@@ -75,7 +79,11 @@ def create_app(service: Service) -> ASGIApp:
     gauge("queue_pages", "Pages and occlusion maps, likewise.", lambda: pool.long.waiting)
     gauge("requests_in_progress", "Requests not yet answered.", lambda: limits.in_progress)
     # Around the whole application: its answers to unexpected errors are strict and counted, too.
-    guarded = service.metrics.observing(Security(limits, service.settings))
+    return for_http(service.metrics.observing(Security(limits, service.settings)), app)
+
+
+def for_http(guarded: ASGIApp, app: ASGIApp) -> ASGIApp:
+    """Return `guarded` for requests, and `app` for the rest: starting and stopping."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await (guarded if scope["type"] == "http" else app)(scope, receive, send)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from penstroke.errors import ConfigError, ImageError, PenstrokeError
+from penstroke.errors import ConfigError, ImageError, PenstrokeError, ReviewError
 from penstroke.preprocessing.ink import Pixels
 
 _LONGEST_MESSAGE = 500
@@ -58,6 +58,9 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(status, code, _shorten("; ".join(map(_explain, error.errors()))))
         case ImageError():
             return ApiError(422, "bad_image", str(error))
+        case ReviewError():
+            status = {"unknown": 404, "changed": 409}.get(error.problem, 422)
+            return ApiError(status, error.problem, _shorten(str(error)))
         case ConfigError():  # repeats its input, which may be long
             return ApiError(422, "invalid", _shorten(str(error)))
         case PenstrokeError():

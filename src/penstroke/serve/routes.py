@@ -170,7 +170,8 @@ async def list_models(service: Served) -> schemas.ModelsAnswer:
     return schemas.ModelsAnswer(models=[m.facts(is_default=m is models.default) for m in models])
 
 
-async def _require_json(request: Request) -> None:
+async def require_json(request: Request) -> None:
+    """Read the body; ApiError 415 where it is not JSON."""
     await read_upload(request, JSON)
 
 
@@ -178,7 +179,7 @@ async def _require_json(request: Request) -> None:
     "/v1/corrections",
     status_code=201,
     responses=_errors(408, 413, 415),
-    dependencies=[Depends(_require_json)],
+    dependencies=[Depends(require_json)],
 )
 async def add_correction(service: Served, correction: Correction) -> schemas.CorrectionAnswer:
     """Keep an image with its right label, in the data set `collected`."""

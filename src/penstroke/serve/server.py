@@ -11,9 +11,10 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from penstroke.errors import ConfigError
 from penstroke.files import reason
@@ -52,8 +53,7 @@ def serve(
         ConfigError: the address cannot be bound; or a model is refused (see `Models`).
         MissingToolError: the worker processes cannot be started.
     """
-    if not settings.is_local and settings.token is None:
-        settings = settings.replace({"token": secrets.token_urlsafe(24)})
+    settings = with_token(settings)
     if settings.access_log:
         lines = logging.StreamHandler()
         lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -61,12 +61,39 @@ def serve(
         access.setLevel(logging.INFO)
     thresholds = settings.confidence_threshold, settings.precision
     service = Service(Models(models, *thresholds), settings)
+    run(service, create_app(service), lambda listening: on_ready(listening, service))
+
+
+def with_token(settings: ServiceSettings) -> ServiceSettings:
+    """Return `settings`, with a generated token if there is none beyond this machine."""
+    if settings.is_local or settings.token is not None:
+        return settings
+    return settings.replace({"token": secrets.token_urlsafe(24)})
+
+
+class Stoppable(Protocol):
+    """What a server needs of a service; `failure` is what kept it from starting."""
+
+    settings: ServiceSettings
+    failure: Exception | None
+    is_draining: bool
+
+    def drain(self) -> None:
+        """Stop inviting requests."""
+
+    async def reload(self) -> None:
+        """Do what SIGHUP asks for."""
+
+
+def run(service: Stoppable, app: ASGIApp, on_ready: Callable[[Listening], object]) -> None:
+    """Serve `app` until SIGTERM or SIGINT. ConfigError: the address cannot be bound."""
+    settings = service.settings
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = min(max(soft, settings.max_connections + 100), hard)  # a hundred besides connections
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     with bind(settings.host, settings.port) as listener:
         try:
-            _Server(service, listener, on_ready).run(sockets=[listener.dup()])
+            _Server(service, app, listener, on_ready).run(sockets=[listener.dup()])
         except SystemExit as end:  # how uvicorn says that the application did not start
             raise service.failure or end from None
 
@@ -96,13 +123,13 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self, service: Service, listener: socket.socket,
-        on_ready: Callable[[Listening, Service], None],
+        self, service: Stoppable, app: ASGIApp, listener: socket.socket,
+        on_ready: Callable[[Listening], object],
     ) -> None:  # fmt: skip
         settings = service.settings
         protocol = type("Protocol", (BoundedProtocol,), {"settings": settings})
         super().__init__(uvicorn.Config(
-            create_app(service), http=protocol, ws="none", lifespan="on",
+            app, http=protocol, ws="none", lifespan="on",
             access_log=False, log_config=None, proxy_headers=False, server_header=False,
             backlog=_BACKLOG, timeout_keep_alive=settings.idle_seconds,
             timeout_graceful_shutdown=30,
@@ -119,10 +146,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        models, pool = self._service.models, self._service.pool
-        loop.add_signal_handler(
-            signal.SIGHUP, lambda: self._run(models.refresh(pool.exchange, force=True))
-        )
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._run(self._service.reload()))
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -133,7 +157,7 @@ class _Server(uvicorn.Server):
         host, port = self._listener.getsockname()[:2]
         host = reachable(host)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        self._on_ready(Listening(url, self._service.settings.token), self._service)
+        self._on_ready(Listening(url, self._service.settings.token))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, wait for requests on open connections, answer everything."""

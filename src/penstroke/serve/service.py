@@ -30,6 +30,10 @@ class Service:
         self.is_draining = True
         self.runs.stop()
 
+    async def reload(self) -> None:
+        """Load the models again whose files have changed."""
+        await self.models.refresh(self.pool.exchange, force=True)
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the workers, and watch the files of the models."""

@@ -84,14 +84,20 @@ export async function* runEvents() {
   }
 }
 
-async function ask(path, { method = "GET", body } = {}) {
+/** Asks with the token, and returns the JSON of the answer; ServiceError where it is refused. */
+export async function ask(path, { method = "GET", body } = {}) {
   const headers = {};
   if (body instanceof Blob) headers["Content-Type"] = body.type;
   else if (body) [headers["Content-Type"], body] = ["application/json", JSON.stringify(body)];
-  const signal = AbortSignal.timeout(PATIENCE_MILLISECONDS);
-  const response = await fetchChecked(path, { method, body, headers, signal });
+  const response = await fetchChecked(path, { method, body, headers, signal: patience() });
   return response.status === 204 ? null : response.json();
 }
+
+/** The content of an answer that is no JSON. */
+export const fetchBlob = async (path) =>
+  (await fetchChecked(path, { signal: patience() })).blob();
+
+const patience = () => AbortSignal.timeout(PATIENCE_MILLISECONDS);
 
 async function fetchChecked(path, options) {
   const headers = { ...options.headers };
