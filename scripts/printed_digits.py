@@ -62,8 +62,8 @@ def printed(count: int) -> tuple[Pixels, npt.NDArray[np.str_]]:
     """Return `count` digits (N, 28, 28), normalised, each class equally often, and their names."""
     random = np.random.default_rng(0)
     names = [string.digits[number % 10] for number in range(count)]
-    inks = [draw(name, families(), random).astype(np.float32) / 255 for name in names]
-    images = [normalize(ink) for ink in inks]
+    inks = [draw(name, families(), random) / np.float32(255) for name in names]
+    images = [normalize(np.asarray(ink, np.float32)) for ink in inks]
     return np.stack([image.pixels for image in images]), np.array(names)
 
 
