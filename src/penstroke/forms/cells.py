@@ -19,6 +19,8 @@ _BAND_MM = 0.45
 """Half the width of the band, around where an edge of a box should be, in which it is removed."""
 _MARGIN_MM = 2.0
 """How far beyond its box a stroke is followed."""
+_FAINTEST_PRINT = 20
+"""Grey levels by which the printed edge of a box is darker than paper, at least."""
 _INK = 205
 """Greys below are ink, once the boxes are gone."""
 _LEAST_SPECK_MM2, _LEAST_EXTENT_MM = 0.06, 1.0
@@ -109,16 +111,21 @@ def _remove_edges(region: Grey, rectangle: npt.NDArray[np.float64]) -> None:
     ):  # fmt: skip
         first, last = max(at - band, 0), min(at + band + 1, image.shape[0])
         start, end = max(start - band, 0), min(end + band + 1, image.shape[1])
-        edge = image[first:last, start:end]
-        if not edge.size:
+        # Only rows that are dark all along are print, about: strokes may lie right beside them.
+        along = image[first:last, start + band : end - band]
+        if not along.size:
             continue
+        darkest = np.asarray(cv2.erode(along, np.ones((3, 1), np.uint8)))
+        is_print = np.percentile(darkest, 80, axis=1) < PAPER - _FAINTEST_PRINT
+        if not is_print.any():
+            continue
+        rows = first + np.flatnonzero(is_print)
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        edge = image[first:last, start:end]
         tone = float(np.median(edge.min(axis=0)))
         is_darker = edge < tone - max(25.0, 0.25 * (PAPER - tone))
-        outside = [
-            image[max(first - 2, 0), start:end],
-            image[min(last + 1, len(image) - 1), start:end],
-        ]
-        crosses = (outside[0] < _INK - 30) & (outside[1] < _INK - 30)
+        before, after = image[max(first - 2, 0)], image[min(last + 1, len(image) - 1)]
+        crosses = (np.maximum(before, after) < _INK - 30)[start:end]
         edge[~(is_darker | crosses)] = PAPER
 
 
