@@ -111,22 +111,24 @@ def _remove_edges(region: Grey, rectangle: npt.NDArray[np.float64]) -> None:
     ):  # fmt: skip
         first, last = max(at - band, 0), min(at + band + 1, image.shape[0])
         start, end = max(start - band, 0), min(end + band + 1, image.shape[1])
-        # Only rows that are dark all along are print, about: strokes may lie right beside them.
+        # Only rows that are dark all along are print: strokes may lie beside it, or on it.
         along = image[first:last, start + band : end - band]
         if not along.size:
             continue
-        darkest = np.asarray(cv2.erode(along, np.ones((3, 1), np.uint8)))
-        is_print = np.percentile(darkest, 80, axis=1) < PAPER - _FAINTEST_PRINT
-        if not is_print.any():
+        tones = np.percentile(along, 65, axis=1)
+        depths = PAPER - tones
+        rows = np.flatnonzero(depths > _FAINTEST_PRINT)
+        if not len(rows):
             continue
-        rows = first + np.flatnonzero(is_print)
-        first, last = int(rows[0]), int(rows[-1]) + 1
+        core = np.flatnonzero(depths > depths.max() / 2)
         edge = image[first:last, start:end]
-        tone = float(np.median(edge.min(axis=0)))
-        is_darker = edge < tone - max(25.0, 0.25 * (PAPER - tone))
-        before, after = image[max(first - 2, 0)], image[min(last + 1, len(image) - 1)]
-        crosses = (np.maximum(before, after) < _INK - 30)[start:end]
-        edge[~(is_darker | crosses)] = PAPER
+        is_darker = edge < tones.min() - max(25.0, 0.25 * depths.max())
+        over, under = max(core[0] - 1, 0), min(core[-1] + 1, len(edge) - 1)
+        crosses = np.ones(edge.shape[1], bool)
+        for row in (over, under):
+            crosses &= edge[row] < min(tones[row] - _FAINTEST_PRINT, _INK - 30)
+        band_rows = slice(max(rows[0] - 1, 0), rows[-1] + 2)
+        edge[band_rows][~(is_darker | crosses)[band_rows]] = PAPER
 
 
 def _owners(shape: tuple[int, ...], rectangles: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
