@@ -15,7 +15,7 @@ from penstroke.forms.registration import PIXELS_PER_MM
 
 PAPER = 250
 """The grey of paper on registered pages, and of what was removed."""
-_BAND_MM = 0.45
+_BAND_MM = 0.8
 """Half the width of the band, around where an edge of a box should be, in which it is removed."""
 _MARGIN_MM = 2.0
 """How far beyond its box a stroke is followed."""
