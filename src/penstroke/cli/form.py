@@ -37,6 +37,7 @@ FORM = argument("Description of the form.", metavar="FORM.toml", exists=True, di
 @app.command("new")
 def new_command(
     path: Path = argument("File to write.", metavar="FORM.toml"),
+    paper: Literal["A4", "Letter"] = option("Paper size.", "A4"),
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
@@ -44,6 +45,8 @@ def new_command(
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists; --overwrite replaces it")
     text = (Path(__file__).parents[1] / "forms/example.toml").read_text("utf-8")
+    if paper == "Letter":
+        text = text.replace('paper = "A4"                  # or "Letter"', 'paper = "Letter"')
     write_text_atomically(path, text)
     exit_json({"form": str(path)})
     say(f"form  {path}; next: penstroke form print {path} -o {path.with_suffix('.pdf').name}")
@@ -63,7 +66,10 @@ def print_command(
     from penstroke.forms.description import read_form
     from penstroke.forms.printing import print_form
 
-    pages = print_form(read_form(form), output, _people(people) if people else [])
+    everyone = _people(people) if people else []
+    columns = "{task.completed:,.0f} of {task.total:,.0f}"
+    with progress_bar("printing", columns, total=max(1, len(everyone))) as update:
+        pages = print_form(read_form(form), output, everyone, lambda done: update(completed=done))
     exit_json({"pdf": str(output), "pages": pages})
     say(f"pdf  {output}, {pages} {'page' if pages == 1 else 'pages'}; print at 100 %, not “to fit”")
 

@@ -34,10 +34,10 @@ PAPER_MM = {"A4": (210.0, 297.0), "Letter": (215.9, 279.4)}
 class Area(Settings):
     """A rectangle on a page, in millimetres from its upper left corner."""
 
-    left: float = Setting(ge=0, description="from the paper's left edge")
-    top: float = Setting(ge=0, description="from the paper's upper edge")
-    width: float = Setting(gt=0, description="of the rectangle")
-    height: float = Setting(gt=0, description="of the rectangle")
+    left: float = Setting(ge=0, description="distance from the left edge of the paper, in mm")
+    top: float = Setting(ge=0, description="distance from the upper edge of the paper, in mm")
+    width: float = Setting(gt=0, description="in mm")
+    height: float = Setting(gt=0, description="in mm")
 
     @property
     def right(self) -> float:
@@ -72,9 +72,9 @@ class FormField(Settings):
         None, description="list of all values: a text file, or file.csv:column"
     )
     values: ListOf[str] = Setting((), description="all values, where they are few")
-    check_digit: CheckDigitName | None = Setting(None, description="that the value ends with")
+    check_digit: CheckDigitName | None = Setting(None, description="scheme of its check digit")
     options: ListOf[str] = Setting((), description="what can be marked")
-    page: int = Setting(1, ge=1, description="where it stands, from 1")
+    page: int = Setting(1, ge=1, description="page of its boxes")
     boxes: ListOf[Area] = Setting(
         (), description="one for each character or option, or one for all; none: laid out by itself"
     )
@@ -108,13 +108,13 @@ class Form(Settings):
     there; without it, by the corner markers and the QR code that `penstroke form print` adds.
     """
 
-    name: str = Setting(pattern=r"^[A-Za-z0-9][\w-]*$", description="in its QR codes")
-    title: str = Setting("", description="what is printed at its top; empty: the name")
-    version: int = Setting(1, ge=1, description="raised with each change to a form in use")
-    paper: Literal["A4", "Letter"] = Setting("A4", description="what it is printed on")
-    instructions: str = Setting("", description="what is printed below the title")
+    name: str = Setting(pattern=r"^[A-Za-z0-9][\w-]*$", description="in the QR code of each page")
+    title: str = Setting("", description="at the top of each page; empty: the name")
+    version: int = Setting(1, ge=1, description="raised when the fields change after printing")
+    paper: Literal["A4", "Letter"] = Setting("A4", description="size of the paper")
+    instructions: str = Setting("", description="below the title of the first page")
     blank: str | None = Setting(None, description="picture or PDF of the empty form")
-    fields: ListOf[FormField] = Setting(min_length=1, description="what is asked for")
+    fields: ListOf[FormField] = Setting(min_length=1, description="what is asked for, in order")
 
     @property
     def size_mm(self) -> tuple[float, float]:
