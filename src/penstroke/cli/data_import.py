@@ -1,7 +1,7 @@
 """`penstroke data import`: your own images, or IDX files, as a data set."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,12 @@ class ImportOptions:
     lines: bool = option(
         "Images are lines of text, each with its text in place of a class.", False, "--lines"
     )
+    sheet: bool = option(
+        "Source is photos or scans of sheets of `penstroke form sheet`, or, with --rows, of grids.",
+        False, "--sheet")  # fmt: skip
+    rows: str | None = option(
+        "What the rows of a grid hold, from the top, separated by commas; again and again.",
+        metavar="CLASSES")  # fmt: skip
     labels: Literal["folder", "table"] | None = option(
         "Where the labels are; detected by default.")  # fmt: skip
     pattern: str | None = option(
@@ -88,6 +94,11 @@ def command(options: ImportOptions) -> None:
     from penstroke.data.loading import imported_folder, imported_names
 
     check_new_name(options.name)
+    if options.rows and not options.sheet:
+        raise ConfigError("--rows is for --sheet")
+    if options.sheet:
+        _import_sheets(options)
+        return
     is_idx = not options.lines and holds_idx(options.source)
     if is_idx and options.name in imported_names() and not options.replace:
         raise ConfigError(f'the data set "{options.name}" already exists; use --replace')
@@ -111,6 +122,22 @@ def command(options: ImportOptions) -> None:
     exit_json({"name": name, "classes": train.classes, "train": len(train), "test": len(test)})
     say(f"{name}: {len(train):,} training and {len(test):,} test images of {len(train.classes)} "
         f"classes\n\nnext: {program()} data show {name}")  # fmt: skip
+
+
+def _import_sheets(options: ImportOptions) -> None:
+    """Import the characters on sheets, which are cut out into a folder first."""
+    from penstroke.forms.sheets import cut_sheets
+
+    if options.lines or options.labels or options.pattern or options.images:
+        raise ConfigError("--sheet says where images and labels are; leave out other options on it")
+    folder = cache_root() / "sheets" / options.name
+    rows = tuple(map(str.strip, options.rows.split(","))) if options.rows else ()
+    with progress_bar("cutting sheets", total=1.0) as update:
+        left_out = cut_sheets(
+            options.source, folder, rows, lambda done, total: update(completed=done, total=total)
+        )
+    show_left_out("sheets left out", [f"{file}: {why}" for file, why in left_out])
+    _import_images(replace(options, source=folder, labels="table"))
 
 
 def _import_images(options: ImportOptions) -> None:

@@ -243,6 +243,29 @@ def _people(source: str) -> list[str]:
     return people
 
 
+@app.command("sheet")
+def sheet_command(
+    output: Path = option("PDF to write.", ..., "--output", "-o", metavar="FILE.pdf"),
+    classes: Literal["digits", "letters", "characters"] = option("What is written.", "digits"),
+    rows: int | None = option("Rows of 20 boxes; by default one for each class.", min=1, max=200),
+    writer: str = option("Who will write; else the file's name says it.", "", metavar="NAME"),
+    paper: Literal["A4", "Letter"] = option("Size of the paper.", "A4"),
+    as_json: bool = JSON,
+) -> None:
+    """Make a sheet to collect handwriting on: each row says what is to be written in its boxes.
+
+    `penstroke data import NAME PHOTOS --sheet` makes a data set of its photos or scans.
+    """
+    from penstroke.forms.printing import print_form
+    from penstroke.forms.sheets import sheet_form
+
+    form = sheet_form(classes, rows, paper)
+    pages = print_form(form, output, [writer] if writer else [])
+    exit_json({"pdf": str(output), "pages": pages})
+    say(f"pdf   {output}, {pages} {'page' if pages == 1 else 'pages'}; print at 100 %, and fill it")
+    say("next  penstroke data import NAME PHOTOS --sheet")
+
+
 @app.command("detect")
 def detect_command(
     sources: list[Path] = argument(

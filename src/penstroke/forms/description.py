@@ -27,7 +27,8 @@ COMBS = ("digits", "letters", "characters")
 """Types with a box for each character."""
 MARKS = ("choice", "choices")
 DATE_DIGITS = 8
-PAPER_MM = {"A4": (210.0, 297.0), "Letter": (215.9, 279.4)}
+Paper = Literal["A4", "Letter"]
+PAPER_MM: dict[Paper, tuple[float, float]] = {"A4": (210.0, 297.0), "Letter": (215.9, 279.4)}
 """Width and height."""
 
 
@@ -111,7 +112,7 @@ class Form(Settings):
     name: str = Setting(pattern=r"^[A-Za-z0-9][\w-]*$", description="in the QR code of each page")
     title: str = Setting("", description="at the top of each page; empty: the name")
     version: int = Setting(1, ge=1, description="raised when the fields change after printing")
-    paper: Literal["A4", "Letter"] = Setting("A4", description="size of the paper")
+    paper: Paper = Setting("A4", description="size of the paper")
     instructions: str = Setting("", description="below the title of the first page")
     blank: str | None = Setting(None, description="picture or PDF of the empty form")
     fields: ListOf[FormField] = Setting(min_length=1, description="what is asked for, in order")

@@ -8,19 +8,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from penstroke.errors import FormPageError, ImageError
-from penstroke.forms.description import PAPER_MM, Area, FieldType, Form, FormField
+from penstroke.forms.description import PAPER_MM, Area, FieldType, Form, FormField, Paper
 from penstroke.forms.page_images import Grey
 from penstroke.forms.registration import PIXELS_PER_MM, register, whitened
 
 Mask = npt.NDArray[np.uint8]
-Paper = Literal["A4", "Letter"]
 
 _PAPER_SHARE = 0.25
 """Of a photograph: paper covers at least as much."""

@@ -130,7 +130,7 @@ class _Pose(NamedTuple):
     person: str | None
 
 
-class _Code(NamedTuple):
+class Code(NamedTuple):
     """A QR code of ours: its four corners in the image, clockwise from its upper left."""
 
     form: str
@@ -171,7 +171,7 @@ def _is_outside(image: Grey, points: Points) -> npt.NDArray[np.bool_]:
 def _poses(image: Grey, form: Form) -> Iterator[_Pose]:
     """Yield how the page may lie, the most trusted first."""
     if form.blank is None:
-        codes = list(_codes(image))
+        codes = list(codes_on(image))
         code = _own_code(codes, form) if codes else None
         squares = _squares(image)
         if code is not None:
@@ -193,7 +193,7 @@ def _poses(image: Grey, form: Form) -> Iterator[_Pose]:
 # By markers and QR code
 
 
-def _own_code(codes: Sequence[_Code], form: Form) -> _Code:
+def _own_code(codes: Sequence[Code], form: Form) -> Code:
     """Return the code of a page of `form`; FormPageError if there is none, or are several."""
     ours = [code for code in codes if code.form == form.name]
     if not ours:
@@ -211,7 +211,7 @@ def _own_code(codes: Sequence[_Code], form: Form) -> _Code:
     return code
 
 
-def _codes(image: Grey) -> Iterator[_Code]:
+def codes_on(image: Grey) -> Iterator[Code]:
     """Yield the QR codes that Penstroke printed."""
     side = max(image.shape)
     for scale in (1.0, 0.5, 2.0) if side < 2600 else (1.0, 0.5):
@@ -233,12 +233,12 @@ def _codes(image: Grey) -> Iterator[_Code]:
                                place.bottom_left)
             ], float) / scale  # fmt: skip
             person = unquote(parts[4]) if len(parts) == 5 else None
-            yield _Code(unquote(parts[1]), parts[2], int(parts[3]), person, corners)
+            yield Code(unquote(parts[1]), parts[2], int(parts[3]), person, corners)
         if found:
             return
 
 
-def _by_code(code: _Code, form: Form) -> Homography:
+def _by_code(code: Code, form: Form) -> Homography:
     """Return a rough homography from the corners of a QR code, without its quiet zone."""
     modules = qr_code(form, code.page, code.person or "").symbol_size(border=0)[0]
     half = QR_MM / 2 * modules / (modules + 2 * QR_BORDER)
@@ -293,7 +293,7 @@ def _marker_places(form: Form) -> Points:
     return np.array([(d, d), (width - d, d), (width - d, height - d), (d, height - d)])
 
 
-def _with_code(code: _Code, squares: Sequence[_Square], form: Form) -> Iterator[Homography]:
+def _with_code(code: Code, squares: Sequence[_Square], form: Form) -> Iterator[Homography]:
     """Yield homographies of four markers that put the code in its place, then one of fewer."""
     place = np.array([(form.size_mm[0] - QR_RIGHT_MM, QR_TOP_MM)])
     size = np.linalg.norm(code.corners[2] - code.corners[0])
