@@ -43,8 +43,8 @@ def sheet_form(classes: SheetClasses, rows: int | None = None, paper: Paper = "A
     count = len(written) if rows is None else rows
     fields = tuple(
         FormField(
-            name=f"row_{row + 1}", title=f"{written[row % len(written)]}  in each box",
-            type="characters", count=_BOXES, required=False,
+            name=f"row_{row + 1}", title=f"{written[row % len(written)]} in each box",
+            type="characters", count=_BOXES,
         )
         for row in range(count)
     )  # fmt: skip
