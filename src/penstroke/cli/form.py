@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +25,7 @@ from penstroke.cli.console import (
 )
 from penstroke.cli.options import JSON, OVERWRITE, argument, command_group, option
 from penstroke.errors import ConfigError
-from penstroke.files import check_writable, explained, write_text_atomically
+from penstroke.files import check_writable, explained, write_atomically, write_text_atomically
 
 if TYPE_CHECKING:
     from penstroke.forms.form_reader import PileSummary
@@ -273,6 +274,10 @@ def detect_command(
         "of one page.", metavar="PAGE…", exists=True, dir_okay=False,
     ),
     output: Path = option("Description to write.", ..., "--output", "-o", metavar="FORM.toml"),
+    copies: bool | None = option(
+        "Whether all pages are filled copies of one; by default those of several files are.", None,
+        "--copies/--pages",
+    ),
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:  # fmt: skip
@@ -288,26 +293,35 @@ def detect_command(
     from penstroke.forms.detection import common_page, detect_form, detect_page, preview
     from penstroke.forms.page_images import page_images
 
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output} exists; --overwrite replaces it")
     images = [image for source in sources for _, image in page_images(source)]
-    if len(sources) > 1:
+    is_pile = len(sources) > 1 if copies is None else copies
+    if is_pile:
         with TemporaryDirectory() as folder:
             images = [common_page(images, Path(folder))]
     pages = [detect_page(image) for image in images]
     blank = output.with_name(f"{output.stem}-blank.{'tif' if len(pages) > 1 else 'png'}")
     form = detect_form(pages, re.sub(r"[^A-Za-z0-9_-]", "-", output.stem) or "form", blank.name)
+    number = (f"-{page}" for page in range(1, len(pages) + 1)) if len(pages) > 1 else iter([""])
+    previews = {
+        output.with_name(f"{output.stem}-preview{next(number)}.png"):
+        Image.fromarray(preview(page, form.on_page(index))[:, :, ::-1])
+        for index, page in enumerate(pages, start=1)
+    }  # fmt: skip
+    for path in (output, blank, *previews):
+        if path.exists() and not overwrite:
+            raise ConfigError(f"{path} exists; --overwrite replaces it")
     first, *others = (Image.fromarray(page.image) for page in pages)
-    first.save(blank, save_all=True, append_images=others) if others else first.save(blank)
-    previews = []
-    for number, page in enumerate(pages, start=1):
-        name = f"{output.stem}-preview" + (f"-{number}" if others else "") + ".png"
-        picture = Image.fromarray(preview(page, form.on_page(number))[:, :, ::-1])
-        picture.save(output.with_name(name))
-        previews.append(str(output.with_name(name)))
+    stream = BytesIO()
+    more = {"save_all": True, "append_images": others} if others else {}
+    first.save(stream, "TIFF" if others else "PNG", **more)
+    write_atomically(blank, stream.getvalue())
+    for path, picture in previews.items():
+        stream = BytesIO()
+        picture.save(stream, "PNG")
+        write_atomically(path, stream.getvalue())
     write_text_atomically(output, form.to_toml())
     exit_json({
-        "form": str(output), "blank": str(blank), "previews": previews,
+        "form": str(output), "blank": str(blank), "previews": [*map(str, previews)],
         "fields": [field.to_dict() for field in form.fields],
     })  # fmt: skip
     print_table(
@@ -316,4 +330,5 @@ def detect_command(
          for f in form.fields],
         "2345",
     )  # fmt: skip
-    say(f"form     {output}\npreview  {', '.join(previews)}: rename the fields in {output}")
+    say(f"form     {output}: rename the fields there")
+    say(f"preview  {', '.join(map(str, previews))}")

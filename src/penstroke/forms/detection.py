@@ -28,8 +28,8 @@ _LINES_MM, _GAP_MM = ((3.5, 3.5), (3.5, 5.0), (4.5, 6.5), (5.5, 8.0), (7.0, 10.0
 _HALF_LINE_MM = 0.3
 _SIDES_MM = (2.2, 120.0)
 """Of what may be a box."""
-_LEAST_FILLED = 0.82
-"""Share of its rectangle that the inside of a box fills."""
+_LEAST_FILLED, _ROUND_FILLED = 0.82, 0.72
+"""Share of its rectangle that the inside of a box fills, and of one to be marked."""
 _CHARACTER_MM = (3.2, 16.0)
 """Width of boxes for one character."""
 _MARK_MM = (2.2, 7.5)
@@ -295,7 +295,9 @@ def _boxes(lines: Mask) -> list[DetectedBox]:
     for left, top, width, height, area in stats[1:count].tolist():
         if not (least <= height <= most and least <= width):
             continue
-        if width * height > 0.3 * lines.size or area < _LEAST_FILLED * width * height:
+        is_mark = max(width, height) <= _px(_MARK_MM[1])  # which may be round
+        least_filled = _ROUND_FILLED if is_mark else _LEAST_FILLED
+        if width * height > 0.3 * lines.size or area < least_filled * width * height:
             continue
         edges = np.array([left - 1, top - 1, left - 1 + width, top - 1 + height]) / PIXELS_PER_MM
         boxes.append(DetectedBox(*edges.tolist()))
