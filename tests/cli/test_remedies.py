@@ -35,7 +35,8 @@ PRINTED_BY = {
     "data/idx.py": "data import",
     "data/image_import.py": "data import", "data/shards.py": "data import",
     "data/sources/": "data import", "evaluation/ood.py": "evaluate",
-    "quality/label_errors.py": "data audit", "runs/grouping.py": "runs table",
+    "forms/sheets.py": "data import", "forms/": "form", "quality/label_errors.py": "data audit",
+    "runs/grouping.py": "runs table",
     "runs/cross_validation.py": "train", "runs/finetuning.py": "train",
     "runs/pipeline.py": "train", "runs/record.py": "train, tune", "runs/run.py": "train",
     "search/": "tune", "serve/offline_export.py": "export", "serve/": "serve",
@@ -95,8 +96,11 @@ def command(words: str) -> tuple[Any, str]:
 
 
 def options_of(words: str) -> set[str]:
-    found, _ = command(words)
-    return {name for one in found.params for name in (*one.opts, *one.secondary_opts)}
+    found, _ = command(words)  # of a group, the options of all its commands
+    every = [found, *getattr(found, "commands", {}).values()]
+    return {
+        name for each in every for one in each.params for name in (*one.opts, *one.secondary_opts)
+    }
 
 
 def commands_of(module: str) -> list[str]:
