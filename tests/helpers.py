@@ -100,7 +100,7 @@ def line_config(**train: object) -> RunConfig:
         },
         "train": {
             "epochs": 16, "batch_size": 16, "learning_rate": 1e-2, "schedule": "one_cycle",
-            "optimizer": "adamw", "max_gradient_norm": 5.0, "precision": "float32", "threads": 1,
+            "optimizer": "adamw", "max_gradient_norm": 0.5, "precision": "float32", "threads": 1,
             **train,
         },
     })  # fmt: skip
