@@ -65,7 +65,7 @@ class AnswersFolder:
         if not path.exists():
             if self.path.exists() and any(self.path.iterdir()):
                 raise DataError(
-                    f"{self.path} is there already, and is no folder of answers: choose another "
+                    f"{self.path} is there already, but does not hold answers: choose another "
                     "--output"
                 )
             reading = {"precision": precision}

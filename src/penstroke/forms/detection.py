@@ -42,7 +42,7 @@ _ALIKE = 0.25
 _PRINTED = 0.015
 """Share of ink inside from which a box of a table is a heading."""
 _FEWEST_COPIES, _MOST_COPIES = 4, 15
-"""Filled copies of a page from which its print is told."""
+"""Filled copies of a page from which its print can be found."""
 _RULE_MM = 25.0
 """Shortest line to write on."""
 

@@ -38,7 +38,7 @@ _LINE = 4.0
 _EMPTY = 0.999
 """Probability from which a box is not looked at."""
 _STRANGE = 0.5
-"""Weight of what the network says of a shape that is no character that it knows."""
+"""Weight of what the network says of a shape that it does not know."""
 
 
 class _Written(NamedTuple):

@@ -111,7 +111,7 @@ class ExpectedErrors:
 
 
 def expected_errors(promise: Promise, accepted: Mapping[str, int]) -> ExpectedErrors:
-    """Return what to expect of so many `accepted` fields of each kind.
+    """Return what to expect, by the number of `accepted` fields of each kind.
 
     The share of errors is unknown but for what was shown, e errors among n fields: Jeffreys' prior
     makes it Beta(e + 1/2, n - e + 1/2), and the errors among N new fields beta-binomial. Those of
@@ -146,7 +146,7 @@ def _beta_binomial(count: int, point: ShownPrecision) -> np.ndarray[Any, np.dtyp
 def clopper_pearson_low(right: int, count: int, level: float = _INTERVAL) -> float:
     """Return the lower end of the one-sided interval of a share (Clopper and Pearson 1934).
 
-    It is the share with which so many or more are right with a probability of 1 - `level`.
+    It is the share with which that number or more are right with a probability of 1 - `level`.
     """
     if not right:
         return 0.0
