@@ -159,7 +159,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(
         "form", "read", here / "exam.toml", here / "scans", "-o", here / "scans.csv"
     )
     assert outcome.exit_code == 1
-    assert "is no folder of answers" in outcome.err
+    assert "does not hold answers" in outcome.err
     assert not (here / "scans/form.toml").exists()
 
 
