@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
@@ -25,7 +24,7 @@ from penstroke.cli.console import (
 )
 from penstroke.cli.options import JSON, OVERWRITE, argument, command_group, option
 from penstroke.errors import ConfigError
-from penstroke.files import check_writable, explained, write_atomically, write_text_atomically
+from penstroke.files import check_writable, write_atomically, write_text_atomically
 
 if TYPE_CHECKING:
     from penstroke.forms.form_reader import PileSummary
@@ -228,15 +227,10 @@ def export_training_command(
 
 
 def _people(source: str) -> list[str]:
+    from penstroke.forms.description import column_of
+
     name, _, column = source.partition(":") if not Path(source).exists() else (source, "", "")
-    with explained(f"read {name}", ConfigError):
-        rows = list(csv.DictReader(Path(name).read_text("utf-8-sig").splitlines()))
-    if not rows:
-        raise ConfigError(f"{name} has no rows below its heading")
-    column = column or next(iter(rows[0]))
-    if column not in rows[0]:
-        raise ConfigError(f"{name} has no column {column!r}; it has {', '.join(rows[0])}")
-    people = [(row[column] or "").strip() for row in rows]
+    column, people = column_of(Path(name), column)
     for number, person in enumerate(people, start=2):
         if not person or people.index(person) != number - 2:
             why = f"{person!r} again" if person else f"no {column}"

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
+from penstroke.forms.answers import MARK_SEPARATOR, SIGNED
 from penstroke.forms.boxed_text import in_range
 from penstroke.forms.description import COMBS, MARKS, FormField
-
-MARK_SEPARATOR = ";"
-SIGNED = "signed"
-"""Of a field with a signature."""
 
 
 def refusal(field: FormField, value: str) -> str | None:

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+MARK_SEPARATOR = ";"
+"""Between the marked options in the value of a field."""
+SIGNED = "signed"
+"""Value of a field with a signature."""
 FieldStatus = Literal["accepted", "doubtful", "empty", "rejected"]
 """`accepted`: at least as probable as the precision that was asked for needs; `doubtful`: to be
 reviewed; `rejected`: nothing that the field's constraints admit is written there."""

@@ -160,22 +160,29 @@ def read_form(path: str | Path) -> Form:
     return form
 
 
+def column_of(file: Path, column: str = "") -> tuple[str, list[str]]:
+    """Return the name of a column of a CSV file, and what stands there, "" where nothing does.
+
+    Without a name, the column is the first. ConfigError: the file has no such column, or no rows.
+    """
+    with explained(f"read {file}", ConfigError):
+        rows = list(csv.DictReader(file.read_text("utf-8-sig").splitlines()))
+    if not rows:
+        raise ConfigError(f"{file} has no rows below its heading")
+    column = column or next(iter(rows[0]))
+    if column not in rows[0]:
+        raise ConfigError(f"{file} has no column {column!r}; it has {', '.join(rows[0])}")
+    return column, [(row[column] or "").strip() for row in rows]
+
+
 def _with_values(field: FormField, folder: Path) -> FormField:
     """Return `field` with the values of the list that it names."""
     if field.one_of is None:
         return field
     name, _, column = field.one_of.partition(":")
     file = folder / name
-    if not column:
-        values = Choices.read(file).texts
-    else:
-        with explained(f"read {file}", ConfigError):
-            text = file.read_text("utf-8-sig")
-        rows = list(csv.DictReader(text.splitlines()))
-        if not rows or column not in rows[0]:
-            known = ", ".join(rows[0]) if rows else "none"
-            raise ConfigError(f"{file} has no column {column!r}; it has {known}")
-        values = tuple(value.strip() for row in rows if (value := row[column] or "").strip())
+    values = column_of(file, column)[1] if column else Choices.read(file).texts
+    values = tuple(filter(None, values))
     return field.model_copy(update={"values": values, "one_of": None})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import cv2
 import numpy as np
 
+from penstroke.forms.answers import MARK_SEPARATOR, SIGNED
 from penstroke.forms.boxed_text import Texts
 from penstroke.forms.cells import PAPER, Cell
 from penstroke.forms.description import Area
@@ -50,7 +51,7 @@ def empty_probability(share: float) -> float:
 def signature(share: float) -> Texts:
     """Return whether there is a signature ("signed") in a field with this `coverage`."""
     written = _written(share, _SIGNATURE)
-    return sorted([("signed", written), ("", 1 - written)], key=lambda pair: -pair[1])
+    return sorted([(SIGNED, written), ("", 1 - written)], key=lambda pair: -pair[1])
 
 
 def marks(shares: Mapping[str, float], *, several: bool) -> tuple[Texts, list[float]]:
@@ -64,11 +65,11 @@ def marks(shares: Mapping[str, float], *, several: bool) -> tuple[Texts, list[fl
     sure = float(np.prod([max(p, 1 - p) for p in each.values()]))
     if several or len(marked) < 2:
         heavy = [option for option in marked if _is_crossed_out(option, marked, shares)]
-        texts = [(";".join(marked), min(sure, _DOUBTFUL) if heavy else sure)]
+        texts = [(MARK_SEPARATOR.join(marked), min(sure, _DOUBTFUL) if heavy else sure)]
         doubtful = heavy or [min(each, key=lambda option: abs(each[option] - 0.5))]
         flipped = [one for one in each if (one in marked) != (one in doubtful)]
         if several or len(flipped) < 2:
-            texts.append((";".join(flipped), 1 - texts[0][1]))
+            texts.append((MARK_SEPARATOR.join(flipped), 1 - texts[0][1]))
         return texts, [*each.values()]
     plain = sorted(marked, key=lambda option: shares[option])
     return [(option, _DOUBTFUL / (1 + rank)) for rank, option in enumerate(plain)], [*each.values()]

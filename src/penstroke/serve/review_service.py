@@ -12,8 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from penstroke.files import csv_of
-from penstroke.forms.admission import SIGNED
-from penstroke.forms.answers import Change
+from penstroke.forms.answers import SIGNED, Change
 from penstroke.forms.review import MAX_VALUE, FieldInReview, Person, Place, Review
 from penstroke.serve import pages, routes
 from penstroke.serve.app import ERROR_HANDLERS, for_http
