@@ -125,6 +125,19 @@ def test_one_in_a_thousand_is_not_familiar() -> None:
     assert ood_threshold(shifted) == pytest.approx(above, abs=1e-4)
 
 
+@pytest.mark.parametrize("count", [36, 64, 300])
+def test_few_images_do_not_have_new_ones_rejected(count: int) -> None:
+    """Of new images, one in 65 is below the lowest of 64: the threshold has to lie below it."""
+    found = calibrated(20_000)
+    heights = found.logits.max(axis=1) - found.logits.mean(axis=1)
+    random, rejected = np.random.default_rng(0), []
+    for _ in range(200):
+        rows = random.integers(len(found), size=count)
+        few = Predictions(found.labels[rows], found.logits[rows], found.classes)
+        rejected.append(np.mean(heights < np.float32(ood_threshold(few) or 0)))
+    assert np.mean(rejected) < 0.4 / count
+
+
 def test_of_several_sources_the_median() -> None:
     parts = [calibrated(4000, temperature, seed=1) for temperature in (0.2, 1.0, 1.5)]
     sources = np.repeat(["bad", "usual", "good"], 4000)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstroke.evaluation.intervals import _WeightedAuroc, intervals, wilson
+from penstroke.evaluation.intervals import _WeightedAuroc, expected_maximum, intervals, wilson
 from penstroke.evaluation.metrics import compute_metrics
 from penstroke.evaluation.predictions import Predictions
 
@@ -26,6 +26,13 @@ def test_wilson_is_what_scipy_says(count: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, count))
     found = binomtest(right, count).proportion_ci(0.95, method="wilson")
     assert wilson(right, count) == pytest.approx((found.low, found.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("count", [2, 49, 780])
+def test_the_expected_maximum_is_that_of_drawn_values(count: int) -> None:
+    drawn = np.random.default_rng(0).normal(3, 0.5, (20_000, count)).max(axis=1)
+    values = [2.0, 3.0, 4.0]  # mean 3, standard deviation 1
+    assert (expected_maximum(values, count) - 3) / 2 + 3 == pytest.approx(drawn.mean(), abs=0.01)
 
 
 def test_wilson_of_nothing() -> None:

@@ -39,6 +39,10 @@ def test_summary_of_the_published_networks() -> None:
     assert shapes["output"] == (10,)
 
 
+def test_tiny_is_tiny() -> None:
+    assert summarize(network(load_recipe("tiny").model)).parameters < 8000
+
+
 def test_one_convolution_one_linear_layer() -> None:
     kinds = [
         layer.kind for layer in summarize(network(load_recipe("one-conv-trial-1").model)).layers

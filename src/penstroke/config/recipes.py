@@ -22,6 +22,9 @@ class Published(Settings):
     test_auroc: float | None = Field(None, ge=0, le=1, description="macro AUROC, one-vs-rest")
     test_f1: float | None = Field(None, ge=0, le=1, description="macro F1")
     val_accuracy: float | None = Field(None, ge=0, le=1, description="accuracy on validation")
+    trials: int | None = Field(
+        None, ge=2, description="trials of which the published accuracy is the highest; none: one"
+    )
 
 
 class Recipe(RunConfig):

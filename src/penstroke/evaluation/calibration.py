@@ -4,6 +4,7 @@ What is fitted on validation images is fitted so that each source of a union cou
 data set that is much larger, or much easier, the others would get its figures.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ BINS = 15
 PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 """Of the operating points, where they are shown."""
 _REJECTED = 0.001
+_TAIL, _LEAST_TAIL = 0.05, 5
+"""Share of the images, and number at least, that tell how scores fall off towards the lowest."""
 _MOST_LINES = 2000
 _LEAST_DOUBT = 1e-12
 _LOWEST, _HIGHEST = 0.05, 20.0
@@ -84,17 +87,30 @@ def calibration_error_by_source(predictions: Predictions, sources: Sources) -> d
 
 
 def ood_threshold(predictions: Predictions, sources: Sources | None = None) -> float | None:
-    """Return the max-logit score that all but 1 in 1,000 validation images exceed.
+    """Return the max-logit score that all but 1 in 1,000 images like those of validation exceed.
 
     Of several `sources` (N,) the median, so that one of bad images does not let everything pass.
+    Fewer than 1,000 images do not show it: of new ones, more are below the lowest. There the tail
+    is taken to be exponential (peaks over a threshold, Pickands 1975), and followed further down.
     None without images, or where the threshold would reject nothing.
     """
     if not len(predictions):
         return None
     scores = max_logit_score(predictions.logits)
     by_source = _rows_by_source(sources, len(predictions)).values()
-    threshold = float(np.median([np.quantile(scores[rows], _REJECTED) for rows in by_source]))
+    threshold = float(np.median([_low_score(np.sort(scores[rows])) for rows in by_source]))
     return threshold if threshold > 0 else None
+
+
+def _low_score(scores: npt.NDArray[np.float32]) -> float:
+    """Return the score that all but 1 in 1,000 exceed, given those of some images, sorted."""
+    shown, count = float(np.quantile(scores, _REJECTED)), len(scores)
+    tail = max(_LEAST_TAIL, round(_TAIL * count))
+    if count * _REJECTED >= 1 or tail >= count:
+        return shown
+    start = float(scores[tail])
+    mean_depth = start - float(scores[:tail].mean())
+    return min(shown, start - mean_depth * math.log(tail / count / _REJECTED))
 
 
 def fit_temperature(predictions: Predictions, sources: Sources | None = None) -> float:

@@ -120,6 +120,15 @@ def seed_variation(values: Sequence[float]) -> SeedVariation:
     return SeedVariation(len(values), mean, sd, mean - half, mean + half)
 
 
+def expected_maximum(values: Sequence[float], count: int) -> float:
+    """Return the mean of the highest of `count` normal draws, of the mean and spread of `values`.
+
+    The highest of n uniform draws has the distribution function uⁿ; its quantiles are averaged.
+    """
+    normal = statistics.NormalDist(statistics.fmean(values), statistics.stdev(values))
+    return statistics.fmean(normal.inv_cdf(((k + 0.5) / 1000) ** (1 / count)) for k in range(1000))
+
+
 def intervals(predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0) -> Intervals:
     """Return the intervals of a split: Wilson's for accuracy, the bootstrap's for the rest.
 

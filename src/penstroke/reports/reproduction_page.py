@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstroke.config.recipes import Published, load_recipe
-from penstroke.evaluation.intervals import seed_variation
+from penstroke.evaluation.intervals import expected_maximum, seed_variation
 from penstroke.files import write_text_atomically
 from penstroke.machine import allowed_cores, processor_name
 from penstroke.reports import search_plots
@@ -135,6 +135,26 @@ def _training(one: StepResult) -> dict[str, Any]:
         "variations": [seed_variation(row["values"]) for row in rows],
         "seconds": statistics.mean(run.elapsed_seconds for run in runs),
         "diagnoses": ", ".join(sorted({run.diagnosis or "–" for run in runs})),
+        "luck": _luck(one, published.trials) if published.trials else None,
+    }
+
+
+def _luck(one: StepResult, trials: int) -> dict[str, Any]:
+    """Return what the highest of so many trainings like these, and of their epochs, would reach.
+
+    Validation accuracy in the second half of each training is taken as normally distributed, and
+    as independent between epochs.
+    """
+    histories = [[epoch["val_accuracy"] for epoch in run.history()] for run in one.runs]
+    later = [value for history in histories for value in history[len(history) // 2 :]]
+    epochs = len(later) // len(histories)
+    return {
+        "trials": trials,
+        "epochs": epochs,
+        "mean": statistics.fmean(later),
+        "sd": statistics.stdev(later),
+        "best_of_one": expected_maximum(later, epochs),
+        "best_of_all": expected_maximum(later, epochs * trials),
     }
 
 
