@@ -6,7 +6,7 @@
 (`penstroke.preprocessing.segmentation`), on the characters of MNIST's and EMNIST's training images
 on synthetic paper, within an hour on one core. `data` makes what the recognisers are trained on
 (`bundled_data.py`), in minutes; their settings are in `scripts/bundled`. `digits`, `letters` and
-`characters` take up to ten minutes each, `numbers`, which reads lines, half an hour. The images of
+`characters` take up to ten minutes each, `numbers` and `lines` up to an hour. The images of
 --external are evaluated for the model cards. The same command on the same machine writes the same
 bytes; a training that was stopped resumes.
 """
@@ -44,7 +44,7 @@ _SEGMENTER = Path("src/penstroke/preprocessing/ink_segmenter.onnx")
 _BATCH = 64
 _LEARNING_RATE = 4e-3
 _SAVED_EVERY = 100
-MODELS = ("digits", "letters", "characters", "numbers")
+MODELS = ("digits", "letters", "characters", "numbers", "lines")
 _ALIKE = {"digits": "OIlSZBqgb", "letters": "0125689"}
 """Characters of other classes that cannot be told from those of the model."""
 _LICENCE = """
@@ -86,7 +86,7 @@ def make_segmenter(data: list[str], steps: int) -> None:
     segmenter = train(torch.cat(glyphs), steps)
     content = serialize_onnx(
         Probabilities(segmenter), torch.zeros(2, 1, SIDE, SIDE), ("photos", "ink"),
-        {"data": data, "steps": steps}, half_precision=True,
+        {"data": data, "steps": steps}, compress=True,
     )  # fmt: skip
     write_atomically(_SEGMENTER, content)
     print(f"{_SEGMENTER}: {len(content) / 1000:.0f} kB")
@@ -125,7 +125,7 @@ def bundle(run: Run, name: str) -> None:
         key: value for key, value in load_model(run.path).metadata.items() if key != CHECKSUM
     }
     export = export_line_onnx if run.record.config.reads_lines else export_onnx
-    content = export(load_network(run), {**metadata, "run": name}, half_precision=True)
+    content = export(load_network(run), {**metadata, "run": name}, compress=True)
     write_atomically(folder / "model.onnx", content)
     write_text_atomically(folder / "card.md", write_card(Run.open(folder)) + _LICENCE)
     sizes = {file.name: file.stat().st_size for file in sorted(folder.glob("*.*"))}

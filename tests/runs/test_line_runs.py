@@ -58,16 +58,16 @@ def test_the_model_file_computes_what_torch_does_at_any_width(line_run: Run) -> 
         np.testing.assert_allclose(log_probs, (logits / temperature).log_softmax(2), atol=1e-4)
 
 
-def test_half_precision_and_temperature(line_run: Run) -> None:
+def test_weights_in_8_bits_and_temperature(line_run: Run) -> None:
     network = load_network(line_run)
-    half = export_line_onnx(network, {"temperature": 2.0}, half_precision=True)
-    assert len(half) < 0.7 * len(line_run.read_model())
+    small = export_line_onnx(network, {"temperature": 2.0}, compress=True)
+    assert len(small) < 0.5 * len(line_run.read_model())
     strips = np.full((1, 32, 80), PAPER, np.uint8)
     strips[0, 8:24, 20:24] = 250
-    (log_probs,) = open_session(half, "half").run(None, {"strips": strips})
+    (log_probs,) = open_session(small, "small").run(None, {"strips": strips})
     with torch.inference_mode():
         logits = network(torch.from_numpy(strips)[:, None].float() / 255)
-    np.testing.assert_allclose(log_probs, (logits / 2).log_softmax(2), atol=0.02)
+    np.testing.assert_allclose(log_probs, (logits / 2).log_softmax(2), atol=0.1)
 
 
 def test_finetuning_keeps_the_rows_of_known_characters(line_run: Run) -> None:

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from penstroke.config.settings import IMAGE_SIZE
 from penstroke.errors import MissingExtraError
 from penstroke.inference.onnx_session import CHECKSUM, content_checksum
+from penstroke.models.quantization import quantize
 from penstroke.preprocessing.strips import COLUMN_WIDTH, PAPER, STRIP_HEIGHT
 
 _FEW = 256
-"""Weights: so few are not worth storing in half the bytes."""
+"""Weights: so few are not worth storing in fewer bytes."""
 
 
 class Deployed(nn.Module):
@@ -32,17 +33,17 @@ class Deployed(nn.Module):
 
 
 def export_onnx(
-    network: nn.Module, metadata: Mapping[str, Any], *, half_precision: bool = False
+    network: nn.Module, metadata: Mapping[str, Any], *, compress: bool = False
 ) -> bytes:
     """Return `network` as an ONNX file: `images` uint8 (B, 28, 28) → `logits` float32 (B, K).
 
     Each value of `metadata` is stored as JSON under its key, with a checksum of the whole; for
-    `half_precision` see `serialize_onnx`.
+    `compress` see `serialize_onnx`.
     """
     # Batch norm folds into the convolution before it; dropout is nothing in evaluation.
     example = torch.zeros(2, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
     return serialize_onnx(
-        Deployed(network), example, ("images", "logits"), metadata, half_precision=half_precision
+        Deployed(network), example, ("images", "logits"), metadata, compress=compress
     )
 
 
@@ -61,7 +62,7 @@ class DeployedLines(nn.Module):
 
 
 def export_line_onnx(
-    network: nn.Module, metadata: Mapping[str, Any], *, half_precision: bool = False
+    network: nn.Module, metadata: Mapping[str, Any], *, compress: bool = False
 ) -> bytes:
     """Return a line reader as an ONNX file: `strips` uint8 → `log_probs`, see `DeployedLines`.
 
@@ -72,7 +73,7 @@ def export_line_onnx(
     return serialize_onnx(
         DeployedLines(network, metadata["temperature"]), example, ("strips", "log_probs"), metadata,
         dynamic={"strips": {2: "width"}, "log_probs": {1: "columns"}},
-        half_precision=half_precision,
+        compress=compress,
     )  # fmt: skip
 
 
@@ -82,13 +83,13 @@ def serialize_onnx(
     names: tuple[str, str],
     metadata: Mapping[str, Any],
     *,
-    half_precision: bool = False,
+    compress: bool = False,
     dynamic: Mapping[str, Mapping[int, str]] | None = None,
 ) -> bytes:
     """Return a network of one input and one output, called `names`, as an ONNX file.
 
     Both have a first dimension of any size, and others that `dynamic` names by their positions.
-    With `half_precision` its weights are stored in 16 bits, and computed with in 32.
+    With `compress` its weights are stored in 8 bits (`quantize`), and computed with in 32.
     """
     try:
         import onnx
@@ -104,8 +105,8 @@ def serialize_onnx(
             dynamic_axes={name: {0: "batch", **(dynamic or {}).get(name, {})} for name in names},
         )  # fmt: skip
     model = onnx.load_model_from_string(graph.getvalue())
-    if half_precision:
-        _halve_weights(model.graph)
+    if compress:
+        _compress(model.graph)
     onnx.helper.set_model_props(
         model, {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
     )
@@ -115,14 +116,18 @@ def serialize_onnx(
     return bytes(model.SerializeToString())
 
 
-def _halve_weights(graph: Any) -> None:
-    """Store the larger weights of an ONNX graph as float16, each with a cast to float32."""
-    from onnx import TensorProto, helper, numpy_helper
+def _compress(graph: Any) -> None:
+    """Store the larger weights of an ONNX graph in 8 bits, each with what makes floats of them."""
+    from onnx import helper, numpy_helper
 
-    for weight in graph.initializer:
-        values = numpy_helper.to_array(weight)
-        if values.dtype == "float32" and values.size > _FEW:
-            name, stored = weight.name, weight.name + ".half"
-            weight.CopyFrom(numpy_helper.from_array(values.astype("float16"), stored))
-            cast = helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT)
-            graph.node.insert(0, cast)
+    uses = {name: node.op_type for node in graph.node for name in node.input}
+    for weight in [*graph.initializer]:
+        values, name = numpy_helper.to_array(weight), weight.name
+        if values.dtype == "float32" and values.ndim > 1 and values.size > _FEW:
+            axis = values.ndim - 1 if uses[name] == "MatMul" else int(uses[name] == "ConvTranspose")
+            stored, scale = quantize(values, axis)
+            parts = (name + ".int8", name + ".scale")
+            weight.CopyFrom(numpy_helper.from_array(stored, parts[0]))
+            graph.initializer.append(numpy_helper.from_array(scale.ravel(), parts[1]))
+            node = helper.make_node("DequantizeLinear", parts, [name], axis=axis)
+            graph.node.insert(0, node)

@@ -141,9 +141,7 @@ def evaluate_lines(
     return evaluation
 
 
-def line_model_file(
-    run: Run, evaluation: LineNetworkEvaluation, *, half_precision: bool = False
-) -> bytes:
+def line_model_file(run: Run, evaluation: LineNetworkEvaluation) -> bytes:
     """Return the ONNX file that a `LineReader` opens."""
     data, network = run.record.data, evaluation.network
     metadata = {
@@ -158,7 +156,7 @@ def line_model_file(
         "run": run.name,
         "dataset": run.record.config.data.dataset,
     }
-    return export_line_onnx(network, metadata, half_precision=half_precision)
+    return export_line_onnx(network, metadata)
 
 
 def summary_of_lines(run: Run, evaluation: LineNetworkEvaluation) -> RunSummary:

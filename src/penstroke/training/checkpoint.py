@@ -17,6 +17,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from penstroke.errors import CheckpointError
+from penstroke.models.quantization import quantize
 
 Array = npt.NDArray[np.generic]
 
@@ -77,18 +78,13 @@ class Checkpoint:
 
 
 def compressed(weights: Mapping[str, Array]) -> dict[str, Array]:
-    """Return float `weights` for `Checkpoint` with matrices and kernels in 8 bits, the rest in 16.
-
-    Each output of a layer has its own scale, so that its largest weight is 127.
-    """
+    """Return float `weights` for `Checkpoint`, matrices and kernels in 8 bits, others in 16."""
     arrays: dict[str, Array] = {}
     for name, array in weights.items():
-        arrays[name] = array.astype(np.float16) if array.dtype.kind == "f" else array
         if array.dtype.kind == "f" and array.ndim > 1:
-            values = arrays[name].astype(np.float32)
-            largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
-            scale = np.where(largest, largest, 1).astype(np.float32) / 127
-            arrays[name], arrays[name + _SCALE] = np.rint(values / scale).astype(np.int8), scale
+            arrays[name], arrays[name + _SCALE] = quantize(array.astype(np.float32))
+        else:
+            arrays[name] = array.astype(np.float16) if array.dtype.kind == "f" else array
     return arrays
 
 
