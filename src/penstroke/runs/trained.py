@@ -154,7 +154,7 @@ def line_model_file(run: Run, evaluation: LineNetworkEvaluation) -> bytes:
         "data_fingerprint": data.fingerprint,
         "penstroke_version": package_version("penstroke"),
         "run": run.name,
-        "dataset": run.record.config.data.dataset,
+        "dataset": run.record.config.source,
     }
     return export_line_onnx(network, metadata)
 

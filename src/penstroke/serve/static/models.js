@@ -62,7 +62,8 @@ export class Models {
     const dataset = model.dataset ? `, trained on ${model.dataset}` : "";
     const reader = this.answering(true);
     const lines = reader === model ? "" : `, lines by ${reader.name}`;
-    this.about.textContent = counted(model.classes.length, "class", "classes") + dataset + lines;
+    const names = model.kind === "lines" ? ["character", "characters"] : ["class", "classes"];
+    this.about.textContent = counted(model.classes.length, ...names) + dataset + lines;
     this.onChange(model);
   }
 }
