@@ -6,7 +6,7 @@
 (`penstroke.preprocessing.segmentation`), on the characters of MNIST's and EMNIST's training images
 on synthetic paper, within an hour on one core. `data` makes what the recognisers are trained on
 (`bundled_data.py`), in minutes; their settings are in `scripts/bundled`. `digits`, `letters` and
-`characters` take up to ten minutes each, `numbers` and `lines` up to an hour. The images of
+`characters` take up to ten minutes each, `numbers` up to an hour. The images of
 --external are evaluated for the model cards. The same command on the same machine writes the same
 bytes; a training that was stopped resumes.
 """
@@ -44,7 +44,7 @@ _SEGMENTER = Path("src/penstroke/preprocessing/ink_segmenter.onnx")
 _BATCH = 64
 _LEARNING_RATE = 4e-3
 _SAVED_EVERY = 100
-MODELS = ("digits", "letters", "characters", "numbers", "lines")
+MODELS = ("digits", "letters", "characters", "numbers")
 _ALIKE = {"digits": "OIlSZBqgb", "letters": "0125689"}
 """Characters of other classes that cannot be told from those of the model."""
 _LICENCE = """

@@ -11,6 +11,7 @@ import typer
 from penstroke.cli import options as shared
 from penstroke.cli.console import exit_json, note, percent, print_table, program, progress_bar, say
 from penstroke.cli.options import argument, changes_from, option, stem_of, takes
+from penstroke.machine import allowed_threads
 
 if TYPE_CHECKING:
     from penstroke.config.settings import RunConfig
@@ -178,12 +179,11 @@ def follow(training: Training) -> None:
     record, total = training.run.record, training.run.total_epochs
     done = training.epochs_done
     resolved = record.resolved
-    plural = "" if resolved.threads == 1 else "s"
-    threads = f", {resolved.threads} thread{plural}" if resolved.device == "cpu" else ""
+    cores = f", {_threads(resolved.threads)}" if resolved.device == "cpu" else ""
     resumed = f", resuming after epoch {done}" if training.checkpoint else ""
     say(f"{training.run.path}: {record.config.model.architecture} on {_amount(training)}, "
         f"{resolved.precision} on {resolved.device}"
-        f"{threads}{resumed}")  # fmt: skip
+        f"{cores}{resumed}")  # fmt: skip
     if pretrained := record.pretrained:
         known, new = pretrained.known_classes, pretrained.new_classes
         say(f"starts from the network of {pretrained.run} ({pretrained.sha256[:12]}…): every "
@@ -191,10 +191,20 @@ def follow(training: Training) -> None:
             + (f"; new are {' '.join(new)}" if new else ""))  # fmt: skip
     marks_best = record.config.train.checkpoint_metric != "last"
     hint = "interrupted: the same command resumes after the last epoch shown"
+    measured, threads = resolved.threads == 0, 0
     with progress_bar("training", total=total, completed=done, hint=hint) as update:
         for epoch in training.epochs():
             update(advance=1)
-            say(_epoch_line(epoch.metrics, total, marks_best))
+            before, threads = threads, epoch.metrics["threads"]
+            changed = f"  {_threads(threads)}" if measured and threads != before else ""
+            say(_epoch_line(epoch.metrics, total, marks_best) + changed)
+
+
+def _threads(count: int | tuple[int, ...]) -> str:
+    """Return a number of threads in words; 0 are measured."""
+    if isinstance(count, tuple):
+        return f"{', '.join(map(str, count))} threads"
+    return f"{count or f'1 or {allowed_threads()}'} thread{'' if count == 1 else 's'}"
 
 
 def _amount(training: Training) -> str:

@@ -36,6 +36,8 @@ LONGEST_TEXT = 100
 T = TypeVar("T")
 ListOf = Annotated[tuple[T, ...], Field(strict=False)]
 """A tuple, which TOML and JSON write as a list."""
+Threads = Annotated[int, Field(ge=0)] | ListOf[Annotated[int, Field(ge=1)]]
+"""Threads of all epochs, 0 to measure which are faster, or those of each epoch."""
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 
 
@@ -394,7 +396,11 @@ class TrainConfig(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="precision of the matrix products; auto: the faster one, measured once"
     )
-    threads: int = Field(0, ge=0, description="processor threads; 0: all that are allowed")
+    threads: Threads = Field(
+        0,
+        description="processor threads; 0: one or all that are allowed, the faster of both, "
+        "measured as training goes; a list: of each epoch, the last of those that follow",
+    )
 
     def steps_per_epoch(self, images: int) -> int:
         """Return the batches in an epoch of `images`; a last batch of one image joins another."""
@@ -590,7 +596,10 @@ class Resolved(Settings):
 
     device: str = Field(description="device that the network is trained on")
     precision: str = Field(description="precision of the matrix products")
-    threads: int = Field(description="processor threads; the last bits depend on their number")
+    threads: Threads = Field(
+        description="processor threads; the last bits depend on their number; 0: measured before "
+        "an epoch, as history.jsonl says"
+    )
 
     @classmethod
     def of(cls, config: RunConfig) -> Self:

@@ -52,6 +52,7 @@ class EpochLine(Summary):
     val_loss: float | None = None
     val_accuracy: float | None = None
     val_character_error_rate: float | None = None
+    threads: int | None = None
     elapsed_seconds: float | None = None
 
 

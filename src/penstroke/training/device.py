@@ -5,6 +5,7 @@ import ctypes
 import functools
 import json
 import math
+import os
 import time
 from functools import partial
 
@@ -24,20 +25,25 @@ _WORTHWHILE_RATIO = 1.1
 
 
 def resolve_auto(config: RunConfig) -> RunConfig:
-    """Return `config` without `auto`, and set torch's threads; TrainingError: no such device."""
-    threads = config.train.threads or allowed_threads()
-    if config.synthesis and not config.train.threads:  # composing lines takes as long as a step
-        threads = max(1, threads // 2)
-    torch.set_num_threads(threads)
+    """Return `config` without `auto`, and set torch's threads; TrainingError: no such device.
+
+    Threads stay 0 where they are measured: see `ThreadChoice`.
+    """
     available = available_devices()
     device = available[0] if config.train.device == "auto" else config.train.device
     if device not in available:
         raise TrainingError(
             f'train.device: "{device}" is not available; this machine has {", ".join(available)}'
         )
+    threads, most = config.train.threads, allowed_threads()
+    if not threads and (most == 1 or device != "cpu"):
+        threads = most
+    elif not threads and config.synthesis:  # composing lines takes as long as a step
+        threads = max(1, most // 2)
+    torch.set_num_threads(threads[0] if isinstance(threads, tuple) else threads or most)
     precision: str = config.train.precision
     if precision == "auto":
-        precision = _faster_precision(config, device, threads)
+        precision = _faster_precision(config, device)
     _keep_freed_memory()
     return Resolved(device=device, precision=precision, threads=threads).applied_to(config)
 
@@ -51,9 +57,18 @@ def available_devices() -> list[str]:
 
 @torch.random.fork_rng()
 def seconds_a_step(
-    config: RunConfig, *, num_classes: int = 10, steps: int = 2, seconds: float = 0.0
+    config: RunConfig,
+    *,
+    num_classes: int = 10,
+    steps: int = 2,
+    seconds: float = 0.0,
+    at_most: float = math.inf,
 ) -> float:
-    """Return the mean seconds of a step of a resolved config; `steps` and `seconds` are minima."""
+    """Return the mean seconds of a step of a resolved config.
+
+    Of steps and seconds, `steps` and `seconds` are taken at least; after `at_most` seconds no step
+    more.
+    """
     train = config.train
     network = build_network(config.model, num_classes=num_classes, mean=0.5, std=0.5)
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -75,7 +90,7 @@ def seconds_a_step(
     step()  # warms up
     taken = 0
     start = now = time.perf_counter()
-    while taken < steps or now - start < seconds:
+    while (taken < steps or now - start < seconds) and (not taken or now - start < at_most):
         step()
         taken, now = taken + 1, time.perf_counter()
     return (now - start) / taken
@@ -86,24 +101,28 @@ def _keep_freed_memory() -> None:
     """Tell glibc to keep freed blocks, however large, for the next step; elsewhere do nothing.
 
     Each step frees and allocates the same activations. Returned to the system they come back as
-    page faults: at batch size 512 that costs R1's CNN 40 % of its speed (docs/lab.md).
+    page faults: at batch size 512 that costs R1's CNN 40 % of its speed (docs/lab.md). Lines of
+    every width would fill oneDNN's cache of prepared operations, by default 1,024 of them; of 64,
+    training is as fast, in two thirds of the memory.
     """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         for parameter in (-3, -1):  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
             mallopt(parameter, 1 << 30)
 
 
-def _faster_precision(config: RunConfig, device: str, threads: int) -> str:
+def _faster_precision(config: RunConfig, device: str) -> str:
     """Return the faster precision for this network; on a processor it is measured once, then kept.
 
-    Kept, because a measurement with another result on another day would change a run's bits.
+    Kept, because a measurement with another result on another day would change a run's bits; and
+    on one thread, which waits for no other.
     """
     if device == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     if device == "mps" or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return "float32"
-    facts = [config.model.to_dict(), config.train.batch_size, threads, torch.__version__,
+    facts = [config.model.to_dict(), config.train.batch_size, torch.__version__,
              torch.backends.cpu.get_cpu_capability()]  # fmt: skip
     path = cache_root() / "precision" / f"{sha256(json.dumps(facts).encode())[:16]}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -112,12 +131,15 @@ def _faster_precision(config: RunConfig, device: str, threads: int) -> str:
             return known
     seconds = dict.fromkeys(("float32", "bfloat16"), math.inf)
     batch_size = min(config.train.batch_size, 512)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     for _ in range(3):  # in turn, and the least of each: other processes come and go
         for name, least in seconds.items():
             timed = config.replace({
                 "train.batch_size": batch_size, "train.precision": name, "train.device": "cpu",
             })  # fmt: skip
             seconds[name] = min(least, seconds_a_step(timed, steps=6))
+    torch.set_num_threads(threads)
     ratio = seconds["float32"] / seconds["bfloat16"]
     precision = "bfloat16" if ratio >= _WORTHWHILE_RATIO else "float32"
     measured = {"precision": precision, "seconds_a_step": seconds, "for": facts}

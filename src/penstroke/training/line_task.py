@@ -28,7 +28,8 @@ class LineTask:
         workers = 0
         if len(source) > 1 and not multiprocessing.current_process().daemon:
             threads = config.train.threads if config.train.device == "cpu" else 1
-            workers = max(0, min(_MOST_WORKERS, allowed_threads() - threads))
+            most = max(threads) if isinstance(threads, tuple) else threads
+            workers = max(0, min(_MOST_WORKERS, allowed_threads() - most))
         self._feed = LineFeed(source, workers)
         self._validation = data.validation
 

@@ -22,6 +22,7 @@ from penstroke.training.device import resolve_auto
 from penstroke.training.line_task import LineTask
 from penstroke.training.step import train_step
 from penstroke.training.task import CharacterTask, Task, seed_of
+from penstroke.training.threads import ThreadChoice
 from penstroke.training.train_state import TrainState
 
 _START_DIVISOR = 25.0
@@ -35,8 +36,9 @@ class Epoch:
     """The figures of one epoch, and the state that training can resume from.
 
     `metrics`: epoch, train_loss, train_accuracy, val_loss and val_accuracy (absent without
-    validation images), learning_rate, best_epoch, elapsed_seconds (of training, in total); of
-    lines val_character_error_rate as well, an accuracy being the share that is read exactly.
+    validation images), learning_rate, threads (of the processor), best_epoch, elapsed_seconds (of
+    training, in total); of lines val_character_error_rate as well, an accuracy being the share that
+    is read exactly.
     `state`: weights and optimiser, as a `Checkpoint`; `fit(config, data, state)` resumes from it.
     """
 
@@ -95,14 +97,18 @@ def _fit(
         pretrained.copy_into(network, data.classes)
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train_state = TrainState(network, train)
-    best, done, elapsed = Best(), 0, 0.0
+    choice = ThreadChoice(config, len(data.classes))
+    best, done, elapsed, threads = Best(), 0, 0.0, 0
     if state is not None:
         train_state.restore(state)
         best, done = Best(**state.facts["best"]), state.facts["epoch"]
         elapsed = state.facts["elapsed_seconds"]
+        threads = choice.threads_of(done + 1, state.facts.get("next_threads", 0))
     while not train.is_over(done, best.epoch):
         started = time.perf_counter()
         epoch = done + 1
+        threads = threads or choice.threads_of(epoch)
+        torch.set_num_threads(threads)
         with _explain_out_of_memory(train):
             metrics = {"epoch": epoch, **_train_epoch(train_state, task, train, epoch)}
         metrics |= task.score(train_state.deployed)
@@ -112,9 +118,13 @@ def _fit(
                 "train.learning_rate; the checkpoint of the epoch before is kept"
             )
         best = best.after(metrics, train.checkpoint_metric)
+        metrics["threads"] = threads
+        if not train.is_over(epoch, best.epoch):
+            threads = choice.threads_of(epoch + 1)
         elapsed += time.perf_counter() - started
         metrics |= {"best_epoch": best.epoch, "elapsed_seconds": elapsed}
-        facts = {"epoch": epoch, "best": asdict(best), "elapsed_seconds": elapsed}
+        facts = {"epoch": epoch, "best": asdict(best), "elapsed_seconds": elapsed,
+                 "next_threads": threads}  # fmt: skip
         yield Epoch(metrics, train_state.capture(facts))
         done = epoch
 
