@@ -11,6 +11,7 @@ import json
 import sys
 from typing import Any
 
+import busy
 import form_piles
 import growth
 import imports
@@ -27,6 +28,7 @@ from penstroke.machine import allowed_cores, package_versions, processor_name
 PARTS = (
     "waits",
     "speed",
+    "busy",
     "search",
     "recognition",
     "lines",
@@ -60,6 +62,8 @@ def measure(part: str, repeats: int) -> dict[str, Any]:
         sections = {"What a person waits for": waits.measure(repeats)}
     elif part == "speed":
         sections = {f"Speed: {n}": figures for n, figures in speed.measure(repeats).items()}
+    elif part == "busy":
+        sections = {"Speed: beside a busy core": busy.measure(min(3, repeats))}
     elif part == "search":
         sections = {"Search": search.measure(repeats)}
     elif part == "recognition":

@@ -1,13 +1,17 @@
 """The number of threads: measured before an epoch, recorded, and repeated from the record."""
 
 import itertools
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from helpers import small_config
-from penstroke import load_dataset
+from penstroke import evaluate, load_dataset, train
+from penstroke.runs import trained
+from penstroke.training import device, threads
 from penstroke.training.device import resolve_auto
 from penstroke.training.loop import Epoch, fit
 from penstroke.training.threads import ThreadChoice, faster_threads
@@ -16,8 +20,8 @@ from penstroke.training.threads import ThreadChoice, faster_threads
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
-    monkeypatch.setattr("penstroke.training.threads.allowed_threads", lambda: 2)
-    monkeypatch.setattr("penstroke.training.device.allowed_threads", lambda: 2)
+    monkeypatch.setattr(threads, "allowed_threads", lambda: 2)
+    monkeypatch.setattr(device, "allowed_threads", lambda: 2)
     yield
     torch.set_num_threads(before)
 
@@ -30,7 +34,7 @@ def steps_take(monkeypatch: pytest.MonkeyPatch, one: float, two: float) -> list[
         measured.append(torch.get_num_threads())
         return one if measured[-1] == 1 else two
 
-    monkeypatch.setattr("penstroke.training.threads.seconds_a_step", seconds)
+    monkeypatch.setattr(threads, "seconds_a_step", seconds)
     return measured
 
 
@@ -56,7 +60,7 @@ def test_it_is_measured_again_when_that_costs_next_to_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = itertools.count(0.0, 1.0)  # each look at the clock is a second later
-    monkeypatch.setattr("penstroke.training.threads.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     measured = steps_take(monkeypatch, 1.0, 0.5)
     choice = ThreadChoice(small_config(threads=0), 10)
     for epoch in range(1, 41):
@@ -69,7 +73,7 @@ def test_it_is_measured_again_when_that_costs_next_to_nothing(
 
 def test_a_run_is_repeated_to_the_bit_from_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = iter([2, 1, 2])
-    monkeypatch.setattr("penstroke.training.threads.ThreadChoice._measured", lambda _: next(chosen))
+    monkeypatch.setattr(ThreadChoice, "_measured", lambda _: next(chosen))
     data = load_dataset("digits")
     config = small_config(threads=0, epochs=3)
     epochs = list(fit(config, data))
@@ -82,6 +86,19 @@ def test_a_run_is_repeated_to_the_bit_from_its_record(monkeypatch: pytest.Monkey
     resumed = list(fit(config, data, epochs[0].state))
     assert [epoch.metrics["threads"] for epoch in resumed] == [1, 2]
     assert weights(resumed[-1]) == weights(epochs[-1])
+
+
+def test_a_run_is_scored_on_the_faster_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTROKE_RUNS", str(tmp_path))
+    run = train(small_config(threads=0, epochs=1), report=False)
+    assert run.record.resolved.threads == 0
+    assert run.history()[0]["threads"] in (1, 2)
+    for count in (2, 1):
+        monkeypatch.setattr(trained, "faster_threads", lambda *_, n=count: n)
+        evaluate(run)
+        assert torch.get_num_threads() == count
 
 
 def weights(epoch: Epoch) -> dict[str, bytes]:

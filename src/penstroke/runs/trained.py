@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from penstroke.data.dataset import DataSplits
@@ -26,6 +27,7 @@ from penstroke.models.build import Ensemble, Weights, build_network, load_weight
 from penstroke.models.onnx_export import export_line_onnx, export_onnx
 from penstroke.runs.record import DataFacts
 from penstroke.runs.run import Run, RunRecord, RunSummary, find_run
+from penstroke.training.threads import faster_threads
 
 WRITERS_TABLE = "predictions/writers.csv"
 
@@ -62,7 +64,7 @@ def evaluate(
     data = data or load_dataset(run.record.config.data)
     _check_data(run, data)
     evaluation = evaluate_network(
-        load_network(run) if network is None else network, data, splits,
+        _network_to_score(run) if network is None else network, data, splits,
         history=run.history(), train=run.record.config.train,
         log_opening=lambda: run.log_test_opening("evaluate"),
     )  # fmt: skip
@@ -81,6 +83,15 @@ def _check_data(run: Run, data: DataSplits | LineSplits) -> None:
         )
     if not len(data.test):
         raise RunError(f"{data.name} has no test images to evaluate {run.path} on")
+
+
+def _network_to_score(run: Run) -> nn.Module:
+    """Return the network of `run`; torch computes on the faster number of threads from here on."""
+    record = run.record
+    if not record.resolved.threads:
+        config = record.resolved.applied_to(record.config)
+        torch.set_num_threads(faster_threads(config, len(record.data.classes)))
+    return load_network(run)
 
 
 def load_network(run: Run) -> nn.Module:
@@ -133,7 +144,7 @@ def evaluate_lines(
     data = data or line_splits(run.record.config.data, run.record.config.synthesis)
     _check_data(run, data)
     evaluation = evaluate_line_network(
-        load_network(run) if network is None else network, data,
+        _network_to_score(run) if network is None else network, data,
         log_opening=lambda: run.log_test_opening("evaluate"),
     )  # fmt: skip
     for name, split in evaluation.splits.items():
