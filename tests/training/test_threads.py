@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from helpers import small_config
-from penstroke import evaluate, load_dataset, train
+from penstroke import evaluate, load_dataset, load_recipe, train
+from penstroke.errors import ConfigError
 from penstroke.runs import trained
 from penstroke.training import device, threads
 from penstroke.training.device import resolve_auto
@@ -86,6 +87,12 @@ def test_a_run_is_repeated_to_the_bit_from_its_record(monkeypatch: pytest.Monkey
     resumed = list(fit(config, data, epochs[0].state))
     assert [epoch.metrics["threads"] for epoch in resumed] == [1, 2]
     assert weights(resumed[-1]) == weights(epochs[-1])
+
+
+@pytest.mark.parametrize("wrong", [-1, [], [2, 0]])
+def test_wrong_numbers_are_refused(wrong: object) -> None:
+    with pytest.raises(ConfigError, match=r"train\.threads: .*a list of numbers from 1"):
+        load_recipe("fast", {"train.threads": wrong})
 
 
 def test_a_run_is_scored_on_the_faster_number(

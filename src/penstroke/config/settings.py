@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, g
 
 import tomli_w
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -36,7 +37,16 @@ LONGEST_TEXT = 100
 T = TypeVar("T")
 ListOf = Annotated[tuple[T, ...], Field(strict=False)]
 """A tuple, which TOML and JSON write as a list."""
-Threads = Annotated[int, Field(ge=0)] | ListOf[Annotated[int, Field(ge=1)]]
+
+
+def _check_threads(threads: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    least = min(threads, default=0) - 1 if isinstance(threads, tuple) else threads
+    if least < 0:
+        raise ValueError("a number from 0 (measured), or a list of numbers from 1, of each epoch")
+    return threads
+
+
+Threads = Annotated[int | ListOf[int], AfterValidator(_check_threads)]
 """Threads of all epochs, 0 to measure which are faster, or those of each epoch."""
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 
@@ -670,8 +680,9 @@ def _explain(detail: dict[str, Any], settings: type[BaseModel]) -> str:
             hint = f"{near_match(given, known)}; one of {', '.join(known)}"
             return f'{field}: "{given}" is not known{hint}'
         case "value_error":
-            # Our own validators begin their message with the field, seen from where they stand.
-            return f"{name}.{message}" if name else message
+            # Our validators of several fields begin with the field, seen from where they stand.
+            separator = "." if isinstance(detail["input"], Mapping | BaseModel) else ": "
+            return f"{name}{separator}{message}" if name else message
         case _:
             prefix = f"{name}: " if name else ""
             return f"{prefix}{message[0].lower()}{message[1:]}, got {detail['input']!r}"
