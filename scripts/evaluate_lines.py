@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 from composing import Box, Composed, Pool, compose_line, compose_page, overlap, photo_pool
+from penstroke.config.class_names import accepts
 from penstroke.inference.character_lines import read_page
 from penstroke.inference.line_reader import LineReader, load_model
 from penstroke.inference.overlay import overlay_svg
@@ -143,14 +143,13 @@ def read_alone(model: Model, composed: Composed) -> int:
     text = "".join(composed.text).replace(" ", "")
     rows = model.probabilities(np.stack([normalize(ink, model.ink).pixels for ink in inks]))
     labels = [model.classes[best] for best in rows.argmax(axis=1)]
-    return sum(right in label for label, right in zip(labels, text, strict=True))
+    return sum(accepts(label, right) for label, right in zip(labels, text, strict=True))
 
 
 def compare(page: PageReading, composed: Composed) -> Score:
     """Return how what was read of an image compares with what it was composed of."""
     score = _flags(page, composed)
-    # A class of both cases, `Aa`, is the capital.
-    read = [re.sub(r"(.)(?!\1)(?i:\1)", r"\1", line.text) for line in page.lines]
+    read = [line.text for line in page.lines]
     for number, text in enumerate(composed.text):
         answer = read[number] if number < len(read) else ""
         errors = distance(answer.replace(" ", ""), text.replace(" ", ""))
@@ -183,7 +182,7 @@ def _flags(page: PageReading, composed: Composed) -> Score:
     score = Score()
     for character in (c for line in page.lines for c in line.characters):
         is_right = any(
-            overlap(box, character.box) > 0.5 and label == (character.label or "")[:1]
+            overlap(box, character.box) > 0.5 and accepts(character.label, label)
             for box, label in zip(boxes, labels, strict=True)
         )
         rejected = character.status == "rejected"

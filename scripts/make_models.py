@@ -6,7 +6,7 @@
 (`penstroke.preprocessing.segmentation`), on the characters of MNIST's and EMNIST's training images
 on synthetic paper, within an hour on one core. `data` makes what the recognisers are trained on
 (`bundled_data.py`), in minutes; their settings are in `scripts/bundled`. `digits`, `letters` and
-`characters` take up to ten minutes each, `numbers` up to an hour. The images of
+`characters` take up to ten minutes each, `numbers`, which reads lines, half an hour. The images of
 --external are evaluated for the model cards. The same command on the same machine writes the same
 bytes; a training that was stopped resumes.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,8 +17,7 @@ _FEW_IMAGES = 6_000
 
 
 def measure(repeats: int) -> list[Figure]:
-    """Return the figures; whole processes, in turn, on all cores that there are."""
-    os.environ.pop("OMP_NUM_THREADS", None)
+    """Return the figures; whole processes, in turn."""
     idle: list[float] = []
     busy: list[float] = []
     plain: list[float] = []

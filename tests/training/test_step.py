@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from penstroke.config.settings import TrainConfig
 from penstroke.data.dataset import Dataset
 from penstroke.errors import TrainingError
 from penstroke.machine import allowed_cores
+from penstroke.training import device
 from penstroke.training.batches import Batches
 from penstroke.training.device import available_devices, resolve_auto
 from penstroke.training.step import character_loss, score, train_step
@@ -86,6 +89,23 @@ def test_precision_is_measured_once_and_then_kept() -> None:
     assert first.train.precision in ("float32", "bfloat16")
     assert resolve_auto(config) == first
     assert list((cache_root() / "precision").iterdir()) == kept
+
+
+def test_onednn_is_limited_before_its_first_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads the limit once: measuring the precision would be too early."""
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, "")
+    monkeypatch.delenv(name)
+    device._configure_memory.cache_clear()
+    seen = []
+
+    def measured(*_: object) -> str:
+        seen.append(os.environ.get(name))
+        return "float32"
+
+    monkeypatch.setattr(device, "_faster_precision", measured)
+    resolve_auto(small_config(precision="auto"))
+    assert seen == ["64"]
 
 
 @pytest.mark.parametrize(("limit", "threads"), [("1", 1), ("0", 0), ("4,2", 0), ("", 0)])

@@ -11,7 +11,6 @@ import typer
 from penstroke.cli import options as shared
 from penstroke.cli.console import exit_json, note, percent, print_table, program, progress_bar, say
 from penstroke.cli.options import argument, changes_from, option, stem_of, takes
-from penstroke.machine import allowed_threads
 
 if TYPE_CHECKING:
     from penstroke.config.settings import RunConfig
@@ -202,6 +201,8 @@ def follow(training: Training) -> None:
 
 def _threads(count: int | tuple[int, ...]) -> str:
     """Return a number of threads in words; 0 are measured."""
+    from penstroke.machine import allowed_threads
+
     if isinstance(count, tuple):
         return f"{', '.join(map(str, count))} threads"
     return f"{count or f'1 or {allowed_threads()}'} thread{'' if count == 1 else 's'}"

@@ -40,8 +40,8 @@ ListOf = Annotated[tuple[T, ...], Field(strict=False)]
 
 
 def _check_threads(threads: int | tuple[int, ...]) -> int | tuple[int, ...]:
-    least = min(threads, default=0) - 1 if isinstance(threads, tuple) else threads
-    if least < 0:
+    fits = min(threads, default=0) >= 1 if isinstance(threads, tuple) else threads >= 0
+    if not fits:
         raise ValueError("a number from 0 (measured), or a list of numbers from 1, of each epoch")
     return threads
 

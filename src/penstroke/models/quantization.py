@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 
 def quantize(
-    weights: npt.NDArray[np.floating], axis: int = 0
+    weights: npt.NDArray[np.generic], axis: int = 0
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Return matrices or kernels in 8 bits, and by what to multiply them to have them back.
 

@@ -81,10 +81,12 @@ def compressed(weights: Mapping[str, Array]) -> dict[str, Array]:
     """Return float `weights` for `Checkpoint`, matrices and kernels in 8 bits, others in 16."""
     arrays: dict[str, Array] = {}
     for name, array in weights.items():
-        if array.dtype.kind == "f" and array.ndim > 1:
-            arrays[name], arrays[name + _SCALE] = quantize(array.astype(np.float32))
+        if array.dtype.kind != "f":
+            arrays[name] = array
+        elif array.ndim > 1:
+            arrays[name], arrays[name + _SCALE] = quantize(array)
         else:
-            arrays[name] = array.astype(np.float16) if array.dtype.kind == "f" else array
+            arrays[name] = array.astype(np.float16)
     return arrays
 
 

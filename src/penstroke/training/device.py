@@ -29,6 +29,7 @@ def resolve_auto(config: RunConfig) -> RunConfig:
 
     Threads stay 0 where they are measured: see `ThreadChoice`.
     """
+    _configure_memory()
     available = available_devices()
     device = available[0] if config.train.device == "auto" else config.train.device
     if device not in available:
@@ -44,7 +45,6 @@ def resolve_auto(config: RunConfig) -> RunConfig:
     precision: str = config.train.precision
     if precision == "auto":
         precision = _faster_precision(config, device)
-    _keep_freed_memory()
     return Resolved(device=device, precision=precision, threads=threads).applied_to(config)
 
 
@@ -97,13 +97,14 @@ def seconds_a_step(
 
 
 @functools.cache
-def _keep_freed_memory() -> None:
-    """Tell glibc to keep freed blocks, however large, for the next step; elsewhere do nothing.
+def _configure_memory() -> None:
+    """Let oneDNN keep 64 prepared operations, and glibc all freed blocks for the next step.
+
+    Lines of every width would fill oneDNN's cache, by default of 1,024, which takes half as much
+    memory again and is no faster. It reads the limit once, before its first operation.
 
     Each step frees and allocates the same activations. Returned to the system they come back as
-    page faults: at batch size 512 that costs R1's CNN 40 % of its speed (docs/lab.md). Lines of
-    every width would fill oneDNN's cache of prepared operations, by default 1,024 of them; of 64,
-    training is as fast, in two thirds of the memory.
+    page faults: at batch size 512 that costs R1's CNN 40 % of its speed (docs/lab.md).
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     with contextlib.suppress(OSError, AttributeError, TypeError):

@@ -98,16 +98,15 @@ def _fit(
     network = network.to(train.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train_state = TrainState(network, train)
     choice = ThreadChoice(config, len(data.classes))
-    best, done, elapsed, threads = Best(), 0, 0.0, 0
+    best, done, elapsed, next_threads = Best(), 0, 0.0, 0
     if state is not None:
         train_state.restore(state)
         best, done = Best(**state.facts["best"]), state.facts["epoch"]
-        elapsed = state.facts["elapsed_seconds"]
-        threads = choice.threads_of(done + 1, state.facts.get("next_threads", 0))
+        elapsed, next_threads = state.facts["elapsed_seconds"], state.facts.get("next_threads", 0)
     while not train.is_over(done, best.epoch):
         started = time.perf_counter()
         epoch = done + 1
-        threads = threads or choice.threads_of(epoch)
+        threads = choice.threads_of(epoch, next_threads)
         torch.set_num_threads(threads)
         with _explain_out_of_memory(train):
             metrics = {"epoch": epoch, **_train_epoch(train_state, task, train, epoch)}
@@ -120,11 +119,11 @@ def _fit(
         best = best.after(metrics, train.checkpoint_metric)
         metrics["threads"] = threads
         if not train.is_over(epoch, best.epoch):
-            threads = choice.threads_of(epoch + 1)
+            next_threads = choice.threads_of(epoch + 1)
         elapsed += time.perf_counter() - started
         metrics |= {"best_epoch": best.epoch, "elapsed_seconds": elapsed}
         facts = {"epoch": epoch, "best": asdict(best), "elapsed_seconds": elapsed,
-                 "next_threads": threads}  # fmt: skip
+                 "next_threads": next_threads}  # fmt: skip
         yield Epoch(metrics, train_state.capture(facts))
         done = epoch
 
